@@ -1,0 +1,39 @@
+# What a newcomer needs: `make demo` and `make test`. Everything else they need is fetched or named.
+
+# Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
+with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
+
+.PHONY: demo test bench shell toolchain lint test-rust test-loom test-erlang test-consumer
+
+demo: toolchain
+	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
+
+bench: toolchain
+	@$(with_toolchain) rebar3 as bench compile && scripts/run.sh bench erlmcp_native_bench
+
+shell: toolchain
+	@$(with_toolchain) rebar3 shell
+
+toolchain:
+	@scripts/toolchain.sh >/dev/null
+
+test: lint test-rust test-loom test-erlang test-consumer
+
+lint: toolchain
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+test-rust: toolchain
+	cargo test --workspace --locked
+
+# Its own target folder: the flag changes every crate.
+test-loom: toolchain
+	RUSTFLAGS="--cfg loom" cargo test --locked -p erlmcp-core --release --lib --target-dir target/loom
+
+test-erlang: toolchain
+	$(with_toolchain) rebar3 xref
+	$(with_toolchain) rebar3 dialyzer
+	$(with_toolchain) rebar3 eunit
+
+test-consumer: toolchain
+	$(with_toolchain) test/consumers/run.sh

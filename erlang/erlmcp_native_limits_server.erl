@@ -1,0 +1,122 @@
+-module(erlmcp_native_limits_server).
+-moduledoc """
+The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration and logs
+refusals. It counts nothing: that is done in the callers, and goes on while this process is away.
+
+The log gets a role's first refusal after a quiet second at once, and then at most one line a second for
+the role, with the number of refusals since. The library sends at most one message a second and role.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/0, reload_config/0]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-define(NAME, erlmcp_queue_limits).
+-define(SAMPLE_MS, 1000).
+-define(LOG_MS, 1000).
+
+%% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
+-type state() :: #{erlmcp_queue_limits:role() => logged}.
+
+-doc "Starts the service.".
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    gen_server:start_link({local, ?NAME}, ?MODULE, [], []).
+
+-doc "Applies the configuration to the table, if the service is started.".
+-spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
+reload_config() ->
+    maybe
+        {ok, Limits, Enforcing} ?= config(),
+        _ = erlmcp_native:limits_configure(own, Limits, Enforcing),
+        ok
+    end.
+
+-doc false.
+-spec init([]) -> {ok, state()} | {error, term()}.
+init([]) ->
+    process_flag(trap_exit, true),
+    maybe
+        ok ?= load_library(),
+        {ok, Limits, Enforcing} ?= config(),
+        Roles = erlmcp_native:limits_open(own, Limits, Enforcing),
+        true ?= is_list(Roles) orelse {error, Roles},
+        sample_later(),
+        %% What was refused while no process was there to be told.
+        {ok, lists:foldl(fun log_refusals/2, #{}, Roles)}
+    end.
+
+-doc false.
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, {error, unknown_call}, state()}.
+handle_call(_Call, _From, State) ->
+    {reply, {error, unknown_call}, State}.
+
+-doc false.
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({refused, Role}, State) when is_map_key(Role, State) ->
+    {noreply, State};
+handle_info({refused, Role}, State) ->
+    {noreply, log_refusals(Role, State)};
+handle_info({log_again, Role}, State) ->
+    {noreply, log_refusals(Role, maps:remove(Role, State))};
+handle_info(sample, State) ->
+    _ = erlmcp_native:limits_sample(own),
+    sample_later(),
+    {noreply, State};
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec terminate(term(), state()) -> ok.
+terminate(Reason, _State) ->
+    case is_normal(Reason) of
+        true ->
+            _ = erlmcp_native:limits_close(own),
+            ok;
+        false ->
+            ok
+    end.
+
+is_normal(normal) -> true;
+is_normal(shutdown) -> true;
+is_normal({shutdown, _}) -> true;
+is_normal(_) -> false.
+
+load_library() ->
+    case erlmcp_native:load() of
+        ok -> ok;
+        {error, Reason} -> {error, {native_library, Reason}}
+    end.
+
+config() ->
+    maybe
+        {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits),
+        {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled),
+        {ok, maps:to_list(Limits), Enforcing}
+    end.
+
+sample_later() ->
+    _ = erlang:send_after(?SAMPLE_MS, self(), sample),
+    ok.
+
+log_refusals(Role, State) ->
+    case erlmcp_native:limits_take_refusals(own, Role) of
+        {Count, #{limit := Limit, owners := Owners, current_depth := Depth}} ->
+            ?LOG_WARNING(
+                "erlmcp_queue_limits: ~tp refused ~b; limit ~b per owner, ~b owners, depth ~b in all",
+                [Role, Count, Limit, Owners, Depth],
+                #{domain => [erlmcp_native], role => Role, refusals => Count}
+            ),
+            _ = erlang:send_after(?LOG_MS, self(), {log_again, Role}),
+            State#{Role => logged};
+        not_found ->
+            State
+    end.

@@ -1,0 +1,21 @@
+-module(erlmcp_native_sup).
+-moduledoc "Supervises the services, unless another supervisor does.".
+
+-behaviour(supervisor).
+
+-export([start_link/1]).
+-export([init/1]).
+
+-doc "Starts the supervisor, with the services as its children or with none.".
+-spec start_link(Supervise :: boolean()) -> supervisor:startlink_ret().
+start_link(Supervise) ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, Supervise).
+
+-doc false.
+-spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init(Supervise) ->
+    Services = [Service || Supervise, Service <- [erlmcp_queue_limits]],
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [child(S) || S <- Services]}}.
+
+child(Service) ->
+    #{id => Service, start => {Service, start_link, []}, shutdown => 5000}.

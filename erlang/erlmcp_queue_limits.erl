@@ -1,0 +1,270 @@
+-module(erlmcp_queue_limits).
+-moduledoc """
+A cap on what waits for each process, per role: refusals instead of queues without bounds.
+
+A *role* is any atom, an *owner* a pid of this node or an atom. An owner has a depth in each of its roles,
+and each role a limit that holds for each of its owners. Counting happens in the calling process, in
+native memory: no message is sent, so a burst cannot pile up in a mailbox, and every process sees a count
+at once. When a pid dies, all its counts go, within 100 ms. Atoms stay until `forget/2`.
+
+```
+case erlmcp_queue_limits:try_enqueue(session, Pid) of
+    ok -> Pid ! Request;
+    {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(Id, Stats)
+end
+```
+
+and `record_dequeue(session, self())` in `Pid` when it is done.
+
+| role | limit |
+| --- | --- |
+| `session` | 10000 |
+| `sse_stream` | 5000 |
+| `task_worker` | 1000 |
+| `tool_executor` | 500 |
+| `transport` | 2000 |
+| `default` | 1000 |
+
+These six exist from the start. Any other, up to 1024 in all, exists from its first record or its first
+`set_limit/2`, and follows the limit of `default`, live, until it gets its own. Limits are configured in
+`m:erlmcp_native_config`; what `set_limit/2` and `set_enabled/1` set wins over that until the service is
+stopped. Counts, limits and the switch survive a crash of the service's process, and calls go on
+meanwhile.
+
+Every function raises `badarg` for a role that is no atom and for an owner that is neither a pid of this
+node nor an atom, `system_limit` where it would make the 1025th role, and exits with
+`{noproc, {Module, Function, Args}}` while the service is not started.
+
+Refusals are logged as warnings, at most one line a second and role.
+""".
+
+-export([start_link/0]).
+-export([check_capacity/2, try_enqueue/2, with_capacity/3, record_enqueue/2, record_dequeue/2, forget/2]).
+-export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
+-export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
+-export([to_json_rpc_error/2]).
+
+-export_type([role/0, owner/0, limit/0, role_stats/0, refusal/0]).
+
+-doc "What kind of work waits.".
+-type role() :: atom().
+-doc "An atom is a key of its own; it is not looked up as a registered name.".
+-type owner() :: pid() | atom().
+-doc "From 0, which refuses everything, to 2^59 - 1.".
+-type limit() :: 0..576460752303423487.
+-doc """
+A role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
+`total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they
+were counted since the last `reset_stats/1`.
+""".
+-type role_stats() :: #{
+    role := role(),
+    %% Sum over the role's owners.
+    current_depth := non_neg_integer(),
+    %% The highest depth that one owner reached.
+    max_depth := non_neg_integer(),
+    total_enqueued := non_neg_integer(),
+    %% Unmatched ones included.
+    total_dequeued := non_neg_integer(),
+    %% Dequeues that found depth 0 or no owner.
+    unmatched_dequeues := non_neg_integer(),
+    %% Depth given up by owners that died or were forgotten.
+    total_released := non_neg_integer(),
+    total_rejected := non_neg_integer(),
+    %% The same number.
+    capacity_exceeded_count := non_neg_integer(),
+    %% System time in milliseconds.
+    last_capacity_exceeded := integer() | undefined,
+    owners := non_neg_integer(),
+    limit := limit(),
+    %% In a refusal only: see refusal().
+    process => owner(),
+    depth => non_neg_integer(),
+    retry_after_ms => 1..60000
+}.
+-doc """
+A role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when there
+will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten
+seconds, between 1 and 60000, and 1000 when nothing drained.
+""".
+-type refusal() :: role_stats().
+
+-import(erlmcp_native_error, [raise/2]).
+
+-doc "Starts the service. It runs natively; the process owns the name and writes the log.".
+-spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
+start_link() ->
+    erlmcp_native_limits_server:start_link().
+
+-doc """
+Is the owner's depth below its limit? Takes nothing: between this and `record_enqueue/2` others may come.
+A refusal counts in `total_rejected`.
+""".
+-spec check_capacity(role(), owner()) -> ok | {error, {capacity_exceeded, refusal()}}.
+check_capacity(Role, Owner) ->
+    case erlmcp_native:limits_check(own, Role, Owner) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc """
+`check_capacity/2` and `record_enqueue/2` as one atomic step: whatever the number of callers, no owner
+passes its limit through this.
+""".
+-spec try_enqueue(role(), owner()) -> ok | {error, {capacity_exceeded, refusal()}}.
+try_enqueue(Role, Owner) ->
+    case erlmcp_native:limits_try_enqueue(own, Role, Owner) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc """
+Runs `Fun` between a `try_enqueue/2` and its dequeue. The dequeue also happens when `Fun` raises, which
+passes on, and when the calling process is killed.
+""".
+-spec with_capacity(role(), owner(), fun(() -> Result)) ->
+    {ok, Result} | {error, {capacity_exceeded, refusal()}}.
+with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
+    case erlmcp_native:limits_acquire(own, Role, Owner) of
+        {ok, Permit} ->
+            try
+                {ok, Fun()}
+            after
+                erlmcp_native:limits_give_back(Permit)
+            end;
+        {refused, Stats} ->
+            {error, {capacity_exceeded, Stats}};
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]})
+    end;
+with_capacity(Role, Owner, Fun) ->
+    raise(bad_fun, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]}).
+
+-doc "Depth + 1, beyond the limit too. For a dead pid nothing is counted.".
+-spec record_enqueue(role(), owner()) -> ok.
+record_enqueue(Role, Owner) ->
+    case erlmcp_native:limits_enqueue(own, Role, Owner) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc """
+Depth - 1, never below 0: one without a matching enqueue counts in `unmatched_dequeues`. For a dead pid
+nothing is counted.
+""".
+-spec record_dequeue(role(), owner()) -> ok.
+record_dequeue(Role, Owner) ->
+    case erlmcp_native:limits_dequeue(own, Role, Owner) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc "Drops an owner's count in a role; it counts as released.".
+-spec forget(role(), owner()) -> ok.
+forget(Role, Owner) ->
+    case erlmcp_native:limits_forget(own, Role, Owner) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc "An owner's depth in a role, 0 if unknown.".
+-spec get_queue_depth(role(), owner()) -> non_neg_integer().
+get_queue_depth(Role, Owner) ->
+    case erlmcp_native:limits_depth(own, Role, Owner) of
+        Depth when is_integer(Depth) -> Depth;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+-doc "An owner's depth over all its roles.".
+-spec get_queue_depth(owner()) -> non_neg_integer() | {error, not_found}.
+get_queue_depth(Owner) ->
+    case erlmcp_native:limits_depth(own, Owner) of
+        Depth when is_integer(Depth) -> Depth;
+        not_found -> {error, not_found};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Owner]})
+    end.
+
+-doc """
+Sets a role's limit, for each of its owners. An admission that starts after this has returned obeys it;
+a depth may stand above a lowered limit.
+""".
+-spec set_limit(role(), limit()) -> ok.
+set_limit(Role, Limit) ->
+    case erlmcp_native:limits_set_limit(own, Role, Limit) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Limit]})
+    end.
+
+-doc "A role's limit; that of `default` for an unknown one.".
+-spec get_limit(role()) -> limit().
+get_limit(Role) ->
+    case erlmcp_native:limits_get_limit(own, Role) of
+        Limit when is_integer(Limit) -> Limit;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
+    end.
+
+-doc "The limits of all roles.".
+-spec get_all_limits() -> #{role() => limit()}.
+get_all_limits() ->
+    case erlmcp_native:limits_get_limits(own) of
+        Limits when is_map(Limits) -> Limits;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc "A role's numbers.".
+-spec get_role_stats(role()) -> role_stats() | {error, not_found}.
+get_role_stats(Role) ->
+    case erlmcp_native:limits_role_stats(own, Role) of
+        Stats when is_map(Stats) -> Stats;
+        not_found -> {error, not_found};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
+    end.
+
+-doc "The numbers of all roles.".
+-spec get_all_stats() -> #{role() => role_stats()}.
+get_all_stats() ->
+    case erlmcp_native:limits_all_stats(own) of
+        Stats when is_map(Stats) -> Stats;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc "Zeroes a role's counters; depths, owners and the limit stay.".
+-spec reset_stats(role()) -> ok.
+reset_stats(Role) ->
+    case erlmcp_native:limits_reset_stats(own, Role) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
+    end.
+
+-doc "The kill switch: `false` means that nothing is refused; counting goes on.".
+-spec set_enabled(boolean()) -> ok.
+set_enabled(Enabled) ->
+    case erlmcp_native:limits_set_enforcing(own, Enabled) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Enabled]})
+    end.
+
+-doc """
+A refusal as a JSON-RPC 2.0 error response, ready to be encoded; code -32010 is erlmcp's
+`?MCP_ERROR_RATE_LIMITED`. Works without the service.
+""".
+-spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
+to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) ->
+    #{
+        <<"jsonrpc">> => <<"2.0">>,
+        <<"id">> => Id,
+        <<"error">> => #{
+            <<"code">> => -32010,
+            <<"message">> => <<"Too many requests: the queue is full">>,
+            <<"data">> => #{
+                <<"role">> => atom_to_binary(Role),
+                <<"limit">> => Limit,
+                <<"depth">> => Depth,
+                <<"retryAfterMs">> => RetryAfterMs
+            }
+        }
+    };
+to_json_rpc_error(Id, Stats) ->
+    raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Id, Stats]}).

@@ -1,0 +1,169 @@
+//! One owner's depth in one role: a single atomic word.
+//!
+//! Every operation is one atomic step on that word, and the word also says whether the gauge is in
+//! use. So a count either lands before the owner's death, and is given back with the rest, or finds
+//! the gauge vacant and does not exist: there is no moment in between for a count to leak into.
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// Set while nobody's depth is kept here. A depth would need centuries of counting to reach it.
+const VACANT: u64 = 1 << 63;
+
+/// The gauge is not in use: its owner is gone, was forgotten, or has not been entered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacant;
+
+/// What became of a request for admission. Both carry the depth that decided, before the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// There was room; the depth is now one more.
+    Admitted(u64),
+    /// The depth stood at the limit or above it; nothing was changed.
+    Refused(u64),
+}
+
+/// What became of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The depth is now one less.
+    Released,
+    /// The depth was zero and stays so.
+    Unmatched,
+}
+
+/// The depth of one owner in one role.
+///
+/// All operations are exact under any interleaving. Orderings are relaxed: the word guards no other
+/// memory, and a single atomic word has one order of changes that everybody agrees on.
+#[derive(Debug)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// A gauge nobody uses yet.
+    pub fn vacant() -> Self {
+        Self(AtomicU64::new(VACANT))
+    }
+
+    /// The depth at this moment.
+    pub fn depth(&self) -> Result<u64, Vacant> {
+        occupied(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Adds one, whatever the limit. Returns the new depth.
+    pub fn add(&self) -> Result<u64, Vacant> {
+        // On a vacant gauge this leaves rubbish in the low bits, which `occupy` overwrites.
+        occupied(self.0.fetch_add(1, Ordering::Relaxed)).map(|depth| depth.wrapping_add(1))
+    }
+
+    /// Adds one if the depth is below what `limit` says at the time, in one step.
+    ///
+    /// `limit` is asked again whenever another caller came in between.
+    pub fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
+        let mut depth = self.depth()?;
+        loop {
+            if depth >= limit() {
+                return Ok(Admission::Refused(depth));
+            }
+            match self.replace(depth, depth.wrapping_add(1)) {
+                Ok(()) => return Ok(Admission::Admitted(depth)),
+                Err(seen) => depth = occupied(seen)?,
+            }
+        }
+    }
+
+    /// Takes one away, but never goes below zero.
+    pub fn release(&self) -> Result<Release, Vacant> {
+        let mut depth = self.depth()?;
+        loop {
+            let Some(less) = depth.checked_sub(1) else {
+                return Ok(Release::Unmatched);
+            };
+            match self.replace(depth, less) {
+                Ok(()) => return Ok(Release::Released),
+                Err(seen) => depth = occupied(seen)?,
+            }
+        }
+    }
+
+    /// Takes the gauge into use at depth zero.
+    ///
+    /// Only one thread at a time may call this or [`vacate`](Self::vacate); the owner's lock sees to it.
+    pub fn occupy(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Takes the gauge out of use. Returns the depth that it gives up.
+    pub fn vacate(&self) -> Result<u64, Vacant> {
+        occupied(self.0.swap(VACANT, Ordering::Relaxed))
+    }
+
+    fn replace(&self, current: u64, new: u64) -> Result<(), u64> {
+        self.0
+            .compare_exchange_weak(current, new, Ordering::Relaxed, Ordering::Relaxed)
+            .map(drop)
+    }
+}
+
+fn occupied(word: u64) -> Result<u64, Vacant> {
+    if word & VACANT == 0 {
+        Ok(word)
+    } else {
+        Err(Vacant)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn occupied_gauge() -> Gauge {
+        let gauge = Gauge::vacant();
+        gauge.occupy();
+        gauge
+    }
+
+    #[test]
+    fn a_vacant_gauge_counts_nothing() {
+        let gauge = Gauge::vacant();
+        assert_eq!(gauge.add(), Err(Vacant));
+        assert_eq!(gauge.admit(|| 10), Err(Vacant));
+        assert_eq!(gauge.release(), Err(Vacant));
+        assert_eq!(gauge.depth(), Err(Vacant));
+        assert_eq!(gauge.vacate(), Err(Vacant));
+        gauge.occupy();
+        assert_eq!(gauge.depth(), Ok(0));
+    }
+
+    #[test]
+    fn admission_stops_at_the_limit() {
+        let gauge = occupied_gauge();
+        assert_eq!(gauge.admit(|| 2), Ok(Admission::Admitted(0)));
+        assert_eq!(gauge.admit(|| 2), Ok(Admission::Admitted(1)));
+        assert_eq!(gauge.admit(|| 2), Ok(Admission::Refused(2)));
+        assert_eq!(gauge.admit(|| 0), Ok(Admission::Refused(2)));
+        assert_eq!(gauge.depth(), Ok(2));
+    }
+
+    #[test]
+    fn adding_ignores_the_limit_and_releasing_stops_at_zero() {
+        let gauge = occupied_gauge();
+        assert_eq!(gauge.add(), Ok(1));
+        assert_eq!(gauge.add(), Ok(2));
+        assert_eq!(gauge.release(), Ok(Release::Released));
+        assert_eq!(gauge.release(), Ok(Release::Released));
+        assert_eq!(gauge.release(), Ok(Release::Unmatched));
+        assert_eq!(gauge.depth(), Ok(0));
+    }
+
+    #[test]
+    fn vacating_gives_the_depth_up_once() {
+        let gauge = occupied_gauge();
+        gauge.add().unwrap();
+        gauge.add().unwrap();
+        assert_eq!(gauge.vacate(), Ok(2));
+        assert_eq!(gauge.vacate(), Err(Vacant));
+        gauge.add().unwrap_err();
+        gauge.occupy();
+        assert_eq!(gauge.depth(), Ok(0));
+    }
+}

@@ -1,0 +1,80 @@
+//! The half of erlmcp_native that decides. It knows no Erlang: a role and an owner are opaque
+//! integers, and what it needs of the runtime around it, it asks a [`Host`].
+//!
+//! ```text
+//! limits   the table: roles, owners, every operation
+//!   role     a role's limit and refusals     tally   its totals      drain   how fast it drains
+//!   owner    an owner's accounts, its end    gauge   one depth, one atomic word
+//! sync     the standard atomics, or loom's in a model
+//! ```
+//!
+//! Arrows point downwards. What must hold whatever the interleaving, and is checked with loom:
+//!
+//! - nobody is admitted at or above the limit ([`gauge`]: check and count are one step);
+//! - an owner's end leaves nothing in its roles' totals (a count finds the gauge occupied, and is
+//!   given up with it, or vacant, and does not happen; none can be opened after the end);
+//! - whoever asks after a limit was set is held to it.
+#![forbid(unsafe_code)]
+#![cfg_attr(loom, allow(dead_code, reason = "the models leave the table out"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+mod drain;
+pub mod gauge;
+#[cfg(not(loom))]
+pub mod limits;
+mod owner;
+mod role;
+mod sync;
+mod tally;
+
+#[cfg(all(test, loom))]
+mod models;
+
+pub use role::RoleStats;
+
+/// A role, as the host numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RoleId(pub u64);
+
+/// An owner, as the host numbers them. A number is not used again while its owner is tracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OwnerId(pub u64);
+
+/// A moment, on two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instant {
+    /// Milliseconds on a clock that never goes back; its zero means nothing.
+    pub monotonic_ms: u64,
+    /// Milliseconds of system time.
+    pub system_ms: u64,
+}
+
+/// The owner is dead and will never be alive again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dead;
+
+/// What a table needs of the runtime around it.
+pub trait Host {
+    /// Names a watch so that it can be called off.
+    type Watch;
+
+    /// Whether the owner can still hold anything.
+    fn is_alive(&self, owner: OwnerId) -> bool;
+
+    /// Has [`Limits::died`](limits::Limits::died) called when the owner dies; `None` for an owner that
+    /// cannot die. May be asked about an owner that died after it was last seen alive.
+    fn watch(&self, owner: OwnerId) -> Result<Option<Self::Watch>, Dead>;
+
+    /// Calls a watch off. It may have fired already.
+    fn unwatch(&self, watch: Self::Watch);
+
+    /// The time.
+    fn now(&self) -> Instant;
+}

@@ -1,0 +1,220 @@
+//! loom models: every interleaving of a few threads, for what the crate promises of all of them.
+
+use loom::thread;
+
+use crate::gauge::{Admission, Gauge};
+use crate::owner::{Ended, Owner};
+use crate::role::{Policy, Role};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::{Instant, RoleId};
+
+const NOW: Instant = Instant {
+    monotonic_ms: 0,
+    system_ms: 0,
+};
+
+/// At most three preemptions an execution: more find nothing new in models this small, but take hours.
+fn explore(model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(model);
+}
+
+fn role(limit: u64) -> Arc<Role> {
+    Arc::new(Role::new(RoleId(1), Arc::new(Policy::new(limit)), NOW))
+}
+
+fn admitted(owner: &Owner<()>, role: &Arc<Role>) -> Result<bool, Ended> {
+    owner.enter(role, |account| {
+        matches!(account.try_enqueue(), Ok(Admission::Admitted(_)))
+    })
+}
+
+/// Nothing is left in the role, and all that was counted in is counted out.
+fn assert_settled(role: &Role) {
+    let stats = role.stats();
+    assert_eq!(stats.current_depth, 0);
+    assert_eq!(stats.owners, 0);
+    assert_eq!(
+        stats.total_enqueued,
+        stats.total_dequeued - stats.unmatched_dequeues + stats.total_released
+    );
+}
+
+#[test]
+fn concurrent_admissions_stop_at_the_limit() {
+    explore(|| {
+        let gauge = Arc::new(Gauge::vacant());
+        gauge.occupy();
+        let callers: Vec<_> = (0..3)
+            .map(|_| {
+                let gauge = Arc::clone(&gauge);
+                thread::spawn(move || matches!(gauge.admit(|| 2), Ok(Admission::Admitted(_))))
+            })
+            .collect();
+        let admitted = callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .filter(|&admitted| admitted)
+            .count();
+        assert_eq!(admitted, 2);
+        assert_eq!(gauge.depth(), Ok(2));
+    });
+}
+
+#[test]
+fn admission_against_release_neither_overshoots_nor_loses_a_place() {
+    explore(|| {
+        let gauge = Arc::new(Gauge::vacant());
+        gauge.occupy();
+        gauge.add().unwrap();
+        let admit = {
+            let gauge = Arc::clone(&gauge);
+            thread::spawn(move || matches!(gauge.admit(|| 1), Ok(Admission::Admitted(_))))
+        };
+        let release = {
+            let gauge = Arc::clone(&gauge);
+            thread::spawn(move || gauge.release().unwrap())
+        };
+        release.join().unwrap();
+        let admitted = admit.join().unwrap();
+        assert_eq!(gauge.depth(), Ok(u64::from(admitted)));
+    });
+}
+
+#[test]
+fn admission_against_death_leaves_nothing_in_the_role() {
+    explore(|| {
+        let role = role(1);
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        owner.enter(&role, |_| ()).unwrap();
+        let caller = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || {
+                let account = owner.account(RoleId(1)).unwrap();
+                let _ = account.try_enqueue();
+                let _ = account.dequeue();
+                let _ = account.enqueue();
+            })
+        };
+        owner.end();
+        caller.join().unwrap();
+        assert_settled(&role);
+        assert_eq!(admitted(&owner, &role), Err(Ended));
+    });
+}
+
+#[test]
+fn making_a_gauge_against_death_leaves_nothing_in_the_role() {
+    explore(|| {
+        let first = role(1);
+        let second = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&first)));
+        let callers: Vec<_> = [&first, &second]
+            .into_iter()
+            .map(|role| {
+                let owner = Arc::clone(&owner);
+                let role = Arc::clone(role);
+                thread::spawn(move || admitted(&owner, &role))
+            })
+            .collect();
+        owner.end();
+        for caller in callers {
+            let _ = caller.join().unwrap();
+        }
+        assert_settled(&first);
+        assert_settled(&second);
+    });
+}
+
+#[test]
+fn a_watch_set_up_against_death_is_called_off_once() {
+    explore(|| {
+        let owner = Arc::new(Owner::new(role(1)));
+        let watcher = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || owner.watched_by("watch").is_err())
+        };
+        let taken_at_the_end = owner.end().is_some();
+        let handed_back = watcher.join().unwrap();
+        assert!(taken_at_the_end != handed_back);
+    });
+}
+
+#[test]
+fn a_permit_of_a_forgotten_tenure_takes_nothing() {
+    explore(|| {
+        let role = role(5);
+        let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        // A second role keeps the owner from ending when the first is forgotten.
+        owner.enter(&other, |_| ()).unwrap();
+        let tenure = owner
+            .enter(&role, |account| {
+                account.enqueue().unwrap();
+                account.tenure()
+            })
+            .unwrap();
+        let holder = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || owner.dequeue_tenure(RoleId(1), tenure))
+        };
+        owner.forget(RoleId(1));
+        owner
+            .enter(&role, |account| account.enqueue().unwrap())
+            .unwrap();
+        holder.join().unwrap();
+        assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
+    });
+}
+
+#[test]
+fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
+    explore(|| {
+        let role = role(9);
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        owner
+            .enter(&role, |account| account.enqueue().unwrap())
+            .unwrap();
+        let told = Arc::new(AtomicBool::new(false));
+        let setter = {
+            let (role, told) = (Arc::clone(&role), Arc::clone(&told));
+            thread::spawn(move || {
+                role.set_limit(Some(2));
+                // Pairs with the load below: how a caller knows that the setting has returned.
+                told.store(true, Ordering::Release);
+            })
+        };
+        let others = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || {
+                let _ = owner.account(RoleId(1)).unwrap().try_enqueue();
+            })
+        };
+        if told.load(Ordering::Acquire) {
+            let account = owner.account(RoleId(1)).unwrap();
+            if let Ok(Admission::Admitted(before)) = account.try_enqueue() {
+                assert!(before < 2);
+            }
+        }
+        setter.join().unwrap();
+        others.join().unwrap();
+    });
+}
+
+#[test]
+fn refusals_are_reported_once_each() {
+    explore(|| {
+        let role = role(0);
+        let refuser = {
+            let role = Arc::clone(&role);
+            thread::spawn(move || {
+                role.count_refusal(NOW);
+                role.count_refusal(NOW);
+            })
+        };
+        let reported = role.take_unreported_refusals();
+        refuser.join().unwrap();
+        assert_eq!(reported + role.take_unreported_refusals(), 2);
+    });
+}

@@ -1,0 +1,298 @@
+//! What a role counts, and what it allows.
+
+use crate::drain::Drain;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::tally::{Tally, Totals};
+use crate::{Instant, RoleId};
+
+/// A limit of its own has not been set: the role follows the default role's.
+const FOLLOWS_DEFAULT: u64 = u64::MAX;
+const NEVER: u64 = u64::MAX;
+/// A refusal after this many milliseconds without one is announced.
+const QUIET_MS: u64 = 1_000;
+
+/// What all roles of a table share: the limit of those without one, and the switch.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    default_limit: AtomicU64,
+    enforcing: AtomicBool,
+}
+
+impl Policy {
+    pub(crate) fn new(default_limit: u64) -> Self {
+        Self {
+            default_limit: AtomicU64::new(default_limit),
+            enforcing: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn default_limit(&self) -> u64 {
+        self.default_limit.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_default_limit(&self, limit: u64) {
+        self.default_limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub(crate) fn enforcing(&self) -> bool {
+        self.enforcing.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_enforcing(&self, enforcing: bool) {
+        self.enforcing.store(enforcing, Ordering::Relaxed);
+    }
+
+    /// The depth at which a follower of the default is refused now.
+    pub(crate) fn refuses_at(&self) -> u64 {
+        if self.enforcing() {
+            self.default_limit()
+        } else {
+            u64::MAX
+        }
+    }
+}
+
+/// One role: its limit, its totals and the rhythm of its refusals.
+#[derive(Debug)]
+pub(crate) struct Role {
+    id: RoleId,
+    policy: Arc<Policy>,
+    own_limit: AtomicU64,
+    owners: AtomicU64,
+    tenures: AtomicU64,
+    last_refusal_system_ms: AtomicU64,
+    last_refusal_ms: AtomicU64,
+    reported_refusals: AtomicU64,
+    drain: Drain,
+    baseline: Mutex<Totals>,
+    tally: Tally,
+}
+
+/// A role as a reader sees it.
+///
+/// Each number is exact, but they are read one after the other: while others count, they may be a
+/// few operations apart. At rest
+/// `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far
+/// as they were counted since the last reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleStats {
+    /// The role these numbers are about.
+    pub role: RoleId,
+    /// Sum of the depths of the role's owners.
+    pub current_depth: u64,
+    /// The highest depth that one owner reached since the last reset.
+    pub max_depth: u64,
+    /// Enqueues recorded.
+    pub total_enqueued: u64,
+    /// Dequeues recorded, unmatched ones included.
+    pub total_dequeued: u64,
+    /// Dequeues that found a depth of zero, or no owner.
+    pub unmatched_dequeues: u64,
+    /// Depth given up by owners that died or were forgotten.
+    pub total_released: u64,
+    /// Refusals.
+    pub total_rejected: u64,
+    /// System time of the last refusal, in milliseconds.
+    pub last_rejected_ms: Option<u64>,
+    /// Owners with a gauge in this role now.
+    pub owners: u64,
+    /// The limit per owner in force now.
+    pub limit: u64,
+}
+
+impl Role {
+    pub(crate) fn new(id: RoleId, policy: Arc<Policy>, now: Instant) -> Self {
+        Self {
+            id,
+            policy,
+            own_limit: AtomicU64::new(FOLLOWS_DEFAULT),
+            owners: AtomicU64::new(0),
+            tenures: AtomicU64::new(0),
+            last_refusal_system_ms: AtomicU64::new(NEVER),
+            last_refusal_ms: AtomicU64::new(NEVER),
+            reported_refusals: AtomicU64::new(0),
+            drain: Drain::new(now.monotonic_ms),
+            baseline: Mutex::new(Totals::default()),
+            tally: Tally::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> RoleId {
+        self.id
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        match self.own_limit.load(Ordering::Relaxed) {
+            FOLLOWS_DEFAULT => self.policy.default_limit(),
+            own => own,
+        }
+    }
+
+    /// The depth at which an owner is refused now.
+    ///
+    /// Relaxed loads do: whoever knows that a limit was set was told by something that ordered the
+    /// setting before this.
+    pub(crate) fn refuses_at(&self) -> u64 {
+        if self.policy.enforcing() {
+            self.limit()
+        } else {
+            u64::MAX
+        }
+    }
+
+    /// Gives the role a limit of its own, or with `None` the default role's.
+    pub(crate) fn set_limit(&self, limit: Option<u64>) {
+        self.own_limit
+            .store(limit.unwrap_or(FOLLOWS_DEFAULT), Ordering::Relaxed);
+    }
+
+    /// Where operations on the role's gauges are counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// An owner takes a gauge of this role into use. Returns a number no other use of a gauge has.
+    pub(crate) fn count_arrival(&self) -> u64 {
+        self.owners.fetch_add(1, Ordering::Relaxed);
+        self.tenures.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An owner leaves and gives up `depth`.
+    pub(crate) fn count_departure(&self, depth: u64) {
+        self.tally.release(depth);
+        self.owners.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Counts a refusal. True for the first after a quiet second, which is to be announced.
+    pub(crate) fn count_refusal(&self, now: Instant) -> bool {
+        self.tally.refuse();
+        self.last_refusal_system_ms
+            .store(now.system_ms, Ordering::Relaxed);
+        let last = self.last_refusal_ms.load(Ordering::Relaxed);
+        // Under a storm most refusals share their millisecond with another one and end here.
+        last != now.monotonic_ms
+            && self
+                .last_refusal_ms
+                .compare_exchange(last, now.monotonic_ms, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+            && (last == NEVER || now.monotonic_ms.saturating_sub(last) >= QUIET_MS)
+    }
+
+    /// Refusals since this was last asked. Each is handed out once.
+    pub(crate) fn take_unreported_refusals(&self) -> u64 {
+        let refused = self.tally.refused();
+        refused.saturating_sub(self.reported_refusals.fetch_max(refused, Ordering::Relaxed))
+    }
+
+    /// How long an owner at `depth` should wait before it asks again, in milliseconds.
+    pub(crate) fn retry_after_ms(&self, depth: u64, now: Instant) -> u64 {
+        let excess = depth.saturating_sub(self.limit()).saturating_add(1);
+        let owners = self.owners.load(Ordering::Relaxed);
+        self.drain
+            .retry_after_ms(excess, owners, now.monotonic_ms, || self.tally.drained())
+    }
+
+    /// Notes how much has drained by now, for the rate over the last ten seconds.
+    pub(crate) fn sample_drain(&self, now: Instant) {
+        self.drain.sample(now.monotonic_ms, self.tally.drained());
+    }
+
+    pub(crate) fn stats(&self) -> RoleStats {
+        let totals = self.tally.totals();
+        let baseline = *self.baseline.lock();
+        RoleStats {
+            role: self.id,
+            current_depth: totals.depth(),
+            max_depth: self.tally.max_depth(),
+            total_enqueued: totals.enqueued.saturating_sub(baseline.enqueued),
+            total_dequeued: totals.dequeued.saturating_sub(baseline.dequeued),
+            unmatched_dequeues: totals.unmatched.saturating_sub(baseline.unmatched),
+            total_released: totals.released.saturating_sub(baseline.released),
+            total_rejected: totals.refused.saturating_sub(baseline.refused),
+            last_rejected_ms: match self.last_refusal_system_ms.load(Ordering::Relaxed) {
+                NEVER => None,
+                at_ms => Some(at_ms),
+            },
+            owners: self.owners.load(Ordering::Relaxed),
+            limit: self.limit(),
+        }
+    }
+
+    /// Zeroes what `stats` counts; depths and owners stay.
+    pub(crate) fn reset_stats(&self) {
+        let mut baseline = self.baseline.lock();
+        *baseline = self.tally.totals();
+        self.tally.reset_max_depth();
+        self.last_refusal_system_ms.store(NEVER, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn at(monotonic_ms: u64) -> Instant {
+        Instant {
+            monotonic_ms,
+            system_ms: 1_000_000 + monotonic_ms,
+        }
+    }
+
+    fn role(default_limit: u64) -> Role {
+        Role::new(RoleId(7), Arc::new(Policy::new(default_limit)), at(0))
+    }
+
+    #[test]
+    fn a_role_follows_the_default_until_it_has_a_limit() {
+        let role = role(5);
+        assert_eq!(role.limit(), 5);
+        role.policy.set_default_limit(6);
+        assert_eq!(role.limit(), 6);
+        role.set_limit(Some(0));
+        role.policy.set_default_limit(9);
+        assert_eq!(role.limit(), 0);
+        role.set_limit(None);
+        assert_eq!(role.limit(), 9);
+    }
+
+    #[test]
+    fn switched_off_it_refuses_nothing_but_keeps_its_limit() {
+        let role = role(5);
+        role.policy.set_enforcing(false);
+        assert_eq!(role.refuses_at(), u64::MAX);
+        assert_eq!(role.limit(), 5);
+    }
+
+    #[test]
+    fn a_refusal_is_announced_after_a_quiet_second() {
+        let role = role(0);
+        let announced: Vec<u64> = [0, 0, 500, 1_499, 2_499, 2_500, 9_000]
+            .into_iter()
+            .filter(|&now_ms| role.count_refusal(at(now_ms)))
+            .collect();
+        assert_eq!(announced, [0, 2_499, 9_000]);
+        assert_eq!(role.take_unreported_refusals(), 7);
+        assert_eq!(role.take_unreported_refusals(), 0);
+        assert_eq!(role.stats().last_rejected_ms, Some(1_009_000));
+    }
+
+    #[test]
+    fn a_reset_zeroes_the_counters_and_keeps_the_depth() {
+        let role = role(5);
+        for depth in 1..=3 {
+            role.tally().enqueue(depth);
+        }
+        role.tally().dequeue();
+        role.tally().unmatched_dequeue();
+        role.count_refusal(at(3));
+        role.reset_stats();
+        let stats = role.stats();
+        assert_eq!(stats.current_depth, 2);
+        assert_eq!(
+            (stats.total_enqueued, stats.total_dequeued, stats.max_depth),
+            (0, 0, 0)
+        );
+        assert_eq!((stats.total_rejected, stats.last_rejected_ms), (0, None));
+        assert_eq!(role.take_unreported_refusals(), 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! The atomics and the lock that the algorithms use: the standard ones, or loom's in a model.
+//!
+//! Nothing else in this crate chooses between the two.
+
+#[cfg(loom)]
+pub(crate) use self::model::{Mutex, thread_number};
+#[cfg(not(loom))]
+pub(crate) use self::native::{Mutex, thread_number};
+#[cfg(loom)]
+pub(crate) use loom::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+#[cfg(not(loom))]
+mod native {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    pub(crate) use parking_lot::Mutex;
+
+    /// A number that no other thread of the process ever gets, counted from zero.
+    pub(crate) fn thread_number() -> usize {
+        const UNSET: usize = usize::MAX;
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static NUMBER: Cell<usize> = const { Cell::new(UNSET) };
+        }
+        NUMBER.with(|mine| {
+            if mine.get() == UNSET {
+                mine.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            }
+            mine.get()
+        })
+    }
+}
+
+#[cfg(loom)]
+mod model {
+    use std::sync::PoisonError;
+
+    /// loom's lock with parking_lot's interface.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// All threads are late ones here, which share: that is where they could get in each other's way.
+    pub(crate) fn thread_number() -> usize {
+        usize::MAX
+    }
+}

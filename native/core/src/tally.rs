@@ -1,0 +1,215 @@
+//! A role's running totals, counted by many threads at once.
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, Ordering, thread_number};
+
+/// More stripes than this cost a reader more than they spare the writers.
+const MAX_OWN_STRIPES: usize = 64;
+
+/// Sums and a maximum since the beginning. They only grow, but for the maximum, which can be reset.
+///
+/// The first threads that count have a stripe each, which nobody else writes: they need no atomic
+/// read-modify-write and never touch a cache line that another core writes. Threads that come later
+/// share one. Reading sums the stripes; each sum is exact once those who count have returned.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    own: Box<[CachePadded<Stripe>]>,
+    shared: CachePadded<Stripe>,
+}
+
+/// One thread's counts. Padded to two cache lines, since processors fetch lines in pairs.
+#[derive(Debug, Default)]
+struct Stripe {
+    enqueued: AtomicU64,
+    dequeued: AtomicU64,
+    unmatched: AtomicU64,
+    released: AtomicU64,
+    refused: AtomicU64,
+    max_depth: AtomicU64,
+}
+
+/// The sums at one time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) enqueued: u64,
+    /// Unmatched ones included.
+    pub(crate) dequeued: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) released: u64,
+    pub(crate) refused: u64,
+}
+
+impl Totals {
+    /// What is in: enqueued and neither dequeued nor released.
+    pub(crate) fn depth(self) -> u64 {
+        self.enqueued
+            .saturating_add(self.unmatched)
+            .saturating_sub(self.dequeued)
+            .saturating_sub(self.released)
+    }
+}
+
+impl Tally {
+    pub(crate) fn new() -> Self {
+        Self {
+            own: (0..own_stripes()).map(|_| CachePadded::default()).collect(),
+            shared: CachePadded::default(),
+        }
+    }
+
+    /// An owner has reached `depth` by one more.
+    pub(crate) fn enqueue(&self, depth: u64) {
+        match self.mine() {
+            Ok(mine) => {
+                add(&mine.enqueued, 1);
+                if depth > mine.max_depth.load(Ordering::Relaxed) {
+                    mine.max_depth.store(depth, Ordering::Relaxed);
+                }
+            }
+            Err(shared) => {
+                shared.enqueued.fetch_add(1, Ordering::Relaxed);
+                shared.max_depth.fetch_max(depth, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn dequeue(&self) {
+        self.count(|stripe| &stripe.dequeued, 1);
+    }
+
+    pub(crate) fn unmatched_dequeue(&self) {
+        self.count(|stripe| &stripe.dequeued, 1);
+        self.count(|stripe| &stripe.unmatched, 1);
+    }
+
+    pub(crate) fn release(&self, depth: u64) {
+        self.count(|stripe| &stripe.released, depth);
+    }
+
+    pub(crate) fn refuse(&self) {
+        self.count(|stripe| &stripe.refused, 1);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        // What leaves is read before what enters, so that a reader in the middle of a storm sees a
+        // depth that is a little too high rather than below zero.
+        let unmatched = self.sum(|stripe| &stripe.unmatched);
+        let dequeued = self.sum(|stripe| &stripe.dequeued);
+        let released = self.sum(|stripe| &stripe.released);
+        Totals {
+            enqueued: self.sum(|stripe| &stripe.enqueued),
+            dequeued,
+            unmatched,
+            released,
+            refused: self.refused(),
+        }
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.sum(|stripe| &stripe.refused)
+    }
+
+    /// Dequeues that took something.
+    pub(crate) fn drained(&self) -> u64 {
+        let unmatched = self.sum(|stripe| &stripe.unmatched);
+        self.sum(|stripe| &stripe.dequeued)
+            .saturating_sub(unmatched)
+    }
+
+    /// The highest depth since the last reset.
+    pub(crate) fn max_depth(&self) -> u64 {
+        self.stripes()
+            .map(|stripe| stripe.max_depth.load(Ordering::Relaxed))
+            .max()
+            .unwrap_or(0)
+    }
+
+    pub(crate) fn reset_max_depth(&self) {
+        self.stripes()
+            .for_each(|stripe| stripe.max_depth.store(0, Ordering::Relaxed));
+    }
+
+    fn count(&self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
+        match self.mine() {
+            Ok(mine) => add(counter(mine), by),
+            Err(shared) => {
+                counter(shared).fetch_add(by, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The calling thread's stripe, or else the one that it shares.
+    fn mine(&self) -> Result<&Stripe, &Stripe> {
+        self.own
+            .get(thread_number())
+            .map_or(Err(&*self.shared), |mine| Ok(&**mine))
+    }
+
+    fn stripes(&self) -> impl Iterator<Item = &Stripe> {
+        self.own
+            .iter()
+            .chain(std::iter::once(&self.shared))
+            .map(|stripe| &**stripe)
+    }
+
+    fn sum(&self, counter: impl Fn(&Stripe) -> &AtomicU64) -> u64 {
+        self.stripes()
+            .map(|stripe| counter(stripe).load(Ordering::Relaxed))
+            .fold(0, u64::wrapping_add)
+    }
+}
+
+/// To a counter that only the calling thread writes.
+fn add(counter: &AtomicU64, by: u64) {
+    let count = counter.load(Ordering::Relaxed);
+    counter.store(count.wrapping_add(by), Ordering::Relaxed);
+}
+
+/// Room for a scheduler a core, and as many dirty ones.
+fn own_stripes() -> usize {
+    if cfg!(loom) {
+        return 0;
+    }
+    std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .saturating_mul(2)
+        .min(MAX_OWN_STRIPES)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_with_and_without_a_stripe_of_their_own_lose_nothing() {
+        let tally = Tally::new();
+        let threads = tally.own.len() as u64 + 4;
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let tally = &tally;
+                scope.spawn(move || {
+                    for depth in 1..=10_000 {
+                        tally.enqueue(depth + thread);
+                        tally.dequeue();
+                    }
+                    tally.unmatched_dequeue();
+                    tally.release(3);
+                    tally.refuse();
+                });
+            }
+        });
+        let expected = Totals {
+            enqueued: threads * 10_000,
+            dequeued: threads * 10_001,
+            unmatched: threads,
+            released: threads * 3,
+            refused: threads,
+        };
+        assert_eq!(tally.totals(), expected);
+        assert_eq!(tally.drained(), threads * 10_000);
+        assert_eq!(tally.max_depth(), 10_000 + threads - 1);
+        tally.reset_max_depth();
+        assert_eq!(tally.max_depth(), 0);
+    }
+}

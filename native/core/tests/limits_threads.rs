@@ -1,0 +1,176 @@
+//! The table under threads: what must hold while many callers use it at once.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use common::{FIRST_PROCESS, TestHost};
+use erlmcp_core::limits::{Limits, MAX_ROLES, TooManyRoles, Verdict};
+use erlmcp_core::{Host, OwnerId, RoleId};
+
+const ROLE: RoleId = RoleId(0);
+
+fn table(limit: u64, host: &TestHost) -> Limits<OwnerId> {
+    Limits::new(ROLE, limit, host.now())
+}
+
+#[test]
+fn many_callers_never_pass_the_limit_of_one_owner() {
+    let host = TestHost::default();
+    let table = table(50, &host);
+    let owner = OwnerId(FIRST_PROCESS);
+    let inside = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    if table.try_enqueue(ROLE, owner, &host) == Ok(Verdict::Granted) {
+                        assert!(inside.fetch_add(1, Ordering::SeqCst) < 50);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        table.dequeue(ROLE, owner, &host).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let stats = table.role_stats(ROLE).unwrap();
+    assert!(stats.max_depth <= 50);
+    assert_eq!(stats.total_enqueued, stats.total_dequeued);
+    assert_eq!((stats.current_depth, stats.unmatched_dequeues), (0, 0));
+}
+
+#[test]
+fn counting_loses_nothing() {
+    let host = TestHost::default();
+    let table = table(1, &host);
+    thread::scope(|scope| {
+        for worker in 0..8 {
+            let (table, host) = (&table, &host);
+            scope.spawn(move || {
+                for turn in 0..50_000_u64 {
+                    let own = OwnerId(FIRST_PROCESS + worker);
+                    table.enqueue(ROLE, own, host).unwrap();
+                    table.enqueue(ROLE, OwnerId(turn % 7), host).unwrap();
+                }
+            });
+        }
+    });
+    let stats = table.role_stats(ROLE).unwrap();
+    assert_eq!(stats.total_enqueued, 800_000);
+    assert_eq!(stats.current_depth, 800_000);
+    assert_eq!(stats.owners, 15);
+    assert_eq!(table.depth(ROLE, OwnerId(FIRST_PROCESS)), 50_000);
+}
+
+#[test]
+fn owners_that_die_while_they_are_used_leave_nothing() {
+    let host = TestHost::default();
+    let table = table(1_000, &host);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let (table, host, done) = (&table, &host, &done);
+            scope.spawn(move || {
+                let mut turn = worker;
+                while !done.load(Ordering::Relaxed) {
+                    turn += 1;
+                    let owner = OwnerId(FIRST_PROCESS + turn % 50);
+                    let role = RoleId(turn % 3);
+                    table.enqueue(role, owner, host).unwrap();
+                    let _ = table.try_enqueue(role, owner, host);
+                    table.dequeue(role, owner, host).unwrap();
+                    if turn % 11 == 0 {
+                        table.forget(role, owner, host);
+                    }
+                }
+            });
+        }
+        for owner in (0..50).map(|n| OwnerId(FIRST_PROCESS + n)) {
+            for _ in 0..1_000 {
+                std::hint::spin_loop();
+            }
+            host.kill(owner);
+            table.died(owner);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(table.owners(), 0);
+    assert_eq!(host.watches(), 0);
+    for stats in table.all_stats() {
+        assert_eq!((stats.owners, stats.current_depth), (0, 0), "{stats:?}");
+        assert_eq!(
+            stats.total_enqueued,
+            stats.total_dequeued - stats.unmatched_dequeues + stats.total_released
+        );
+    }
+}
+
+#[test]
+fn the_last_role_is_the_1024th_whoever_races_for_it() {
+    let host = TestHost::default();
+    let table = table(1, &host);
+    let refused = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for worker in 0..4_u64 {
+            let (table, host, refused) = (&table, &host, &refused);
+            scope.spawn(move || {
+                for role in 0..300 {
+                    let role = RoleId(1 + worker * 300 + role);
+                    if table.enqueue(role, OwnerId(1), host) == Err(TooManyRoles) {
+                        refused.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(table.roles().len(), MAX_ROLES);
+    assert_eq!(
+        refused.load(Ordering::Relaxed),
+        1 + 1_200 - MAX_ROLES as u64
+    );
+    assert_eq!(table.total_depth(OwnerId(1)), Some(MAX_ROLES as u64 - 1));
+}
+
+#[test]
+fn a_table_cleared_while_it_is_used_stays_usable() {
+    let host = TestHost::default();
+    let table = table(10, &host);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for owner in 0..20 {
+                    table.enqueue(RoleId(1), OwnerId(owner), &host).unwrap();
+                }
+            }
+        });
+        (0..200).for_each(|_| table.clear(&host));
+        done.store(true, Ordering::Relaxed);
+    });
+    table.clear(&host);
+    assert_eq!((table.owners(), table.roles()), (0, vec![ROLE]));
+    assert_eq!(table.limit(ROLE), 10);
+}
+
+#[test]
+fn a_refusal_tells_how_fast_the_role_drains() {
+    let host = TestHost::default();
+    let table = table(100, &host);
+    for owner in [OwnerId(1), OwnerId(2)] {
+        (0..100).for_each(|_| table.enqueue(ROLE, owner, &host).unwrap());
+    }
+    let advice = || match table.check(ROLE, OwnerId(1), &host).unwrap() {
+        Verdict::Refused(refusal) => refusal.retry_after_ms,
+        Verdict::Granted => 0,
+    };
+    assert_eq!(advice(), 1_000);
+    for _ in 0..100 {
+        host.advance(10);
+        table.enqueue(ROLE, OwnerId(2), &host).unwrap();
+        table.dequeue(ROLE, OwnerId(2), &host).unwrap();
+    }
+    // 100 in a second for two owners: one place each takes 20 ms.
+    assert_eq!(advice(), 20);
+}

@@ -1,0 +1,60 @@
+//! The BEAM as the core's host: processes that die, and the runtime's clocks.
+
+use erlmcp_core::{Dead, Host, Instant, OwnerId};
+use rustler::sys::{ErlNifTimeUnit, enif_monotonic_time, enif_time_offset};
+use rustler::{Env, Monitor, ResourceArc};
+
+use crate::limits::Table;
+use crate::term;
+
+/// The runtime, as seen from one native call.
+pub(crate) struct Beam<'a, 't> {
+    pub(crate) env: Env<'a>,
+    /// The table whose `down` callback hears of deaths.
+    pub(crate) table: &'t ResourceArc<Table>,
+}
+
+impl Host for Beam<'_, '_> {
+    type Watch = Monitor;
+
+    fn is_alive(&self, owner: OwnerId) -> bool {
+        term::process(self.env, owner).is_none_or(|pid| self.env.is_process_alive(pid))
+    }
+
+    fn watch(&self, owner: OwnerId) -> Result<Option<Monitor>, Dead> {
+        match term::process(self.env, owner) {
+            None => Ok(None),
+            Some(pid) => self
+                .table
+                .monitor(Some(self.env), &pid)
+                .map(Some)
+                .ok_or(Dead),
+        }
+    }
+
+    fn unwatch(&self, watch: Monitor) {
+        // False if the process has just died; then `down` finds nothing to do.
+        let _ = self.table.demonitor(Some(self.env), &watch);
+    }
+
+    fn now(&self) -> Instant {
+        now()
+    }
+}
+
+/// The runtime's clocks, so that times agree with what Erlang code reads.
+pub(crate) fn now() -> Instant {
+    // SAFETY: both only read the runtime's clocks, and may be called on any of its threads, which is
+    // where natives and callbacks run.
+    let (monotonic_ms, offset_ms) = unsafe {
+        (
+            enif_monotonic_time(ErlNifTimeUnit::ERL_NIF_MSEC),
+            enif_time_offset(ErlNifTimeUnit::ERL_NIF_MSEC),
+        )
+    };
+    Instant {
+        // Erlang's monotonic time begins far below zero; the order is what matters.
+        monotonic_ms: monotonic_ms.abs_diff(i64::MIN),
+        system_ms: u64::try_from(monotonic_ms.saturating_add(offset_ms)).unwrap_or(0),
+    }
+}

@@ -1,0 +1,21 @@
+//! The native library of erlmcp_native: decodes, calls the core once, encodes.
+//!
+//! `atoms` and `term` know how things look in Erlang, `host` is the runtime as the core sees it, and
+//! each further module has the natives of one concern. Natives return a reason as an atom where they
+//! cannot do what they were asked; the Erlang side makes the error of it.
+
+mod atoms;
+mod host;
+mod limits;
+mod memory;
+mod term;
+
+use rustler::{Env, Term};
+
+/// Refuses an Erlang side of another version.
+fn load<'a>(_env: Env<'a>, info: Term<'a>) -> bool {
+    let wanted: Result<String, _> = info.decode();
+    wanted.is_ok_and(|version| version == env!("CARGO_PKG_VERSION"))
+}
+
+rustler::init!("erlmcp_native", load = load);

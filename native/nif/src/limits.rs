@@ -1,0 +1,395 @@
+//! Natives of the queue limits. The first argument is a table, or `own` for the library's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use erlmcp_core::limits::{Limits, Permit, Refusal, TooManyRoles, Verdict};
+use erlmcp_core::{Host, OwnerId, RoleId};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::host::{Beam, now};
+use crate::term::{self, Answer, Fault};
+
+/// A table of limits, and the process that speaks for it.
+pub(crate) struct Table {
+    limits: Limits<Monitor>,
+    open: AtomicBool,
+    listener: Mutex<Option<LocalPid>>,
+}
+
+/// The table that calls with `own` use, made when it is first opened. It lives as long as the library,
+/// so that a restarted process finds its counts.
+///
+/// It cannot be made while the library is loaded: the runtime completes a resource type after `load` has
+/// returned, and what is allocated before cannot be monitored.
+static OWN: OnceCell<ResourceArc<Table>> = OnceCell::new();
+
+impl Table {
+    fn closed() -> Self {
+        let default_role = term::atom_role(atoms::default());
+        Self {
+            limits: Limits::new(default_role, 0, now()),
+            open: AtomicBool::new(false),
+            listener: Mutex::new(None),
+        }
+    }
+}
+
+#[rustler::resource_impl]
+impl Resource for Table {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+        self.limits.died(term::process_id(env, pid));
+    }
+}
+
+/// One admission, given back by hand or when the process that asked for it lets go of it, at the
+/// latest by dying.
+struct Holding {
+    table: ResourceArc<Table>,
+    permit: Mutex<Option<Permit>>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Holding {}
+
+impl Holding {
+    fn give_back(&self) {
+        if let Some(permit) = self.permit.lock().take() {
+            self.table.limits.give_back(permit);
+        }
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+/// Runs `operation` on the table that the term names, open or not.
+fn with_any_table<'a, T: Encoder>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_>) -> Answer<T>,
+) -> Term<'a> {
+    let run = |table: &ResourceArc<Table>| operation(&Beam { env, table });
+    let answer = if atoms::own() == table {
+        OWN.get().ok_or(Fault(atoms::not_started())).and_then(run)
+    } else {
+        match table.decode() {
+            Ok(table) => run(&table),
+            Err(_) => Err(Fault(atoms::bad_table())),
+        }
+    };
+    term::answer(env, answer)
+}
+
+/// Runs `operation` on the table that the term names, if it is open.
+fn with_table<'a, T: Encoder>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_>, &Limits<Monitor>) -> Answer<T>,
+) -> Term<'a> {
+    with_any_table(env, table, |beam| {
+        if beam.table.open.load(Ordering::Relaxed) {
+            operation(beam, &beam.table.limits)
+        } else {
+            Err(Fault(atoms::not_started()))
+        }
+    })
+}
+
+/// `ok` or `{refused, Stats}`; the listener is told of a refusal that is to be announced.
+fn verdict<'a>(
+    beam: &Beam<'a, '_>,
+    role: RoleId,
+    owner: OwnerId,
+    verdict: Result<Verdict, TooManyRoles>,
+) -> Answer<Term<'a>> {
+    match verdict? {
+        Verdict::Granted => Ok(atoms::ok().encode(beam.env)),
+        Verdict::Refused(refusal) => Ok(refused(beam, role, owner, &refusal)),
+    }
+}
+
+fn refused<'a>(beam: &Beam<'a, '_>, role: RoleId, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
+    if refusal.announce {
+        let listener = *beam.table.listener.lock();
+        if let Some(pid) = listener {
+            // A listener that has died is replaced by one that asks for what it missed.
+            let _ = beam
+                .env
+                .send(&pid, (atoms::refused(), term::role_term(beam.env, role)));
+        }
+    }
+    let stats = term::refusal(beam.env, owner, refusal);
+    (atoms::refused(), stats).encode(beam.env)
+}
+
+/// What a native costs that decodes the same arguments and does nothing: the floor for the others.
+#[rustler::nif]
+fn limits_nothing<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_any_table(env, table, |_| {
+        term::role(role)?;
+        term::owner(owner)?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_check<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        verdict(beam, role, owner, limits.check(role, owner, beam))
+    })
+}
+
+#[rustler::nif]
+fn limits_try_enqueue<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        verdict(beam, role, owner, limits.try_enqueue(role, owner, beam))
+    })
+}
+
+#[rustler::nif]
+fn limits_enqueue<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.enqueue(term::role(role)?, term::owner(owner)?, beam)?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_dequeue<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.dequeue(term::role(role)?, term::owner(owner)?, beam)?;
+        Ok(atoms::ok())
+    })
+}
+
+/// `{ok, Permit}` or `{refused, Stats}`.
+#[rustler::nif]
+fn limits_acquire<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        Ok(match limits.acquire(role, owner, beam)? {
+            Err(refusal) => refused(beam, role, owner, &refusal),
+            Ok(permit) => {
+                let holding = ResourceArc::new(Holding {
+                    table: beam.table.clone(),
+                    permit: Mutex::new(permit),
+                });
+                (atoms::ok(), holding).encode(env)
+            }
+        })
+    })
+}
+
+#[rustler::nif]
+fn limits_give_back<'a>(env: Env<'a>, permit: Term<'a>) -> Term<'a> {
+    let answer = match permit.decode::<ResourceArc<Holding>>() {
+        Ok(holding) => {
+            holding.give_back();
+            Ok(atoms::ok())
+        }
+        Err(_) => Err(Fault(atoms::bad_permit())),
+    };
+    term::answer(env, answer)
+}
+
+#[rustler::nif]
+fn limits_depth<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        Ok(limits.depth(term::role(role)?, term::owner(owner)?))
+    })
+}
+
+#[rustler::nif(name = "limits_depth")]
+fn limits_total_depth<'a>(env: Env<'a>, table: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        limits
+            .total_depth(term::owner(owner)?)
+            .ok_or(Fault(atoms::not_found()))
+    })
+}
+
+#[rustler::nif]
+fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.forget(term::role(role)?, term::owner(owner)?, beam);
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| Ok(limits.limit(term::role(role)?)))
+}
+
+#[rustler::nif]
+fn limits_set_limit<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    limit: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.set_limit(term::role(role)?, term::limit(limit)?, beam)?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let stats = limits.role_stats(term::role(role)?);
+        stats
+            .map(|stats| term::role_stats(env, &stats))
+            .ok_or(Fault(atoms::not_found()))
+    })
+}
+
+#[rustler::nif]
+fn limits_reset_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        limits.reset_stats(term::role(role)?);
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_set_enforcing<'a>(env: Env<'a>, table: Term<'a>, enforcing: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        limits.set_enforcing(term::switch(enforcing)?);
+        Ok(atoms::ok())
+    })
+}
+
+/// How many owners are tracked; an estimate while some come and go.
+#[rustler::nif]
+fn limits_owners<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| Ok(limits.owners()))
+}
+
+/// `{Count, Stats}` with the refusals nobody was told of yet, or `not_found` if there are none.
+#[rustler::nif]
+fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let (refusals, stats) = limits
+            .take_unreported_refusals(term::role(role)?)
+            .ok_or(Fault(atoms::not_found()))?;
+        Ok((refusals, term::role_stats(env, &stats)))
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let rows = limits.limits().into_iter();
+        Ok(term::by_role(
+            env,
+            rows.map(|(role, limit)| (role, limit.encode(env))),
+        ))
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let rows = limits.all_stats().into_iter();
+        Ok(term::by_role(
+            env,
+            rows.map(|stats| (stats.role, term::role_stats(env, &stats))),
+        ))
+    })
+}
+
+/// Notes how much every role has drained; to be called once a second.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.sample_drains(beam.now());
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_configure<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    configured: Term<'a>,
+    enforcing: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
+        limits.configure(&configured, enforcing, beam)?;
+        Ok(atoms::ok())
+    })
+}
+
+/// A table of its own, open, without a listener. It goes when nothing refers to it any more.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+    let table = ResourceArc::new(Table::closed());
+    let answer = term::limits(configured).and_then(|configured| {
+        let beam = Beam { env, table: &table };
+        table.limits.configure(&configured, true, &beam)?;
+        table.open.store(true, Ordering::Relaxed);
+        Ok(table.encode(env))
+    });
+    term::answer(env, answer)
+}
+
+/// Opens the table for the calling process, which from now on hears of refusals as `{refused, Role}`.
+/// What was counted and set before stays. Returns the roles.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_open<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    configured: Term<'a>,
+    enforcing: Term<'a>,
+) -> Term<'a> {
+    if atoms::own() == table {
+        OWN.get_or_init(|| ResourceArc::new(Table::closed()));
+    }
+    with_any_table(env, table, |beam| {
+        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
+        let Table {
+            limits,
+            open,
+            listener,
+        } = &**beam.table;
+        if !open.load(Ordering::Relaxed) {
+            // What an operation counted that was under way when the table was closed.
+            limits.clear(beam);
+        }
+        limits.configure(&configured, enforcing, beam)?;
+        *listener.lock() = Some(env.pid());
+        open.store(true, Ordering::Relaxed);
+        let roles = limits.roles().into_iter();
+        Ok(roles
+            .map(|role| term::role_term(env, role))
+            .collect::<Vec<_>>())
+    })
+}
+
+/// Closes the table and forgets all that it counted and what was set.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn limits_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_any_table(env, table, |beam| {
+        beam.table.open.store(false, Ordering::Relaxed);
+        *beam.table.listener.lock() = None;
+        beam.table.limits.clear(beam);
+        Ok(atoms::ok())
+    })
+}

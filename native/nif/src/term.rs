@@ -1,0 +1,157 @@
+//! How the core's types look in Erlang, in both directions. Nothing else knows.
+
+use erlmcp_core::limits::{ConfiguredLimits, Refusal, TooManyRoles};
+use erlmcp_core::{OwnerId, RoleId, RoleStats};
+use rustler::sys::ErlNifTerm;
+use rustler::{Atom, Encoder, Env, LocalPid, Term};
+
+use crate::atoms;
+
+/// Limits from here on are no small integers, and refused.
+const LIMIT_END: u64 = 1 << 59;
+
+/// Why a native did not do what it was asked, as the atom that the Erlang side turns into an error.
+pub(crate) struct Fault(pub(crate) Atom);
+
+impl From<TooManyRoles> for Fault {
+    fn from(TooManyRoles: TooManyRoles) -> Self {
+        Self(atoms::too_many_roles())
+    }
+}
+
+/// What a native returns: its answer, or the atom that says why there is none.
+pub(crate) type Answer<T> = Result<T, Fault>;
+
+pub(crate) fn answer<'a, T: Encoder>(env: Env<'a>, answer: Answer<T>) -> Term<'a> {
+    match answer {
+        Ok(value) => value.encode(env),
+        Err(Fault(why)) => why.encode(env),
+    }
+}
+
+pub(crate) fn role(term: Term<'_>) -> Answer<RoleId> {
+    if term.is_atom() {
+        Ok(RoleId(word(term.as_c_arg())))
+    } else {
+        Err(Fault(atoms::bad_role()))
+    }
+}
+
+pub(crate) fn atom_role(atom: Atom) -> RoleId {
+    RoleId(word(atom.as_c_arg()))
+}
+
+pub(crate) fn owner(term: Term<'_>) -> Answer<OwnerId> {
+    if term.decode::<LocalPid>().is_ok() || term.is_atom() {
+        Ok(OwnerId(word(term.as_c_arg())))
+    } else {
+        Err(Fault(atoms::bad_owner()))
+    }
+}
+
+pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
+    term.decode()
+        .ok()
+        .filter(|limit| *limit < LIMIT_END)
+        .ok_or(Fault(atoms::bad_limit()))
+}
+
+/// Limits as a list of `{Role, Limit}`.
+pub(crate) fn limits(term: Term<'_>) -> Answer<ConfiguredLimits> {
+    let pairs: Vec<(Term<'_>, Term<'_>)> = term.decode().map_err(|_| Fault(atoms::bad_limits()))?;
+    pairs
+        .into_iter()
+        .map(|(of, value)| Ok((role(of)?, limit(value)?)))
+        .collect()
+}
+
+pub(crate) fn switch(term: Term<'_>) -> Answer<bool> {
+    term.decode().map_err(|_| Fault(atoms::bad_switch()))
+}
+
+/// The process that an owner is, or `None` if it is a name.
+pub(crate) fn process(env: Env<'_>, owner: OwnerId) -> Option<LocalPid> {
+    owner_term(env, owner).decode().ok()
+}
+
+pub(crate) fn process_id(env: Env<'_>, pid: LocalPid) -> OwnerId {
+    OwnerId(word(pid.encode(env).as_c_arg()))
+}
+
+pub(crate) fn role_term(env: Env<'_>, RoleId(word): RoleId) -> Term<'_> {
+    immediate(env, word)
+}
+
+fn owner_term(env: Env<'_>, OwnerId(word): OwnerId) -> Term<'_> {
+    immediate(env, word)
+}
+
+fn word(term: ErlNifTerm) -> u64 {
+    // SAFETY: `ErlNifTerm` is a transparent wrapper of an unsigned word, here of 64 bits.
+    unsafe { std::mem::transmute(term) }
+}
+
+fn immediate(env: Env<'_>, word: u64) -> Term<'_> {
+    // SAFETY: the transmutation as in `word`. Roles and owners are made in this module alone, from atoms
+    // and local pids. Both are immediate terms: the word is the whole term, valid in every environment.
+    unsafe { Term::new(env, std::mem::transmute::<u64, ErlNifTerm>(word)) }
+}
+
+/// The map `role_stats()`.
+pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
+    map(env, &role_fields(env, stats))
+}
+
+/// The map of a refusal: the role's, and what it means for this owner.
+pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
+    let mut fields = role_fields(env, &refusal.stats);
+    fields.extend([
+        (atoms::process(), owner_term(env, owner)),
+        (atoms::depth(), refusal.depth.encode(env)),
+        (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env)),
+    ]);
+    map(env, &fields)
+}
+
+fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
+    let rejected = stats.total_rejected.encode(env);
+    let last_rejected = match stats.last_rejected_ms {
+        Some(at_ms) => at_ms.encode(env),
+        None => atoms::undefined().encode(env),
+    };
+    vec![
+        (atoms::role(), role_term(env, stats.role)),
+        (atoms::current_depth(), stats.current_depth.encode(env)),
+        (atoms::max_depth(), stats.max_depth.encode(env)),
+        (atoms::total_enqueued(), stats.total_enqueued.encode(env)),
+        (atoms::total_dequeued(), stats.total_dequeued.encode(env)),
+        (
+            atoms::unmatched_dequeues(),
+            stats.unmatched_dequeues.encode(env),
+        ),
+        (atoms::total_released(), stats.total_released.encode(env)),
+        (atoms::total_rejected(), rejected),
+        (atoms::capacity_exceeded_count(), rejected),
+        (atoms::last_capacity_exceeded(), last_rejected),
+        (atoms::owners(), stats.owners.encode(env)),
+        (atoms::limit(), stats.limit.encode(env)),
+    ]
+}
+
+fn map<'a>(env: Env<'a>, fields: &[(Atom, Term<'a>)]) -> Term<'a> {
+    let keys: Vec<Term<'_>> = fields.iter().map(|(key, _)| key.encode(env)).collect();
+    let values: Vec<Term<'_>> = fields.iter().map(|&(_, value)| value).collect();
+    // Fails on duplicate keys only; the lists above have none.
+    Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| Term::map_new(env))
+}
+
+/// A map with a role a key.
+pub(crate) fn by_role<'a>(
+    env: Env<'a>,
+    rows: impl Iterator<Item = (RoleId, Term<'a>)>,
+) -> Term<'a> {
+    let (keys, values): (Vec<_>, Vec<_>) = rows
+        .map(|(role, value)| (role_term(env, role), value))
+        .unzip();
+    Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| Term::map_new(env))
+}
