@@ -40,7 +40,7 @@ reload_config() ->
 init([]) ->
     process_flag(trap_exit, true),
     maybe
-        ok ?= load_library(),
+        ok ?= erlmcp_native_error:library(),
         {ok, Limits, Enforcing} ?= config(),
         Roles = erlmcp_native:limits_open(own, Limits, Enforcing),
         true ?= is_list(Roles) orelse {error, Roles},
@@ -77,23 +77,12 @@ handle_info(_Info, State) ->
 -doc false.
 -spec terminate(term(), state()) -> ok.
 terminate(Reason, _State) ->
-    case is_normal(Reason) of
+    case erlmcp_native_error:is_normal(Reason) of
         true ->
             _ = erlmcp_native:limits_close(own),
             ok;
         false ->
             ok
-    end.
-
-is_normal(normal) -> true;
-is_normal(shutdown) -> true;
-is_normal({shutdown, _}) -> true;
-is_normal(_) -> false.
-
-load_library() ->
-    case erlmcp_native:load() of
-        ok -> ok;
-        {error, Reason} -> {error, {native_library, Reason}}
     end.
 
 config() ->
@@ -113,7 +102,7 @@ log_refusals(Role, State) ->
             ?LOG_WARNING(
                 "erlmcp_queue_limits: ~tp refused ~b; limit ~b per owner, ~b owners, depth ~b in all",
                 [Role, Count, Limit, Owners, Depth],
-                #{domain => [erlmcp_native], role => Role, refusals => Count}
+                #{role => Role, refusals => Count}
             ),
             _ = erlang:send_after(?LOG_MS, self(), {log_again, Role}),
             State#{Role => logged};

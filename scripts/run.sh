@@ -3,4 +3,4 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/_build/$1/lib/erlmcp_native
-exec erl -noshell -noinput +P 4194304 -pa "$lib/ebin" "$lib/$1" -s "$2" main
+exec erl -noshell -noinput +Bd +P 4194304 -pa "$lib/ebin" "$lib/$1" -s "$2" main

@@ -1,0 +1,33 @@
+-module(erlmcp_native_demo_pace).
+-moduledoc """
+A steady number of things a second, by the clock: whoever wakes up asks how many are due.
+
+Being late is made good up to a tenth of a second; what is later than that is lost, so that a busy machine
+shows a lower rate and not a burst.
+""".
+
+-export([new/2, due/2, tick_us/0]).
+
+-export_type([pace/0]).
+
+-define(CATCH_UP_US, 100_000).
+-define(TICK_US, 4_000).
+
+-doc "How far a pace has been kept.".
+-opaque pace() :: #{per_s := pos_integer(), since_us := integer(), done := non_neg_integer()}.
+
+-doc "`PerS` a second from `NowUs` on.".
+-spec new(PerS :: pos_integer(), NowUs :: integer()) -> pace().
+new(PerS, NowUs) ->
+    #{per_s => PerS, since_us => NowUs, done => 0}.
+
+-doc "How many are due at `NowUs`. They count as done.".
+-spec due(pace(), NowUs :: integer()) -> {non_neg_integer(), pace()}.
+due(#{per_s := PerS, since_us := Since, done := Done} = Pace, NowUs) ->
+    Should = PerS * (NowUs - Since) div 1_000_000,
+    {min(Should - Done, PerS * ?CATCH_UP_US div 1_000_000), Pace#{done := Should}}.
+
+-doc "How long to wait between two turns, in microseconds.".
+-spec tick_us() -> pos_integer().
+tick_us() ->
+    ?TICK_US.

@@ -1,0 +1,40 @@
+-module(erlmcp_native_demo_text).
+-moduledoc "Numbers, columns and bars as text. A bar is left to the display, which knows what it can draw.".
+
+-export([number/1, or_dash/2, left/2, right/2, width/1]).
+
+-export_type([line/0, span/0, style/0]).
+
+-doc "How a span looks where colours are possible.".
+-type style() :: bold | dim | green | yellow | red.
+-doc "Text, text in a style, or a bar of so many columns filled to a share from 0 to 1.".
+-type span() :: unicode:chardata() | {style(), unicode:chardata()} | {bar, float(), pos_integer()}.
+-doc "One line.".
+-type line() :: [span()].
+
+-doc "With commas between the thousands.".
+-spec number(integer()) -> string().
+number(N) when N < 0 -> [$- | number(-N)];
+number(N) when N < 1000 -> integer_to_list(N);
+number(N) -> number(N div 1000) ++ io_lib:format(",~3..0b", [N rem 1000]).
+
+-doc "A number and its unit, or a dash where there is none.".
+-spec or_dash(integer() | undefined, string()) -> string().
+or_dash(undefined, _Unit) -> "-";
+or_dash(N, Unit) -> number(N) ++ Unit.
+
+-doc "Padded on the right.".
+-spec left(unicode:chardata(), non_neg_integer()) -> unicode:chardata().
+left(Text, Width) ->
+    string:pad(Text, Width, trailing).
+
+-doc "Padded on the left.".
+-spec right(unicode:chardata(), non_neg_integer()) -> unicode:chardata().
+right(Text, Width) ->
+    string:pad(Text, Width, leading).
+
+-doc "Columns of a span.".
+-spec width(span()) -> non_neg_integer().
+width({bar, _Share, Width}) -> Width;
+width({_Style, Text}) -> string:length(Text);
+width(Text) -> string:length(Text).
