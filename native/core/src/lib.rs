@@ -2,7 +2,8 @@
 //! integers, and what it needs of the runtime around it, it asks a [`Host`].
 //!
 //! ```text
-//! limits   the table: roles, owners, every operation
+//! limits   the table: owners, every operation on them
+//!   roles    which roles there are, what was set by hand
 //!   role     a role's limit and refusals     tally   its totals      drain   how fast it drains
 //!   owner    an owner's accounts, its end    gauge   one depth, one atomic word
 //! sync     the standard atomics, or loom's in a model
@@ -25,12 +26,20 @@
     )
 )]
 
+#[cfg(not(loom))]
+pub mod aliases;
+#[cfg(not(loom))]
+pub mod control;
 mod drain;
 pub mod gauge;
+#[cfg(not(loom))]
+pub mod latency;
 #[cfg(not(loom))]
 pub mod limits;
 mod owner;
 mod role;
+#[cfg(not(loom))]
+pub mod roles;
 mod sync;
 mod tally;
 

@@ -4,23 +4,15 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use std::collections::HashSet;
-
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
 use crate::gauge::{Admission, Vacant};
 use crate::owner::{Account, Forgotten, Owner};
-use crate::role::{Policy, Role, RoleStats};
-use crate::sync::{Arc, Mutex};
+use crate::role::{Role, RoleStats};
+use crate::roles::{Roles, TooManyRoles};
+use crate::sync::Arc;
 use crate::{Dead, Host, Instant, OwnerId, RoleId};
-
-/// The most roles a table takes.
-pub const MAX_ROLES: usize = 1024;
-
-/// The table has [`MAX_ROLES`] roles and was asked for one more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyRoles;
 
 /// Why and how an owner was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,37 +44,24 @@ pub struct Permit {
     tenure: u64,
 }
 
-/// Limits that come from configuration.
-pub type ConfiguredLimits = std::collections::HashMap<RoleId, u64>;
-
 /// Depths by role and owner, limits by role, totals. `W` is the host's handle of a death watch.
 pub struct Limits<W> {
-    default_role: RoleId,
-    policy: Arc<Policy>,
-    roles: HashMap<RoleId, Arc<Role>, RandomState>,
+    roles: Roles,
     owners: HashMap<OwnerId, Owner<W>, RandomState>,
-    settings: Mutex<Settings>,
-}
-
-/// What was set by hand, which configuration must not undo.
-#[derive(Default)]
-struct Settings {
-    limits: HashSet<RoleId>,
-    enforcing: bool,
 }
 
 impl<W: Send + Sync> Limits<W> {
     /// A table whose only role is the default one, with `default_limit`.
     pub fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
-        let table = Self {
-            default_role,
-            policy: Arc::new(Policy::new(default_limit)),
-            roles: HashMap::with_hasher(RandomState::default()),
+        Self {
+            roles: Roles::new(default_role, default_limit, now),
             owners: HashMap::with_hasher(RandomState::default()),
-            settings: Mutex::new(Settings::default()),
-        };
-        table.insert_role(default_role, now);
-        table
+        }
+    }
+
+    /// The roles, their limits and numbers.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
     }
 
     /// Is there room? Counts a refusal, and nothing else.
@@ -113,13 +92,10 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
-        let refuses_at = self
-            .role(role)
-            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at());
-        if refuses_at > 0 || !host.is_alive(owner) {
+        if self.roles.refuses_at(role) > 0 || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
-        let role = self.role_or_new(role, host)?;
+        let role = self.roles.get_or_insert(role, || host.now())?;
         Ok(Verdict::Refused(refuse(&role, 0, host)))
     }
 
@@ -201,7 +177,7 @@ impl<W: Send + Sync> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
         if self.with_account(role, owner, Account::dequeue).is_err() && host.is_alive(owner) {
-            let role = self.role_or_new(role, host)?;
+            let role = self.roles.get_or_insert(role, || host.now())?;
             role.tally().unmatched_dequeue();
         }
         Ok(())
@@ -242,106 +218,6 @@ impl<W: Send + Sync> Limits<W> {
         }
     }
 
-    /// The role's limit; the default role's for an unknown one.
-    pub fn limit(&self, role: RoleId) -> u64 {
-        self.role(role)
-            .map_or_else(|| self.policy.default_limit(), |role| role.limit())
-    }
-
-    /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
-    pub fn set_limit(
-        &self,
-        role: RoleId,
-        limit: u64,
-        host: &impl Host<Watch = W>,
-    ) -> Result<(), TooManyRoles> {
-        let known = self.role_or_new(role, host)?;
-        let mut settings = self.settings.lock();
-        settings.limits.insert(role);
-        self.apply_limit(&known, Some(limit));
-        Ok(())
-    }
-
-    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not
-    /// mentioned follows the default.
-    pub fn configure(
-        &self,
-        limits: &ConfiguredLimits,
-        enforcing: bool,
-        host: &impl Host<Watch = W>,
-    ) -> Result<(), TooManyRoles> {
-        for &role in limits.keys() {
-            self.role_or_new(role, host)?;
-        }
-        let settings = self.settings.lock();
-        if !settings.enforcing {
-            self.policy.set_enforcing(enforcing);
-        }
-        for (id, role) in self.roles.pin().iter() {
-            if !settings.limits.contains(id) {
-                self.apply_limit(role, limits.get(id).copied());
-            }
-        }
-        Ok(())
-    }
-
-    /// Switches refusals on or off by hand.
-    pub fn set_enforcing(&self, enforcing: bool) {
-        self.settings.lock().enforcing = true;
-        self.policy.set_enforcing(enforcing);
-    }
-
-    fn apply_limit(&self, role: &Role, limit: Option<u64>) {
-        match limit {
-            Some(limit) if role.id() == self.default_role => self.policy.set_default_limit(limit),
-            limit => role.set_limit(limit),
-        }
-    }
-
-    /// Every role's limit, in no order.
-    pub fn limits(&self) -> Vec<(RoleId, u64)> {
-        let roles = self.roles.pin();
-        roles.iter().map(|(id, role)| (*id, role.limit())).collect()
-    }
-
-    /// One role's numbers.
-    pub fn role_stats(&self, role: RoleId) -> Option<RoleStats> {
-        self.role(role).map(|role| role.stats())
-    }
-
-    /// Every role's numbers, in no order.
-    pub fn all_stats(&self) -> Vec<RoleStats> {
-        self.roles.pin().values().map(|role| role.stats()).collect()
-    }
-
-    /// Zeroes a role's counters; depths and owners stay.
-    pub fn reset_stats(&self, role: RoleId) {
-        if let Some(role) = self.role(role) {
-            role.reset_stats();
-        }
-    }
-
-    /// Refusals of the role since this was last asked, and its numbers. Each refusal is handed out once.
-    pub fn take_unreported_refusals(&self, role: RoleId) -> Option<(u64, RoleStats)> {
-        let role = self.role(role)?;
-        match role.take_unreported_refusals() {
-            0 => None,
-            refusals => Some((refusals, role.stats())),
-        }
-    }
-
-    /// The roles that exist, in no order.
-    pub fn roles(&self) -> Vec<RoleId> {
-        self.roles.pin().keys().copied().collect()
-    }
-
-    /// Notes for every role how much has drained by now. To be called about once a second, so that a
-    /// refusal after a quiet time knows the rate of the last ten seconds.
-    pub fn sample_drains(&self, now: Instant) {
-        let roles = self.roles.pin();
-        roles.values().for_each(|role| role.sample_drain(now));
-    }
-
     /// How many owners are tracked. An estimate while others come and go.
     pub fn owners(&self) -> usize {
         self.owners.len()
@@ -358,12 +234,7 @@ impl<W: Send + Sync> Limits<W> {
                 host.unwatch(watch);
             }
         }
-        let mut settings = self.settings.lock();
-        *settings = Settings::default();
-        self.roles.pin().clear();
-        self.policy.set_enforcing(true);
-        drop(settings);
-        self.insert_role(self.default_role, host.now());
+        self.roles.clear(host.now());
     }
 
     fn with_account<R>(
@@ -389,7 +260,7 @@ impl<W: Send + Sync> Limits<W> {
             if !host.is_alive(owner) {
                 return Ok(None);
             }
-            let role = self.role_or_new(role, host)?;
+            let role = self.roles.get_or_insert(role, || host.now())?;
             let guard = self.owners.guard();
             let make = || Owner::new(Arc::clone(&role));
             let found = match self.owners.try_insert_with(owner, make, &guard) {
@@ -421,30 +292,6 @@ impl<W: Send + Sync> Limits<W> {
             .owners
             .pin()
             .remove_if(&owner, |_, found| std::ptr::eq(found, record));
-    }
-
-    fn role(&self, role: RoleId) -> Option<Arc<Role>> {
-        self.roles.pin().get(&role).map(Arc::clone)
-    }
-
-    fn role_or_new(
-        &self,
-        role: RoleId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<Arc<Role>, TooManyRoles> {
-        if let Some(known) = self.role(role) {
-            return Ok(known);
-        }
-        let _one_at_a_time = self.settings.lock();
-        if self.roles.len() >= MAX_ROLES && !self.roles.pin().contains_key(&role) {
-            return Err(TooManyRoles);
-        }
-        Ok(self.insert_role(role, host.now()))
-    }
-
-    fn insert_role(&self, id: RoleId, now: Instant) -> Arc<Role> {
-        let new = || Arc::new(Role::new(id, Arc::clone(&self.policy), now));
-        Arc::clone(self.roles.pin().get_or_insert_with(id, new))
     }
 }
 

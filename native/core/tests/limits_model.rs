@@ -6,7 +6,8 @@ mod common;
 use std::collections::{BTreeMap, HashSet};
 
 use common::{FIRST_PROCESS, TestHost};
-use erlmcp_core::limits::{ConfiguredLimits, Limits, Permit, Verdict};
+use erlmcp_core::limits::{Limits, Permit, Verdict};
+use erlmcp_core::roles::ConfiguredLimits;
 use erlmcp_core::{Host, OwnerId, RoleId};
 use proptest::prelude::*;
 
@@ -213,7 +214,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
             }
         }
         Operation::SetLimit(role, limit) => {
-            table.set_limit(role, limit, host).unwrap();
+            table.roles().set_limit(role, limit, host.now()).unwrap();
             model.counters.entry(role.0).or_default();
             model.by_hand.insert(role.0, limit);
         }
@@ -223,7 +224,10 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
                 .chain(limits.iter().map(|&(role, limit)| (role.0, limit)))
                 .collect();
             let limits = configured.iter().map(|(&r, &l)| (RoleId(r), l)).collect();
-            table.configure(&limits, enforcing, host).unwrap();
+            table
+                .roles()
+                .configure(&limits, enforcing, host.now())
+                .unwrap();
             for &role in configured.keys() {
                 model.counters.entry(role).or_default();
             }
@@ -231,11 +235,11 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
             model.enforcing_configured = enforcing;
         }
         Operation::SetEnforcing(enforcing) => {
-            table.set_enforcing(enforcing);
+            table.roles().set_enforcing(enforcing);
             model.enforcing_by_hand = Some(enforcing);
         }
         Operation::ResetStats(role) => {
-            table.reset_stats(role);
+            table.roles().reset_stats(role);
             if let Some(counters) = model.counters.get_mut(&role.0) {
                 *counters = Counters::default();
             }
@@ -243,7 +247,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
         Operation::Clear => {
             table.clear(host);
             let limits = ConfiguredLimits::from([(DEFAULT_ROLE, 3)]);
-            table.configure(&limits, true, host).unwrap();
+            table.roles().configure(&limits, true, host.now()).unwrap();
             let dead = std::mem::take(&mut model.dead);
             *model = Model::new();
             model.dead = dead;
@@ -253,8 +257,8 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
 
 fn compare(table: &Limits<OwnerId>, model: &Model, host: &TestHost) {
     for role in 0..4 {
-        assert_eq!(table.limit(RoleId(role)), model.limit(role));
-        let stats = table.role_stats(RoleId(role));
+        assert_eq!(table.roles().limit(RoleId(role)), model.limit(role));
+        let stats = table.roles().stats(RoleId(role));
         assert_eq!(stats.is_some(), model.counters.contains_key(&role));
         let (Some(stats), Some(counters)) = (stats, model.counters.get(&role)) else {
             continue;

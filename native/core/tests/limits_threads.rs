@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use common::{FIRST_PROCESS, TestHost};
-use erlmcp_core::limits::{Limits, MAX_ROLES, TooManyRoles, Verdict};
+use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::roles::{MAX_ROLES, TooManyRoles};
 use erlmcp_core::{Host, OwnerId, RoleId};
 
 const ROLE: RoleId = RoleId(0);
@@ -35,7 +36,7 @@ fn many_callers_never_pass_the_limit_of_one_owner() {
             });
         }
     });
-    let stats = table.role_stats(ROLE).unwrap();
+    let stats = table.roles().stats(ROLE).unwrap();
     assert!(stats.max_depth <= 50);
     assert_eq!(stats.total_enqueued, stats.total_dequeued);
     assert_eq!((stats.current_depth, stats.unmatched_dequeues), (0, 0));
@@ -57,7 +58,7 @@ fn counting_loses_nothing() {
             });
         }
     });
-    let stats = table.role_stats(ROLE).unwrap();
+    let stats = table.roles().stats(ROLE).unwrap();
     assert_eq!(stats.total_enqueued, 800_000);
     assert_eq!(stats.current_depth, 800_000);
     assert_eq!(stats.owners, 15);
@@ -98,7 +99,7 @@ fn owners_that_die_while_they_are_used_leave_nothing() {
     });
     assert_eq!(table.owners(), 0);
     assert_eq!(host.watches(), 0);
-    for stats in table.all_stats() {
+    for stats in table.roles().all_stats() {
         assert_eq!((stats.owners, stats.current_depth), (0, 0), "{stats:?}");
         assert_eq!(
             stats.total_enqueued,
@@ -125,7 +126,7 @@ fn the_last_role_is_the_1024th_whoever_races_for_it() {
             });
         }
     });
-    assert_eq!(table.roles().len(), MAX_ROLES);
+    assert_eq!(table.roles().ids().len(), MAX_ROLES);
     assert_eq!(
         refused.load(Ordering::Relaxed),
         1 + 1_200 - MAX_ROLES as u64
@@ -150,8 +151,8 @@ fn a_table_cleared_while_it_is_used_stays_usable() {
         done.store(true, Ordering::Relaxed);
     });
     table.clear(&host);
-    assert_eq!((table.owners(), table.roles()), (0, vec![ROLE]));
-    assert_eq!(table.limit(ROLE), 10);
+    assert_eq!((table.owners(), table.roles().ids()), (0, vec![ROLE]));
+    assert_eq!(table.roles().limit(ROLE), 10);
 }
 
 #[test]

@@ -2,19 +2,18 @@
 
 use erlmcp_core::{Dead, Host, Instant, OwnerId};
 use rustler::sys::{ErlNifTimeUnit, enif_monotonic_time, enif_time_offset};
-use rustler::{Env, Monitor, ResourceArc};
+use rustler::{Env, Monitor, Resource, ResourceArc};
 
-use crate::limits::Table;
 use crate::term;
 
 /// The runtime, as seen from one native call.
-pub(crate) struct Beam<'a, 't> {
+pub(crate) struct Beam<'a, 't, T: Resource> {
     pub(crate) env: Env<'a>,
-    /// The table whose `down` callback hears of deaths.
-    pub(crate) table: &'t ResourceArc<Table>,
+    /// The resource whose `down` callback hears of deaths.
+    pub(crate) table: &'t ResourceArc<T>,
 }
 
-impl Host for Beam<'_, '_> {
+impl<T: Resource> Host for Beam<'_, '_, T> {
     type Watch = Monitor;
 
     fn is_alive(&self, owner: OwnerId) -> bool {

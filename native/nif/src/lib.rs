@@ -1,13 +1,17 @@
 //! The native library of erlmcp_native: decodes, calls the core once, encodes.
 //!
-//! `atoms` and `term` know how things look in Erlang, `host` is the runtime as the core sees it, and
+//! `atoms`, `term` and `reference` know how things look in Erlang, `host` is the runtime as the core sees it, and
 //! each further module has the natives of one concern. Natives return a reason as an atom where they
 //! cannot do what they were asked; the Erlang side makes the error of it.
 
+mod aliases;
 mod atoms;
+mod control;
 mod host;
+mod latency;
 mod limits;
 mod memory;
+mod reference;
 mod term;
 
 use rustler::{Env, Term};

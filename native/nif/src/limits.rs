@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use erlmcp_core::limits::{Limits, Permit, Refusal, TooManyRoles, Verdict};
+use erlmcp_core::limits::{Limits, Permit, Refusal, Verdict};
+use erlmcp_core::roles::TooManyRoles;
 use erlmcp_core::{Host, OwnerId, RoleId};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -74,7 +75,7 @@ impl Drop for Holding {
 fn with_any_table<'a, T: Encoder>(
     env: Env<'a>,
     table: Term<'a>,
-    operation: impl FnOnce(&Beam<'a, '_>) -> Answer<T>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,
 ) -> Term<'a> {
     let run = |table: &ResourceArc<Table>| operation(&Beam { env, table });
     let answer = if atoms::own() == table {
@@ -92,7 +93,7 @@ fn with_any_table<'a, T: Encoder>(
 fn with_table<'a, T: Encoder>(
     env: Env<'a>,
     table: Term<'a>,
-    operation: impl FnOnce(&Beam<'a, '_>, &Limits<Monitor>) -> Answer<T>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Monitor>) -> Answer<T>,
 ) -> Term<'a> {
     with_any_table(env, table, |beam| {
         if beam.table.open.load(Ordering::Relaxed) {
@@ -105,7 +106,7 @@ fn with_table<'a, T: Encoder>(
 
 /// `ok` or `{refused, Stats}`; the listener is told of a refusal that is to be announced.
 fn verdict<'a>(
-    beam: &Beam<'a, '_>,
+    beam: &Beam<'a, '_, Table>,
     role: RoleId,
     owner: OwnerId,
     verdict: Result<Verdict, TooManyRoles>,
@@ -116,7 +117,12 @@ fn verdict<'a>(
     }
 }
 
-fn refused<'a>(beam: &Beam<'a, '_>, role: RoleId, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
+fn refused<'a>(
+    beam: &Beam<'a, '_, Table>,
+    role: RoleId,
+    owner: OwnerId,
+    refusal: &Refusal,
+) -> Term<'a> {
     if refusal.announce {
         let listener = *beam.table.listener.lock();
         if let Some(pid) = listener {
@@ -233,7 +239,9 @@ fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<
 
 #[rustler::nif]
 fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
-    with_table(env, table, |_, limits| Ok(limits.limit(term::role(role)?)))
+    with_table(env, table, |_, limits| {
+        Ok(limits.roles().limit(term::role(role)?))
+    })
 }
 
 #[rustler::nif]
@@ -244,7 +252,9 @@ fn limits_set_limit<'a>(
     limit: Term<'a>,
 ) -> Term<'a> {
     with_table(env, table, |beam, limits| {
-        limits.set_limit(term::role(role)?, term::limit(limit)?, beam)?;
+        limits
+            .roles()
+            .set_limit(term::role(role)?, term::limit(limit)?, beam.now())?;
         Ok(atoms::ok())
     })
 }
@@ -252,7 +262,7 @@ fn limits_set_limit<'a>(
 #[rustler::nif]
 fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        let stats = limits.role_stats(term::role(role)?);
+        let stats = limits.roles().stats(term::role(role)?);
         stats
             .map(|stats| term::role_stats(env, &stats))
             .ok_or(Fault(atoms::not_found()))
@@ -262,7 +272,7 @@ fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
 #[rustler::nif]
 fn limits_reset_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        limits.reset_stats(term::role(role)?);
+        limits.roles().reset_stats(term::role(role)?);
         Ok(atoms::ok())
     })
 }
@@ -270,7 +280,7 @@ fn limits_reset_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term
 #[rustler::nif]
 fn limits_set_enforcing<'a>(env: Env<'a>, table: Term<'a>, enforcing: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        limits.set_enforcing(term::switch(enforcing)?);
+        limits.roles().set_enforcing(term::switch(enforcing)?);
         Ok(atoms::ok())
     })
 }
@@ -286,6 +296,7 @@ fn limits_owners<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
         let (refusals, stats) = limits
+            .roles()
             .take_unreported_refusals(term::role(role)?)
             .ok_or(Fault(atoms::not_found()))?;
         Ok((refusals, term::role_stats(env, &stats)))
@@ -295,7 +306,7 @@ fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Te
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        let rows = limits.limits().into_iter();
+        let rows = limits.roles().limits().into_iter();
         Ok(term::by_role(
             env,
             rows.map(|(role, limit)| (role, limit.encode(env))),
@@ -306,7 +317,7 @@ fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        let rows = limits.all_stats().into_iter();
+        let rows = limits.roles().all_stats().into_iter();
         Ok(term::by_role(
             env,
             rows.map(|stats| (stats.role, term::role_stats(env, &stats))),
@@ -318,7 +329,7 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
-        limits.sample_drains(beam.now());
+        limits.roles().sample_drains(beam.now());
         Ok(atoms::ok())
     })
 }
@@ -332,7 +343,9 @@ fn limits_configure<'a>(
 ) -> Term<'a> {
     with_table(env, table, |beam, limits| {
         let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
-        limits.configure(&configured, enforcing, beam)?;
+        limits
+            .roles()
+            .configure(&configured, enforcing, beam.now())?;
         Ok(atoms::ok())
     })
 }
@@ -342,8 +355,7 @@ fn limits_configure<'a>(
 fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
     let table = ResourceArc::new(Table::closed());
     let answer = term::limits(configured).and_then(|configured| {
-        let beam = Beam { env, table: &table };
-        table.limits.configure(&configured, true, &beam)?;
+        table.limits.roles().configure(&configured, true, now())?;
         table.open.store(true, Ordering::Relaxed);
         Ok(table.encode(env))
     });
@@ -373,10 +385,12 @@ fn limits_open<'a>(
             // What an operation counted that was under way when the table was closed.
             limits.clear(beam);
         }
-        limits.configure(&configured, enforcing, beam)?;
+        limits
+            .roles()
+            .configure(&configured, enforcing, beam.now())?;
         *listener.lock() = Some(env.pid());
         open.store(true, Ordering::Relaxed);
-        let roles = limits.roles().into_iter();
+        let roles = limits.roles().ids().into_iter();
         Ok(roles
             .map(|role| term::role_term(env, role))
             .collect::<Vec<_>>())

@@ -1,6 +1,7 @@
 //! How the core's types look in Erlang, in both directions. Nothing else knows.
 
-use erlmcp_core::limits::{ConfiguredLimits, Refusal, TooManyRoles};
+use erlmcp_core::limits::Refusal;
+use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
 use erlmcp_core::{OwnerId, RoleId, RoleStats};
 use rustler::sys::ErlNifTerm;
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
@@ -30,11 +31,31 @@ pub(crate) fn answer<'a, T: Encoder>(env: Env<'a>, answer: Answer<T>) -> Term<'a
 }
 
 pub(crate) fn role(term: Term<'_>) -> Answer<RoleId> {
-    if term.is_atom() {
-        Ok(RoleId(word(term.as_c_arg())))
-    } else {
-        Err(Fault(atoms::bad_role()))
-    }
+    atom_word(term).map(RoleId).ok_or(Fault(atoms::bad_role()))
+}
+
+/// The word that an atom is.
+pub(crate) fn atom_word(term: Term<'_>) -> Option<u64> {
+    term.is_atom().then(|| word(term.as_c_arg()))
+}
+
+/// The atom that `atom_word` gave the word of.
+pub(crate) fn atom_term(env: Env<'_>, word: u64) -> Term<'_> {
+    immediate(env, word)
+}
+
+/// A latency in microseconds.
+pub(crate) fn microseconds(term: Term<'_>) -> Answer<u64> {
+    term.decode().map_err(|_| Fault(atoms::bad_latency()))
+}
+
+/// A timeout in milliseconds.
+pub(crate) fn milliseconds(term: Term<'_>) -> Answer<u64> {
+    term.decode().map_err(|_| Fault(atoms::bad_timeout()))
+}
+
+pub(crate) fn own_pid(env: Env<'_>) -> Term<'_> {
+    env.pid().encode(env)
 }
 
 pub(crate) fn atom_role(atom: Atom) -> RoleId {
@@ -138,11 +159,18 @@ fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
     ]
 }
 
-fn map<'a>(env: Env<'a>, fields: &[(Atom, Term<'a>)]) -> Term<'a> {
-    let keys: Vec<Term<'_>> = fields.iter().map(|(key, _)| key.encode(env)).collect();
-    let values: Vec<Term<'_>> = fields.iter().map(|&(_, value)| value).collect();
-    // Fails on duplicate keys only; the lists above have none.
-    Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| Term::map_new(env))
+pub(crate) fn map<'a>(env: Env<'a>, fields: &[(Atom, Term<'a>)]) -> Term<'a> {
+    let (keys, values): (Vec<_>, Vec<_>) = fields
+        .iter()
+        .map(|&(key, value)| (key.encode(env), value))
+        .unzip();
+    map_from(env, &keys, &values)
+}
+
+/// A map with these keys, all different, and these values.
+pub(crate) fn map_from<'a>(env: Env<'a>, keys: &[Term<'a>], values: &[Term<'a>]) -> Term<'a> {
+    // Fails on duplicate keys only.
+    Term::map_from_term_arrays(env, keys, values).unwrap_or_else(|_| Term::map_new(env))
 }
 
 /// A map with a role a key.
@@ -153,5 +181,5 @@ pub(crate) fn by_role<'a>(
     let (keys, values): (Vec<_>, Vec<_>) = rows
         .map(|(role, value)| (role_term(env, role), value))
         .unzip();
-    Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| Term::map_new(env))
+    map_from(env, &keys, &values)
 }

@@ -1,0 +1,228 @@
+//! Which references are priority aliases, and whose.
+//!
+//! An alias names its process, so all that is known of a process's aliases is kept with the process, and
+//! goes with it in one step, however many they are.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use papaya::HashMap;
+use parking_lot::Mutex;
+
+use crate::{Dead, Host, OwnerId};
+
+/// An alias, as the host numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AliasId(pub [u32; 5]);
+
+/// The priority aliases of all processes. `W` is the host's handle of a death watch.
+pub struct Aliases<W> {
+    processes: HashMap<OwnerId, Process<W>, RandomState>,
+}
+
+struct Process<W> {
+    state: Mutex<State<W>>,
+}
+
+struct State<W> {
+    live: HashSet<AliasId, RandomState>,
+    /// Oldest first. May still hold some that were given up.
+    order: Vec<AliasId>,
+    ended: bool,
+    watch: Option<W>,
+}
+
+impl<W: Send + Sync> Aliases<W> {
+    /// A registry that knows none.
+    pub fn new() -> Self {
+        Self {
+            processes: HashMap::with_hasher(RandomState::default()),
+        }
+    }
+
+    /// Enters an alias of a process; for a dead one nothing happens.
+    pub fn insert(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) {
+        loop {
+            let guard = self.processes.guard();
+            let process = match self.processes.try_insert_with(owner, Process::new, &guard) {
+                Err(known) => known,
+                Ok(new) => match host.watch(owner) {
+                    Err(Dead) => return self.remove(owner, new),
+                    Ok(watch) => {
+                        new.state.lock().watch = watch;
+                        new
+                    }
+                },
+            };
+            if process.insert(alias) {
+                return;
+            }
+            self.remove(owner, process);
+        }
+    }
+
+    /// Gives an alias up. False if it was not known.
+    pub fn delete(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) -> bool {
+        let guard = self.processes.guard();
+        let Some(process) = self.processes.get(&owner, &guard) else {
+            return false;
+        };
+        let mut state = process.state.lock();
+        let known = state.live.remove(&alias);
+        state.forget_given_up();
+        if state.live.is_empty() {
+            state.ended = true;
+            let watch = state.watch.take();
+            drop(state);
+            self.remove(owner, process);
+            watch.into_iter().for_each(|watch| host.unwatch(watch));
+        }
+        known
+    }
+
+    /// Whether this is an alias of that process that was entered and not given up.
+    pub fn contains(&self, owner: OwnerId, alias: AliasId) -> bool {
+        let guard = self.processes.guard();
+        self.processes
+            .get(&owner, &guard)
+            .is_some_and(|process| process.state.lock().live.contains(&alias))
+    }
+
+    /// The newest alias of a process.
+    pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
+        let guard = self.processes.guard();
+        let process = self.processes.get(&owner, &guard)?;
+        process.state.lock().order.last().copied()
+    }
+
+    /// The process is dead.
+    pub fn died(&self, owner: OwnerId) {
+        let guard = self.processes.guard();
+        if let Some(process) = self.processes.remove(&owner, &guard) {
+            process.state.lock().ended = true;
+        }
+    }
+
+    /// How many processes have aliases. An estimate while some come and go.
+    pub fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// Takes out just this record of a process, which may have a new one already.
+    fn remove(&self, owner: OwnerId, record: &Process<W>) {
+        let _ = self
+            .processes
+            .pin()
+            .remove_if(&owner, |_, found| std::ptr::eq(found, record));
+    }
+}
+
+impl<W: Send + Sync> Default for Aliases<W> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<W> Process<W> {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                live: HashSet::default(),
+                order: Vec::new(),
+                ended: false,
+                watch: None,
+            }),
+        }
+    }
+
+    /// False if this record has ended.
+    fn insert(&self, alias: AliasId) -> bool {
+        let mut state = self.state.lock();
+        if !state.ended && state.live.insert(alias) {
+            state.order.push(alias);
+        }
+        !state.ended
+    }
+}
+
+impl<W> State<W> {
+    /// Keeps the newest one last, and what was given up at no more than half of the rest.
+    fn forget_given_up(&mut self) {
+        let Self { live, order, .. } = self;
+        while order.pop_if(|newest| !live.contains(newest)).is_some() {}
+        if order.len() > live.len().saturating_mul(2) {
+            order.retain(|alias| live.contains(alias));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Instant;
+
+    struct Immortals;
+
+    impl Host for Immortals {
+        type Watch = ();
+        fn is_alive(&self, _: OwnerId) -> bool {
+            true
+        }
+        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
+            Ok(Some(()))
+        }
+        fn unwatch(&self, (): ()) {}
+        fn now(&self) -> Instant {
+            Instant {
+                monotonic_ms: 0,
+                system_ms: 0,
+            }
+        }
+    }
+
+    const OWNER: OwnerId = OwnerId(7);
+
+    fn alias(number: u32) -> AliasId {
+        AliasId([number, 0, 0, 7, 0])
+    }
+
+    #[test]
+    fn the_newest_of_those_left_counts() {
+        let aliases = Aliases::new();
+        for number in 1..=3 {
+            aliases.insert(OWNER, alias(number), &Immortals);
+        }
+        assert_eq!(aliases.newest(OWNER), Some(alias(3)));
+        assert!(aliases.delete(OWNER, alias(2), &Immortals));
+        assert_eq!(aliases.newest(OWNER), Some(alias(3)));
+        assert!(aliases.delete(OWNER, alias(3), &Immortals));
+        assert!(!aliases.delete(OWNER, alias(3), &Immortals));
+        assert_eq!(aliases.newest(OWNER), Some(alias(1)));
+        assert!(!aliases.contains(OWNER, alias(3)));
+        assert!(aliases.delete(OWNER, alias(1), &Immortals));
+        assert_eq!((aliases.newest(OWNER), aliases.processes()), (None, 0));
+    }
+
+    #[test]
+    fn death_takes_them_all() {
+        let aliases = Aliases::new();
+        aliases.insert(OWNER, alias(1), &Immortals);
+        aliases.insert(OWNER, alias(2), &Immortals);
+        aliases.died(OWNER);
+        assert!(!aliases.contains(OWNER, alias(1)));
+        assert_eq!(aliases.processes(), 0);
+    }
+
+    #[test]
+    fn aliases_that_come_and_go_leave_no_trail() {
+        let aliases = Aliases::new();
+        aliases.insert(OWNER, alias(0), &Immortals);
+        for number in 1..10_000 {
+            aliases.insert(OWNER, alias(number), &Immortals);
+            assert!(aliases.delete(OWNER, alias(number - 1), &Immortals));
+        }
+        let guard = aliases.processes.guard();
+        let process = aliases.processes.get(&OWNER, &guard).unwrap();
+        assert!(process.state.lock().order.len() <= 4);
+    }
+}

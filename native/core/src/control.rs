@@ -1,0 +1,361 @@
+//! Components of the control plane: where their messages go, what waits for them, how long it takes.
+
+use foldhash::fast::RandomState;
+use papaya::HashMap;
+
+use crate::latency::{Latency, Summary};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+
+/// A health check that takes longer breaks the service level objective, in microseconds.
+pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
+
+/// A component, as the host numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ComponentId(pub u64);
+
+/// The four types of control messages, the most urgent first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControlType {
+    /// A breaker opens, closes, or is asked.
+    CircuitBreaker,
+    /// Is the component well?
+    HealthCheck,
+    /// A session is to end gracefully.
+    DrainSession,
+    /// A task is to be given up.
+    CancelTask,
+}
+
+impl ControlType {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [
+        Self::CircuitBreaker,
+        Self::HealthCheck,
+        Self::DrainSession,
+        Self::CancelTask,
+    ];
+}
+
+/// A number for each type.
+#[derive(Debug, Default)]
+struct ByType([AtomicU64; 4]);
+
+impl ByType {
+    fn of(&self, kind: ControlType) -> &AtomicU64 {
+        let Self([breaker, health, drain, cancel]) = self;
+        match kind {
+            ControlType::CircuitBreaker => breaker,
+            ControlType::HealthCheck => health,
+            ControlType::DrainSession => drain,
+            ControlType::CancelTask => cancel,
+        }
+    }
+
+    fn read(&self) -> [u64; 4] {
+        ControlType::ALL.map(|kind| self.of(kind).load(Ordering::Relaxed))
+    }
+
+    fn reset(&self) {
+        for kind in ControlType::ALL {
+            self.of(kind).store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One component. `R` is the host's: where its messages go.
+#[derive(Debug)]
+pub struct Component<R> {
+    /// Where its messages go.
+    pub route: R,
+    waiting: Arc<ByType>,
+    record: Arc<Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    delivered: AtomicU64,
+    latency: Latency,
+}
+
+/// One component's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct ComponentStats {
+    /// Which one.
+    pub id: ComponentId,
+    /// Messages whose handler was started.
+    pub delivered: u64,
+    /// Messages that wait, by type.
+    pub queued: [u64; 4],
+    /// What senders waited.
+    pub latency: Summary,
+}
+
+/// Numbers over all components, those included that are gone.
+#[derive(Clone, Copy, Debug)]
+pub struct ControlStats {
+    /// Messages whose handler was started, by type.
+    pub delivered: [u64; 4],
+    /// What senders waited.
+    pub latency: Summary,
+    /// From the sending to the start of the handler.
+    pub delivery: Summary,
+    /// Health checks over [`HEALTH_CHECK_SLO_US`], or never answered.
+    pub slo_violations: u64,
+    /// Senders that gave up.
+    pub timeouts: u64,
+    /// Handlers that raised or died.
+    pub handler_crashes: u64,
+}
+
+/// All components, and what they count.
+#[derive(Debug)]
+pub struct Components<R> {
+    components: HashMap<ComponentId, Component<R>, RandomState>,
+    priority: AtomicBool,
+    set_by_hand: Mutex<bool>,
+    delivered: ByType,
+    latency: Latency,
+    delivery: Latency,
+    slo_violations: AtomicU64,
+    timeouts: AtomicU64,
+    handler_crashes: AtomicU64,
+}
+
+impl<R: Send + Sync> Components<R> {
+    /// None, with the priority lane in use.
+    pub fn new() -> Self {
+        Self {
+            components: HashMap::with_hasher(RandomState::default()),
+            priority: AtomicBool::new(true),
+            set_by_hand: Mutex::new(false),
+            delivered: ByType::default(),
+            latency: Latency::sharded(),
+            delivery: Latency::sharded(),
+            slo_violations: AtomicU64::new(0),
+            timeouts: AtomicU64::new(0),
+            handler_crashes: AtomicU64::new(0),
+        }
+    }
+
+    /// Registers a component, or replaces its route; its numbers stay. What waits stays counted if
+    /// `same_process` says that it goes to the process that had it before.
+    pub fn put(&self, id: ComponentId, route: R, same_process: impl Fn(&R) -> bool) {
+        let components = self.components.pin();
+        let known = components.get(&id);
+        let waiting = known
+            .filter(|known| same_process(&known.route))
+            .map_or_else(Arc::default, |known| Arc::clone(&known.waiting));
+        let record = known.map_or_else(
+            || {
+                Arc::new(Record {
+                    delivered: AtomicU64::new(0),
+                    latency: Latency::single(),
+                })
+            },
+            |known| Arc::clone(&known.record),
+        );
+        components.insert(
+            id,
+            Component {
+                route,
+                waiting,
+                record,
+            },
+        );
+    }
+
+    /// Unregisters a component. False if it was not there.
+    pub fn remove(&self, id: ComponentId) -> bool {
+        self.components.pin().remove(&id).is_some()
+    }
+
+    /// Runs `operation` on a component.
+    pub fn with<T>(
+        &self,
+        id: ComponentId,
+        operation: impl FnOnce(&Component<R>) -> T,
+    ) -> Option<T> {
+        self.components.pin().get(&id).map(operation)
+    }
+
+    /// Runs `operation` on every component.
+    pub fn for_each(&self, mut operation: impl FnMut(ComponentId, &Component<R>)) {
+        for (id, component) in self.components.pin().iter() {
+            operation(*id, component);
+        }
+    }
+
+    /// A message's handler starts now, this long after the sending.
+    pub fn started(&self, component: &Component<R>, kind: ControlType, delivery_us: u64) {
+        self.count(component, kind);
+        self.delivery.record(delivery_us);
+    }
+
+    /// A message was delivered whose start nobody could see. The component may be gone.
+    pub fn delivered(&self, id: ComponentId, kind: ControlType) {
+        self.with(id, |component| self.count(component, kind));
+    }
+
+    fn count(&self, component: &Component<R>, kind: ControlType) {
+        self.delivered.of(kind).fetch_add(1, Ordering::Relaxed);
+        component.record.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A sender's wait has ended after this long, with an answer or without. The component may be gone.
+    pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, timed_out: bool) {
+        self.latency.record(latency_us);
+        self.with(id, |component| component.record.latency.record(latency_us));
+        if timed_out {
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
+        }
+        if kind == ControlType::HealthCheck && (timed_out || latency_us > HEALTH_CHECK_SLO_US) {
+            self.slo_violations.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A handler raised or died.
+    pub fn crashed(&self) {
+        self.handler_crashes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether messages use the priority lane.
+    pub fn priority(&self) -> bool {
+        self.priority.load(Ordering::Relaxed)
+    }
+
+    /// Switches the priority lane by hand.
+    pub fn set_priority(&self, priority: bool) {
+        *self.set_by_hand.lock() = true;
+        self.priority.store(priority, Ordering::Relaxed);
+    }
+
+    /// Switches the priority lane as configured, unless it was switched by hand.
+    pub fn configure(&self, priority: bool) {
+        let set_by_hand = self.set_by_hand.lock();
+        if !*set_by_hand {
+            self.priority.store(priority, Ordering::Relaxed);
+        }
+    }
+
+    /// The numbers over all components.
+    pub fn stats(&self) -> ControlStats {
+        ControlStats {
+            delivered: self.delivered.read(),
+            latency: self.latency.summary(),
+            delivery: self.delivery.summary(),
+            slo_violations: self.slo_violations.load(Ordering::Relaxed),
+            timeouts: self.timeouts.load(Ordering::Relaxed),
+            handler_crashes: self.handler_crashes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The numbers of each component.
+    pub fn component_stats(&self) -> Vec<ComponentStats> {
+        let components = self.components.pin();
+        let row = |(id, component): (&ComponentId, &Component<R>)| ComponentStats {
+            id: *id,
+            delivered: component.record.delivered.load(Ordering::Relaxed),
+            queued: component.waiting.read(),
+            latency: component.record.latency.summary(),
+        };
+        components.iter().map(row).collect()
+    }
+
+    /// Zeroes what is counted and measured; components and what waits stay.
+    pub fn reset_stats(&self) {
+        self.delivered.reset();
+        self.latency.reset();
+        self.delivery.reset();
+        for counter in [&self.slo_violations, &self.timeouts, &self.handler_crashes] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        for component in self.components.pin().values() {
+            component.record.delivered.store(0, Ordering::Relaxed);
+            component.record.latency.reset();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.components.pin().clear();
+        self.reset_stats();
+        *self.set_by_hand.lock() = false;
+        self.priority.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<R: Send + Sync> Default for Components<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> Component<R> {
+    /// A message is on its way to the handler.
+    pub fn queue(&self, kind: ControlType) {
+        self.waiting.of(kind).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The handler has taken a message out, to run it or to drop it.
+    pub fn unqueue(&self, kind: ControlType) {
+        self.waiting.of(kind).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ComponentId = ComponentId(3);
+    const HEALTH: ControlType = ControlType::HealthCheck;
+
+    fn queued(components: &Components<u32>) -> [u64; 4] {
+        components.component_stats().first().unwrap().queued
+    }
+
+    #[test]
+    fn a_slow_or_unanswered_health_check_breaks_the_slo_and_nothing_else_does() {
+        let components = Components::<u32>::new();
+        components.ended(ID, HEALTH, 100_000, false);
+        assert_eq!(components.stats().slo_violations, 0);
+        components.ended(ID, HEALTH, 100_001, false);
+        components.ended(ID, HEALTH, 50, true);
+        components.ended(ID, ControlType::CancelTask, 900_000, true);
+        let stats = components.stats();
+        assert_eq!((stats.slo_violations, stats.timeouts), (2, 2));
+        assert_eq!(stats.latency.count, 4);
+    }
+
+    #[test]
+    fn what_waits_stays_with_the_process_and_the_numbers_with_the_component() {
+        let components = Components::new();
+        components.put(ID, 1, |_| false);
+        components.with(ID, |component| {
+            component.queue(HEALTH);
+            component.queue(HEALTH);
+            component.unqueue(HEALTH);
+            components.started(component, HEALTH, 9);
+        });
+        components.put(ID, 1, |&old| old == 1);
+        assert_eq!(queued(&components), [0, 1, 0, 0]);
+        components.put(ID, 2, |&old| old == 2);
+        assert_eq!(queued(&components), [0; 4]);
+        assert_eq!(components.component_stats().first().unwrap().delivered, 1);
+        assert_eq!(components.stats().delivered, [0, 1, 0, 0]);
+        assert!(components.remove(ID));
+        assert!(!components.remove(ID));
+    }
+
+    #[test]
+    fn what_was_switched_by_hand_is_not_configured_until_all_is_cleared() {
+        let components = Components::<u32>::new();
+        components.configure(false);
+        assert!(!components.priority());
+        components.set_priority(true);
+        components.configure(false);
+        assert!(components.priority());
+        components.clear();
+        components.configure(false);
+        assert!(!components.priority());
+    }
+}

@@ -1,0 +1,183 @@
+//! The roles of a table: which there are, their limits, and what was set by hand.
+
+use std::collections::{HashMap as StdHashMap, HashSet};
+
+use foldhash::fast::RandomState;
+use papaya::HashMap;
+
+use crate::role::{Policy, Role, RoleStats};
+use crate::sync::{Arc, Mutex};
+use crate::{Instant, RoleId};
+
+/// The most roles a table takes.
+pub const MAX_ROLES: usize = 1024;
+
+/// The table has [`MAX_ROLES`] roles and was asked for one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyRoles;
+
+/// Limits that come from configuration.
+pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
+
+/// All roles of a table.
+pub struct Roles {
+    default_role: RoleId,
+    policy: Arc<Policy>,
+    roles: HashMap<RoleId, Arc<Role>, RandomState>,
+    by_hand: Mutex<ByHand>,
+}
+
+/// What was set by hand, which configuration must not undo.
+#[derive(Default)]
+struct ByHand {
+    limits: HashSet<RoleId>,
+    enforcing: bool,
+}
+
+impl Roles {
+    /// Only the default role, with `default_limit`.
+    pub(crate) fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
+        let roles = Self {
+            default_role,
+            policy: Arc::new(Policy::new(default_limit)),
+            roles: HashMap::with_hasher(RandomState::default()),
+            by_hand: Mutex::new(ByHand::default()),
+        };
+        roles.insert(default_role, now);
+        roles
+    }
+
+    pub(crate) fn get(&self, role: RoleId) -> Option<Arc<Role>> {
+        self.roles.pin().get(&role).map(Arc::clone)
+    }
+
+    pub(crate) fn get_or_insert(
+        &self,
+        role: RoleId,
+        now: impl FnOnce() -> Instant,
+    ) -> Result<Arc<Role>, TooManyRoles> {
+        if let Some(known) = self.get(role) {
+            return Ok(known);
+        }
+        let _one_at_a_time = self.by_hand.lock();
+        if self.roles.len() >= MAX_ROLES && !self.roles.pin().contains_key(&role) {
+            return Err(TooManyRoles);
+        }
+        Ok(self.insert(role, now()))
+    }
+
+    fn insert(&self, id: RoleId, now: Instant) -> Arc<Role> {
+        let new = || Arc::new(Role::new(id, Arc::clone(&self.policy), now));
+        Arc::clone(self.roles.pin().get_or_insert_with(id, new))
+    }
+
+    /// The depth at which an owner is refused now in a role, known or not.
+    pub(crate) fn refuses_at(&self, role: RoleId) -> u64 {
+        self.get(role)
+            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at())
+    }
+
+    /// The role's limit; the default role's for an unknown one.
+    pub fn limit(&self, role: RoleId) -> u64 {
+        self.get(role)
+            .map_or_else(|| self.policy.default_limit(), |role| role.limit())
+    }
+
+    /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
+    pub fn set_limit(&self, role: RoleId, limit: u64, now: Instant) -> Result<(), TooManyRoles> {
+        let known = self.get_or_insert(role, || now)?;
+        let mut by_hand = self.by_hand.lock();
+        by_hand.limits.insert(role);
+        self.apply_limit(&known, Some(limit));
+        Ok(())
+    }
+
+    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not
+    /// mentioned follows the default.
+    pub fn configure(
+        &self,
+        limits: &ConfiguredLimits,
+        enforcing: bool,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        for &role in limits.keys() {
+            self.get_or_insert(role, || now)?;
+        }
+        let by_hand = self.by_hand.lock();
+        if !by_hand.enforcing {
+            self.policy.set_enforcing(enforcing);
+        }
+        for (id, role) in self.roles.pin().iter() {
+            if !by_hand.limits.contains(id) {
+                self.apply_limit(role, limits.get(id).copied());
+            }
+        }
+        Ok(())
+    }
+
+    /// Switches refusals on or off by hand.
+    pub fn set_enforcing(&self, enforcing: bool) {
+        self.by_hand.lock().enforcing = true;
+        self.policy.set_enforcing(enforcing);
+    }
+
+    fn apply_limit(&self, role: &Role, limit: Option<u64>) {
+        match limit {
+            Some(limit) if role.id() == self.default_role => self.policy.set_default_limit(limit),
+            limit => role.set_limit(limit),
+        }
+    }
+
+    /// Every role's limit, in no order.
+    pub fn limits(&self) -> Vec<(RoleId, u64)> {
+        let roles = self.roles.pin();
+        roles.iter().map(|(id, role)| (*id, role.limit())).collect()
+    }
+
+    /// The roles that exist, in no order.
+    pub fn ids(&self) -> Vec<RoleId> {
+        self.roles.pin().keys().copied().collect()
+    }
+
+    /// One role's numbers.
+    pub fn stats(&self, role: RoleId) -> Option<RoleStats> {
+        self.get(role).map(|role| role.stats())
+    }
+
+    /// Every role's numbers, in no order.
+    pub fn all_stats(&self) -> Vec<RoleStats> {
+        self.roles.pin().values().map(|role| role.stats()).collect()
+    }
+
+    /// Zeroes a role's counters; depths and owners stay.
+    pub fn reset_stats(&self, role: RoleId) {
+        if let Some(role) = self.get(role) {
+            role.reset_stats();
+        }
+    }
+
+    /// Refusals of the role since this was last asked, and its numbers. Each refusal is handed out once.
+    pub fn take_unreported_refusals(&self, role: RoleId) -> Option<(u64, RoleStats)> {
+        let role = self.get(role)?;
+        match role.take_unreported_refusals() {
+            0 => None,
+            refusals => Some((refusals, role.stats())),
+        }
+    }
+
+    /// Notes for every role how much has drained by now. To be called about once a second, so that a
+    /// refusal after a quiet time knows the rate of the last ten seconds.
+    pub fn sample_drains(&self, now: Instant) {
+        let roles = self.roles.pin();
+        roles.values().for_each(|role| role.sample_drain(now));
+    }
+
+    /// Only the default role again, nothing set by hand. The default limit stays.
+    pub(crate) fn clear(&self, now: Instant) {
+        let mut by_hand = self.by_hand.lock();
+        *by_hand = ByHand::default();
+        self.roles.pin().clear();
+        self.policy.set_enforcing(true);
+        self.insert(self.default_role, now);
+    }
+}

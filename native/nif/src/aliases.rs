@@ -1,0 +1,124 @@
+//! Natives of the registry of priority aliases.
+
+use erlmcp_core::aliases::{AliasId, Aliases};
+use once_cell::sync::OnceCell;
+use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::host::Beam;
+use crate::reference::{self, Reference};
+use crate::term::{self, Answer, Fault};
+
+/// The registry, as the resource whose monitors hear of processes' deaths.
+struct Registry {
+    aliases: Aliases<Monitor>,
+}
+
+/// Made at the first use, and kept: it works without any service.
+static REGISTRY: OnceCell<ResourceArc<Registry>> = OnceCell::new();
+
+#[rustler::resource_impl]
+impl Resource for Registry {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+        self.aliases.died(term::process_id(env, pid));
+    }
+}
+
+fn registry() -> &'static ResourceArc<Registry> {
+    REGISTRY.get_or_init(|| {
+        ResourceArc::new(Registry {
+            aliases: Aliases::new(),
+        })
+    })
+}
+
+/// What may be sent to an alias of this node, as far as the registry and the process can tell.
+fn check(env: Env<'_>, id: AliasId) -> Answer<Atom> {
+    let owner = reference::owner(id);
+    if !term::process(env, owner).is_some_and(|pid| pid.is_alive(env)) {
+        Ok(atoms::dead())
+    } else if registry().aliases.contains(owner, id) {
+        Ok(atoms::ok())
+    } else {
+        Err(Fault(atoms::bad_destination()))
+    }
+}
+
+/// Enters an alias that the calling process has just made.
+#[rustler::nif]
+fn alias_insert<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
+    let answer = match reference::read(alias) {
+        Some(Reference::Alias(id)) => {
+            let table = registry();
+            let beam = Beam { env, table };
+            table.aliases.insert(reference::owner(id), id, &beam);
+            Ok(atoms::ok())
+        }
+        _ => Err(Fault(atoms::bad_destination())),
+    };
+    term::answer(env, answer)
+}
+
+/// Gives an alias up; `bad_destination` if it is none, or not of the calling process.
+#[rustler::nif]
+fn alias_delete<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
+    let caller = term::process_id(env, env.pid());
+    let table = registry();
+    let beam = Beam { env, table };
+    let answer = match reference::read(alias) {
+        Some(Reference::Alias(id))
+            if reference::owner(id) == caller && table.aliases.delete(caller, id, &beam) =>
+        {
+            Ok(atoms::ok())
+        }
+        _ => Err(Fault(atoms::bad_destination())),
+    };
+    term::answer(env, answer)
+}
+
+/// `ok` for an alias that can be sent to, `dead` where nobody is left to receive, and `foreign` for one of
+/// another node.
+#[rustler::nif]
+fn alias_check<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
+    let answer = match reference::read(alias) {
+        Some(Reference::Alias(id)) => check(env, id),
+        Some(Reference::Foreign) => Ok(atoms::foreign()),
+        _ => Err(Fault(atoms::bad_destination())),
+    };
+    term::answer(env, answer)
+}
+
+/// `{ok, Alias}` with a process's newest, or `dead`.
+#[rustler::nif]
+fn alias_newest<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
+    let newest = |pid: LocalPid| match registry().aliases.newest(term::process_id(env, pid)) {
+        Some(id) => reference::write(env, id).map(|alias| (atoms::ok(), alias).encode(env)),
+        None if pid.is_alive(env) => None,
+        None => Some(atoms::dead().encode(env)),
+    };
+    let answer = pid
+        .decode()
+        .ok()
+        .and_then(newest)
+        .ok_or(Fault(atoms::bad_destination()));
+    term::answer(env, answer)
+}
+
+/// `{ok, Pid}` with the process that an alias of this node belongs to, alive or not.
+#[rustler::nif]
+fn alias_process<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
+    let process = match reference::read(alias) {
+        Some(Reference::Alias(id)) => term::process(env, reference::owner(id)),
+        _ => None,
+    };
+    let answer = process.map(|pid| (atoms::ok(), pid));
+    term::answer(env, answer.ok_or(Fault(atoms::bad_destination())))
+}
+
+/// How many processes have aliases; an estimate while some come and go.
+#[rustler::nif]
+fn alias_processes() -> usize {
+    registry().aliases.processes()
+}
