@@ -2,7 +2,8 @@
 -moduledoc """
 The native functions, and nothing else.
 
-What they mean is said where they are used: `m:erlmcp_queue_limits`. This module has no logic of its own,
+What they mean is said where they are used: `m:erlmcp_queue_limits`, `m:erlmcp_priority`,
+`m:erlmcp_control_plane`. This module has no logic of its own,
 so that all that ever changes can be reloaded while it stays: reloading it fails, and the old code goes on.
 
 The first argument of a `limits_` function is a table made by `limits_new/1`, or `own` for the one that
@@ -41,6 +42,33 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_take_refusals/2,
     limits_sample/1
 ]).
+-export([
+    alias_insert/1,
+    alias_delete/1,
+    alias_check/1,
+    alias_newest/1,
+    alias_process/1,
+    alias_processes/0
+]).
+-export([
+    control_open/1,
+    control_close/0,
+    control_configure/1,
+    control_set_priority/1,
+    control_put/5,
+    control_remove/1,
+    control_components/0
+]).
+-export([
+    control_route/2,
+    control_taken/3,
+    control_delivered/2,
+    control_ended/4,
+    control_crashed/0,
+    control_stats/0,
+    control_reset/0
+]).
+-export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
 -export([native_memory/0]).
 
 -on_load(on_load/0).
@@ -69,10 +97,34 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
+    alias_insert/1,
+    alias_delete/1,
+    alias_check/1,
+    alias_newest/1,
+    alias_process/1,
+    alias_processes/0,
+    control_open/1,
+    control_close/0,
+    control_configure/1,
+    control_set_priority/1,
+    control_put/5,
+    control_remove/1,
+    control_components/0,
+    control_route/2,
+    control_taken/3,
+    control_delivered/2,
+    control_ended/4,
+    control_crashed/0,
+    control_stats/0,
+    control_reset/0,
+    latency_new/0,
+    latency_record/2,
+    latency_summary/1,
+    latency_reset/1,
     native_memory/0
 ]).
 
--export_type([table/0, permit/0, fault/0, limits/0]).
+-export_type([table/0, permit/0, fault/0, limits/0, histogram/0]).
 
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
@@ -81,15 +133,24 @@ none. While the library is not loaded, that atom is `not_started`.
 -type table() :: reference() | own.
 -doc "One admission. It is given back when its holder lets go of it, at the latest by dying.".
 -opaque permit() :: reference().
+-doc "Latencies in microseconds; it goes when nothing refers to it any more.".
+-opaque histogram() :: reference().
 -doc "Why a function did not do what it was asked.".
 -type fault() ::
-    bad_limit
+    bad_alias
+    | bad_component
+    | bad_destination
+    | bad_histogram
+    | bad_latency
+    | bad_limit
     | bad_limits
+    | bad_message
     | bad_owner
     | bad_permit
     | bad_role
     | bad_switch
     | bad_table
+    | bad_timeout
     | not_started
     | too_many_roles.
 -doc "Limits by role; a role that is not mentioned follows `default`.".
@@ -242,6 +303,116 @@ limits_take_refusals(_Table, _Role) -> absent().
 -doc "Notes how much every role has drained; to be called once a second.".
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
+
+-doc "Enters an alias that its process has just made.".
+-spec alias_insert(reference()) -> ok | fault().
+alias_insert(_Alias) -> absent().
+
+-doc "Gives an alias of the calling process up.".
+-spec alias_delete(term()) -> ok | fault().
+alias_delete(_Alias) -> absent().
+
+-doc "Whether an alias can be sent to. `dead`: its process is; `foreign`: another node's.".
+-spec alias_check(term()) -> ok | dead | foreign | fault().
+alias_check(_Alias) -> absent().
+
+-doc "The newest alias of a process.".
+-spec alias_newest(pid()) -> {ok, reference()} | dead | fault().
+alias_newest(_Pid) -> absent().
+
+-doc "The process that an alias of this node belongs to, whether it is alive or not.".
+-spec alias_process(term()) -> {ok, pid()} | fault().
+alias_process(_Alias) -> absent().
+
+-doc "How many processes have aliases; an estimate while some come and go.".
+-spec alias_processes() -> non_neg_integer() | fault().
+alias_processes() -> absent().
+
+-doc "Opens the control plane, and returns what was registered before a crash.".
+-spec control_open(Priority :: boolean()) ->
+    [{atom(), Alias :: reference(), erlmcp_control_server:registration()}] | fault().
+control_open(_Priority) -> absent().
+
+-doc "Closes the control plane and forgets everything.".
+-spec control_close() -> ok | fault().
+control_close() -> absent().
+
+-doc "Switches the priority lane, unless that was done by hand.".
+-spec control_configure(boolean()) -> ok | fault().
+control_configure(_Priority) -> absent().
+
+-doc "Switches the priority lane by hand.".
+-spec control_set_priority(boolean()) -> ok | fault().
+control_set_priority(_Priority) -> absent().
+
+-doc "Registers a component, or replaces its route. The registration is kept for the next `control_open/1`.".
+-spec control_put(
+    atom(),
+    handler | alias,
+    Alias :: reference(),
+    TimeoutMs :: non_neg_integer(),
+    erlmcp_control_server:registration()
+) -> ok | fault().
+control_put(_Id, _Kind, _Alias, _TimeoutMs, _Registration) -> absent().
+
+-doc "Unregisters a component.".
+-spec control_remove(atom()) -> ok | not_found | fault().
+control_remove(_Id) -> absent().
+
+-doc "The ids of the components.".
+-spec control_components() -> [atom()] | fault().
+control_components() -> absent().
+
+-doc "Where a message goes. One to a handler counts as waiting from now on.".
+-spec control_route(term(), erlmcp_control_message:control_type()) ->
+    {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Priority :: boolean()}
+    | not_found
+    | fault().
+control_route(_Id, _Type) -> absent().
+
+-doc "The calling handler takes a message out, to start it so long after the sending, or to drop it.".
+-spec control_taken(atom(), erlmcp_control_message:control_type(), DeliveryUs :: integer() | skipped) ->
+    ok | fault().
+control_taken(_Id, _Type, _DeliveryUs) -> absent().
+
+-doc "Counts a message to an alias as delivered.".
+-spec control_delivered(atom(), erlmcp_control_message:control_type()) -> ok | fault().
+control_delivered(_Id, _Type) -> absent().
+
+-doc "Records what a sender waited, and how it ended.".
+-spec control_ended(
+    atom(), erlmcp_control_message:control_type(), LatencyUs :: non_neg_integer(), answered | timeout
+) -> ok | fault().
+control_ended(_Id, _Type, _LatencyUs, _Outcome) -> absent().
+
+-doc "Counts a handler that raised or died.".
+-spec control_crashed() -> ok | fault().
+control_crashed() -> absent().
+
+-doc "The control plane's numbers.".
+-spec control_stats() -> erlmcp_control_message:control_plane_stats() | fault().
+control_stats() -> absent().
+
+-doc "Zeroes the control plane's numbers.".
+-spec control_reset() -> ok | fault().
+control_reset() -> absent().
+
+-doc "A histogram of latencies from 0 to 60 s, to three significant digits; any process may record at any time.".
+-spec latency_new() -> histogram() | fault().
+latency_new() -> absent().
+
+-doc "Records a latency in microseconds; longer than 60 s counts as 60 s.".
+-spec latency_record(histogram(), LatencyUs :: non_neg_integer()) -> ok | fault().
+latency_record(_Histogram, _LatencyUs) -> absent().
+
+-doc "What was recorded since the last reset; nothing recorded before this begins is missing.".
+-spec latency_summary(histogram()) ->
+    #{count | p50_us | p95_us | p99_us | p999_us | max_us => non_neg_integer()} | fault().
+latency_summary(_Histogram) -> absent().
+
+-doc "Forgets what was recorded.".
+-spec latency_reset(histogram()) -> ok | fault().
+latency_reset(_Histogram) -> absent().
 
 -doc """
 Bytes that the C allocator has handed out in this operating-system process, nearly all of them to this

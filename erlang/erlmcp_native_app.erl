@@ -20,7 +20,8 @@ Wrong values change nothing. `supervise` matters at the start only.
 reload_config() ->
     maybe
         ok ?= erlmcp_native_config:check(),
-        erlmcp_native_limits_server:reload_config()
+        ok ?= erlmcp_native_limits_server:reload_config(),
+        erlmcp_control_server:reload_config()
     end.
 
 -doc false.

@@ -9,6 +9,7 @@ For the map `queue_limits` the three are merged.
 | --- | --- | --- |
 | `queue_limits` | map of roles (atoms) to limits (integers from 0 to 2^59 - 1), at most 1024 | see `m:erlmcp_queue_limits` |
 | `queue_limits_enabled` | boolean: does a full queue refuse? | `true` |
+| `control_plane_enabled` | boolean: do control messages use the priority lane? | `true` |
 | `supervise` | boolean: does the application start the services itself? | `true` |
 
 ```
@@ -25,14 +26,14 @@ ok
 -export_type([key/0, problem/0]).
 
 -doc "What can be configured.".
--type key() :: queue_limits | queue_limits_enabled | supervise.
+-type key() :: queue_limits | queue_limits_enabled | control_plane_enabled | supervise.
 -doc "What is wrong: the key, or the path to one in a map, its value, and what was expected there.".
 -type problem() ::
     {bad_config, #{
         application := atom(), key := key() | [key() | term()], value := term(), expected := string()
     }}.
 
--define(KEYS, [queue_limits, queue_limits_enabled, supervise]).
+-define(KEYS, [queue_limits, queue_limits_enabled, control_plane_enabled, supervise]).
 -define(MAX_ROLES, 1024).
 -define(LIMIT_END, (1 bsl 59)).
 

@@ -11,12 +11,22 @@ Turns the reasons that natives give into the errors that callers see.
 ```
 """.
 
--export([raise/2, format_error/2]).
+-export([raise/2, library/0, is_normal/1, format_error/2]).
 
 -export_type([reason/0]).
 
 -doc "What can be wrong with a call: what natives report, and what is checked before them.".
--type reason() :: erlmcp_native:fault() | bad_fun | bad_stats.
+-type reason() ::
+    erlmcp_native:fault()
+    | bad_action
+    | bad_answer
+    | bad_check
+    | bad_fun
+    | bad_handler
+    | bad_option
+    | bad_sender
+    | bad_stats
+    | no_priority.
 
 -doc """
 Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role too many,
@@ -33,6 +43,21 @@ raise(Reason, {Module, Function, Args}) ->
 class(too_many_roles) -> system_limit;
 class(_) -> badarg.
 
+-doc "Loads the native library, if that has not been done; the error is fit for the start of a service.".
+-spec library() -> ok | {error, {native_library, {atom(), string()}}}.
+library() ->
+    case erlmcp_native:load() of
+        ok -> ok;
+        {error, Reason} -> {error, {native_library, Reason}}
+    end.
+
+-doc "Whether a service that ends with this reason was stopped, and not lost.".
+-spec is_normal(term()) -> boolean().
+is_normal(normal) -> true;
+is_normal(shutdown) -> true;
+is_normal({shutdown, _}) -> true;
+is_normal(_) -> false.
+
 -doc false.
 -spec format_error(term(), erlang:stacktrace()) -> #{pos_integer() | general => unicode:chardata()}.
 format_error(_, [{_, _, Args, Info} | _]) when is_list(Args) ->
@@ -41,20 +66,41 @@ format_error(_, [{_, _, Args, Info} | _]) when is_list(Args) ->
 format_error(_, _) ->
     #{}.
 
-position(bad_role, _) -> 1;
-position(bad_switch, _) -> 1;
 position(bad_owner, 1) -> 1;
-position(bad_owner, _) -> 2;
-position(bad_limit, _) -> 2;
-position(bad_stats, _) -> 2;
-position(bad_fun, _) -> 3;
-position(_, _) -> general.
+position(Reason, _) -> position(Reason).
+
+position(bad_role) -> 1;
+position(bad_switch) -> 1;
+position(bad_component) -> 1;
+position(bad_destination) -> 1;
+position(bad_owner) -> 2;
+position(bad_limit) -> 2;
+position(bad_stats) -> 2;
+position(bad_message) -> 2;
+position(bad_check) -> 2;
+position(bad_action) -> 2;
+position(bad_handler) -> 2;
+position(bad_option) -> 2;
+position(bad_answer) -> 2;
+position(bad_fun) -> 3;
+position(bad_sender) -> 3;
+position(_) -> general.
 
 text(bad_role) -> "not an atom";
 text(bad_switch) -> "not a boolean";
+text(bad_component) -> "not an atom";
+text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node nor an atom";
 text(bad_limit) -> "not an integer from 0 to 2^59 - 1";
 text(bad_stats) -> "not the statistics of a refusal";
+text(bad_message) -> "not a control message";
+text(bad_check) -> "not one of liveness, readiness, full";
+text(bad_action) -> "not one of open, close, half_open, query";
+text(bad_handler) -> "neither a fun of one argument nor a map of options";
+text(bad_option) -> "an option is unknown, missing or of the wrong type";
+text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_fun) -> "not a fun without arguments";
+text(bad_sender) -> "not a pid";
+text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";
 text(too_many_roles) -> "there are 1024 roles already";
 text(Reason) -> atom_to_list(Reason).

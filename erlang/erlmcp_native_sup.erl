@@ -14,7 +14,7 @@ start_link(Supervise) ->
 -doc false.
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
-    Services = [Service || Supervise, Service <- [erlmcp_queue_limits]],
+    Services = [Service || Supervise, Service <- [erlmcp_queue_limits, erlmcp_control_plane]],
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [child(S) || S <- Services]}}.
 
 child(Service) ->

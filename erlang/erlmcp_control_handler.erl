@@ -1,0 +1,174 @@
+-module(erlmcp_control_handler).
+-moduledoc """
+The process that runs a component's handler.
+
+The runtime has one priority; the control plane has four. Whatever waits is drained into four lanes before
+each choice, and the most urgent lane goes first, first in first out. This mailbox gets control messages
+only, so draining it is short.
+
+The handler runs in this process. If it raises, that is the answer. If it is killed or takes a linked
+process's crash, this process goes with it, its senders see that at once, and a new one is started.
+""".
+
+-export([start/3, request/7, replace/3, stop/1]).
+-export([init/3]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-doc "Starts a handler's process, not linked to the caller. Returns its pid and its priority alias.".
+-spec start(atom(), erlmcp_control_plane:handler(), high | normal) -> {pid(), reference()}.
+start(Id, Fun, Priority) ->
+    proc_lib:start(?MODULE, init, [Id, Fun, Priority], infinity, [{message_queue_data, off_heap}]).
+
+-doc """
+Sends a message. `From` gets `{From, ok | {error, Reason}}`, or nobody does if it is `none`. After the
+deadline, in native time units, it is dropped. `Lane` says whether it goes ahead of ordinary messages.
+""".
+-spec request(
+    reference(),
+    reference() | none,
+    erlmcp_control_message:control_type(),
+    erlmcp_control_message:control_message(),
+    SentAt :: integer(),
+    Deadline :: integer() | infinity,
+    Lane :: boolean()
+) -> ok.
+request(Alias, From, Type, Message, SentAt, Deadline, Lane) ->
+    send(Alias, {control_request, From, Type, Message, SentAt, Deadline}, Lane).
+
+-doc "Replaces the handler; what waits is run by the new one.".
+-spec replace(reference(), erlmcp_control_plane:handler(), high | normal) -> ok.
+replace(Alias, Fun, Priority) ->
+    send(Alias, {replace, Fun, Priority}, true).
+
+-doc "Ends the process after the message that it is at; what waits is answered as not registered.".
+-spec stop(reference()) -> ok.
+stop(Alias) ->
+    send(Alias, stop, true).
+
+send(Alias, Message, true) ->
+    _ = erlang:send(Alias, Message, [priority]),
+    ok;
+send(Alias, Message, false) ->
+    _ = erlang:send(Alias, Message),
+    ok.
+
+-record(state, {
+    id :: atom(),
+    handler :: erlmcp_control_plane:handler(),
+    stopping = false :: boolean(),
+    circuit_breaker = queue:new() :: queue:queue(),
+    health_check = queue:new() :: queue:queue(),
+    drain_session = queue:new() :: queue:queue(),
+    cancel_task = queue:new() :: queue:queue()
+}).
+
+-doc false.
+-spec init(atom(), erlmcp_control_plane:handler(), high | normal) -> ok.
+init(Id, Fun, Priority) ->
+    process_flag(priority, Priority),
+    Alias = erlmcp_priority:create_priority_alias(),
+    proc_lib:init_ack({self(), Alias}),
+    loop(#state{id = Id, handler = Fun}).
+
+loop(State) ->
+    receive
+        Message -> work(drain(accept(Message, State)))
+    end.
+
+drain(State) ->
+    receive
+        Message -> drain(accept(Message, State))
+    after 0 -> State
+    end.
+
+work(#state{stopping = true} = State) ->
+    refuse(State);
+work(State) ->
+    case next(State) of
+        {Request, Rest} ->
+            run(Request, Rest),
+            work(drain(Rest));
+        none ->
+            loop(State)
+    end.
+
+accept({control_request, _, circuit_breaker, _, _, _} = Request, #state{circuit_breaker = Lane} = State) ->
+    State#state{circuit_breaker = queue:in(Request, Lane)};
+accept({control_request, _, health_check, _, _, _} = Request, #state{health_check = Lane} = State) ->
+    State#state{health_check = queue:in(Request, Lane)};
+accept({control_request, _, drain_session, _, _, _} = Request, #state{drain_session = Lane} = State) ->
+    State#state{drain_session = queue:in(Request, Lane)};
+accept({control_request, _, cancel_task, _, _, _} = Request, #state{cancel_task = Lane} = State) ->
+    State#state{cancel_task = queue:in(Request, Lane)};
+accept({replace, Fun, Priority}, State) ->
+    process_flag(priority, Priority),
+    State#state{handler = Fun};
+accept(stop, State) ->
+    State#state{stopping = true};
+accept(_Stray, State) ->
+    State.
+
+next(#state{circuit_breaker = B, health_check = H, drain_session = D, cancel_task = C} = State) ->
+    maybe
+        {empty, _} ?= queue:out(B),
+        {empty, _} ?= queue:out(H),
+        {empty, _} ?= queue:out(D),
+        {empty, _} ?= queue:out(C),
+        none
+    else
+        {{value, {control_request, _, Type, _, _, _} = Request}, Rest} ->
+            {Request, put_lane(Type, Rest, State)}
+    end.
+
+put_lane(circuit_breaker, Lane, State) -> State#state{circuit_breaker = Lane};
+put_lane(health_check, Lane, State) -> State#state{health_check = Lane};
+put_lane(drain_session, Lane, State) -> State#state{drain_session = Lane};
+put_lane(cancel_task, Lane, State) -> State#state{cancel_task = Lane}.
+
+%% The sender gives up at the deadline, not before: what is started here still has somebody waiting.
+run({control_request, From, Type, Message, SentAt, Deadline}, #state{id = Id, handler = Fun}) ->
+    Now = erlang:monotonic_time(),
+    case Now < Deadline of
+        true ->
+            DeliveryUs = erlang:convert_time_unit(Now - SentAt, native, microsecond),
+            _ = erlmcp_native:control_taken(Id, Type, DeliveryUs),
+            answer(From, call(Fun, Message, Id));
+        false ->
+            _ = erlmcp_native:control_taken(Id, Type, skipped),
+            ok
+    end.
+
+call(Fun, Message, Id) ->
+    try Fun(Message) of
+        {error, Reason} -> {error, Reason};
+        _ -> ok
+    catch
+        Class:Reason:Stacktrace ->
+            _ = erlmcp_native:control_crashed(),
+            ?LOG_ERROR(
+                "erlmcp_control_plane: handler of ~tp crashed on ~tp: ~tp",
+                [Id, Message, {Class, Reason, Stacktrace}],
+                #{component => Id}
+            ),
+            {error, {handler_crashed, reason(Class, Reason)}}
+    end.
+
+reason(throw, Value) -> {nocatch, Value};
+reason(_, Reason) -> Reason.
+
+answer(none, _) ->
+    ok;
+answer(From, Answer) ->
+    From ! {From, Answer},
+    ok.
+
+%% Whoever sends from now on sees this process gone, and asks anew where to send.
+refuse(State) ->
+    case next(State) of
+        {{control_request, From, _, _, _, _}, Rest} ->
+            answer(From, {error, component_not_registered}),
+            refuse(Rest);
+        none ->
+            ok
+    end.

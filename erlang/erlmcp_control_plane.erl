@@ -1,0 +1,242 @@
+-module(erlmcp_control_plane).
+-moduledoc """
+Circuit breaker trips, health checks, drains and cancellations, ahead of all data.
+
+A component registers a handler, which gets a process of its own; a sender sends straight to that process's
+priority alias. No process sits in between, and none of the component's data goes there. Among the messages
+that wait, the most urgent type goes first, and within a type the first in goes first out:
+`circuit_breaker`, `health_check`, `drain_session`, `cancel_task`.
+
+```
+1> erlmcp_control_plane:register_component(server, fun({control, _Type, _Data}) -> ok end).
+ok
+2> erlmcp_control_plane:send_health_check(server, liveness).
+{ok,7}
+```
+
+A handler that returns `{error, Reason}` has the sender get that; any other value is `{ok, LatencyUs}`, where
+the latency is what the sender waited, in microseconds. One that raises, is killed or takes a linked
+process's crash gives `{error, {handler_crashed, Reason}}`, is logged, and leaves the component registered and
+usable. A sender waits for the component's `timeout_ms`, and gets `{error, timeout}`; a late answer is dropped,
+and a message is not run if its sender gave up before its turn. A sender that dies cancels nothing.
+`timeout_ms` *in a message* tells the handler how long it has, and is not enforced.
+
+Handlers run at process priority `high`, so that busy ordinary processes do not delay them. A handler that
+computes for long at `high` keeps ordinary processes of its scheduler from running: register it with
+`priority => normal`, or have it hand the work on.
+
+A component that wants the messages in its own process registers a priority alias instead of a handler, and
+answers with `reply/2`. There they come before everything in that mailbox, first in first out.
+
+Registrations, switches and numbers survive a crash of the service's process; senders and handlers go on
+meanwhile. Functions exit with `{noproc, {Module, Function, Args}}` while the service is not started, and
+raise `badarg` for an id that is no atom and for a message that is none.
+""".
+
+-include("erlmcp_messages.hrl").
+
+-export([start_link/0]).
+-export([register_component/2, unregister_component/1, components/0]).
+-export([send_priority/2, cast_priority/2, reply/2]).
+-export([send_health_check/2, send_drain_session/2, send_cancel_task/2, send_circuit_breaker/2]).
+-export([get_stats/0, reset_stats/0, set_enabled/1]).
+
+-export_type([component_id/0, handler/0, options/0, from/0, result/0]).
+
+-doc "The name of a component.".
+-type component_id() :: atom().
+-doc "Runs a message; its value is the answer.".
+-type handler() :: fun((control_message()) -> {error, Reason :: term()} | term()).
+-doc """
+Either `handler` or `alias`. `owner`: unregister when this process dies; the process of an `alias` is one.
+`timeout_ms`: what a sender waits, 5000 by default. `priority`: of the handler's process, `high` by default.
+""".
+-type options() :: #{
+    handler => handler(),
+    alias => erlmcp_priority:alias(),
+    owner => pid(),
+    timeout_ms => non_neg_integer(),
+    priority => high | normal
+}.
+-doc "Whom to answer; `none` if nobody waits.".
+-type from() :: reference() | none.
+-doc "What a sender gets.".
+-type result() ::
+    {ok, LatencyUs :: non_neg_integer()}
+    | {error, component_not_registered | timeout | {handler_crashed, term()} | term()}.
+
+-import(erlmcp_native_error, [raise/2]).
+
+%% The longest time that a receive can wait.
+-define(MAX_TIMEOUT_MS, 16#ffffffff).
+
+-doc "Starts the service.".
+-spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
+start_link() ->
+    erlmcp_control_server:start_link().
+
+-doc """
+Registers a component with a handler, or with options. Registering again replaces what was there; what
+waits is run by the new handler.
+""".
+-spec register_component(component_id(), handler() | options()) -> ok | {error, term()}.
+register_component(Id, Fun) when is_atom(Id), is_function(Fun, 1) ->
+    register_checked(Id, #{handler => Fun}, Fun);
+register_component(Id, Options) when is_atom(Id), is_map(Options) ->
+    register_checked(Id, Options, Options);
+register_component(Id, Handler) when is_atom(Id) ->
+    raise(bad_handler, {?MODULE, ?FUNCTION_NAME, [Id, Handler]});
+register_component(Id, Handler) ->
+    raise(bad_component, {?MODULE, ?FUNCTION_NAME, [Id, Handler]}).
+
+register_checked(Id, Options, Given) ->
+    Defaults = #{
+        handler => undefined,
+        alias => undefined,
+        owner => undefined,
+        timeout_ms => 5000,
+        priority => high
+    },
+    Registration = maps:merge(Defaults, Options),
+    Call = {?MODULE, register_component, [Id, Given]},
+    case map_size(Registration) =:= map_size(Defaults) andalso is_registration(Registration) of
+        true -> serve(fun() -> erlmcp_control_server:register_component(Id, Registration) end, Call);
+        false -> raise(bad_option, Call)
+    end.
+
+is_registration(#{
+    handler := Fun, alias := Alias, owner := Owner, timeout_ms := TimeoutMs, priority := Priority
+}) ->
+    is_target(Fun, Alias) andalso
+        (Owner =:= undefined orelse (is_pid(Owner) andalso node(Owner) =:= node())) andalso
+        is_integer(TimeoutMs) andalso TimeoutMs >= 0 andalso TimeoutMs =< ?MAX_TIMEOUT_MS andalso
+        (Priority =:= high orelse Priority =:= normal).
+
+is_target(Fun, undefined) -> is_function(Fun, 1);
+is_target(undefined, Alias) -> erlmcp_priority:is_priority_alias(Alias);
+is_target(_, _) -> false.
+
+-doc """
+Unregisters a component, registered or not. A handler may finish the message that it is at; the senders of
+those that wait get `{error, component_not_registered}`.
+""".
+-spec unregister_component(component_id()) -> ok.
+unregister_component(Id) when is_atom(Id) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Id]},
+    serve(fun() -> erlmcp_control_server:unregister_component(Id) end, Call);
+unregister_component(Id) ->
+    raise(bad_component, {?MODULE, ?FUNCTION_NAME, [Id]}).
+
+serve(Request, Call) ->
+    try
+        Request()
+    catch
+        exit:{noproc, {gen_server, call, _}} -> exit({noproc, Call})
+    end.
+
+-doc "The registered ids, in no order.".
+-spec components() -> [component_id()].
+components() ->
+    case erlmcp_native:control_components() of
+        Ids when is_list(Ids) -> Ids;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc "Sends a message and waits for its answer.".
+-spec send_priority(component_id(), control_message()) -> result().
+send_priority(Id, Message) ->
+    call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
+
+-doc "Sends a message without waiting.".
+-spec cast_priority(component_id(), control_message()) -> ok | {error, component_not_registered}.
+cast_priority(Id, Message) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Id, Message]},
+    case erlmcp_control_message:type(Message) of
+        {ok, Type} ->
+            case erlmcp_control_call:cast(Id, Type, Message) of
+                Fault when is_atom(Fault), Fault =/= ok -> raise(Fault, Call);
+                Result -> Result
+            end;
+        error ->
+            raise(bad_message, Call)
+    end.
+
+-doc """
+Answers a message `{priority, From, {control, Type, Data}}` that was delivered to an alias. Too late does no
+harm.
+""".
+-spec reply(from(), ok | {error, term()}) -> ok.
+reply(none, Answer) when Answer =:= ok; tuple_size(Answer) =:= 2, element(1, Answer) =:= error ->
+    ok;
+reply(From, Answer) when
+    is_reference(From), (Answer =:= ok orelse (tuple_size(Answer) =:= 2 andalso element(1, Answer) =:= error))
+->
+    From ! {From, Answer},
+    ok;
+reply(From, Answer) ->
+    raise(bad_answer, {?MODULE, ?FUNCTION_NAME, [From, Answer]}).
+
+-doc "Asks a component whether it is well. Over 100 ms, or no answer, is one SLO violation.".
+-spec send_health_check(component_id(), liveness | readiness | full) -> result().
+send_health_check(Id, Check) when Check =:= liveness; Check =:= readiness; Check =:= full ->
+    call(Id, erlmcp_control_message:health_check(Check), {?MODULE, ?FUNCTION_NAME, [Id, Check]});
+send_health_check(Id, Check) ->
+    raise(bad_check, {?MODULE, ?FUNCTION_NAME, [Id, Check]}).
+
+-doc "Asks a component to end a session gracefully.".
+-spec send_drain_session(component_id(), SessionId :: term()) -> result().
+send_drain_session(Id, SessionId) ->
+    call(Id, erlmcp_control_message:drain_session(SessionId), {?MODULE, ?FUNCTION_NAME, [Id, SessionId]}).
+
+-doc "Asks a component to give a task up.".
+-spec send_cancel_task(component_id(), TaskId :: term()) -> result().
+send_cancel_task(Id, TaskId) ->
+    call(Id, erlmcp_control_message:cancel_task(TaskId), {?MODULE, ?FUNCTION_NAME, [Id, TaskId]}).
+
+-doc "Tells a component what its circuit breaker does.".
+-spec send_circuit_breaker(component_id(), open | close | half_open | query) -> result().
+send_circuit_breaker(Id, Action) when
+    Action =:= open; Action =:= close; Action =:= half_open; Action =:= query
+->
+    call(Id, erlmcp_control_message:circuit_breaker(Id, Action), {?MODULE, ?FUNCTION_NAME, [Id, Action]});
+send_circuit_breaker(Id, Action) ->
+    raise(bad_action, {?MODULE, ?FUNCTION_NAME, [Id, Action]}).
+
+call(Id, Message, Call) ->
+    SentAt = erlang:monotonic_time(),
+    case erlmcp_control_message:type(Message) of
+        {ok, Type} ->
+            case erlmcp_control_call:call(Id, Type, Message, SentAt) of
+                Fault when is_atom(Fault) -> raise(Fault, Call);
+                Result -> Result
+            end;
+        error ->
+            raise(bad_message, Call)
+    end.
+
+-doc """
+What was delivered, by type and component, how long it took in microseconds (percentiles to three significant
+digits), and what waits. Numbers start with the service and go on over a crash of its process.
+""".
+-spec get_stats() -> control_plane_stats().
+get_stats() ->
+    case erlmcp_native:control_stats() of
+        Stats when is_map(Stats) -> Stats;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc "Zeroes the numbers; components stay.".
+-spec reset_stats() -> ok.
+reset_stats() ->
+    case erlmcp_native:control_reset() of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc "The kill switch: `false` means that messages travel in the ordinary lane; they still arrive.".
+-spec set_enabled(boolean()) -> ok.
+set_enabled(Enabled) ->
+    case erlmcp_native:control_set_priority(Enabled) of
+        ok -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Enabled]})
+    end.

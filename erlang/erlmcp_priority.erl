@@ -1,0 +1,125 @@
+-module(erlmcp_priority).
+-moduledoc """
+Messages that overtake all ordinary ones in a mailbox: priority aliases of OTP 28 (EEP-76), checked.
+
+```
+init(Args) ->
+    _ = erlmcp_priority:create_priority_alias(),
+    {ok, Args}.
+
+handle_info({priority, From, {cancel_operation, Id}}, State) -> …
+handle_info({urgent, shutdown}, State) -> {stop, {shutdown, urgent}, State}.
+
+erlmcp_priority:send_priority(ServerPid, {cancel_operation, Id}, self())
+```
+
+A priority message arrives before every ordinary message that waits, and priority messages arrive in the
+order in which they were sent, as far as they come from one sender. The runtime itself sends an ordinary
+message, or none, to what is no priority alias, and says `ok`. Here that is `badarg`: a cancellation that
+travels in the slow lane looks delivered.
+
+The destination is an alias made by `create_priority_alias/0`, or a pid of this node or a registered name
+whose process has made one; the newest counts. For a process that is dead the message is dropped, as with any
+send. An alias of another node is sent to as it is: only that node could check it. An alias that was given
+up by a bare `erlang:unalias/1` cannot be told from a live one, and the message is dropped.
+
+Needs the library, but no service. `receive` in the process finds a priority message first whatever it looks
+for; a process that never asks for one is not slowed down.
+""".
+
+-export([
+    create_priority_alias/0,
+    delete_priority_alias/1,
+    is_priority_alias/1,
+    send_priority/3,
+    send_urgent/2
+]).
+
+-export_type([alias/0, destination/0]).
+
+-doc "Made by `create_priority_alias/0`.".
+-type alias() :: reference().
+-doc "Who is to get a message.".
+-type destination() :: alias() | pid() | atom().
+
+-import(erlmcp_native_error, [raise/2]).
+
+-doc "A priority alias of the calling process. Raises `badarg` where the runtime has none (before OTP 28).".
+-spec create_priority_alias() -> alias().
+create_priority_alias() ->
+    Alias =
+        try
+            erlang:alias([priority])
+        catch
+            error:badarg -> raise(no_priority, {?MODULE, ?FUNCTION_NAME, []})
+        end,
+    case erlmcp_native:alias_insert(Alias) of
+        ok ->
+            Alias;
+        Fault ->
+            _ = erlang:unalias(Alias),
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc """
+Gives an alias of the calling process up. Raises `badarg` if it is none, or given up already.
+""".
+-spec delete_priority_alias(alias()) -> ok.
+delete_priority_alias(Alias) ->
+    case erlmcp_native:alias_delete(Alias) of
+        ok ->
+            _ = erlang:unalias(Alias),
+            ok;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Alias]})
+    end.
+
+-doc "Is this a priority alias of a living process of this node, made here and not given up?".
+-spec is_priority_alias(term()) -> boolean().
+is_priority_alias(Term) ->
+    is_reference(Term) andalso erlmcp_native:alias_check(Term) =:= ok.
+
+-doc """
+Sends `{priority, From, Message}` ahead of all ordinary messages. Raises `badarg` for a destination that
+would not get it so, and for a `From` that is no pid.
+""".
+-spec send_priority(destination(), Message :: term(), From :: pid()) -> ok.
+send_priority(Destination, Message, From) when is_pid(From) ->
+    case resolve(Destination) of
+        {ok, Alias} -> send(Alias, {priority, From, Message});
+        dead -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Destination, Message, From]})
+    end;
+send_priority(Destination, Message, From) ->
+    raise(bad_sender, {?MODULE, ?FUNCTION_NAME, [Destination, Message, From]}).
+
+-doc """
+Sends `{urgent, Message}` ahead of all ordinary messages. Raises `badarg` for a destination that would not
+get it so.
+""".
+-spec send_urgent(destination(), Message :: term()) -> ok.
+send_urgent(Destination, Message) ->
+    case resolve(Destination) of
+        {ok, Alias} -> send(Alias, {urgent, Message});
+        dead -> ok;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Destination, Message]})
+    end.
+
+send(Alias, Message) ->
+    _ = erlang:send(Alias, Message, [priority]),
+    ok.
+
+resolve(Alias) when is_reference(Alias) ->
+    case erlmcp_native:alias_check(Alias) of
+        Known when Known =:= ok; Known =:= foreign -> {ok, Alias};
+        Other -> Other
+    end;
+resolve(Pid) when is_pid(Pid), node(Pid) =:= node() ->
+    erlmcp_native:alias_newest(Pid);
+resolve(Name) when is_atom(Name) ->
+    case whereis(Name) of
+        Pid when is_pid(Pid) -> erlmcp_native:alias_newest(Pid);
+        _ -> bad_destination
+    end;
+resolve(_) ->
+    bad_destination.

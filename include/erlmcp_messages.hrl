@@ -1,0 +1,91 @@
+%% The messages of the control plane. May be included beside erlmcp's own copy.
+-ifndef(ERLMCP_MESSAGES_HRL).
+-define(ERLMCP_MESSAGES_HRL, true).
+
+-doc "1 is the most urgent: circuit_breaker, health_check, drain_session, cancel_task.".
+-type priority_level() :: 1..4.
+
+-doc "What may travel with a priority message.".
+-type priority_metadata() :: #{
+    level := priority_level(),
+    %% System time in milliseconds.
+    queued_at := integer(),
+    delivered_at => integer(),
+    %% Microseconds.
+    latency_us => non_neg_integer()
+}.
+
+-doc "Is the component well?".
+-type health_check_data() :: #{
+    type := liveness | readiness | full,
+    %% How long the handler has, in milliseconds. It is told, and not stopped.
+    timeout_ms => non_neg_integer(),
+    %% System time in milliseconds.
+    requested_at => integer()
+}.
+
+-doc "A session is to end gracefully.".
+-type drain_session_data() :: #{
+    session_id := term(),
+    reason => term(),
+    timeout_ms => non_neg_integer()
+}.
+
+-doc "A task is to be given up.".
+-type cancel_task_data() :: #{
+    task_id := term(),
+    timeout_ms => non_neg_integer()
+}.
+
+-doc "A breaker opens, closes, or is asked.".
+-type circuit_breaker_data() :: #{
+    action := open | close | half_open | query,
+    component => atom(),
+    %% System time in milliseconds.
+    timestamp => integer()
+}.
+
+-doc "A message of the control plane.".
+-type control_message() ::
+    {control, circuit_breaker, circuit_breaker_data()}
+    | {control, health_check, health_check_data()}
+    | {control, drain_session, drain_session_data()}
+    | {control, cancel_task, cancel_task_data()}.
+
+-doc "The types of control messages, the most urgent first.".
+-type control_type() :: circuit_breaker | health_check | drain_session | cancel_task.
+
+
+-doc "What the control plane counts and measures.".
+-type control_plane_stats() :: #{
+    %% Messages whose handler was run.
+    total_delivered := non_neg_integer(),
+    by_type := #{control_type() => non_neg_integer()},
+    %% What senders waited, in microseconds.
+    latency_p50_us := non_neg_integer(),
+    latency_p95_us := non_neg_integer(),
+    latency_p99_us := non_neg_integer(),
+    latency_p999_us := non_neg_integer(),
+    max_latency_us := non_neg_integer(),
+    %% From the sending to the start of the handler, in microseconds.
+    delivery_p50_us := non_neg_integer(),
+    delivery_p99_us := non_neg_integer(),
+    %% Health checks over 100 ms, or never answered.
+    slo_violations := non_neg_integer(),
+    %% Senders that gave up.
+    timeouts := non_neg_integer(),
+    handler_crashes := non_neg_integer(),
+    %% Waiting for a handler process now.
+    queued := #{control_type() => non_neg_integer()},
+    by_component := #{atom() => #{
+        delivered := non_neg_integer(),
+        queued := #{control_type() => non_neg_integer()},
+        latency_p50_us := non_neg_integer(),
+        latency_p95_us := non_neg_integer(),
+        latency_p99_us := non_neg_integer(),
+        latency_p999_us := non_neg_integer(),
+        max_latency_us := non_neg_integer()
+    }}
+}.
+
+-endif.
