@@ -44,7 +44,15 @@ impl<W: Send + Sync> Aliases<W> {
     pub fn insert(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) {
         loop {
             let guard = self.processes.guard();
-            let process = match self.processes.try_insert_with(owner, Process::new, &guard) {
+            // Not `try_insert_with`: see `Limits::enter`.
+            let inserted = match self.processes.get(&owner, &guard) {
+                Some(known) => Err(known),
+                None => {
+                    let inserted = self.processes.try_insert(owner, Process::new(), &guard);
+                    inserted.map_err(|occupied| occupied.current)
+                }
+            };
+            let process = match inserted {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
                     Err(Dead) => return self.remove(owner, new),

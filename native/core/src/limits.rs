@@ -218,6 +218,15 @@ impl<W: Send + Sync> Limits<W> {
         }
     }
 
+    /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. To be
+    /// called about once a second; takes time in proportion to the table when there is something to do.
+    pub fn tidy(&self) {
+        let owners = self.owners.pin();
+        owners.reserve(0);
+        // Making an iterator is what completes a growth.
+        let _ = owners.iter();
+    }
+
     /// How many owners are tracked. An estimate while others come and go.
     pub fn owners(&self) -> usize {
         self.owners.len()
@@ -262,8 +271,16 @@ impl<W: Send + Sync> Limits<W> {
             }
             let role = self.roles.get_or_insert(role, || host.now())?;
             let guard = self.owners.guard();
-            let make = || Owner::new(Arc::clone(&role));
-            let found = match self.owners.try_insert_with(owner, make, &guard) {
+            // Not `try_insert_with`: it never helps a growing table along, and the old ones stay in the way.
+            let inserted = match self.owners.get(&owner, &guard) {
+                Some(known) => Err(known),
+                None => {
+                    let new = Owner::new(Arc::clone(&role));
+                    let inserted = self.owners.try_insert(owner, new, &guard);
+                    inserted.map_err(|occupied| occupied.current)
+                }
+            };
+            let found = match inserted {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
                     Err(Dead) => {

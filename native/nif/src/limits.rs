@@ -325,11 +325,12 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     })
 }
 
-/// Notes how much every role has drained; to be called once a second.
+/// Notes how much every role has drained, and keeps the table quick; to be called once a second.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
         limits.roles().sample_drains(beam.now());
+        limits.tidy();
         Ok(atoms::ok())
     })
 }
