@@ -3,8 +3,8 @@
 Sending a control message: straight to the handler's priority alias, and waiting for its answer.
 
 The sender monitors the process that it sends to, through an alias that ends with the monitor: it learns of
-a death at once, and an answer that comes late is dropped by the runtime. A process that was gone before the
-message came is being replaced; then the sender asks where to send now.
+a death at once, and an answer that comes late is dropped by the runtime. Where the process is gone before the
+message is sent, the sender asks for it to be replaced and sends to its successor.
 """.
 
 -export([call/4, cast/3]).
@@ -26,32 +26,41 @@ call(Id, Type, Message, SentAt) ->
                 {Monitor, Answer} ->
                     answered(Kind, Id, Type, SentAt, Answer);
                 {'DOWN', Monitor, process, _, Reason} ->
-                    down(Reason, Id, Type, Message, SentAt, Deadline)
-            after remaining_ms(Deadline) ->
-                gave_up(Monitor, Kind, Id, Type, SentAt)
+                    down(fate(Reason), Id, Type, Message, SentAt)
+            after remaining_ms(Deadline) -> gave_up(Monitor, Kind, Id, Type, SentAt)
             end;
-        not_found ->
-            {error, component_not_registered};
-        Fault ->
-            Fault
+        dead ->
+            again(Id, Type, Message, SentAt);
+        NotSent ->
+            not_sent(NotSent)
     end.
 
 -doc "Sends.".
 -spec cast(
     atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()
-) -> ok | {error, component_not_registered} | erlmcp_native:fault().
+) -> ok | {error, term()} | erlmcp_native:fault().
 cast(Id, Type, Message) ->
     case erlmcp_native:control_route(Id, Type) of
         {Kind, _Pid, Alias, _TimeoutMs, Lane} ->
             send(Kind, Alias, none, Type, Message, erlang:monotonic_time(), infinity, Lane);
-        not_found ->
-            {error, component_not_registered};
-        Fault ->
-            Fault
+        dead ->
+            case revive(Id) of
+                ok -> cast(Id, Type, Message);
+                {error, _} = Error -> Error
+            end;
+        NotSent ->
+            not_sent(NotSent)
     end.
 
+not_sent(not_found) -> {error, component_not_registered};
+not_sent(queue_full) -> {error, queue_full};
+not_sent(Fault) -> Fault.
+
+%% Neither branch ends in a call to another module: with one, the compiler gives up the mark that lets the
+%% sender skip what waits in its mailbox.
 send(handler, Alias, From, Type, Message, SentAt, Deadline, Lane) ->
-    erlmcp_control_handler:request(Alias, From, Type, Message, SentAt, Deadline, Lane);
+    ok = erlmcp_control_handler:request(Alias, From, Type, Message, SentAt, Deadline, Lane),
+    ok;
 send(alias, Alias, From, _Type, Message, _SentAt, _Deadline, Lane) ->
     Options = case Lane of true -> [priority]; false -> [] end,
     _ = erlang:send(Alias, {priority, From, Message}, Options),
@@ -66,36 +75,47 @@ answered(Kind, Id, Type, SentAt, Answer) ->
         {error, _} -> Answer
     end.
 
-%% `noproc` and `normal`: this message was not started, and there is another process, or will be.
-down(Reason, Id, Type, Message, SentAt, Deadline) when Reason =:= noproc; Reason =:= normal ->
-    try erlmcp_control_server:revive(Id, remaining_ms(Deadline)) of
-        ok -> again(Id, Type, Message, SentAt)
-    catch
-        exit:{timeout, _} -> timed_out(Id, Type, SentAt);
-        exit:_ -> {error, {handler_crashed, Reason}}
-    end;
-down(shutdown, _, _, _, _, _) ->
+%% What a death says about the message.
+fate(Reason) ->
+    Retired = erlmcp_control_handler:retired(),
+    Stopped = erlmcp_control_handler:stopped(),
+    case Reason of
+        Retired -> not_started;
+        Stopped -> unregistered;
+        _ -> {crashed, Reason}
+    end.
+
+down(not_started, Id, Type, Message, SentAt) ->
+    again(Id, Type, Message, SentAt);
+down(unregistered, _, _, _, _) ->
     {error, component_not_registered};
-down(Reason, Id, Type, _, SentAt, _) ->
-    _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), answered),
+down({crashed, Reason}, Id, Type, _, SentAt) ->
+    _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), died),
     {error, {handler_crashed, Reason}}.
 
+%% There is another process to send to, or will be.
 again(Id, Type, Message, SentAt) ->
-    case call(Id, Type, Message, SentAt) of
-        not_started -> {error, component_not_registered};
-        Result -> Result
+    maybe
+        ok ?= revive(Id),
+        not_started ?= call(Id, Type, Message, SentAt),
+        {error, component_not_registered}
+    end.
+
+revive(Id) ->
+    try
+        erlmcp_control_server:revive(Id)
+    catch
+        exit:_ -> {error, {handler_crashed, noproc}}
     end.
 
 gave_up(Monitor, Kind, Id, Type, SentAt) ->
     true = erlang:demonitor(Monitor, [flush]),
     receive
         {Monitor, Answer} -> answered(Kind, Id, Type, SentAt, Answer)
-    after 0 -> timed_out(Id, Type, SentAt)
+    after 0 ->
+        _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), timeout),
+        {error, timeout}
     end.
-
-timed_out(Id, Type, SentAt) ->
-    _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), timeout),
-    {error, timeout}.
 
 since_us(SentAt) ->
     erlang:convert_time_unit(erlang:monotonic_time() - SentAt, native, microsecond).

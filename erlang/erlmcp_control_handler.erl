@@ -10,15 +10,25 @@ The handler runs in this process. If it raises, that is the answer. If it is kil
 process's crash, this process goes with it, its senders see that at once, and a new one is started.
 """.
 
--export([start/3, request/7, replace/3, stop/1]).
--export([init/3]).
+-export([start/3, entered/1, request/7, replace/3, stop/1, kill/1, retired/0, stopped/0]).
+-export([init/4]).
 
 -include_lib("kernel/include/logger.hrl").
 
--doc "Starts a handler's process, not linked to the caller. Returns its pid and its priority alias.".
+-doc """
+Starts a handler's process, not linked to the caller. Returns its pid and its priority alias. It ends with the
+caller until `entered/1` says that others know of it.
+""".
 -spec start(atom(), erlmcp_control_plane:handler(), high | normal) -> {pid(), reference()}.
 start(Id, Fun, Priority) ->
-    proc_lib:start(?MODULE, init, [Id, Fun, Priority], infinity, [{message_queue_data, off_heap}]).
+    Args = [self(), Id, Fun, Priority],
+    proc_lib:start(?MODULE, init, Args, infinity, [{message_queue_data, off_heap}]).
+
+-doc "The process is registered, and outlives the one that started it.".
+-spec entered(pid()) -> ok.
+entered(Pid) ->
+    Pid ! entered,
+    ok.
 
 -doc """
 Sends a message. `From` gets `{From, ok | {error, Reason}}`, or nobody does if it is `none`. After the
@@ -46,6 +56,20 @@ replace(Alias, Fun, Priority) ->
 stop(Alias) ->
     send(Alias, stop, true).
 
+-doc "Ends the process at once, whatever its handler made of it.".
+-spec kill(pid()) -> true.
+kill(Pid) ->
+    exit(Pid, stopped()),
+    exit(Pid, kill).
+
+-doc "The exit reason of a process whose component was unregistered or moved.".
+-spec retired() -> term().
+retired() -> {shutdown, erlmcp_control_retired}.
+
+-doc "The exit reason of a process whose service was stopped.".
+-spec stopped() -> term().
+stopped() -> {shutdown, erlmcp_control_stopped}.
+
 send(Alias, Message, true) ->
     _ = erlang:send(Alias, Message, [priority]),
     ok;
@@ -64,11 +88,16 @@ send(Alias, Message, false) ->
 }).
 
 -doc false.
--spec init(atom(), erlmcp_control_plane:handler(), high | normal) -> ok.
-init(Id, Fun, Priority) ->
+-spec init(pid(), atom(), erlmcp_control_plane:handler(), high | normal) -> no_return().
+init(Starter, Id, Fun, Priority) ->
     process_flag(priority, Priority),
+    Monitor = erlang:monitor(process, Starter),
     Alias = erlmcp_priority:create_priority_alias(),
     proc_lib:init_ack({self(), Alias}),
+    receive
+        entered -> true = erlang:demonitor(Monitor, [flush]);
+        {'DOWN', Monitor, process, _, _} -> exit(retired())
+    end,
     loop(#state{id = Id, handler = Fun}).
 
 loop(State) ->
@@ -76,9 +105,16 @@ loop(State) ->
         Message -> work(drain(accept(Message, State)))
     end.
 
+%% What has come so far: under a flood there is always more.
 drain(State) ->
+    {message_queue_len, Length} = process_info(self(), message_queue_len),
+    drain(Length, State).
+
+drain(0, State) ->
+    State;
+drain(Length, State) ->
     receive
-        Message -> drain(accept(Message, State))
+        Message -> drain(Length - 1, accept(Message, State))
     after 0 -> State
     end.
 
@@ -170,5 +206,5 @@ refuse(State) ->
             answer(From, {error, component_not_registered}),
             refuse(Rest);
         none ->
-            ok
+            exit(retired())
     end.

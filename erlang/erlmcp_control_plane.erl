@@ -63,7 +63,7 @@ Either `handler` or `alias`. `owner`: unregister when this process dies; the pro
 -doc "What a sender gets.".
 -type result() ::
     {ok, LatencyUs :: non_neg_integer()}
-    | {error, component_not_registered | timeout | {handler_crashed, term()} | term()}.
+    | {error, component_not_registered | timeout | queue_full | {handler_crashed, term()} | term()}.
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -147,8 +147,9 @@ components() ->
 send_priority(Id, Message) ->
     call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
 
--doc "Sends a message without waiting.".
--spec cast_priority(component_id(), control_message()) -> ok | {error, component_not_registered}.
+-doc "Sends a message without waiting. With 65536 messages waiting for the handler, `{error, queue_full}`.".
+-spec cast_priority(component_id(), control_message()) ->
+    ok | {error, component_not_registered | queue_full | {handler_crashed, noproc}}.
 cast_priority(Id, Message) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Id, Message]},
     case erlmcp_control_message:type(Message) of

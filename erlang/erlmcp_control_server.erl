@@ -9,8 +9,10 @@ linked: a new process finds both.
 
 -behaviour(gen_server).
 
--export([start_link/0, reload_config/0, register_component/2, unregister_component/1, revive/2]).
+-export([start_link/0, reload_config/0, register_component/2, unregister_component/1, revive/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include_lib("kernel/include/logger.hrl").
 
 -define(NAME, erlmcp_control_plane).
 
@@ -25,16 +27,22 @@ linked: a new process finds both.
 
 -export_type([registration/0]).
 
-%% What is watched: a handler, or a process without which the component goes.
+%% The monitors of the handler, if it is ours, and of the processes without which the component goes.
 -record(component, {
     pid :: pid(),
     alias :: reference(),
     registration :: registration(),
     handler :: reference() | undefined,
-    owner :: reference() | undefined
+    needed :: [reference()]
 }).
 
--type state() :: #{atom() => #component{}}.
+-record(state, {
+    components :: #{atom() => #component{}},
+    %% Handlers that may finish what they are at.
+    retiring = #{} :: #{pid() => retiring}
+}).
+
+-type state() :: #state{}.
 
 -doc "Starts the service.".
 -spec start_link() -> gen_server:start_ret().
@@ -61,9 +69,9 @@ unregister_component(Id) ->
     gen_server:call(?NAME, {unregister, Id}, infinity).
 
 -doc "Returns when the component no longer sends to a process that a sender has found dead.".
--spec revive(atom(), timeout()) -> ok.
-revive(Id, TimeoutMs) ->
-    gen_server:call(?NAME, {revive, Id}, TimeoutMs).
+-spec revive(atom()) -> ok.
+revive(Id) ->
+    gen_server:call(?NAME, {revive, Id}).
 
 -doc false.
 -spec init([]) -> {ok, state()} | {error, term()}.
@@ -75,22 +83,21 @@ init([]) ->
         Rows = erlmcp_native:control_open(Priority),
         true ?= is_list(Rows) orelse {error, Rows},
         %% After a crash: what died unseen is told by its new monitor.
-        {ok, #{Id => watch(Id, Alias, Registration) || {Id, Alias, Registration} <- Rows}}
+        {ok, #state{components = #{Id => watch(Id, Alias, Reg) || {Id, Alias, Reg} <- Rows}}}
     end.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok | {error, unknown_call}, state()}.
 handle_call({register, Id, Registration}, _From, State) ->
-    Old = maps:get(Id, State, undefined),
-    {reply, ok, State#{Id => enter(Id, Registration, Old)}};
+    {reply, ok, enter(Id, Registration, State)};
 handle_call({unregister, Id}, _From, State) ->
     {reply, ok, leave(Id, State)};
-handle_call({revive, Id}, _From, State) ->
-    case State of
+handle_call({revive, Id}, _From, #state{components = Components} = State) ->
+    case Components of
         #{Id := #component{pid = Pid}} ->
             case is_process_alive(Pid) of
                 true -> {reply, ok, State};
-                false -> {reply, ok, lost(Id, State)}
+                false -> {reply, ok, lost(Id, noproc, State)}
             end;
         #{} ->
             {reply, ok, State}
@@ -105,115 +112,124 @@ handle_cast(_Cast, State) ->
 
 -doc false.
 -spec handle_info(term(), state()) -> {noreply, state()}.
-handle_info({{handler, Id}, Monitor, process, _, _}, State) ->
-    case State of
-        #{Id := #component{handler = Monitor}} -> {noreply, lost(Id, State)};
+handle_info({{handler, Id}, Monitor, process, _, Reason}, #state{components = Components} = State) ->
+    case Components of
+        #{Id := #component{handler = Monitor}} -> {noreply, lost(Id, Reason, State)};
         #{} -> {noreply, State}
     end;
-handle_info({{owner, Id}, Monitor, process, _, _}, State) ->
-    case State of
-        #{Id := #component{owner = Monitor}} -> {noreply, leave(Id, State)};
-        #{} -> {noreply, State}
+handle_info({{needed, Id}, Monitor, process, _, _}, #state{components = Components} = State) ->
+    maybe
+        #{Id := #component{needed = Needed}} ?= Components,
+        true ?= lists:member(Monitor, Needed),
+        {noreply, leave(Id, State)}
+    else
+        _ -> {noreply, State}
     end;
-handle_info({kill, Pid}, State) ->
-    exit(Pid, kill),
-    {noreply, State};
+handle_info({retired, _Monitor, process, Pid, _}, #state{retiring = Retiring} = State) ->
+    {noreply, State#state{retiring = maps:remove(Pid, Retiring)}};
 handle_info(_Info, State) ->
     {noreply, State}.
 
 -doc false.
 -spec terminate(term(), state()) -> ok.
-terminate(Reason, State) ->
+terminate(Reason, #state{components = Components, retiring = Retiring}) ->
     case erlmcp_native_error:is_normal(Reason) of
         true ->
             _ = erlmcp_native:control_close(),
-            maps:foreach(fun(_, Component) -> end_handler(Component) end, State);
+            Running = [Pid || _ := #component{handler = M, pid = Pid} <- Components, M =/= undefined],
+            lists:foreach(fun erlmcp_control_handler:kill/1, Running ++ maps:keys(Retiring));
         false ->
             ok
     end.
 
-end_handler(#component{handler = undefined}) -> ok;
-end_handler(#component{pid = Pid}) -> exit(Pid, shutdown).
+enter(Id, Registration, #state{components = Components} = State) ->
+    Old = maps:get(Id, Components, undefined),
+    case {Registration, Old} of
+        {#{alias := Alias}, _} when Alias =/= undefined ->
+            retire(Old, put_component(Id, Alias, Registration, Old, State));
+        {#{handler := Fun, priority := Priority}, #component{handler = Monitor, alias = Running}} when
+            Monitor =/= undefined
+        ->
+            erlmcp_control_handler:replace(Running, Fun, Priority),
+            put_component(Id, Running, Registration, Old, State);
+        _ ->
+            start_handler(Id, Registration, Old, State)
+    end.
 
-enter(Id, #{alias := undefined, handler := Fun, priority := Priority} = Registration, Old) ->
-    Alias =
-        case Old of
-            #component{handler = Monitor, alias = Running} when Monitor =/= undefined ->
-                erlmcp_control_handler:replace(Running, Fun, Priority),
-                Running;
-            _ ->
-                start_handler(Id, Registration)
-        end,
-    put_component(Id, Alias, Registration, Old);
-enter(Id, #{alias := Alias} = Registration, Old) ->
-    Component = put_component(Id, Alias, Registration, Old),
-    retire(Old),
-    Component.
+start_handler(Id, #{handler := Fun, priority := Priority} = Registration, Old, State) ->
+    {Pid, Alias} = erlmcp_control_handler:start(Id, Fun, Priority),
+    NewState = put_component(Id, Alias, Registration, Old, State),
+    erlmcp_control_handler:entered(Pid),
+    NewState.
 
-start_handler(Id, #{handler := Fun, priority := Priority}) ->
-    {_Pid, Alias} = erlmcp_control_handler:start(Id, Fun, Priority),
-    Alias.
-
-put_component(Id, Alias, Registration, Old) ->
+put_component(Id, Alias, Registration, Old, #state{components = Components} = State) ->
     unwatch(Old),
     #{alias := OwnAlias, timeout_ms := TimeoutMs} = Registration,
     Kind = case OwnAlias of undefined -> handler; _ -> alias end,
     ok = erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration),
-    watch(Id, Alias, Registration).
+    State#state{components = Components#{Id => watch(Id, Alias, Registration)}}.
 
-%% The registration of an alias goes with its process; so does that of an owner.
+%% The registration of an alias goes with its process, too.
 watch(Id, Alias, #{alias := OwnAlias, owner := Owner} = Registration) ->
     {ok, Pid} = erlmcp_native:alias_process(Alias),
     {Handler, Needed} =
         case OwnAlias of
-            undefined -> {monitor_as({handler, Id}, Pid), Owner};
-            _ -> {undefined, Pid}
+            undefined -> {monitor_as({handler, Id}, Pid), [Owner]};
+            _ -> {undefined, [Pid, Owner]}
         end,
     #component{
         pid = Pid,
         alias = Alias,
         registration = Registration,
         handler = Handler,
-        owner = monitor_as({owner, Id}, Needed)
+        needed = [monitor_as({needed, Id}, Process) || Process <- Needed, Process =/= undefined]
     }.
 
-monitor_as(_, undefined) -> undefined;
 monitor_as(Tag, Pid) -> erlang:monitor(process, Pid, [{tag, Tag}]).
 
 unwatch(undefined) ->
     ok;
-unwatch(#component{handler = Handler, owner = Owner}) ->
-    _ = [erlang:demonitor(Monitor) || Monitor <- [Handler, Owner], Monitor =/= undefined],
+unwatch(#component{handler = Handler, needed = Needed}) ->
+    _ = [erlang:demonitor(Monitor) || Monitor <- [Handler | Needed], Monitor =/= undefined],
     ok.
 
-lost(Id, State) ->
-    #{Id := #component{registration = Registration, handler = Handler} = Component} = State,
-    case Handler of
-        undefined ->
+lost(Id, Reason, #state{components = Components} = State) ->
+    case Components of
+        #{Id := #component{handler = undefined}} ->
             leave(Id, State);
-        _ ->
+        #{Id := #component{registration = Registration} = Component} ->
             _ = erlmcp_native:control_crashed(),
-            Alias = start_handler(Id, Registration),
-            State#{Id => put_component(Id, Alias, Registration, Component)}
+            ?LOG_ERROR(
+                "erlmcp_control_plane: handler of ~tp died: ~tp", [Id, Reason], #{component => Id}
+            ),
+            start_handler(Id, Registration, Component, State)
     end.
 
-leave(Id, State) ->
-    case maps:take(Id, State) of
+leave(Id, #state{components = Components} = State) ->
+    case maps:take(Id, Components) of
         {Component, Rest} ->
             _ = erlmcp_native:control_remove(Id),
             unwatch(Component),
-            retire(Component),
-            Rest;
+            retire(Component, State#state{components = Rest});
         error ->
             State
     end.
 
-%% A handler may finish what it is at, for as long as its senders would have waited.
-retire(#component{handler = Handler, pid = Pid, alias = Alias, registration = #{timeout_ms := Ms}}) when
-    Handler =/= undefined
-->
+%% A handler may finish what it is at, for as long as its senders would have waited. Another process sees to
+%% that, since this one may crash.
+retire(#component{handler = Handler} = Component, State) when Handler =/= undefined ->
+    #component{pid = Pid, alias = Alias, registration = #{timeout_ms := TimeoutMs}} = Component,
     erlmcp_control_handler:stop(Alias),
-    _ = erlang:send_after(Ms, self(), {kill, Pid}),
-    ok;
-retire(_) ->
-    ok.
+    _ = spawn(fun() -> reap(Pid, TimeoutMs) end),
+    _ = erlang:monitor(process, Pid, [{tag, retired}]),
+    #state{retiring = Retiring} = State,
+    State#state{retiring = Retiring#{Pid => retiring}};
+retire(_, State) ->
+    State.
+
+reap(Pid, TimeoutMs) ->
+    Monitor = erlang:monitor(process, Pid),
+    receive
+        {'DOWN', Monitor, process, _, _} -> ok
+    after TimeoutMs -> exit(Pid, kill)
+    end.

@@ -206,7 +206,8 @@ limits_new(_Limits) -> absent().
 Opens the table for the calling process, which from now on gets `{refused, Role}` for a role's first
 refusal after a quiet second. What was counted and set by hand stays. Returns the roles.
 """.
--spec limits_open(table(), limits(), Enforcing :: boolean()) -> [erlmcp_queue_limits:role()] | fault().
+-spec limits_open(table(), limits(), Enforcing :: boolean()) ->
+    {[erlmcp_queue_limits:role()], boolean()} | fault().
 limits_open(_Table, _Limits, _Enforcing) -> absent().
 
 -doc "Closes the table and forgets everything.".
@@ -363,9 +364,11 @@ control_remove(_Id) -> absent().
 -spec control_components() -> [atom()] | fault().
 control_components() -> absent().
 
--doc "Where a message goes. One to a handler counts as waiting from now on.".
+-doc "Where a message goes; `dead` while its process is being replaced, `queue_full` when 65536 wait there.".
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
     {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Priority :: boolean()}
+    | dead
+    | queue_full
     | not_found
     | fault().
 control_route(_Id, _Type) -> absent().
@@ -381,7 +384,7 @@ control_delivered(_Id, _Type) -> absent().
 
 -doc "Records what a sender waited, and how it ended.".
 -spec control_ended(
-    atom(), erlmcp_control_message:control_type(), LatencyUs :: non_neg_integer(), answered | timeout
+    atom(), erlmcp_control_message:control_type(), LatencyUs :: non_neg_integer(), answered | died | timeout
 ) -> ok | fault().
 control_ended(_Id, _Type, _LatencyUs, _Outcome) -> absent().
 

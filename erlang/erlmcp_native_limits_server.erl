@@ -17,6 +17,7 @@ the role, with the number of refusals since. The library sends at most one messa
 -define(NAME, erlmcp_queue_limits).
 -define(SAMPLE_MS, 1000).
 -define(LOG_MS, 1000).
+-define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
 -type state() :: #{erlmcp_queue_limits:role() => logged}.
@@ -31,8 +32,16 @@ start_link() ->
 reload_config() ->
     maybe
         {ok, Limits, Enforcing} ?= config(),
-        _ = erlmcp_native:limits_configure(own, Limits, Enforcing),
-        ok
+        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Enforcing),
+        {error, {bad_config, #{
+            application => erlmcp_native,
+            key => queue_limits,
+            value => maps:from_list(Limits),
+            expected => ?NO_ROOM
+        }}}
+    else
+        {error, _} = Error -> Error;
+        _AppliedOrNotStarted -> ok
     end.
 
 -doc false.
@@ -42,11 +51,13 @@ init([]) ->
     maybe
         ok ?= erlmcp_native_error:library(),
         {ok, Limits, Enforcing} ?= config(),
-        Roles = erlmcp_native:limits_open(own, Limits, Enforcing),
-        true ?= is_list(Roles) orelse {error, Roles},
+        {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
+        HadRoom orelse ?LOG_ERROR("erlmcp_queue_limits: ~ts", [?NO_ROOM]),
         sample_later(),
-        %% What was refused while no process was there to be told.
-        {ok, lists:foldl(fun log_refusals/2, #{}, Roles)}
+        %% What was refused while no process was there to be told. The others are looked at once more: a
+        %% refusal right after one that was announced to the process before is announced to nobody.
+        State = lists:foldl(fun log_refusals/2, #{}, Roles),
+        {ok, lists:foldl(fun log_later/2, State, Roles -- maps:keys(State))}
     end.
 
 -doc false.
@@ -63,9 +74,9 @@ handle_cast(_Cast, State) ->
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({refused, Role}, State) when is_map_key(Role, State) ->
     {noreply, State};
-handle_info({refused, Role}, State) ->
+handle_info({refused, Role}, State) when is_atom(Role) ->
     {noreply, log_refusals(Role, State)};
-handle_info({log_again, Role}, State) ->
+handle_info({log_again, Role}, State) when is_map_key(Role, State) ->
     {noreply, log_refusals(Role, maps:remove(Role, State))};
 handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
@@ -104,8 +115,11 @@ log_refusals(Role, State) ->
                 [Role, Count, Limit, Owners, Depth],
                 #{role => Role, refusals => Count}
             ),
-            _ = erlang:send_after(?LOG_MS, self(), {log_again, Role}),
-            State#{Role => logged};
+            log_later(Role, State);
         not_found ->
             State
     end.
+
+log_later(Role, State) ->
+    _ = erlang:send_after(?LOG_MS, self(), {log_again, Role}),
+    State#{Role => logged}.

@@ -9,6 +9,9 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 /// A health check that takes longer breaks the service level objective, in microseconds.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
 
+/// The most messages that wait for one handler.
+pub const MAX_QUEUED: u64 = 65_536;
+
 /// A component, as the host numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComponentId(pub u64);
@@ -34,6 +37,17 @@ impl ControlType {
         Self::DrainSession,
         Self::CancelTask,
     ];
+}
+
+/// How a sender's wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was an answer.
+    Answered,
+    /// The handler's process died.
+    Died,
+    /// The sender gave up.
+    TimedOut,
 }
 
 /// A number for each type.
@@ -201,14 +215,15 @@ impl<R: Send + Sync> Components<R> {
         component.record.delivered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A sender's wait has ended after this long, with an answer or without. The component may be gone.
-    pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, timed_out: bool) {
+    /// A sender's wait has ended after this long. The component may be gone.
+    pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, outcome: Outcome) {
         self.latency.record(latency_us);
         self.with(id, |component| component.record.latency.record(latency_us));
-        if timed_out {
+        if outcome == Outcome::TimedOut {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
-        if kind == ControlType::HealthCheck && (timed_out || latency_us > HEALTH_CHECK_SLO_US) {
+        let late = outcome != Outcome::Answered || latency_us > HEALTH_CHECK_SLO_US;
+        if kind == ControlType::HealthCheck && late {
             self.slo_violations.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -291,9 +306,19 @@ impl<R: Send + Sync> Default for Components<R> {
 }
 
 impl<R> Component<R> {
-    /// A message is on its way to the handler.
-    pub fn queue(&self, kind: ControlType) {
-        self.waiting.of(kind).fetch_add(1, Ordering::Relaxed);
+    /// A message is on its way to the handler. False if too many wait there; a few more than
+    /// [`MAX_QUEUED`] may, if they come at once.
+    pub fn queue(&self, kind: ControlType) -> bool {
+        let waiting = self
+            .waiting
+            .read()
+            .iter()
+            .fold(0, |sum: u64, n| sum.saturating_add(*n));
+        let room = waiting < MAX_QUEUED;
+        if room {
+            self.waiting.of(kind).fetch_add(1, Ordering::Relaxed);
+        }
+        room
     }
 
     /// The handler has taken a message out, to run it or to drop it.
@@ -316,14 +341,15 @@ mod tests {
     #[test]
     fn a_slow_or_unanswered_health_check_breaks_the_slo_and_nothing_else_does() {
         let components = Components::<u32>::new();
-        components.ended(ID, HEALTH, 100_000, false);
+        components.ended(ID, HEALTH, 100_000, Outcome::Answered);
         assert_eq!(components.stats().slo_violations, 0);
-        components.ended(ID, HEALTH, 100_001, false);
-        components.ended(ID, HEALTH, 50, true);
-        components.ended(ID, ControlType::CancelTask, 900_000, true);
+        components.ended(ID, HEALTH, 100_001, Outcome::Answered);
+        components.ended(ID, HEALTH, 50, Outcome::TimedOut);
+        components.ended(ID, HEALTH, 50, Outcome::Died);
+        components.ended(ID, ControlType::CancelTask, 900_000, Outcome::TimedOut);
         let stats = components.stats();
-        assert_eq!((stats.slo_violations, stats.timeouts), (2, 2));
-        assert_eq!(stats.latency.count, 4);
+        assert_eq!((stats.slo_violations, stats.timeouts), (3, 2));
+        assert_eq!(stats.latency.count, 5);
     }
 
     #[test]
@@ -331,8 +357,8 @@ mod tests {
         let components = Components::new();
         components.put(ID, 1, |_| false);
         components.with(ID, |component| {
-            component.queue(HEALTH);
-            component.queue(HEALTH);
+            assert!(component.queue(HEALTH));
+            assert!(component.queue(HEALTH));
             component.unqueue(HEALTH);
             components.started(component, HEALTH, 9);
         });

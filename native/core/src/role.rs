@@ -16,6 +16,8 @@ const QUIET_MS: u64 = 1_000;
 pub(crate) struct Policy {
     default_limit: AtomicU64,
     enforcing: AtomicBool,
+    // Here and not in the roles, which may be forgotten and made anew while a permit is out.
+    tenures: AtomicU64,
 }
 
 impl Policy {
@@ -23,6 +25,7 @@ impl Policy {
         Self {
             default_limit: AtomicU64::new(default_limit),
             enforcing: AtomicBool::new(true),
+            tenures: AtomicU64::new(0),
         }
     }
 
@@ -59,7 +62,6 @@ pub(crate) struct Role {
     policy: Arc<Policy>,
     own_limit: AtomicU64,
     owners: AtomicU64,
-    tenures: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
     reported_refusals: AtomicU64,
@@ -107,7 +109,6 @@ impl Role {
             policy,
             own_limit: AtomicU64::new(FOLLOWS_DEFAULT),
             owners: AtomicU64::new(0),
-            tenures: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
             reported_refusals: AtomicU64::new(0),
@@ -154,7 +155,7 @@ impl Role {
     /// An owner takes a gauge of this role into use. Returns a number no other use of a gauge has.
     pub(crate) fn count_arrival(&self) -> u64 {
         self.owners.fetch_add(1, Ordering::Relaxed);
-        self.tenures.fetch_add(1, Ordering::Relaxed)
+        self.policy.tenures.fetch_add(1, Ordering::Relaxed)
     }
 
     /// An owner leaves and gives up `depth`.

@@ -93,13 +93,17 @@ impl Roles {
     }
 
     /// Applies limits and the switch as configured, but for what was set by hand. A role that is not
-    /// mentioned follows the default.
+    /// mentioned follows the default. Without room for all the roles nothing changes.
     pub fn configure(
         &self,
         limits: &ConfiguredLimits,
         enforcing: bool,
         now: Instant,
     ) -> Result<(), TooManyRoles> {
+        let new = limits.keys().filter(|role| self.get(**role).is_none());
+        if self.roles.len().saturating_add(new.count()) > MAX_ROLES {
+            return Err(TooManyRoles);
+        }
         for &role in limits.keys() {
             self.get_or_insert(role, || now)?;
         }

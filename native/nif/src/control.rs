@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use erlmcp_core::aliases::AliasId;
-use erlmcp_core::control::{Component, ComponentId, ComponentStats, Components, ControlType};
+use erlmcp_core::control::{
+    Component, ComponentId, ComponentStats, Components, ControlType, Outcome,
+};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 use rustler::env::{OwnedEnv, SavedTerm};
@@ -168,27 +170,28 @@ fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `{Kind, Pid, Alias, TimeoutMs, Priority}`, or `not_found`. A message to a handler counts as waiting.
+/// `{Kind, Pid, Alias, TimeoutMs, Priority}`, `dead` while the process is being replaced, `queue_full`, or
+/// `not_found`. A message to a handler counts as waiting.
 #[rustler::nif]
 fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
         let (id, control) = (component_id(id)?, control_type(kind)?);
         let route = components.with(id, |component| {
             let route = &component.route;
+            if !route.pid.is_alive(env) {
+                return Some(atoms::dead().encode(env));
+            }
             let alias = reference::write(env, route.alias)?;
             let to = if route.to_handler {
-                component.queue(control);
+                if !component.queue(control) {
+                    return Some(atoms::queue_full().encode(env));
+                }
                 atoms::handler()
             } else {
                 atoms::alias()
             };
-            Some((
-                to,
-                route.pid,
-                alias,
-                route.timeout_ms,
-                components.priority(),
-            ))
+            let priority = components.priority();
+            Some((to, route.pid, alias, route.timeout_ms, priority).encode(env))
         });
         route.flatten().ok_or(Fault(atoms::not_found()))
     })
@@ -221,7 +224,7 @@ fn control_delivered<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a>
     })
 }
 
-/// A sender's wait has ended with `answered` or `timeout`.
+/// A sender's wait has ended with `answered`, `died` or `timeout`.
 #[rustler::nif]
 fn control_ended<'a>(
     env: Env<'a>,
@@ -232,8 +235,14 @@ fn control_ended<'a>(
 ) -> Term<'a> {
     with_plane(env, |components| {
         let (id, kind) = (component_id(id)?, control_type(kind)?);
-        let timed_out = atoms::timeout() == outcome;
-        components.ended(id, kind, term::microseconds(latency_us)?, timed_out);
+        let outcome = if atoms::timeout() == outcome {
+            Outcome::TimedOut
+        } else if atoms::died() == outcome {
+            Outcome::Died
+        } else {
+            Outcome::Answered
+        };
+        components.ended(id, kind, term::microseconds(latency_us)?, outcome);
         Ok(atoms::ok())
     })
 }

@@ -6,6 +6,8 @@ use rustler::{Env, Monitor, Resource, ResourceArc};
 
 use crate::term;
 
+const US_PER_MS: u64 = 1_000;
+
 /// The runtime, as seen from one native call.
 pub(crate) struct Beam<'a, 't, T: Resource> {
     pub(crate) env: Env<'a>,
@@ -45,15 +47,17 @@ impl<T: Resource> Host for Beam<'_, '_, T> {
 pub(crate) fn now() -> Instant {
     // SAFETY: both only read the runtime's clocks, and may be called on any of its threads, which is
     // where natives and callbacks run.
-    let (monotonic_ms, offset_ms) = unsafe {
+    let (monotonic_us, offset_us) = unsafe {
         (
-            enif_monotonic_time(ErlNifTimeUnit::ERL_NIF_MSEC),
-            enif_time_offset(ErlNifTimeUnit::ERL_NIF_MSEC),
+            enif_monotonic_time(ErlNifTimeUnit::ERL_NIF_USEC),
+            enif_time_offset(ErlNifTimeUnit::ERL_NIF_USEC),
         )
     };
+    // Rounded down after the addition, as Erlang does.
+    let system_us = u64::try_from(monotonic_us.saturating_add(offset_us)).unwrap_or(0);
     Instant {
         // Erlang's monotonic time begins far below zero; the order is what matters.
-        monotonic_ms: monotonic_ms.abs_diff(i64::MIN),
-        system_ms: u64::try_from(monotonic_ms.saturating_add(offset_ms)).unwrap_or(0),
+        monotonic_ms: monotonic_us.abs_diff(i64::MIN) / US_PER_MS,
+        system_ms: system_us / US_PER_MS,
     }
 }

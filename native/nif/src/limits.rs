@@ -364,7 +364,7 @@ fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
 }
 
 /// Opens the table for the calling process, which from now on hears of refusals as `{refused, Role}`.
-/// What was counted and set before stays. Returns the roles.
+/// What was counted and set before stays. Returns the roles, and whether there was room for those configured.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_open<'a>(
     env: Env<'a>,
@@ -386,15 +386,12 @@ fn limits_open<'a>(
             // What an operation counted that was under way when the table was closed.
             limits.clear(beam);
         }
-        limits
-            .roles()
-            .configure(&configured, enforcing, beam.now())?;
+        let configured = limits.roles().configure(&configured, enforcing, beam.now());
         *listener.lock() = Some(env.pid());
         open.store(true, Ordering::Relaxed);
         let roles = limits.roles().ids().into_iter();
-        Ok(roles
-            .map(|role| term::role_term(env, role))
-            .collect::<Vec<_>>())
+        let roles: Vec<_> = roles.map(|role| term::role_term(env, role)).collect();
+        Ok((roles, configured.is_ok()))
     })
 }
 

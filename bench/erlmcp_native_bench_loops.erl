@@ -1,0 +1,90 @@
+-module(erlmcp_native_bench_loops).
+-moduledoc """
+The timed loops: one an operation, all of one shape and without a fun in it.
+
+Either all on one owner, or along a tuple of owners, backwards from a place and round again. The tuple is
+a persistent term under the key that is given: a message would copy it.
+""".
+
+-export([run/4]).
+
+-export_type([operation/0, owners/0]).
+
+-doc """
+`nothing` is the empty native, `all` a check, an enqueue and a dequeue. `ets` is the two
+`ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
+""".
+-type operation() :: nothing | check | enqueue | dequeue | try_enqueue | all | ets | server.
+-doc "One owner, or many in turn.".
+-type owners() :: {one, pid()} | {walk, Key :: term(), From :: pos_integer()}.
+
+-define(ONE(NAME, OPERATION),
+    NAME(_Role, _Owner, 0) ->
+        ok;
+    NAME(Role, Owner, N) ->
+        OPERATION,
+        NAME(Role, Owner, N - 1)
+).
+-define(WALK(NAME, OPERATION),
+    NAME(_Role, _Owners, _I, 0) ->
+        ok;
+    NAME(Role, Owners, 0, N) ->
+        NAME(Role, Owners, tuple_size(Owners), N);
+    NAME(Role, Owners, I, N) ->
+        Owner = element(I, Owners),
+        OPERATION,
+        NAME(Role, Owners, I - 1, N - 1)
+).
+
+-define(NOTHING, erlmcp_native:limits_nothing(own, Role, Owner)).
+-define(CHECK, erlmcp_queue_limits:check_capacity(Role, Owner)).
+-define(ENQUEUE, erlmcp_queue_limits:record_enqueue(Role, Owner)).
+-define(DEQUEUE, erlmcp_queue_limits:record_dequeue(Role, Owner)).
+-define(TRY_ENQUEUE, erlmcp_queue_limits:try_enqueue(Role, Owner)).
+-define(ALL, begin ?CHECK, ?ENQUEUE, ?DEQUEUE end).
+-define(TABLE, erlmcp_native_bench_ets).
+-define(ETS, begin ets:update_counter(?TABLE, Owner, 1), ets:update_counter(?TABLE, Role, 1) end).
+-define(SERVER, begin
+    erlmcp_native_bench_server:check(Role, Owner),
+    erlmcp_native_bench_server:enqueue(Role, Owner),
+    erlmcp_native_bench_server:dequeue(Role, Owner)
+end).
+
+-doc "Does it so many times.".
+-spec run(operation(), erlmcp_queue_limits:role(), owners(), N :: non_neg_integer()) -> ok.
+run(nothing, Role, {one, Owner}, N) -> nothing(Role, Owner, N);
+run(check, Role, {one, Owner}, N) -> check(Role, Owner, N);
+run(enqueue, Role, {one, Owner}, N) -> enqueue(Role, Owner, N);
+run(dequeue, Role, {one, Owner}, N) -> dequeue(Role, Owner, N);
+run(try_enqueue, Role, {one, Owner}, N) -> try_enqueue(Role, Owner, N);
+run(all, Role, {one, Owner}, N) -> all(Role, Owner, N);
+run(ets, Role, {one, Owner}, N) -> ets(Role, Owner, N);
+run(server, Role, {one, Owner}, N) -> server(Role, Owner, N), erlmcp_native_bench_server:drain();
+run(Operation, Role, {walk, Key, From}, N) -> walk(Operation, Role, persistent_term:get(Key), From, N).
+
+walk(nothing, Role, Owners, From, N) -> nothing(Role, Owners, From, N);
+walk(check, Role, Owners, From, N) -> check(Role, Owners, From, N);
+walk(enqueue, Role, Owners, From, N) -> enqueue(Role, Owners, From, N);
+walk(dequeue, Role, Owners, From, N) -> dequeue(Role, Owners, From, N);
+walk(try_enqueue, Role, Owners, From, N) -> try_enqueue(Role, Owners, From, N);
+walk(all, Role, Owners, From, N) -> all(Role, Owners, From, N);
+walk(ets, Role, Owners, From, N) -> ets(Role, Owners, From, N);
+walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_native_bench_server:drain().
+
+?ONE(nothing, ?NOTHING).
+?ONE(check, ?CHECK).
+?ONE(enqueue, ?ENQUEUE).
+?ONE(dequeue, ?DEQUEUE).
+?ONE(try_enqueue, ?TRY_ENQUEUE).
+?ONE(all, ?ALL).
+?ONE(ets, ?ETS).
+?ONE(server, ?SERVER).
+
+?WALK(nothing, ?NOTHING).
+?WALK(check, ?CHECK).
+?WALK(enqueue, ?ENQUEUE).
+?WALK(dequeue, ?DEQUEUE).
+?WALK(try_enqueue, ?TRY_ENQUEUE).
+?WALK(all, ?ALL).
+?WALK(ets, ?ETS).
+?WALK(server, ?SERVER).

@@ -1,0 +1,161 @@
+-module(erlmcp_native_example_session).
+-moduledoc """
+A session that runs requests one after the other, and whose control handler answers while it is busy.
+
+```
+1> {ok, _} = application:ensure_all_started(erlmcp_native).
+2> {ok, _} = erlmcp_native_example_session:start_link(session_1).
+3> erlmcp_native_example_session:request(session_1, 1, fun() -> 42 end).
+#{~"id" => 1,~"jsonrpc" => ~"2.0",~"result" => 42}
+4> {ok, LatencyUs} = erlmcp_control_plane:send_circuit_breaker(session_1, open).
+```
+
+A handler fun runs in the process that the control plane gives it, and cannot see the session's state. So
+what control needs lies in a table where callers, session and handler reach it: health is read there, the
+running request is found and killed, and a switch that is thrown refuses the next caller. Only the end after a
+drain is the session's own business: the handler sends it on to the session, as a priority message, and is free
+again.
+
+Requests wait in the session's mailbox, so they are counted where they are sent, in the callers: 10,000 may wait, and
+the next one gets a JSON-RPC error.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/1, request/3]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-export_type([work/0]).
+
+-define(ROLE, session).
+-define(RECHECK_MS, 10).
+%% Of JSON-RPC, for what an implementation defines itself.
+-define(SERVER_ERROR, -32000).
+
+-doc "What is to be done; its value is the result.".
+-type work() :: fun(() -> term()).
+
+-doc "Starts a session. `Id` names its process, its table and its component.".
+-spec start_link(Id :: atom()) -> gen_server:start_ret().
+start_link(Id) ->
+    gen_server:start_link({local, Id}, ?MODULE, Id, []).
+
+-doc "Makes a request and waits for the JSON-RPC response, a result or an error.".
+-spec request(Id :: atom(), RequestId :: term(), work()) -> map().
+request(Id, RequestId, Work) ->
+    case whereis(Id) of
+        undefined -> failure(RequestId, ended);
+        Session -> request(Id, Session, RequestId, Work)
+    end.
+
+%% First counted, then let in: whoever is let in is counted before a drain looks.
+request(Id, Session, RequestId, Work) ->
+    Ask = fun() ->
+        case gate(Id) of
+            open -> gen_server:call(Session, {request, RequestId, Work}, infinity);
+            Closed -> failure(RequestId, Closed)
+        end
+    end,
+    case erlmcp_queue_limits:with_capacity(?ROLE, Session, Ask) of
+        {ok, Response} -> Response;
+        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(RequestId, Stats)
+    end.
+
+-doc false.
+-spec init(atom()) -> {ok, atom()}.
+init(Id) ->
+    Id = ets:new(Id, [named_table, public, {read_concurrency, true}]),
+    true = ets:insert(Id, [{breaker, close}, {draining, false}]),
+    _ = erlmcp_priority:create_priority_alias(),
+    Session = self(),
+    Handler = fun({control, Type, Data}) -> control(Type, Data, Id, Session) end,
+    ok = erlmcp_control_plane:register_component(Id, #{handler => Handler, owner => Session}),
+    {ok, Id}.
+
+-doc false.
+-spec handle_call({request, term(), work()}, gen_server:from(), atom()) -> {reply, map(), atom()}.
+handle_call({request, RequestId, Work}, _From, Id) ->
+    {reply, run(RequestId, Work, Id), Id}.
+
+-doc false.
+-spec handle_cast(term(), atom()) -> {noreply, atom()}.
+handle_cast(_Cast, Id) ->
+    {noreply, Id}.
+
+-doc false.
+-spec handle_info(term(), atom()) -> {noreply, atom()} | {stop, normal, atom()}.
+handle_info({priority, _Handler, drain}, Id) ->
+    finish(Id);
+handle_info(finish, Id) ->
+    finish(Id);
+handle_info(_Info, Id) ->
+    {noreply, Id}.
+
+%% Those who were let in are served first.
+finish(Id) ->
+    case erlmcp_queue_limits:get_queue_depth(?ROLE, self()) of
+        0 ->
+            {stop, normal, Id};
+        _ ->
+            _ = erlang:send_after(?RECHECK_MS, self(), finish),
+            {noreply, Id}
+    end.
+
+run(RequestId, Work, Id) ->
+    {Worker, Monitor} = spawn_opt(fun() -> exit({done, Work()}) end, [monitor]),
+    true = ets:insert(Id, {running, RequestId, Worker}),
+    receive
+        {'DOWN', Monitor, process, Worker, Reason} ->
+            true = ets:delete(Id, running),
+            response(RequestId, Reason)
+    end.
+
+%% Runs in the handler's process.
+control(health_check, #{type := liveness}, _Id, _Session) ->
+    ok;
+control(health_check, _, Id, _Session) ->
+    healthy(gate(Id));
+control(drain_session, #{session_id := Id}, Id, Session) ->
+    true = ets:insert(Id, {draining, true}),
+    erlmcp_priority:send_priority(Session, drain, self());
+control(drain_session, _, _Id, _Session) ->
+    {error, not_found};
+control(cancel_task, #{task_id := RequestId}, Id, _Session) ->
+    case ets:lookup(Id, running) of
+        [{running, RequestId, Worker}] ->
+            exit(Worker, kill),
+            ok;
+        _ ->
+            {error, not_running}
+    end;
+control(circuit_breaker, #{action := query}, Id, _Session) ->
+    healthy(gate(Id));
+control(circuit_breaker, #{action := Action}, Id, _Session) ->
+    true = ets:insert(Id, {breaker, Action}),
+    ok.
+
+healthy(open) -> ok;
+healthy(Closed) -> {error, Closed}.
+
+gate(Id) ->
+    try {ets:lookup_element(Id, draining, 2), ets:lookup_element(Id, breaker, 2)} of
+        {true, _} -> draining;
+        {false, open} -> circuit_open;
+        {false, _} -> open
+    catch
+        error:badarg -> ended
+    end.
+
+response(RequestId, {done, Result}) -> #{~"jsonrpc" => ~"2.0", ~"id" => RequestId, ~"result" => Result};
+response(RequestId, killed) -> failure(RequestId, cancelled);
+response(RequestId, _Crash) -> failure(RequestId, crashed).
+
+failure(RequestId, Why) ->
+    Error = #{~"code" => ?SERVER_ERROR, ~"message" => text(Why)},
+    #{~"jsonrpc" => ~"2.0", ~"id" => RequestId, ~"error" => Error}.
+
+text(ended) -> ~"Session has ended";
+text(draining) -> ~"Session is draining";
+text(circuit_open) -> ~"Circuit breaker is open";
+text(cancelled) -> ~"Cancelled";
+text(crashed) -> ~"Request crashed".

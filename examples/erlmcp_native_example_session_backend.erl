@@ -1,0 +1,72 @@
+-module(erlmcp_native_example_session_backend).
+-moduledoc """
+A session store that can be asked whether it lives, and told to drop a session, however much it has queued.
+
+```
+1> {ok, Backend} = erlmcp_native_example_session_backend:start_link().
+2> ok = erlmcp_native_example_session_backend:store(Backend, ~"s1", #{user => ~"ann"}).
+3> ok = erlmcp_native_example_ping:ping(Backend, 1000).
+4> ok = erlmcp_native_example_session_backend:cancel(Backend, ~"s1").
+5> erlmcp_native_example_session_backend:fetch(Backend, ~"s1").
+{error,not_found}
+```
+
+All that it takes is the alias made in `init/1` and clauses of `handle_info/2`; senders use the pid.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/0, store/3, fetch/2, cancel/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-type state() :: #{SessionId :: term() => Data :: term()}.
+
+-doc "Starts an empty store.".
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    gen_server:start_link(?MODULE, [], []).
+
+-doc "Stores a session, in its turn.".
+-spec store(pid(), SessionId :: term(), Data :: term()) -> ok.
+store(Backend, SessionId, Data) ->
+    gen_server:cast(Backend, {store, SessionId, Data}).
+
+-doc "Fetches a session, in its turn.".
+-spec fetch(pid(), SessionId :: term()) -> {ok, Data :: term()} | {error, not_found}.
+fetch(Backend, SessionId) ->
+    gen_server:call(Backend, {fetch, SessionId}).
+
+-doc "Drops a session, before all that is queued.".
+-spec cancel(pid(), SessionId :: term()) -> ok.
+cancel(Backend, SessionId) ->
+    erlmcp_priority:send_priority(Backend, {cancel_session, SessionId}, self()).
+
+-doc false.
+-spec init([]) -> {ok, state()}.
+init([]) ->
+    _ = erlmcp_priority:create_priority_alias(),
+    {ok, #{}}.
+
+-doc false.
+-spec handle_call({fetch, term()}, gen_server:from(), state()) ->
+    {reply, {ok, term()} | {error, not_found}, state()}.
+handle_call({fetch, SessionId}, _From, Sessions) ->
+    case Sessions of
+        #{SessionId := Data} -> {reply, {ok, Data}, Sessions};
+        #{} -> {reply, {error, not_found}, Sessions}
+    end.
+
+-doc false.
+-spec handle_cast({store, term(), term()}, state()) -> {noreply, state()}.
+handle_cast({store, SessionId, Data}, Sessions) ->
+    {noreply, Sessions#{SessionId => Data}}.
+
+-doc false.
+-spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({priority, From, {ping, Ref}}, Sessions) ->
+    From ! {pong, Ref},
+    {noreply, Sessions};
+handle_info({priority, _From, {cancel_session, SessionId}}, Sessions) ->
+    {noreply, maps:remove(SessionId, Sessions)};
+handle_info(_Info, Sessions) ->
+    {noreply, Sessions}.

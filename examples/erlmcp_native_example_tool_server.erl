@@ -1,0 +1,156 @@
+-module(erlmcp_native_example_tool_server).
+-moduledoc """
+A server of tool calls that sheds load with JSON-RPC errors, and obeys the control plane in its own process.
+
+```
+1> {ok, _} = application:ensure_all_started(erlmcp_native).
+2> {ok, Tools} = erlmcp_native_example_tool_server:start_link(tools).
+3> erlmcp_native_example_tool_server:call_tool(Tools, ~"session", 1, fun() -> 42 end).
+#{~"id" => 1,~"jsonrpc" => ~"2.0",~"result" => 42}
+4> {ok, LatencyUs} = erlmcp_control_plane:send_health_check(tools, readiness).
+```
+
+It registers an alias instead of a handler: control messages come to `handle_info/2` ahead of all tool calls,
+with the state at hand, and are answered with `erlmcp_control_plane:reply/2`, at once or later. A drain is
+answered when the session's last call has ended; the sender waits for that as long as the component's
+`timeout_ms`.
+
+Each call that is accepted counts for the role `tool_executor` from its admission until its end, with this
+process as the owner: so the counts go if the server dies.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/1, call_tool/4]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-export_type([tool/0]).
+
+-define(ROLE, tool_executor).
+-define(DRAIN_MS, 30_000).
+%% Of JSON-RPC, for what an implementation defines itself.
+-define(SERVER_ERROR, -32000).
+
+-doc "What is to be done; its value is the result.".
+-type tool() :: fun(() -> term()).
+
+-record(task, {
+    id :: term(),
+    session :: term(),
+    pid :: pid(),
+    caller :: gen_server:from()
+}).
+-record(state, {
+    breaker = close :: open | close | half_open,
+    tasks = #{} :: #{Monitor :: reference() => #task{}},
+    %% Who waits for the end of a session's calls.
+    draining = #{} :: #{SessionId :: term() => [erlmcp_control_plane:from()]}
+}).
+
+-doc "Starts a server, known to the control plane as `Component`.".
+-spec start_link(Component :: atom()) -> gen_server:start_ret().
+start_link(Component) ->
+    gen_server:start_link(?MODULE, Component, []).
+
+-doc "Calls a tool and waits for the JSON-RPC response, a result or an error.".
+-spec call_tool(pid(), SessionId :: term(), TaskId :: term(), tool()) -> map().
+call_tool(Server, SessionId, TaskId, Tool) ->
+    gen_server:call(Server, {call_tool, SessionId, TaskId, Tool}, infinity).
+
+-doc false.
+-spec init(atom()) -> {ok, #state{}}.
+init(Component) ->
+    process_flag(trap_exit, true),
+    Alias = erlmcp_priority:create_priority_alias(),
+    ok = erlmcp_control_plane:register_component(Component, #{alias => Alias, timeout_ms => ?DRAIN_MS}),
+    {ok, #state{}}.
+
+-doc false.
+-spec handle_call({call_tool, term(), term(), tool()}, gen_server:from(), #state{}) ->
+    {noreply, #state{}} | {reply, map(), #state{}}.
+handle_call({call_tool, SessionId, TaskId, Tool}, From, State) ->
+    case admit(SessionId, State) of
+        ok -> {noreply, started(#task{id = TaskId, session = SessionId, caller = From}, Tool, State)};
+        {error, {capacity_exceeded, Stats}} -> {reply, erlmcp_queue_limits:to_json_rpc_error(TaskId, Stats), State};
+        {error, Reason} -> {reply, failure(TaskId, Reason), State}
+    end.
+
+-doc false.
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({priority, From, {control, Type, Data}}, State) ->
+    {noreply, control(Type, Data, From, State)};
+handle_info({'DOWN', Monitor, process, _, Reason}, #state{tasks = Tasks} = State) ->
+    case Tasks of
+        #{Monitor := Task} -> {noreply, ended(Monitor, response(Task, Reason), State)};
+        #{} -> {noreply, State}
+    end;
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+%% Checked before the limit is, and both in one process: what is refused here counts nowhere.
+admit(_SessionId, #state{breaker = open}) ->
+    {error, ~"Circuit breaker is open"};
+admit(SessionId, #state{draining = Draining}) when is_map_key(SessionId, Draining) ->
+    {error, ~"Session is draining"};
+admit(_SessionId, _State) ->
+    erlmcp_queue_limits:try_enqueue(?ROLE, self()).
+
+started(Task, Tool, #state{tasks = Tasks} = State) ->
+    {Pid, Monitor} = spawn_opt(fun() -> exit({done, Tool()}) end, [link, {monitor, [priority]}]),
+    State#state{tasks = Tasks#{Monitor => Task#task{pid = Pid}}}.
+
+ended(Monitor, Response, #state{tasks = Tasks} = State) ->
+    {#task{session = SessionId, caller = Caller}, Others} = maps:take(Monitor, Tasks),
+    demonitor(Monitor),
+    ok = erlmcp_queue_limits:record_dequeue(?ROLE, self()),
+    gen_server:reply(Caller, Response),
+    drained(SessionId, State#state{tasks = Others}).
+
+control(health_check, _, From, #state{breaker = open} = State) ->
+    answer(From, {error, circuit_open}, State);
+control(health_check, _, From, State) ->
+    answer(From, ok, State);
+control(drain_session, #{session_id := SessionId}, From, #state{draining = Draining} = State) ->
+    Waiting = maps:get(SessionId, Draining, []),
+    drained(SessionId, State#state{draining = Draining#{SessionId => [From | Waiting]}});
+control(cancel_task, #{task_id := TaskId}, From, #state{tasks = Tasks} = State) ->
+    case [{Monitor, Pid} || Monitor := #task{id = Id, pid = Pid} <- Tasks, Id =:= TaskId] of
+        [] ->
+            answer(From, {error, not_found}, State);
+        [{Monitor, Pid} | _] ->
+            exit(Pid, kill),
+            answer(From, ok, ended(Monitor, failure(TaskId, ~"Cancelled"), State))
+    end;
+control(circuit_breaker, #{action := query}, From, #state{breaker = Breaker} = State) ->
+    answer(From, case Breaker of open -> {error, circuit_open}; _ -> ok end, State);
+control(circuit_breaker, #{action := Action}, From, State) ->
+    answer(From, ok, State#state{breaker = Action}).
+
+answer(From, Answer, State) ->
+    ok = erlmcp_control_plane:reply(From, Answer),
+    State.
+
+%% The session stays closed: it is in `draining` for good.
+drained(SessionId, #state{draining = Draining, tasks = Tasks} = State) ->
+    Running = [Id || #task{id = Id, session = Session} <- maps:values(Tasks), Session =:= SessionId],
+    case {Draining, Running} of
+        {#{SessionId := Waiting}, []} ->
+            lists:foreach(fun(From) -> ok = erlmcp_control_plane:reply(From, ok) end, Waiting),
+            State#state{draining = Draining#{SessionId := []}};
+        _ ->
+            State
+    end.
+
+response(#task{id = TaskId}, {done, Result}) ->
+    #{~"jsonrpc" => ~"2.0", ~"id" => TaskId, ~"result" => Result};
+response(#task{id = TaskId}, _Crash) ->
+    failure(TaskId, ~"Tool crashed").
+
+failure(TaskId, Text) ->
+    Error = #{~"code" => ?SERVER_ERROR, ~"message" => Text},
+    #{~"jsonrpc" => ~"2.0", ~"id" => TaskId, ~"error" => Error}.

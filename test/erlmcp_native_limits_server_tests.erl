@@ -1,0 +1,197 @@
+%% The process behind the name: what it logs of refusals, and that nothing it is sent harms it.
+-module(erlmcp_native_limits_server_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(erlmcp_queue_limits, [try_enqueue/2, check_capacity/2, with_capacity/3, record_enqueue/2, set_limit/2]).
+-import(erlmcp_native_test_lib, [crash/0, eventually/2, parallel/2]).
+
+-define(LIMITS, erlmcp_queue_limits).
+%% Well before a timer would do it.
+-define(AT_ONCE_MS, 500).
+%% With the next line, a second later.
+-define(NEXT_MS, 2000).
+
+log_test_() ->
+    erlmcp_native_test_lib:with_service([
+        {atom_to_list(Name), fun() -> erlmcp_native_test_lib:logged(Test) end}
+     || Test <- [
+            fun the_first_refusal_is_logged_at_once/0,
+            fun the_rest_is_flushed/0,
+            fun a_line_a_second/0,
+            fun a_role_in_a_storm_hides_no_other/0,
+            fun a_quiet_second_ends_it/0,
+            fun refused_while_away_is_logged_afterwards/0,
+            fun refused_just_after_a_restart_is_logged/0,
+            fun every_way_to_be_refused_is_logged/0,
+            fun nothing_refused_nothing_logged/0,
+            fun a_million_refusals_are_a_handful_of_lines/0
+        ],
+        {name, Name} <- [erlang:fun_info(Test, name)]
+    ]).
+
+refuse(Role) ->
+    {error, {capacity_exceeded, _}} = try_enqueue(Role, a),
+    ok.
+
+refuse(Role, Times) ->
+    [refuse(Role) || _ <- lists:seq(1, Times)].
+
+line(Role, Ms) ->
+    receive
+        {logged, Role, Refusals, _} -> Refusals
+    after Ms -> none
+    end.
+
+%% All lines about a role until they add up to Total, with the time of each.
+lines(_, 0) ->
+    [];
+lines(Role, Total) ->
+    receive
+        {logged, Role, Refusals, #{time_ms := At}} -> [{At, Refusals} | lines(Role, Total - Refusals)]
+    after 5000 -> error({missing, Total})
+    end.
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
+
+pass(Ms) ->
+    Begun = now_ms(),
+    eventually(fun() -> now_ms() - Begun >= Ms end, 2 * Ms).
+
+the_first_refusal_is_logged_at_once() ->
+    ok = set_limit(full, 0),
+    refuse(full),
+    receive
+        {logged, full, Refusals, #{level := Level, text := Text}} ->
+            ?assertEqual({1, warning}, {Refusals, Level}),
+            ?assertMatch({match, _}, re:run(Text, "full")),
+            ?assertMatch({match, _}, re:run(Text, "refused 1"))
+    after ?AT_ONCE_MS -> error(not_logged)
+    end.
+
+the_rest_is_flushed() ->
+    ok = set_limit(full, 0),
+    refuse(full),
+    ?assertEqual(1, line(full, ?AT_ONCE_MS)),
+    refuse(full, 9),
+    ?assertEqual(9, line(full, ?NEXT_MS)),
+    refuse(full, 3),
+    ?assertEqual(3, line(full, ?NEXT_MS)),
+    ?assertEqual(none, line(full, 1200)).
+
+a_line_a_second() ->
+    ok = set_limit(full, 0),
+    Begun = now_ms(),
+    Refused = refuse_until(full, Begun + 2500, 0),
+    Lines = lines(full, Refused),
+    ?assert(length(Lines) =< 5, Lines),
+    Times = [At || {At, _} <- Lines],
+    Gaps = lists:zipwith(fun(Next, At) -> Next - At end, tl(Times), lists:droplast(Times)),
+    ?assert(lists:all(fun(Gap) -> Gap >= 999 end, Gaps), Gaps),
+    ?assertEqual(none, line(full, 0)).
+
+refuse_until(Role, Deadline, Count) ->
+    case now_ms() < Deadline of
+        true ->
+            refuse(Role),
+            refuse_until(Role, Deadline, Count + 1);
+        false ->
+            Count
+    end.
+
+a_role_in_a_storm_hides_no_other() ->
+    [ok = set_limit(Role, 0) || Role <- [storm, full]],
+    Storm = spawn_link(fun() -> refuse_until(storm, now_ms() + 60000, 0) end),
+    [?assert(is_integer(line(storm, ?NEXT_MS))) || _ <- [first, second]],
+    refuse(full),
+    ?assertEqual(1, line(full, ?AT_ONCE_MS)),
+    unlink(Storm),
+    erlmcp_native_test_lib:kill(Storm).
+
+a_quiet_second_ends_it() ->
+    ok = set_limit(full, 0),
+    [
+        begin
+            refuse(full),
+            ?assertEqual({Time, 1}, {Time, line(full, ?AT_ONCE_MS)}),
+            pass(1100)
+        end
+     || Time <- [first, second]
+    ].
+
+restart() ->
+    {ok, Pid} = ?LIMITS:start_link(),
+    unlink(Pid),
+    ok.
+
+refused_while_away_is_logged_afterwards() ->
+    ok = set_limit(full, 0),
+    refuse(full),
+    ?assertEqual(1, line(full, ?AT_ONCE_MS)),
+    crash(),
+    refuse(full, 5),
+    ok = set_limit(other, 0),
+    refuse(other, 2),
+    restart(),
+    ?assertEqual([5, 2], [line(Role, ?AT_ONCE_MS) || Role <- [full, other]]),
+    refuse(full, 4),
+    ?assertEqual(4, line(full, ?NEXT_MS)).
+
+%% Less than a second after a refusal that was logged before the crash.
+refused_just_after_a_restart_is_logged() ->
+    ok = set_limit(full, 0),
+    refuse(full),
+    ?assertEqual(1, line(full, ?AT_ONCE_MS)),
+    crash(),
+    restart(),
+    refuse(full),
+    ?assertEqual(1, line(full, ?NEXT_MS)).
+
+every_way_to_be_refused_is_logged() ->
+    [ok = set_limit(Role, 0) || Role <- [checked, tried, within]],
+    {error, _} = check_capacity(checked, a),
+    {error, _} = try_enqueue(tried, self()),
+    {error, _} = with_capacity(within, a, fun() -> ok end),
+    ?assertEqual([1, 1, 1], [line(Role, ?AT_ONCE_MS) || Role <- [checked, tried, within]]).
+
+nothing_refused_nothing_logged() ->
+    ok = set_limit(full, 0),
+    [ok = record_enqueue(full, a) || _ <- lists:seq(1, 10)],
+    ok = ?LIMITS:set_enabled(false),
+    [ok = try_enqueue(full, a) || _ <- lists:seq(1, 10)],
+    ok = check_capacity(other, a),
+    ?assertEqual(none, line(full, ?AT_ONCE_MS)),
+    ?assertEqual([], [Line || Line <- element(2, process_info(self(), messages)), element(1, Line) =:= logged]).
+
+a_million_refusals_are_a_handful_of_lines() ->
+    {Owners, Each} = {100000, 10},
+    ok = set_limit(full, 1),
+    Results = parallel(Owners, fun(_) ->
+        ok = record_enqueue(full, self()),
+        Begun = now_ms(),
+        [{error, _} = try_enqueue(full, self()) || _ <- lists:seq(1, Each)],
+        {Begun, now_ms()}
+    end),
+    {Begun, Ended} = {lists:min([B || {B, _} <- Results]), lists:max([E || {_, E} <- Results])},
+    Lines = lines(full, Owners * Each),
+    ?assert(length(Lines) =< 3 + (Ended - Begun) div 1000, {Begun, Ended, Lines}),
+    ?assertEqual([Owners * Each], erlmcp_native_test_lib:stats([total_rejected], full)).
+
+odd_messages_test_() ->
+    erlmcp_native_test_lib:with_service([
+        fun() ->
+            Service = whereis(?LIMITS),
+            ok = record_enqueue(session, a),
+            ?assertEqual({error, unknown_call}, gen_server:call(?LIMITS, make_ref())),
+            ok = gen_server:cast(?LIMITS, make_ref()),
+            [
+                ?LIMITS ! Odd
+             || Odd <- [hello, {refused, unknown}, {refused, session}, {log_again, unknown}] ++
+                    [sample, {'EXIT', self(), crash}, {refused, 1}, {log_again, "1"}]
+            ],
+            ?assertEqual({error, unknown_call}, gen_server:call(?LIMITS, last)),
+            ?assertEqual(Service, whereis(?LIMITS)),
+            ?assertEqual(1, ?LIMITS:get_queue_depth(session, a))
+        end
+    ]).

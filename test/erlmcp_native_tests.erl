@@ -1,0 +1,223 @@
+%% The native library: finding it, loading it, versions, and code that is loaded again. Each in a node of
+%% its own, so that nothing has been loaded there before.
+-module(erlmcp_native_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(LIMITS, erlmcp_queue_limits).
+-define(NATIVE, erlmcp_native).
+
+loading_test_() ->
+    {foreach, fun erlmcp_native_test_lib:temp_dir/0, fun erlmcp_native_test_lib:remove_dir/1, [
+        fun(Dir) -> {timeout, 30, {atom_to_list(element(2, erlang:fun_info(Test, name))), fun() -> Test(Dir) end}} end
+     || Test <- [
+            fun without_a_library/1,
+            fun with_a_library_that_is_none/1,
+            fun with_a_library_of_another_version/1,
+            fun from_a_folder_with_a_version/1,
+            fun before_the_first_start/1,
+            fun loading_the_module_again/1,
+            fun deleting_the_module_and_loading_it/1
+        ]
+    ]}.
+
+file_name() ->
+    filename:basename(library()).
+
+library() ->
+    filename:join(code:priv_dir(?NATIVE), atom_to_list(?NATIVE) ++ ".so").
+
+library_bytes() ->
+    {ok, Bytes} = file:read_file(library()),
+    Bytes.
+
+with_peer(Ebin, Fun) ->
+    Peer = erlmcp_native_test_lib:peer([Ebin], []),
+    try
+        Fun(fun(Module, Function, Args) -> peer:call(Peer, Module, Function, Args, 10000) end)
+    after
+        peer:stop(Peer)
+    end.
+
+%% Starts the service over there, linked to nothing that ends.
+start(Call) ->
+    Call(gen_server, start, [{local, ?LIMITS}, erlmcp_native_limits_server, [], []]).
+
+is_not_started(Call) ->
+    Args = [session, a],
+    ?assertExit({noproc, {?LIMITS, check_capacity, Args}}, Call(?LIMITS, check_capacity, Args)),
+    ?assertExit({noproc, {?LIMITS, get_all_limits, []}}, Call(?LIMITS, get_all_limits, [])).
+
+%% Says what is missing; and once it is there, starts.
+becomes_usable(Dir, Call) ->
+    ok = file:delete(filename:join([Dir, "erlmcp_native", "priv", file_name()])),
+    _ = erlmcp_native_test_lib:install(Dir, [{file_name(), library_bytes()}]),
+    ?assertMatch({ok, _}, start(Call)),
+    ?assertEqual(ok, Call(?LIMITS, record_enqueue, [session, a])),
+    ?assertEqual(1, Call(?LIMITS, get_queue_depth, [session, a])).
+
+without_a_library(Dir) ->
+    Ebin = erlmcp_native_test_lib:install(Dir, []),
+    with_peer(Ebin, fun(Call) ->
+        is_not_started(Call),
+        {error, {native_library, {load_failed, Text}}} = start(Call),
+        ?assertMatch({match, _}, re:run(Text, filename:join([Dir, "erlmcp_native", "priv"]))),
+        is_not_started(Call),
+        ?assertEqual(not_started, Call(?NATIVE, native_memory, [])),
+        ok = file:write_file(filename:join([Dir, "erlmcp_native", "priv", file_name()]), <<>>),
+        becomes_usable(Dir, Call)
+    end).
+
+with_a_library_that_is_none(Dir) ->
+    Ebin = erlmcp_native_test_lib:install(Dir, [{file_name(), binary:copy(<<"garbage ">>, 1000)}]),
+    with_peer(Ebin, fun(Call) ->
+        is_not_started(Call),
+        ?assertMatch({error, {native_library, {load_failed, _}}}, start(Call)),
+        is_not_started(Call),
+        becomes_usable(Dir, Call)
+    end).
+
+%% The Erlang side is made a version ahead.
+with_a_library_of_another_version(Dir) ->
+    Ebin = erlmcp_native_test_lib:install(Dir, [{file_name(), library_bytes()}]),
+    Source = filename:join([erlmcp_native_test_lib:root(), "erlang", "erlmcp_native.erl"]),
+    {ok, Text} = file:read_file(Source),
+    Version = <<"\"", (list_to_binary(version()))/binary, "\"">>,
+    Ahead = binary:replace(Text, Version, <<"\"99.9.9\"">>),
+    ?assertNotEqual(Text, Ahead),
+    Changed = filename:join(Dir, "erlmcp_native.erl"),
+    ok = file:write_file(Changed, Ahead),
+    {ok, ?NATIVE} = compile:file(Changed, [{outdir, Ebin}]),
+    with_peer(Ebin, fun(Call) ->
+        is_not_started(Call),
+        {error, {native_library, {bad_version, Why}}} = start(Call),
+        ?assertMatch({match, _}, re:run(Why, "99\\.9\\.9")),
+        is_not_started(Call)
+    end).
+
+from_a_folder_with_a_version(Dir) ->
+    _ = erlmcp_native_test_lib:install(Dir, [{file_name(), library_bytes()}]),
+    Versioned = filename:join(Dir, "erlmcp_native-" ++ version()),
+    ok = file:rename(filename:join(Dir, "erlmcp_native"), Versioned),
+    with_peer(filename:join(Versioned, "ebin"), fun(Call) ->
+        ?assertMatch({ok, _}, start(Call)),
+        ?assertEqual(ok, Call(?LIMITS, record_enqueue, [session, a]))
+    end).
+
+installed(Dir) ->
+    erlmcp_native_test_lib:install(Dir, [{file_name(), library_bytes()}]).
+
+before_the_first_start(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        is_not_started(Call),
+        ?assertMatch({ok, _}, start(Call)),
+        ?assertEqual(10000, Call(?LIMITS, get_limit, [session]))
+    end).
+
+%% Fails, and the old code goes on.
+loading_the_module_again(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        {ok, Service} = start(Call),
+        ok = Call(?LIMITS, record_enqueue, [session, a]),
+        ok = Call(?LIMITS, set_limit, [session, 1]),
+        ?assertMatch({error, _}, Call(c, l, [?NATIVE])),
+        ?assertEqual(1, Call(?LIMITS, get_queue_depth, [session, a])),
+        ?assertMatch({error, {capacity_exceeded, _}}, Call(?LIMITS, try_enqueue, [session, a])),
+        ok = Call(?LIMITS, record_dequeue, [session, a]),
+        ?assertEqual(ok, Call(?LIMITS, try_enqueue, [session, a])),
+        ?assertEqual(Service, Call(erlang, whereis, [?LIMITS])),
+        %% All the rest can be loaded again while it counts.
+        [
+            ?assertEqual({module, Module}, Call(c, l, [Module]))
+         || Module <- [?LIMITS, erlmcp_native_error, erlmcp_native_config, erlmcp_native_limits_server]
+        ],
+        ?assertEqual(1, Call(?LIMITS, get_queue_depth, [session, a]))
+    end).
+
+%% The library and its counts outlive the module; what they held on to still dies with its owner.
+deleting_the_module_and_loading_it(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        {ok, Service} = start(Call),
+        Owner = Call(erlang, spawn, [timer, sleep, [infinity]]),
+        Later = Call(erlang, spawn, [timer, sleep, [infinity]]),
+        [ok = Call(?LIMITS, record_enqueue, [session, O]) || O <- [a, Owner]],
+        ?assertEqual(true, Call(code, delete, [?NATIVE])),
+        _ = Call(code, purge, [?NATIVE]),
+        ?assertEqual({module, ?NATIVE}, Call(code, load_file, [?NATIVE])),
+        ?assertEqual([1, 1], [Call(?LIMITS, get_queue_depth, [session, O]) || O <- [a, Owner]]),
+        [ok = Call(?LIMITS, record_enqueue, [session, O]) || O <- [a, Owner, Later]],
+        ?assertEqual({ok, nonode@nohost}, Call(?LIMITS, with_capacity, [session, a, fun erlang:node/0])),
+        [true = Call(erlang, exit, [O, kill]) || O <- [Owner, Later]],
+        erlmcp_native_test_lib:eventually(
+            fun() ->
+                #{owners := Owners, current_depth := Depth} = Call(?LIMITS, get_role_stats, [session]),
+                {Owners, Depth} =:= {1, 2}
+            end,
+            1000
+        ),
+        ?assertEqual(Service, Call(erlang, whereis, [?LIMITS])),
+        ok = Call(gen_server, stop, [?LIMITS]),
+        is_not_started(Call),
+        ?assertMatch({ok, _}, start(Call)),
+        ?assertEqual(0, Call(?LIMITS, get_queue_depth, [session, a]))
+    end).
+
+version() ->
+    _ = application:load(?NATIVE),
+    {ok, Version} = application:get_key(?NATIVE, vsn),
+    Version.
+
+versions_agree_test() ->
+    {ok, Cargo} = file:read_file(filename:join(erlmcp_native_test_lib:root(), "Cargo.toml")),
+    {match, [OfLibrary]} = re:run(Cargo, "^version *= *\"(.*)\"", [multiline, {capture, all_but_first, list}]),
+    {ok, Source} = file:read_file(filename:join([erlmcp_native_test_lib:root(), "erlang", "erlmcp_native.erl"])),
+    {match, [OfModule]} = re:run(Source, "define\\(VERSION, \"(.*)\"\\)", [{capture, all_but_first, list}]),
+    ?assertEqual([version(), version()], [OfLibrary, OfModule]).
+
+nothing_raises_test_() ->
+    Odd = [1, "x", <<>>, self(), make_ref(), 1.5, #{}, [a | b], 1 bsl 80, own],
+    erlmcp_native_test_lib:with_service([
+        fun() ->
+            [
+                ?assertNotMatch({_, {raised, _, _}}, {Function, answer(Function, Args)}, Args)
+             || {Function, Arity} <- natives(),
+                First <- [own, table, make_ref(), nothing],
+                Term <- Odd,
+                Args <- [lists:sublist([First, Term, Term], Arity)],
+                {Function, First} =/= {limits_close, own}
+            ],
+            ?assertEqual(10000, ?LIMITS:get_limit(session))
+        end,
+        fun a_table_of_ones_own/0
+    ]).
+
+natives() ->
+    [
+        {Function, Arity}
+     || {Function, Arity} <- ?NATIVE:module_info(exports), lists:prefix("limits_", atom_to_list(Function))
+    ].
+
+answer(Function, Args) ->
+    try
+        apply(?NATIVE, Function, Args)
+    catch
+        Class:Reason -> {raised, Class, Reason}
+    end.
+
+a_table_of_ones_own() ->
+    Table = ?NATIVE:limits_new([{default, 1}, {mine, 2}]),
+    ?assert(is_reference(Table)),
+    ok = ?NATIVE:limits_try_enqueue(Table, mine, a),
+    ?assertEqual([1, 0], [?NATIVE:limits_depth(T, mine, a) || T <- [Table, own]]),
+    ?assertEqual([2, 1000], [?NATIVE:limits_get_limit(T, mine) || T <- [Table, own]]),
+    ?assertEqual(ok, ?NATIVE:limits_close(Table)),
+    ?assertEqual(not_started, ?NATIVE:limits_depth(Table, mine, a)),
+    ?assertEqual([bad_limits, bad_limits, bad_role, bad_limit], [
+        ?NATIVE:limits_new(Limits)
+     || Limits <- [#{}, [session], [{"x", 1}], [{session, -1}]]
+    ]),
+    ?assertEqual(bad_permit, ?NATIVE:limits_give_back(Table)).
+
+native_memory_test() ->
+    Bytes = ?NATIVE:native_memory(),
+    ?assert(Bytes =:= undefined orelse Bytes > 0).

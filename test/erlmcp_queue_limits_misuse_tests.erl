@@ -1,0 +1,220 @@
+%% Calls that cannot be answered: wrong arguments, one role too many, a service that is not started.
+-module(erlmcp_queue_limits_misuse_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(LIMITS, erlmcp_queue_limits).
+-define(MAX_ROLES, 1024).
+
+%% A call of each function that needs the service.
+calls() ->
+    [
+        {check_capacity, [session, a]},
+        {try_enqueue, [session, a]},
+        {with_capacity, [session, a, fun() -> error(not_reached) end]},
+        {record_enqueue, [session, a]},
+        {record_dequeue, [session, a]},
+        {forget, [session, a]},
+        {get_queue_depth, [a]},
+        {get_queue_depth, [session, a]},
+        {get_role_stats, [session]},
+        {get_all_stats, []},
+        {reset_stats, [session]},
+        {set_limit, [session, 1]},
+        {get_limit, [session]},
+        {get_all_limits, []},
+        {set_enabled, [true]}
+    ].
+
+every_function_is_listed_here_test() ->
+    Others = [{module_info, 0}, {module_info, 1}, {start_link, 0}, {to_json_rpc_error, 2}],
+    Listed = [{Function, length(Args)} || {Function, Args} <- calls()],
+    ?assertEqual(lists:sort(?LIMITS:module_info(exports)), lists:sort(Others ++ Listed)).
+
+with_role() ->
+    [check_capacity, try_enqueue, with_capacity, record_enqueue, record_dequeue, forget, get_role_stats,
+     reset_stats, set_limit, get_limit].
+
+misuse_test_() ->
+    erlmcp_native_test_lib:with_service([
+        fun a_role_is_an_atom/0,
+        fun an_owner_is_a_local_pid_or_an_atom/0,
+        fun a_pid_of_an_earlier_node_of_this_name_is_foreign/0,
+        fun a_limit_is_a_small_integer/0,
+        fun a_switch_is_a_boolean/0,
+        fun a_fun_takes_nothing/0,
+        fun nothing_becomes_of_a_wrong_call/0,
+        fun nothing_makes_an_atom/0
+    ]).
+
+-define(assertBadarg(Function, Args), ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})).
+
+a_role_is_an_atom() ->
+    [
+        ?assertBadarg(Function, [Role | Args])
+     || {Function, [session | Args]} <- calls(),
+        Role <- no_atoms()
+    ],
+    ?assertEqual([], with_role() -- [Function || {Function, [session | _]} <- calls()]).
+
+an_owner_is_a_local_pid_or_an_atom() ->
+    [
+        ?assertBadarg(Function, replace(a, Owner, Args))
+     || {Function, Args} <- calls(),
+        lists:member(a, Args),
+        Owner <- no_owners()
+    ].
+
+replace(Old, New, Args) ->
+    [case Arg of Old -> New; _ -> Arg end || Arg <- Args].
+
+no_atoms() ->
+    [self() | no_owners()].
+
+no_owners() ->
+    [
+        erlmcp_native_test_lib:foreign_pid(),
+        hd(erlang:ports()),
+        make_ref(),
+        "session",
+        <<"session">>,
+        "",
+        [],
+        {},
+        #{},
+        0,
+        -1,
+        1.0,
+        1 bsl 70,
+        fun() -> ok end
+    ].
+
+a_pid_of_an_earlier_node_of_this_name_is_foreign() ->
+    Local = term_to_binary(self()),
+    Head = byte_size(Local) - 4,
+    <<Before:Head/binary, Creation:32>> = Local,
+    Earlier = binary_to_term(<<Before/binary, (Creation + 1):32>>),
+    ?assertNotEqual(self(), Earlier),
+    ?assertBadarg(record_enqueue, [session, Earlier]).
+
+a_limit_is_a_small_integer() ->
+    [
+        ?assertBadarg(set_limit, [session, Limit])
+     || Limit <- [-1, 1 bsl 59, 1 bsl 59 + 1, 1 bsl 63, 1 bsl 64, 1 bsl 64 + 1, 1 bsl 200, -(1 bsl 70)] ++
+            [1.0, 0.0, infinity, undefined, "1", <<1>>, {1}, [1], self()]
+    ],
+    ?assertEqual(10000, ?LIMITS:get_limit(session)).
+
+a_switch_is_a_boolean() ->
+    [?assertBadarg(set_enabled, [Switch]) || Switch <- [on, 1, 0, "true", <<"true">>, undefined, []]].
+
+a_fun_takes_nothing() ->
+    [
+        ?assertBadarg(with_capacity, [session, a, Fun])
+     || Fun <- [ok, fun(X) -> X end, {?LIMITS, get_all_limits}, {?LIMITS, get_all_limits, []}, "fun"]
+    ],
+    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
+
+nothing_becomes_of_a_wrong_call() ->
+    Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
+    Wrong = "wrong",
+    Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
+    ?assertEqual(33, length(Misuses)),
+    [
+        ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
+     || {Function, Args} <- Misuses
+    ],
+    ?assertEqual(Before, {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()}),
+    ?assertEqual(0, erlmcp_native:limits_owners(own)).
+
+%% All ways to have at least one argument wrong.
+misuses(Wrong, Args) ->
+    Choices = lists:foldr(
+        fun(Arg, Rests) -> [[A | Rest] || A <- [Arg, Wrong], Rest <- Rests] end, [[]], Args
+    ),
+    Choices -- [Args].
+
+nothing_makes_an_atom() ->
+    Odd = fun(N) ->
+        Text = "never_an_atom_" ++ integer_to_list(N),
+        [Text, list_to_binary(Text), {Text, N}, #{Text => N}, [N | Text], N * 1.5, N bsl 70, make_ref()]
+    end,
+    Try = fun(N) ->
+        [
+            try
+                apply(?LIMITS, Function, replace(a, Term, replace(session, Term, Args)))
+            catch
+                error:badarg -> ok
+            end
+         || {Function, [_ | _] = Args} <- calls(),
+            Function =/= set_enabled,
+            Term <- Odd(N)
+        ],
+        [?assertError(badarg, ?LIMITS:set_limit(session, Term)) || Term <- Odd(N)],
+        [?assertError(badarg, ?LIMITS:set_enabled(Term)) || Term <- Odd(N)]
+    end,
+    %% The first round may load code.
+    Try(1),
+    Before = erlang:system_info(atom_count),
+    lists:foreach(Try, lists:seq(2, 20)),
+    ?assertEqual(Before, erlang:system_info(atom_count)).
+
+too_many_roles_test_() ->
+    erlmcp_native_test_lib:with_service([
+        {atom_to_list(Function), fun() -> no_more_roles_by(Function, Args) end}
+     || {Function, Args} <- [
+            {record_enqueue, [one_too_many, a]},
+            {record_dequeue, [one_too_many, a]},
+            {try_enqueue, [one_too_many, a]},
+            {with_capacity, [one_too_many, a, fun() -> error(not_reached) end]},
+            {set_limit, [one_too_many, 1]}
+        ]
+    ] ++ [fun a_refusal_makes_no_role_too_many/0, fun what_makes_no_role_goes_on/0]).
+
+fill() ->
+    Known = map_size(?LIMITS:get_all_limits()),
+    Roles = [list_to_atom("role_" ++ integer_to_list(N)) || N <- lists:seq(Known + 1, ?MAX_ROLES)],
+    [ok = ?LIMITS:set_limit(Role, 5) || Role <- Roles],
+    ?assertEqual(?MAX_ROLES, map_size(?LIMITS:get_all_limits())).
+
+no_more_roles_by(Function, Args) ->
+    fill(),
+    [?assertError(system_limit, apply(?LIMITS, Function, Args)) || _ <- "ab"],
+    ?assertEqual(?MAX_ROLES, map_size(?LIMITS:get_all_limits())),
+    ?assertEqual({error, not_found}, ?LIMITS:get_role_stats(one_too_many)),
+    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)),
+    ?assertEqual(0, erlmcp_native:limits_owners(own)).
+
+a_refusal_makes_no_role_too_many() ->
+    fill(),
+    ok = ?LIMITS:set_limit(default, 0),
+    ?assertError(system_limit, ?LIMITS:check_capacity(one_too_many, a)),
+    ?assertEqual(?MAX_ROLES, map_size(?LIMITS:get_all_stats())).
+
+what_makes_no_role_goes_on() ->
+    fill(),
+    ?assertEqual(ok, ?LIMITS:check_capacity(one_too_many, a)),
+    ?assertEqual(0, ?LIMITS:get_queue_depth(one_too_many, a)),
+    ?assertEqual(1000, ?LIMITS:get_limit(one_too_many)),
+    ?assertEqual(ok, ?LIMITS:forget(one_too_many, a)),
+    ?assertEqual(ok, ?LIMITS:reset_stats(one_too_many)),
+    ?assertEqual(ok, ?LIMITS:record_enqueue(one_too_many, erlmcp_native_test_lib:dead())),
+    ?assertEqual([ok, ok], [?LIMITS:record_enqueue(Role, a) || Role <- [session, role_1024]]),
+    ?assertEqual(2, ?LIMITS:get_queue_depth(a)).
+
+not_started_test_() ->
+    erlmcp_native_test_lib:with_service([
+        fun() ->
+            [apply(?LIMITS, F, A) || {F, A} <- calls(), F =/= with_capacity],
+            ok = gen_server:stop(?LIMITS),
+            [?assertExit({noproc, {?LIMITS, F, A}}, apply(?LIMITS, F, A)) || {F, A} <- calls()]
+        end
+    ]).
+
+to_json_rpc_error_wants_a_refusal_test_() ->
+    Stats = #{role => session, limit => 1, depth => 1, retry_after_ms => 1},
+    [
+        ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Wrong))
+     || Wrong <- [#{}, undefined, [], {capacity_exceeded, Stats}, Stats#{role := "session"}] ++
+            [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]
+    ].
