@@ -43,6 +43,26 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_sample/1
 ]).
 -export([
+    overload_open/3,
+    overload_close/1,
+    overload_configure/3,
+    overload_set_enabled/2,
+    overload_set_interval/2,
+    overload_active/1,
+    overload_check/1,
+    overload_reset/1
+]).
+-export([
+    overload_news/2,
+    overload_told/1,
+    overload_levels/1,
+    overload_set_reported/3,
+    overload_history/1,
+    overload_rows/3,
+    overload_fullest/3,
+    overload_summary/1
+]).
+-export([
     alias_insert/1,
     alias_delete/1,
     alias_check/1,
@@ -97,6 +117,22 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
+    overload_open/3,
+    overload_close/1,
+    overload_configure/3,
+    overload_set_enabled/2,
+    overload_set_interval/2,
+    overload_active/1,
+    overload_check/1,
+    overload_reset/1,
+    overload_news/2,
+    overload_told/1,
+    overload_levels/1,
+    overload_set_reported/3,
+    overload_history/1,
+    overload_rows/3,
+    overload_fullest/3,
+    overload_summary/1,
     alias_insert/1,
     alias_delete/1,
     alias_check/1,
@@ -124,7 +160,7 @@ none. While the library is not loaded, that atom is `not_started`.
     native_memory/0
 ]).
 
--export_type([table/0, permit/0, fault/0, limits/0, histogram/0]).
+-export_type([table/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
 
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
@@ -135,6 +171,8 @@ none. While the library is not loaded, that atom is `not_started`.
 -opaque permit() :: reference().
 -doc "Latencies in microseconds; it goes when nothing refers to it any more.".
 -opaque histogram() :: reference().
+-doc "How to judge: clear margin in millionths of the limit, re-alert interval, alerts to keep.".
+-type rules() :: {0..800000, RealertMs :: pos_integer(), 1..10000}.
 -doc "Why a function did not do what it was asked.".
 -type fault() ::
     bad_alias
@@ -148,6 +186,7 @@ none. While the library is not loaded, that atom is `not_started`.
     | bad_owner
     | bad_permit
     | bad_role
+    | bad_rules
     | bad_switch
     | bad_table
     | bad_timeout
@@ -304,6 +343,77 @@ limits_take_refusals(_Table, _Role) -> absent().
 -doc "Notes how much every role has drained; to be called once a second.".
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
+
+-doc """
+Judges by these rules from now on, unless switched off, and has the calling process get `news` when handlers
+have to be told something. Returns the check interval that was set by hand before a crash.
+""".
+-spec overload_open(table(), rules(), Enabled :: boolean()) -> pos_integer() | undefined | fault().
+overload_open(_Table, _Rules, _Enabled) -> absent().
+
+-doc "Judges nothing any more, and forgets all alerts and levels.".
+-spec overload_close(table()) -> ok | fault().
+overload_close(_Table) -> absent().
+
+-doc "Judges by these rules from now on; what was set by hand stays.".
+-spec overload_configure(table(), rules(), Enabled :: boolean()) -> ok | fault().
+overload_configure(_Table, _Rules, _Enabled) -> absent().
+
+-doc "Switches judging on or off by hand.".
+-spec overload_set_enabled(table(), boolean()) -> ok | fault().
+overload_set_enabled(_Table, _Enabled) -> absent().
+
+-doc "Keeps the check interval that was set by hand for the next process.".
+-spec overload_set_interval(table(), pos_integer()) -> ok | fault().
+overload_set_interval(_Table, _IntervalMs) -> absent().
+
+-doc "Whether anything is judged.".
+-spec overload_active(table()) -> boolean() | fault().
+overload_active(_Table) -> absent().
+
+-doc "Looks at every owner.".
+-spec overload_check(table()) -> ok | fault().
+overload_check(_Table) -> absent().
+
+-doc "Forgets the history and every owner's level.".
+-spec overload_reset(table()) -> ok | fault().
+overload_reset(_Table) -> absent().
+
+-doc "What handlers have to be told, the same again until `overload_told/1`; and how many news were lost.".
+-spec overload_news(table(), Most :: pos_integer()) ->
+    {[{raised | cleared, erlmcp_overload_monitor:alert()}], Lost :: non_neg_integer()} | fault().
+overload_news(_Table, _Most) -> absent().
+
+-doc "What was taken has been told.".
+-spec overload_told(table()) -> ok | fault().
+overload_told(_Table) -> absent().
+
+-doc "The roles' alert levels, and whether their breaker was reported open.".
+-spec overload_levels(table()) ->
+    [{erlmcp_queue_limits:role(), erlmcp_overload_monitor:status(), boolean()}] | fault().
+overload_levels(_Table) -> absent().
+
+-doc "Notes for the next process whether a role's breaker was reported open.".
+-spec overload_set_reported(table(), erlmcp_queue_limits:role(), boolean()) -> ok | fault().
+overload_set_reported(_Table, _Role, _Open) -> absent().
+
+-doc "The alerts that are kept, newest first.".
+-spec overload_history(table()) -> [erlmcp_overload_monitor:alert()] | fault().
+overload_history(_Table) -> absent().
+
+-doc "The rows of a role's owners, or with `{}` of all; only those at critical or overload if asked for.".
+-spec overload_rows(table(), erlmcp_queue_limits:role() | {}, Crowded :: boolean()) ->
+    [erlmcp_overload_monitor:queue_info()] | fault().
+overload_rows(_Table, _Role, _Crowded) -> absent().
+
+-doc "The rows of a role's fullest owners, the fullest first.".
+-spec overload_fullest(table(), erlmcp_queue_limits:role(), Most :: non_neg_integer()) ->
+    [erlmcp_overload_monitor:queue_info()] | fault().
+overload_fullest(_Table, _Role, _Most) -> absent().
+
+-doc "A row a role.".
+-spec overload_summary(table()) -> [erlmcp_overload_monitor:role_summary()] | fault().
+overload_summary(_Table) -> absent().
 
 -doc "Enters an alias that its process has just made.".
 -spec alias_insert(reference()) -> ok | fault().

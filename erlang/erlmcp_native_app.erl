@@ -21,6 +21,7 @@ reload_config() ->
     maybe
         ok ?= erlmcp_native_config:check(),
         ok ?= erlmcp_native_limits_server:reload_config(),
+        ok ?= erlmcp_overload_server:reload_config(),
         erlmcp_control_server:reload_config()
     end.
 

@@ -10,6 +10,8 @@ For the map `queue_limits` the three are merged.
 | `queue_limits` | map of roles (atoms) to limits (integers from 0 to 2^59 - 1), at most 1024 | see `m:erlmcp_queue_limits` |
 | `queue_limits_enabled` | boolean: does a full queue refuse? | `true` |
 | `control_plane_enabled` | boolean: do control messages use the priority lane? | `true` |
+| `overload_monitor_enabled` | boolean: are there alerts? | `true` |
+| `overload` | map of options, see `m:erlmcp_overload_options` | `#{}` |
 | `supervise` | boolean: does the application start the services itself? | `true` |
 
 ```
@@ -26,14 +28,22 @@ ok
 -export_type([key/0, problem/0]).
 
 -doc "What can be configured.".
--type key() :: queue_limits | queue_limits_enabled | control_plane_enabled | supervise.
+-type key() ::
+    queue_limits
+    | queue_limits_enabled
+    | control_plane_enabled
+    | overload_monitor_enabled
+    | overload
+    | supervise.
 -doc "What is wrong: the key, or the path to one in a map, its value, and what was expected there.".
 -type problem() ::
     {bad_config, #{
         application := atom(), key := key() | [key() | term()], value := term(), expected := string()
     }}.
 
--define(KEYS, [queue_limits, queue_limits_enabled, control_plane_enabled, supervise]).
+-define(KEYS, [
+    queue_limits, queue_limits_enabled, control_plane_enabled, overload_monitor_enabled, overload, supervise
+]).
 -define(MAX_ROLES, 1024).
 -define(LIMIT_END, (1 bsl 59)).
 
@@ -64,6 +74,16 @@ value(queue_limits) ->
     map_size(Merged) =< ?MAX_ROLES orelse
         bad(erlmcp_native, queue_limits, Merged, "at most 1024 roles"),
     Merged;
+value(overload) ->
+    {App, Options} =
+        case application:get_env(erlmcp_native, overload) of
+            {ok, Ours} -> {erlmcp_native, Ours};
+            undefined -> {erlmcp_core, application:get_env(erlmcp_core, overload, #{})}
+        end,
+    case erlmcp_overload_options:check(App, Options) of
+        {ok, _} -> Options;
+        {error, Problem} -> throw(Problem)
+    end;
 value(Key) ->
     case application:get_env(erlmcp_native, Key) of
         {ok, Value} -> boolean(erlmcp_native, Key, Value);

@@ -23,6 +23,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_check
     | bad_fun
     | bad_handler
+    | bad_interval
     | bad_option
     | bad_sender
     | bad_stats
@@ -80,6 +81,7 @@ position(bad_message) -> 2;
 position(bad_check) -> 2;
 position(bad_action) -> 2;
 position(bad_handler) -> 2;
+position(bad_interval) -> 1;
 position(bad_option) -> 2;
 position(bad_answer) -> 2;
 position(bad_fun) -> 3;
@@ -99,6 +101,7 @@ text(bad_action) -> "not one of open, close, half_open, query";
 text(bad_handler) -> "neither a fun of one argument nor a map of options";
 text(bad_option) -> "an option is unknown, missing or of the wrong type";
 text(bad_answer) -> "neither ok nor {error, Reason}";
+text(bad_interval) -> "not an integer from 1 to 2^32 - 1";
 text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";

@@ -14,8 +14,11 @@ start_link(Supervise) ->
 -doc false.
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
-    Services = [Service || Supervise, Service <- [erlmcp_queue_limits, erlmcp_control_plane]],
+    Services = [Service || Supervise, Service <- services()],
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [child(S) || S <- Services]}}.
+
+services() ->
+    [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane].
 
 child(Service) ->
     #{id => Service, start => {Service, start_link, []}, shutdown => 5000}.

@@ -167,9 +167,19 @@ impl<W> State<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Instant;
+    use crate::{Instant, Runtime};
 
     struct Immortals;
+
+    impl Runtime for Immortals {
+        fn now(&self) -> Instant {
+            Instant {
+                monotonic_ms: 0,
+                system_ms: 0,
+            }
+        }
+        fn wake(&self) {}
+    }
 
     impl Host for Immortals {
         type Watch = ();
@@ -180,12 +190,6 @@ mod tests {
             Ok(Some(()))
         }
         fn unwatch(&self, (): ()) {}
-        fn now(&self) -> Instant {
-            Instant {
-                monotonic_ms: 0,
-                system_ms: 0,
-            }
-        }
     }
 
     const OWNER: OwnerId = OwnerId(7);

@@ -22,19 +22,31 @@ pub enum Admission {
     Refused(u64),
 }
 
+impl Admission {
+    /// The depth afterwards.
+    pub fn depth(self) -> u64 {
+        match self {
+            Self::Admitted(before) => before.wrapping_add(1),
+            Self::Refused(depth) => depth,
+        }
+    }
+}
+
 /// What became of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Release {
-    /// The depth is now one less.
-    Released,
+    /// The depth is now this, one less.
+    Released(u64),
     /// The depth was zero and stays so.
     Unmatched,
 }
 
 /// The depth of one owner in one role.
 ///
-/// All operations are exact under any interleaving. Orderings are relaxed: the word guards no other
-/// memory, and a single atomic word has one order of changes that everybody agrees on.
+/// All operations are exact under any interleaving, since a single atomic word has one order of changes
+/// that everybody agrees on. It guards no other memory. Changes are sequentially consistent for the one
+/// thing that is done with two words: a change that finds old marks is seen by whoever set new ones (see
+/// `Account::judge`).
 #[derive(Debug)]
 pub struct Gauge(AtomicU64);
 
@@ -52,7 +64,7 @@ impl Gauge {
     /// Adds one, whatever the limit. Returns the new depth.
     pub fn add(&self) -> Result<u64, Vacant> {
         // On a vacant gauge this leaves rubbish in the low bits, which `occupy` overwrites.
-        occupied(self.0.fetch_add(1, Ordering::Relaxed)).map(|depth| depth.wrapping_add(1))
+        occupied(self.0.fetch_add(1, Ordering::SeqCst)).map(|depth| depth.wrapping_add(1))
     }
 
     /// Adds one if the depth is below what `limit` says at the time, in one step.
@@ -79,7 +91,7 @@ impl Gauge {
                 return Ok(Release::Unmatched);
             };
             match self.replace(depth, less) {
-                Ok(()) => return Ok(Release::Released),
+                Ok(()) => return Ok(Release::Released(less)),
                 Err(seen) => depth = occupied(seen)?,
             }
         }
@@ -99,7 +111,7 @@ impl Gauge {
 
     fn replace(&self, current: u64, new: u64) -> Result<(), u64> {
         self.0
-            .compare_exchange_weak(current, new, Ordering::Relaxed, Ordering::Relaxed)
+            .compare_exchange_weak(current, new, Ordering::SeqCst, Ordering::Relaxed)
             .map(drop)
     }
 }
@@ -149,8 +161,8 @@ mod tests {
         let gauge = occupied_gauge();
         assert_eq!(gauge.add(), Ok(1));
         assert_eq!(gauge.add(), Ok(2));
-        assert_eq!(gauge.release(), Ok(Release::Released));
-        assert_eq!(gauge.release(), Ok(Release::Released));
+        assert_eq!(gauge.release(), Ok(Release::Released(1)));
+        assert_eq!(gauge.release(), Ok(Release::Released(0)));
         assert_eq!(gauge.release(), Ok(Release::Unmatched));
         assert_eq!(gauge.depth(), Ok(0));
     }

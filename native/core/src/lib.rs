@@ -2,11 +2,17 @@
 //! integers, and what it needs of the runtime around it, it asks a [`Host`].
 //!
 //! ```text
-//! limits   the table: owners, every operation on them
-//!   roles    which roles there are, what was set by hand
-//!   role     a role's limit and refusals     tally   its totals      drain   how fast it drains
-//!   owner    an owner's accounts, its end    gauge   one depth, one atomic word
-//! sync     the standard atomics, or loom's in a model
+//! limits    the table: owners, every operation on them     survey    looking at all of them
+//!   roles     which roles there are, what was set by hand
+//!   role      a role's limit and refusals     standing  its alert level     timeline  since when
+//!             tally   its totals              drain     how fast it drains
+//!   owner     an owner's accounts, its end    account   a depth, the level it amounts to
+//!             gauge   one depth, one atomic word
+//!   judge     whether and how to judge        overload  the arithmetic of levels
+//!             alerts  the last ones, and what handlers have to be told
+//! control   components, where messages go     latency   histograms
+//! aliases   whose priority aliases
+//! sync      the standard atomics, or loom's in a model
 //! ```
 //!
 //! Arrows point downwards. What must hold whatever the interleaving, and is checked with loom:
@@ -14,7 +20,8 @@
 //! - nobody is admitted at or above the limit ([`gauge`]: check and count are one step);
 //! - an owner's end leaves nothing in its roles' totals (a count finds the gauge occupied, and is
 //!   given up with it, or vacant, and does not happen; none can be opened after the end);
-//! - whoever asks after a limit was set is held to it.
+//! - whoever asks after a limit was set is held to it;
+//! - no crossing of a threshold is missed, while others cross it back.
 #![forbid(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, reason = "the models leave the table out"))]
 #![cfg_attr(
@@ -26,27 +33,37 @@
     )
 )]
 
+mod account;
+pub mod alerts;
 #[cfg(not(loom))]
 pub mod aliases;
 #[cfg(not(loom))]
 pub mod control;
 mod drain;
 pub mod gauge;
+pub mod judge;
 #[cfg(not(loom))]
 pub mod latency;
 #[cfg(not(loom))]
 pub mod limits;
+pub mod overload;
 mod owner;
 mod role;
 #[cfg(not(loom))]
 pub mod roles;
+mod standing;
+#[cfg(not(loom))]
+pub mod survey;
 mod sync;
 mod tally;
+mod timeline;
 
 #[cfg(all(test, loom))]
 mod models;
 
 pub use role::RoleStats;
+pub use standing::{RoleStanding, RoleSummary};
+pub use timeline::{ByLevel, TimeAtLevel};
 
 /// A role, as the host numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,8 +86,17 @@ pub struct Instant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dead;
 
-/// What a table needs of the runtime around it.
-pub trait Host {
+/// The runtime around a table.
+pub trait Runtime {
+    /// The time.
+    fn now(&self) -> Instant;
+
+    /// Has the process that tells handlers look at [`Alerts::take`](alerts::Alerts::take).
+    fn wake(&self);
+}
+
+/// A runtime whose owners live and die.
+pub trait Host: Runtime {
     /// Names a watch so that it can be called off.
     type Watch;
 
@@ -83,7 +109,4 @@ pub trait Host {
 
     /// Calls a watch off. It may have fired already.
     fn unwatch(&self, watch: Self::Watch);
-
-    /// The time.
-    fn now(&self) -> Instant;
 }

@@ -7,12 +7,14 @@
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
+use crate::account::Account;
 use crate::gauge::{Admission, Vacant};
-use crate::owner::{Account, Forgotten, Owner};
+use crate::judge::Judge;
+use crate::owner::{End, Owner};
 use crate::role::{Role, RoleStats};
 use crate::roles::{Roles, TooManyRoles};
 use crate::sync::Arc;
-use crate::{Dead, Host, Instant, OwnerId, RoleId};
+use crate::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// Why and how an owner was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,8 @@ pub struct Permit {
 /// Depths by role and owner, limits by role, totals. `W` is the host's handle of a death watch.
 pub struct Limits<W> {
     roles: Roles,
-    owners: HashMap<OwnerId, Owner<W>, RandomState>,
+    pub(crate) owners: HashMap<OwnerId, Owner<W>, RandomState>,
+    judge: Judge,
 }
 
 impl<W: Send + Sync> Limits<W> {
@@ -56,12 +59,18 @@ impl<W: Send + Sync> Limits<W> {
         Self {
             roles: Roles::new(default_role, default_limit, now),
             owners: HashMap::with_hasher(RandomState::default()),
+            judge: Judge::new(),
         }
     }
 
     /// The roles, their limits and numbers.
     pub fn roles(&self) -> &Roles {
         &self.roles
+    }
+
+    /// How owners are judged, and the alerts so far.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Is there room? Counts a refusal, and nothing else.
@@ -71,7 +80,7 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
-        let found = self.with_account(role, owner, |account| {
+        let found = self.look(role, owner, |account| {
             let depth = account.depth()?;
             let granted = depth < account.role().refuses_at();
             Ok(if granted {
@@ -106,19 +115,17 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
-        let found = self.with_account(role, owner, |account| {
-            Ok(verdict(account, account.try_enqueue()?, host))
-        });
-        if let Ok(verdict) = found {
+        let attempt = |account: &Account| {
+            let admission = account.try_enqueue()?;
+            Ok((verdict(account, admission, host), admission.depth()))
+        };
+        if let Ok(verdict) = self.change(role, owner, host, attempt) {
             return Ok(verdict);
         }
         if let refused @ Verdict::Refused(_) = self.check_unknown(role, owner, host)? {
             return Ok(refused);
         }
-        let entered = self.enter(role, owner, host, |account| {
-            let admission = account.try_enqueue()?;
-            Ok(verdict(account, admission, host))
-        })?;
+        let entered = self.enter(role, owner, host, attempt)?;
         Ok(entered.unwrap_or(Verdict::Granted))
     }
 
@@ -135,7 +142,8 @@ impl<W: Send + Sync> Limits<W> {
         }
         let entered = self.enter(role, owner, host, |account| {
             let admission = account.try_enqueue()?;
-            Ok((account.tenure(), verdict(account, admission, host)))
+            let verdict = verdict(account, admission, host);
+            Ok(((account.tenure(), verdict), admission.depth()))
         })?;
         Ok(match entered {
             None => Ok(None),
@@ -149,10 +157,17 @@ impl<W: Send + Sync> Limits<W> {
     }
 
     /// Takes one away for the permit, unless its owner has given everything up since.
-    pub fn give_back(&self, permit: Permit) {
+    pub fn give_back(&self, permit: Permit, runtime: &impl Runtime) {
+        let Permit {
+            role,
+            owner,
+            tenure,
+        } = permit;
         let guard = self.owners.guard();
-        if let Some(owner) = self.owners.get(&permit.owner, &guard) {
-            owner.dequeue_tenure(permit.role, permit.tenure);
+        if let Some(found) = self.owners.get(&owner, &guard)
+            && let Some(depth) = found.dequeue_tenure(role, tenure)
+        {
+            self.noticed(found, role, owner, depth, runtime);
         }
     }
 
@@ -163,8 +178,9 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        if self.with_account(role, owner, Account::enqueue).is_err() {
-            self.enter(role, owner, host, Account::enqueue)?;
+        let add = |account: &Account| Ok(((), account.enqueue()?));
+        if self.change(role, owner, host, add).is_err() {
+            self.enter(role, owner, host, add)?;
         }
         Ok(())
     }
@@ -176,7 +192,8 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        if self.with_account(role, owner, Account::dequeue).is_err() && host.is_alive(owner) {
+        let take = |account: &Account| Ok(((), account.dequeue()?));
+        if self.change(role, owner, host, take).is_err() && host.is_alive(owner) {
             let role = self.roles.get_or_insert(role, || host.now())?;
             role.tally().unmatched_dequeue();
         }
@@ -185,7 +202,7 @@ impl<W: Send + Sync> Limits<W> {
 
     /// The owner's depth in the role; 0 if either is unknown.
     pub fn depth(&self, role: RoleId, owner: OwnerId) -> u64 {
-        self.with_account(role, owner, Account::depth).unwrap_or(0)
+        self.look(role, owner, Account::depth).unwrap_or(0)
     }
 
     /// The owner's depth over all its roles, if it has any.
@@ -204,17 +221,21 @@ impl<W: Send + Sync> Limits<W> {
         let Some(found) = self.owners.get(&owner, &guard) else {
             return;
         };
-        if let Forgotten::Ended(watch) = found.forget(role) {
+        let end = found.forget(owner, role, &self.judge, host.now());
+        if end.ended {
             self.remove(owner, found);
-            watch.into_iter().for_each(|watch| host.unwatch(watch));
         }
+        self.settle(end, host);
     }
 
     /// The owner is dead: all it held is given up.
-    pub fn died(&self, owner: OwnerId) {
+    pub fn died(&self, owner: OwnerId, runtime: &impl Runtime) {
         let guard = self.owners.guard();
         if let Some(found) = self.owners.remove(&owner, &guard) {
-            found.end();
+            let End { news, .. } = found.end(owner, &self.judge, runtime.now());
+            if news {
+                runtime.wake();
+            }
         }
     }
 
@@ -239,14 +260,15 @@ impl<W: Send + Sync> Limits<W> {
     pub fn clear(&self, host: &impl Host<Watch = W>) {
         let owners = self.owners.pin();
         for (id, _) in owners.iter() {
-            if let Some(watch) = owners.remove(id).and_then(Owner::end) {
-                host.unwatch(watch);
+            if let Some(owner) = owners.remove(id) {
+                self.settle(owner.end(*id, &self.judge, host.now()), host);
             }
         }
         self.roles.clear(host.now());
     }
 
-    fn with_account<R>(
+    /// Runs `operation` on an account, which it leaves as it is.
+    fn look<R>(
         &self,
         role: RoleId,
         owner: OwnerId,
@@ -257,25 +279,69 @@ impl<W: Send + Sync> Limits<W> {
         operation(owner.account(role).ok_or(Vacant)?)
     }
 
+    /// Runs `operation` on an account, and judges the depth that it reports.
+    fn change<R>(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+        operation: impl FnOnce(&Account) -> Result<(R, u64), Vacant>,
+    ) -> Result<R, Vacant> {
+        let guard = self.owners.guard();
+        let found = self.owners.get(&owner, &guard).ok_or(Vacant)?;
+        let account = found.account(role).ok_or(Vacant)?;
+        let (result, depth) = operation(account)?;
+        if account.crossed(depth) {
+            self.noticed(found, role, owner, depth, host);
+        }
+        Ok(result)
+    }
+
+    /// An account has come to this depth: is that news?
+    #[cold]
+    fn noticed(
+        &self,
+        found: &Owner<W>,
+        role: RoleId,
+        owner: OwnerId,
+        depth: u64,
+        runtime: &impl Runtime,
+    ) {
+        let news = found.account(role).is_some_and(|account| {
+            account.crossed(depth) && found.judge(owner, account, depth, &self.judge, runtime.now())
+        });
+        if news {
+            runtime.wake();
+        }
+    }
+
+    /// Does what is left to do after an account was closed.
+    fn settle(&self, end: End<W>, host: &impl Host<Watch = W>) {
+        end.watch.into_iter().for_each(|watch| host.unwatch(watch));
+        if end.news {
+            host.wake();
+        }
+    }
+
     /// The way in for an owner that is not there yet. `None`: it is dead.
     fn enter<R>(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl Fn(&Account) -> Result<R, Vacant>,
+        operation: impl Fn(&Account) -> Result<(R, u64), Vacant>,
     ) -> Result<Option<R>, TooManyRoles> {
         loop {
             if !host.is_alive(owner) {
                 return Ok(None);
             }
-            let role = self.roles.get_or_insert(role, || host.now())?;
+            let in_role = self.roles.get_or_insert(role, || host.now())?;
             let guard = self.owners.guard();
             // Not `try_insert_with`: it never helps a growing table along, and the old ones stay in the way.
             let inserted = match self.owners.get(&owner, &guard) {
                 Some(known) => Err(known),
                 None => {
-                    let new = Owner::new(Arc::clone(&role));
+                    let new = Owner::new(Arc::clone(&in_role));
                     let inserted = self.owners.try_insert(owner, new, &guard);
                     inserted.map_err(|occupied| occupied.current)
                 }
@@ -285,7 +351,7 @@ impl<W: Send + Sync> Limits<W> {
                 Ok(new) => match host.watch(owner) {
                     Err(Dead) => {
                         self.remove(owner, new);
-                        new.end();
+                        self.settle(new.end(owner, &self.judge, host.now()), host);
                         return Ok(None);
                     }
                     Ok(watch) => {
@@ -295,8 +361,11 @@ impl<W: Send + Sync> Limits<W> {
                     }
                 },
             };
-            match found.enter(&role, &operation) {
-                Ok(Ok(result)) => return Ok(Some(result)),
+            match found.enter(&in_role, &self.judge, &operation) {
+                Ok(Ok((result, depth))) => {
+                    self.noticed(found, role, owner, depth, host);
+                    return Ok(Some(result));
+                }
                 // An account is not vacant while it is entered, so this is an owner that has ended.
                 Ok(Err(Vacant)) | Err(_) => self.remove(owner, found),
             }
@@ -312,14 +381,14 @@ impl<W: Send + Sync> Limits<W> {
     }
 }
 
-fn verdict<W>(account: &Account, admission: Admission, host: &impl Host<Watch = W>) -> Verdict {
+fn verdict(account: &Account, admission: Admission, host: &impl Runtime) -> Verdict {
     match admission {
         Admission::Admitted(_) => Verdict::Granted,
         Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),
     }
 }
 
-fn refuse<W>(role: &Role, depth: u64, host: &impl Host<Watch = W>) -> Refusal {
+fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Refusal {
     let now = host.now();
     let announce = role.count_refusal(now);
     Refusal {

@@ -2,11 +2,14 @@
 
 use loom::thread;
 
+use crate::account::Account;
 use crate::gauge::{Admission, Gauge};
-use crate::owner::{Ended, Owner};
+use crate::judge::{Judge, Rules};
+use crate::overload::{Level, Margin};
+use crate::owner::{End, Ended, Owner};
 use crate::role::{Policy, Role};
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::{Instant, RoleId};
+use crate::{Instant, OwnerId, RoleId};
 
 const NOW: Instant = Instant {
     monotonic_ms: 0,
@@ -24,8 +27,23 @@ fn role(limit: u64) -> Arc<Role> {
     Arc::new(Role::new(RoleId(1), Arc::new(Policy::new(limit)), NOW))
 }
 
+const OWNER: OwnerId = OwnerId(9);
+
+/// Enters where nothing is judged.
+fn enter<R>(
+    owner: &Owner<()>,
+    role: &Arc<Role>,
+    operation: impl FnOnce(&Account) -> R,
+) -> Result<R, Ended> {
+    owner.enter(role, &Judge::new(), operation)
+}
+
+fn end<W>(owner: &Owner<W>) -> End<W> {
+    owner.end(OWNER, &Judge::new(), NOW)
+}
+
 fn admitted(owner: &Owner<()>, role: &Arc<Role>) -> Result<bool, Ended> {
-    owner.enter(role, |account| {
+    enter(owner, role, |account| {
         matches!(account.try_enqueue(), Ok(Admission::Admitted(_)))
     })
 }
@@ -87,7 +105,7 @@ fn admission_against_death_leaves_nothing_in_the_role() {
     explore(|| {
         let role = role(1);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
-        owner.enter(&role, |_| ()).unwrap();
+        enter(&owner, &role, |_| ()).unwrap();
         let caller = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
@@ -97,7 +115,7 @@ fn admission_against_death_leaves_nothing_in_the_role() {
                 let _ = account.enqueue();
             })
         };
-        owner.end();
+        end(&owner);
         caller.join().unwrap();
         assert_settled(&role);
         assert_eq!(admitted(&owner, &role), Err(Ended));
@@ -118,7 +136,7 @@ fn making_a_gauge_against_death_leaves_nothing_in_the_role() {
                 thread::spawn(move || admitted(&owner, &role))
             })
             .collect();
-        owner.end();
+        end(&owner);
         for caller in callers {
             let _ = caller.join().unwrap();
         }
@@ -135,7 +153,7 @@ fn a_watch_set_up_against_death_is_called_off_once() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || owner.watched_by("watch").is_err())
         };
-        let taken_at_the_end = owner.end().is_some();
+        let taken_at_the_end = end(&owner).watch.is_some();
         let handed_back = watcher.join().unwrap();
         assert!(taken_at_the_end != handed_back);
     });
@@ -148,21 +166,18 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
         let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
         // A second role keeps the owner from ending when the first is forgotten.
-        owner.enter(&other, |_| ()).unwrap();
-        let tenure = owner
-            .enter(&role, |account| {
-                account.enqueue().unwrap();
-                account.tenure()
-            })
-            .unwrap();
+        enter(&owner, &other, |_| ()).unwrap();
+        let tenure = enter(&owner, &role, |account| {
+            account.enqueue().unwrap();
+            account.tenure()
+        })
+        .unwrap();
         let holder = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || owner.dequeue_tenure(RoleId(1), tenure))
         };
-        owner.forget(RoleId(1));
-        owner
-            .enter(&role, |account| account.enqueue().unwrap())
-            .unwrap();
+        owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
+        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
         holder.join().unwrap();
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
     });
@@ -173,9 +188,7 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
     explore(|| {
         let role = role(9);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
-        owner
-            .enter(&role, |account| account.enqueue().unwrap())
-            .unwrap();
+        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
         let told = Arc::new(AtomicBool::new(false));
         let setter = {
             let (role, told) = (Arc::clone(&role), Arc::clone(&told));
@@ -216,5 +229,44 @@ fn refusals_are_reported_once_each() {
         let reported = role.take_unreported_refusals();
         refuser.join().unwrap();
         assert_eq!(reported + role.take_unreported_refusals(), 2);
+    });
+}
+
+/// Whatever crosses a mark while the marks move is judged by one of those who cross.
+#[test]
+fn no_crossing_is_missed() {
+    explore(|| {
+        let judge = Arc::new(Judge::new());
+        judge.set_active(true);
+        judge.set_rules(Rules {
+            margin: Margin::ZERO,
+            realert_ms: u64::MAX,
+            history: 10,
+        });
+        let role = role(1);
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        owner.enter(&role, &judge, |_| ()).unwrap();
+        let callers: Vec<_> = [Account::enqueue, Account::dequeue]
+            .into_iter()
+            .map(|operation| {
+                let (owner, judge) = (Arc::clone(&owner), Arc::clone(&judge));
+                thread::spawn(move || {
+                    let account = owner.account(RoleId(1)).unwrap();
+                    let depth = operation(account).unwrap();
+                    if account.crossed(depth) {
+                        owner.judge(OWNER, account, depth, &judge, NOW);
+                    }
+                })
+            })
+            .collect();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        let account = owner.account(RoleId(1)).unwrap();
+        let full = account.depth() == Ok(1);
+        let expected = if full { Level::Overload } else { Level::Ok };
+        assert_eq!(account.level(), expected);
+        assert_eq!(role.standing(NOW).level, expected);
+        assert_eq!(judge.alerts().history().len(), 1);
     });
 }

@@ -1,6 +1,8 @@
 //! What a role counts, and what it allows.
 
 use crate::drain::Drain;
+use crate::overload::Level;
+use crate::standing::{RoleStanding, RoleSummary, Standing};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
 use crate::{Instant, RoleId};
@@ -68,6 +70,9 @@ pub(crate) struct Role {
     drain: Drain,
     baseline: Mutex<Totals>,
     tally: Tally,
+    standing: Mutex<Standing>,
+    fullest: AtomicU64,
+    reported_open: AtomicBool,
 }
 
 /// A role as a reader sees it.
@@ -115,6 +120,9 @@ impl Role {
             drain: Drain::new(now.monotonic_ms),
             baseline: Mutex::new(Totals::default()),
             tally: Tally::new(),
+            fullest: AtomicU64::new(0),
+            reported_open: AtomicBool::new(false),
+            standing: Mutex::new(Standing::new(now)),
         }
     }
 
@@ -196,6 +204,45 @@ impl Role {
     /// Notes how much has drained by now, for the rate over the last ten seconds.
     pub(crate) fn sample_drain(&self, now: Instant) {
         self.drain.sample(now.monotonic_ms, self.tally.drained());
+    }
+
+    /// An owner changes its alert level.
+    pub(crate) fn shift(&self, from: Level, to: Level, now: Instant) {
+        if from != to {
+            self.standing.lock().shift(from, to, now);
+        }
+    }
+
+    pub(crate) fn standing(&self, now: Instant) -> RoleStanding {
+        self.standing.lock().read(now)
+    }
+
+    pub(crate) fn level(&self) -> Level {
+        self.standing.lock().level()
+    }
+
+    pub(crate) fn reported_open(&self) -> bool {
+        self.reported_open.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_reported_open(&self, open: bool) {
+        self.reported_open.store(open, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_fullest(&self, depth: u64) {
+        self.fullest.store(depth, Ordering::Relaxed);
+    }
+
+    pub(crate) fn summary(&self, now: Instant) -> RoleSummary {
+        let stats = self.stats();
+        RoleSummary {
+            role: self.id,
+            owners: stats.owners,
+            depth: stats.current_depth,
+            limit: stats.limit,
+            standing: self.standing(now),
+            fullest: self.fullest.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn stats(&self) -> RoleStats {

@@ -5,7 +5,9 @@ use std::collections::{HashMap as StdHashMap, HashSet};
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
+use crate::overload::Level;
 use crate::role::{Policy, Role, RoleStats};
+use crate::standing::RoleSummary;
 use crate::sync::{Arc, Mutex};
 use crate::{Instant, RoleId};
 
@@ -151,6 +153,32 @@ impl Roles {
     /// Every role's numbers, in no order.
     pub fn all_stats(&self) -> Vec<RoleStats> {
         self.roles.pin().values().map(|role| role.stats()).collect()
+    }
+
+    /// Every role's summary, in no order.
+    pub fn summary(&self, now: Instant) -> Vec<RoleSummary> {
+        let roles = self.roles.pin();
+        roles.values().map(|role| role.summary(now)).collect()
+    }
+
+    /// Every role's alert level, and whether its breaker was reported open, in no order.
+    pub fn levels(&self) -> Vec<(RoleId, Level, bool)> {
+        let roles = self.roles.pin();
+        let row = |(id, role): (&RoleId, &Arc<Role>)| (*id, role.level(), role.reported_open());
+        roles.iter().map(row).collect()
+    }
+
+    /// Notes whether a role's breaker was reported open.
+    pub fn set_reported_open(&self, role: RoleId, open: bool) {
+        if let Some(role) = self.get(role) {
+            role.set_reported_open(open);
+        }
+    }
+
+    pub(crate) fn note_fullest(&self, fullest: impl Fn(RoleId) -> u64) {
+        for (id, role) in self.roles.pin().iter() {
+            role.note_fullest(fullest(*id));
+        }
     }
 
     /// Zeroes a role's counters; depths and owners stay.

@@ -3,18 +3,18 @@
 //! Nothing else in this crate chooses between the two.
 
 #[cfg(loom)]
-pub(crate) use self::model::{Mutex, thread_number};
+pub(crate) use self::model::{Mutex, order_after_change, thread_number};
 #[cfg(not(loom))]
-pub(crate) use self::native::{Mutex, thread_number};
+pub(crate) use self::native::{Mutex, order_after_change, thread_number};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering, fence},
 };
 
 #[cfg(not(loom))]
@@ -23,6 +23,9 @@ mod native {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     pub(crate) use parking_lot::Mutex;
+
+    /// Between a sequentially consistent change and such a load there is nothing to do.
+    pub(crate) fn order_after_change() {}
 
     /// A number that no other thread of the process ever gets, counted from zero.
     pub(crate) fn thread_number() -> usize {
@@ -56,6 +59,11 @@ mod model {
         pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }
+    }
+
+    /// loom does not know the one order of sequentially consistent operations, only that of fences.
+    pub(crate) fn order_after_change() {
+        loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
     /// All threads are late ones here, which share: that is where they could get in each other's way.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use common::{FIRST_PROCESS, TestHost};
 use erlmcp_core::limits::{Limits, Permit, Verdict};
 use erlmcp_core::roles::ConfiguredLimits;
-use erlmcp_core::{Host, OwnerId, RoleId};
+use erlmcp_core::{OwnerId, RoleId, Runtime};
 use proptest::prelude::*;
 
 const DEFAULT_ROLE: RoleId = RoleId(0);
@@ -198,7 +198,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
             }
             let (role, owner, permit) = model.permits.remove(which % model.permits.len());
             if let Some(permit) = permit {
-                table.give_back(permit);
+                table.give_back(permit, host);
                 model.dequeue(role, owner);
             }
         }
@@ -209,7 +209,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
         Operation::Die(owner) => {
             if owner.0 >= FIRST_PROCESS {
                 host.kill(owner);
-                table.died(owner);
+                table.died(owner, host);
                 model.die(owner.0);
             }
         }

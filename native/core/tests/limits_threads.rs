@@ -9,7 +9,7 @@ use std::thread;
 use common::{FIRST_PROCESS, TestHost};
 use erlmcp_core::limits::{Limits, Verdict};
 use erlmcp_core::roles::{MAX_ROLES, TooManyRoles};
-use erlmcp_core::{Host, OwnerId, RoleId};
+use erlmcp_core::{OwnerId, RoleId, Runtime};
 
 const ROLE: RoleId = RoleId(0);
 
@@ -93,7 +93,7 @@ fn owners_that_die_while_they_are_used_leave_nothing() {
                 std::hint::spin_loop();
             }
             host.kill(owner);
-            table.died(owner);
+            table.died(owner, &host);
         }
         done.store(true, Ordering::Relaxed);
     });

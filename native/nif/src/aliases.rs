@@ -5,7 +5,7 @@ use once_cell::sync::OnceCell;
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::host::Beam;
+use crate::host::{Beam, Wakes};
 use crate::reference::{self, Reference};
 use crate::term::{self, Answer, Fault};
 
@@ -23,6 +23,12 @@ impl Resource for Registry {
 
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
         self.aliases.died(term::process_id(env, pid));
+    }
+}
+
+impl Wakes for Registry {
+    fn whom(&self) -> Option<LocalPid> {
+        None
     }
 }
 

@@ -1,10 +1,34 @@
 //! The BEAM as the core's host: processes that die, and the runtime's clocks.
 
-use erlmcp_core::{Dead, Host, Instant, OwnerId};
+use erlmcp_core::{Dead, Host, Instant, OwnerId, Runtime};
 use rustler::sys::{ErlNifTimeUnit, enif_monotonic_time, enif_time_offset};
-use rustler::{Env, Monitor, Resource, ResourceArc};
+use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 
-use crate::term;
+use crate::{atoms, term};
+
+/// Who is to be woken when handlers have news.
+pub(crate) trait Wakes {
+    fn whom(&self) -> Option<LocalPid>;
+}
+
+/// The runtime, as seen from a callback, which knows its resource but cannot watch anybody.
+pub(crate) struct Callback<'a, 't, T> {
+    pub(crate) env: Env<'a>,
+    pub(crate) resource: &'t T,
+}
+
+impl<T: Wakes> Runtime for Callback<'_, '_, T> {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    fn wake(&self) {
+        if let Some(pid) = self.resource.whom() {
+            // One that has died is replaced by one that asks for what it missed.
+            let _ = self.env.send(&pid, atoms::news());
+        }
+    }
+}
 
 const US_PER_MS: u64 = 1_000;
 
@@ -15,7 +39,18 @@ pub(crate) struct Beam<'a, 't, T: Resource> {
     pub(crate) table: &'t ResourceArc<T>,
 }
 
-impl<T: Resource> Host for Beam<'_, '_, T> {
+impl<T: Resource + Wakes> Runtime for Beam<'_, '_, T> {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    fn wake(&self) {
+        let (env, resource) = (self.env, &**self.table);
+        Callback { env, resource }.wake();
+    }
+}
+
+impl<T: Resource + Wakes> Host for Beam<'_, '_, T> {
     type Watch = Monitor;
 
     fn is_alive(&self, owner: OwnerId) -> bool {
@@ -36,10 +71,6 @@ impl<T: Resource> Host for Beam<'_, '_, T> {
     fn unwatch(&self, watch: Monitor) {
         // False if the process has just died; then `down` finds nothing to do.
         let _ = self.table.demonitor(Some(self.env), &watch);
-    }
-
-    fn now(&self) -> Instant {
-        now()
     }
 }
 

@@ -11,7 +11,9 @@ mod host;
 mod latency;
 mod limits;
 mod memory;
+mod overload;
 mod reference;
+mod table;
 mod term;
 
 use rustler::{Env, Term};

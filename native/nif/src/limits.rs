@@ -1,51 +1,17 @@
 //! Natives of the queue limits. The first argument is a table, or `own` for the library's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use erlmcp_core::limits::{Limits, Permit, Refusal, Verdict};
+use erlmcp_core::limits::{Permit, Refusal, Verdict};
 use erlmcp_core::roles::TooManyRoles;
-use erlmcp_core::{Host, OwnerId, RoleId};
-use once_cell::sync::OnceCell;
+use erlmcp_core::{OwnerId, RoleId, Runtime};
 use parking_lot::Mutex;
-use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::host::{Beam, now};
+use crate::host::{Beam, Callback, now};
+use crate::table::{self, Table, with_any_table, with_table};
 use crate::term::{self, Answer, Fault};
-
-/// A table of limits, and the process that speaks for it.
-pub(crate) struct Table {
-    limits: Limits<Monitor>,
-    open: AtomicBool,
-    listener: Mutex<Option<LocalPid>>,
-}
-
-/// The table that calls with `own` use, made when it is first opened. It lives as long as the library,
-/// so that a restarted process finds its counts.
-///
-/// It cannot be made while the library is loaded: the runtime completes a resource type after `load` has
-/// returned, and what is allocated before cannot be monitored.
-static OWN: OnceCell<ResourceArc<Table>> = OnceCell::new();
-
-impl Table {
-    fn closed() -> Self {
-        let default_role = term::atom_role(atoms::default());
-        Self {
-            limits: Limits::new(default_role, 0, now()),
-            open: AtomicBool::new(false),
-            listener: Mutex::new(None),
-        }
-    }
-}
-
-#[rustler::resource_impl]
-impl Resource for Table {
-    const IMPLEMENTS_DOWN: bool = true;
-
-    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
-        self.limits.died(term::process_id(env, pid));
-    }
-}
 
 /// One admission, given back by hand or when the process that asked for it lets go of it, at the
 /// latest by dying.
@@ -55,53 +21,22 @@ struct Holding {
 }
 
 #[rustler::resource_impl]
-impl Resource for Holding {}
+impl Resource for Holding {
+    const IMPLEMENTS_DESTRUCTOR: bool = true;
+
+    fn destructor(self, env: Env<'_>) {
+        self.give_back(env);
+    }
+}
 
 impl Holding {
-    fn give_back(&self) {
+    fn give_back(&self, env: Env<'_>) {
         if let Some(permit) = self.permit.lock().take() {
-            self.table.limits.give_back(permit);
+            let resource = &*self.table;
+            let callback = Callback { env, resource };
+            self.table.limits.give_back(permit, &callback);
         }
     }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.give_back();
-    }
-}
-
-/// Runs `operation` on the table that the term names, open or not.
-fn with_any_table<'a, T: Encoder>(
-    env: Env<'a>,
-    table: Term<'a>,
-    operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,
-) -> Term<'a> {
-    let run = |table: &ResourceArc<Table>| operation(&Beam { env, table });
-    let answer = if atoms::own() == table {
-        OWN.get().ok_or(Fault(atoms::not_started())).and_then(run)
-    } else {
-        match table.decode() {
-            Ok(table) => run(&table),
-            Err(_) => Err(Fault(atoms::bad_table())),
-        }
-    };
-    term::answer(env, answer)
-}
-
-/// Runs `operation` on the table that the term names, if it is open.
-fn with_table<'a, T: Encoder>(
-    env: Env<'a>,
-    table: Term<'a>,
-    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Monitor>) -> Answer<T>,
-) -> Term<'a> {
-    with_any_table(env, table, |beam| {
-        if beam.table.open.load(Ordering::Relaxed) {
-            operation(beam, &beam.table.limits)
-        } else {
-            Err(Fault(atoms::not_started()))
-        }
-    })
 }
 
 /// `ok` or `{refused, Stats}`; the listener is told of a refusal that is to be announced.
@@ -205,7 +140,7 @@ fn limits_acquire<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term
 fn limits_give_back<'a>(env: Env<'a>, permit: Term<'a>) -> Term<'a> {
     let answer = match permit.decode::<ResourceArc<Holding>>() {
         Ok(holding) => {
-            holding.give_back();
+            holding.give_back(env);
             Ok(atoms::ok())
         }
         Err(_) => Err(Fault(atoms::bad_permit())),
@@ -372,15 +307,14 @@ fn limits_open<'a>(
     configured: Term<'a>,
     enforcing: Term<'a>,
 ) -> Term<'a> {
-    if atoms::own() == table {
-        OWN.get_or_init(|| ResourceArc::new(Table::closed()));
-    }
+    table::make_own();
     with_any_table(env, table, |beam| {
         let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
         let Table {
             limits,
             open,
             listener,
+            ..
         } = &**beam.table;
         if !open.load(Ordering::Relaxed) {
             // What an operation counted that was under way when the table was closed.

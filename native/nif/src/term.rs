@@ -103,7 +103,7 @@ pub(crate) fn role_term(env: Env<'_>, RoleId(word): RoleId) -> Term<'_> {
     immediate(env, word)
 }
 
-fn owner_term(env: Env<'_>, OwnerId(word): OwnerId) -> Term<'_> {
+pub(crate) fn owner_term(env: Env<'_>, OwnerId(word): OwnerId) -> Term<'_> {
     immediate(env, word)
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use erlmcp_core::{Dead, Host, Instant, OwnerId};
+use erlmcp_core::{Dead, Host, Instant, OwnerId, Runtime};
 
 /// Owners at or above this number are processes, which can die; the others are names.
 pub const FIRST_PROCESS: u64 = 1_000;
@@ -14,6 +14,7 @@ pub struct TestHost {
     dead: Mutex<HashSet<u64>>,
     watched: Mutex<HashSet<u64>>,
     now_ms: AtomicU64,
+    wakes: AtomicU64,
 }
 
 #[allow(dead_code)]
@@ -28,8 +29,27 @@ impl TestHost {
         self.watched.lock().unwrap().len()
     }
 
+    /// How often the table wanted somebody woken since this was last asked.
+    pub fn wakes(&self) -> u64 {
+        self.wakes.swap(0, Ordering::Relaxed)
+    }
+
     pub fn advance(&self, ms: u64) {
         self.now_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Runtime for TestHost {
+    fn now(&self) -> Instant {
+        let ms = self.now_ms.load(Ordering::Relaxed);
+        Instant {
+            monotonic_ms: ms,
+            system_ms: ms,
+        }
+    }
+
+    fn wake(&self) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -56,13 +76,5 @@ impl Host for TestHost {
 
     fn unwatch(&self, owner: OwnerId) {
         self.watched.lock().unwrap().remove(&owner.0);
-    }
-
-    fn now(&self) -> Instant {
-        let ms = self.now_ms.load(Ordering::Relaxed);
-        Instant {
-            monotonic_ms: ms,
-            system_ms: ms,
-        }
     }
 }

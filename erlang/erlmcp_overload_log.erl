@@ -1,0 +1,71 @@
+-module(erlmcp_overload_log).
+-moduledoc """
+The handler that writes the log: warnings, errors and critical messages for the three levels, a notice when
+one is left. At most one line a second for each role and level, with the number since. It runs beside the
+configured handlers, in a process of its own, so that a slow logger delays nobody.
+""".
+
+-behaviour(erlmcp_overload_handler).
+
+-export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-define(LINE_MS, 1000).
+
+%% When a line was last written for a role, level and direction, and how many are left out since.
+-type state() :: #{{atom(), atom(), raised | cleared} => {integer(), non_neg_integer()}}.
+
+-doc false.
+-spec init(term()) -> {ok, state()}.
+init(_) ->
+    {ok, #{}}.
+
+-doc false.
+-spec handle_alert(erlmcp_overload_monitor:alert(), state()) -> {ok, state()}.
+handle_alert(Alert, State) ->
+    {ok, line(raised, Alert, State)}.
+
+-doc false.
+-spec handle_clear(erlmcp_overload_monitor:alert(), state()) -> {ok, state()}.
+handle_clear(Alert, State) ->
+    {ok, line(cleared, Alert, State)}.
+
+-doc false.
+-spec handle_role(erlmcp_queue_limits:role(), open | close, state()) -> {ok, state()}.
+handle_role(Role, open, State) ->
+    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp opens", [Role], #{role => Role}),
+    {ok, State};
+handle_role(Role, close, State) ->
+    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp closes", [Role], #{role => Role}),
+    {ok, State}.
+
+line(What, #{role := Role, level := Level} = Alert, State) ->
+    Key = {Role, Level, What},
+    Now = erlang:monotonic_time(millisecond),
+    case State of
+        #{Key := {At, LeftOut}} when Now - At < ?LINE_MS ->
+            State#{Key := {At, LeftOut + 1}};
+        #{Key := {_, LeftOut}} ->
+            log(What, Alert, LeftOut + 1),
+            State#{Key := {Now, 0}};
+        #{} ->
+            log(What, Alert, 1),
+            State#{Key => {Now, 0}}
+    end.
+
+log(What, #{role := Role, level := Level, process := Process, depth := Depth, limit := Limit}, Count) ->
+    ?LOG(
+        severity(What, Level),
+        "erlmcp_overload_monitor: ~tp ~ts ~ts: ~b, the last ~tp at ~b of ~b",
+        [Role, verb(What), Level, Count, Process, Depth, Limit],
+        #{role => Role, level => Level, alerts => Count}
+    ).
+
+verb(raised) -> "reached";
+verb(cleared) -> "left".
+
+severity(cleared, _) -> notice;
+severity(raised, warning) -> warning;
+severity(raised, critical) -> error;
+severity(raised, overload) -> critical.

@@ -1,0 +1,178 @@
+-module(erlmcp_overload_monitor).
+-moduledoc """
+Tells when a queue is at 80, 90 or 100 % of its limit, at the moment it happens, and when it is over.
+
+The queues are those of `m:erlmcp_queue_limits`. Each owner has an *alert level* in each of its roles:
+`warning`, `critical` or `overload`, from 80, 90 and 100 % of the limit. It rises with the enqueue that crosses a
+threshold; that operation itself writes the alert into the history, so it is there when the call returns. One
+rise is one alert, of the highest level reached. A level is left when the depth has fallen a tenth of the limit
+below its threshold (`clear_margin`), or the owner is gone. While it lasts it is alerted again every minute
+(`realert_interval`). A limit that changed is noticed by the next check, every 5 s or by `force_check/0`.
+
+```
+1> erlmcp_queue_limits:set_limit(tool_executor, 10).
+ok
+2> [erlmcp_queue_limits:record_enqueue(tool_executor, a) || _ <- lists:seq(1, 9)], ok.
+ok
+3> [{Level, Depth} || #{level := Level, depth := Depth} <- erlmcp_overload_monitor:get_alert_history()].
+[{critical,9},{warning,8}]
+```
+
+An alert is logged, at most once a second for each role and level, and handed to the handlers
+(`m:erlmcp_overload_handler`); the default one reports to erlmcp's health monitor and circuit breaker. A role's
+breaker opens when one of its owners reaches `open_breaker_at`, and closes when none is there any more. The
+history has each alert once, over crashes of the service's process too, and handlers get each at least once,
+unless more than 16384 come before this process has taken them: then the rest are counted in the log.
+
+Options are those of `m:erlmcp_overload_options`. Functions exit with `{noproc, {Module, Function, Args}}` while
+the service is not started. While queue limits are not started there is nothing to see.
+""".
+
+-export([start_link/0, start_link/1]).
+-export([queues/0, queues/1, queues/2, get_overloaded/0, get_overloaded/1, summary/0]).
+-export([get_alert_history/0, get_alert_history/1, reset_alerts/0]).
+-export([force_check/0, set_check_interval/1, set_enabled/1]).
+
+-export_type([status/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
+
+-doc "How full an owner is.".
+-type status() :: ok | warning | critical | overload.
+-doc "An owner in a role, as it is now. A role without owners has a row with the role as its process.".
+-type queue_info() :: #{
+    role := erlmcp_queue_limits:role(),
+    process := erlmcp_queue_limits:owner(),
+    depth := non_neg_integer(),
+    limit := erlmcp_queue_limits:limit(),
+    %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0.
+    utilization := float(),
+    status := status()
+}.
+-doc "An owner's level that was reached.".
+-type alert() :: #{
+    level := warning | critical | overload,
+    role := erlmcp_queue_limits:role(),
+    process := erlmcp_queue_limits:owner(),
+    depth := non_neg_integer(),
+    limit := erlmcp_queue_limits:limit(),
+    utilization := float(),
+    %% System time in milliseconds.
+    timestamp := integer()
+}.
+-doc "Milliseconds at each level.".
+-type ms_by_level() :: #{status() => non_neg_integer()}.
+-doc "A role. All exact as of now, but for `max_utilization`, which is of the last check.".
+-type role_summary() :: #{
+    role := erlmcp_queue_limits:role(),
+    owners := non_neg_integer(),
+    depth := non_neg_integer(),
+    limit := erlmcp_queue_limits:limit(),
+    %% The worst alert level of its owners.
+    level := status(),
+    owners_by_level := #{status() => non_neg_integer()},
+    %% Windows of 60 buckets of a second and of a minute, the one that runs included.
+    ms_at_level := #{last_minute | last_hour | since_start => ms_by_level()},
+    max_utilization := float(),
+    %% System time of the last check in milliseconds.
+    as_of := integer() | undefined
+}.
+
+-import(erlmcp_native_error, [raise/2]).
+
+-define(MAX_MS, 16#ffffffff).
+
+-doc "Starts the service with the configured options.".
+-spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
+start_link() ->
+    start_link([]).
+
+-doc "Starts the service; these options win over the configured ones.".
+-spec start_link([{atom(), term()}]) -> {ok, pid()} | {error, {already_started, pid()} | term()}.
+start_link(Options) ->
+    erlmcp_overload_server:start_link(Options).
+
+-doc "Every owner of every role. Takes about a microsecond an owner, on a dirty scheduler.".
+-spec queues() -> [queue_info()].
+queues() ->
+    list(erlmcp_native:overload_rows(own, {}, false), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "The owners of a role; none for an unknown one.".
+-spec queues(erlmcp_queue_limits:role()) -> [queue_info()].
+queues(Role) ->
+    list(rows(Role, false), {?MODULE, ?FUNCTION_NAME, [Role]}).
+
+-doc "The `top` fullest owners of a role, the fullest first.".
+-spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer()}) -> [queue_info()].
+queues(Role, #{top := Most} = Options) when
+    is_atom(Role), is_integer(Most), Most >= 0, map_size(Options) =:= 1
+->
+    list(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Role, Options]});
+queues(Role, Options) when is_atom(Role) ->
+    raise(bad_option, {?MODULE, ?FUNCTION_NAME, [Role, Options]});
+queues(Role, Options) ->
+    raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role, Options]}).
+
+-doc "The owners at `critical` or `overload` now.".
+-spec get_overloaded() -> [queue_info()].
+get_overloaded() ->
+    list(erlmcp_native:overload_rows(own, {}, true), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "Those of a role.".
+-spec get_overloaded(erlmcp_queue_limits:role()) -> [queue_info()].
+get_overloaded(Role) ->
+    list(rows(Role, true), {?MODULE, ?FUNCTION_NAME, [Role]}).
+
+rows(Role, Crowded) when is_atom(Role) -> erlmcp_native:overload_rows(own, Role, Crowded);
+rows(_, _) -> bad_role.
+
+-doc "A row a role: owners, level, and how long it was at each level.".
+-spec summary() -> [role_summary()].
+summary() ->
+    list(erlmcp_native:overload_summary(own), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "The last alerts, newest first.".
+-spec get_alert_history() -> [alert()].
+get_alert_history() ->
+    list(erlmcp_native:overload_history(own), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "Those of a role.".
+-spec get_alert_history(erlmcp_queue_limits:role()) -> [alert()].
+get_alert_history(Role) when is_atom(Role) ->
+    Alerts = list(erlmcp_native:overload_history(own), {?MODULE, ?FUNCTION_NAME, [Role]}),
+    [Alert || #{role := Of} = Alert <- Alerts, Of =:= Role];
+get_alert_history(Role) ->
+    raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role]}).
+
+-doc """
+Forgets the history and the alert level of every owner. Who is still above a threshold is alerted anew by its
+next enqueue or the next check.
+""".
+-spec reset_alerts() -> ok.
+reset_alerts() ->
+    done(erlmcp_native:overload_reset(own), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "Looks at every owner; when it returns, that is done and its alerts are in the history.".
+-spec force_check() -> ok.
+force_check() ->
+    done(erlmcp_native:overload_check(own), {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc "Sets the time between checks, in milliseconds from 1 to 2^32 - 1.".
+-spec set_check_interval(pos_integer()) -> ok.
+set_check_interval(IntervalMs) when is_integer(IntervalMs), IntervalMs >= 1, IntervalMs =< ?MAX_MS ->
+    try
+        erlmcp_overload_server:set_check_interval(IntervalMs)
+    catch
+        exit:{noproc, _} -> raise(not_started, {?MODULE, ?FUNCTION_NAME, [IntervalMs]})
+    end;
+set_check_interval(IntervalMs) ->
+    raise(bad_interval, {?MODULE, ?FUNCTION_NAME, [IntervalMs]}).
+
+-doc "The kill switch: `false` means no alerts and no handlers; `queues/0` still answers.".
+-spec set_enabled(boolean()) -> ok.
+set_enabled(Enabled) ->
+    done(erlmcp_native:overload_set_enabled(own, Enabled), {?MODULE, ?FUNCTION_NAME, [Enabled]}).
+
+list(List, _) when is_list(List) -> List;
+list(Fault, Call) -> raise(Fault, Call).
+
+done(ok, _) -> ok;
+done(Fault, Call) -> raise(Fault, Call).

@@ -1,0 +1,223 @@
+-module(erlmcp_overload_server).
+-moduledoc """
+The process registered as `erlmcp_overload_monitor`: it looks at all owners now and then, and passes news on to
+the handlers.
+
+It detects nothing itself: the operation that crosses a threshold writes the alert, and wakes this process once
+for all that comes until it has looked. What was taken is kept natively until the handlers' processes have it,
+and these outlive this one.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/1, reload_config/0, set_check_interval/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-define(NAME, erlmcp_overload_monitor).
+%% The handlers' processes, for whoever comes after a crash.
+-define(HANDLERS, {?MODULE, handlers}).
+-define(BATCH, 100).
+
+-record(state, {
+    given :: map(),
+    options :: erlmcp_overload_options:options(),
+    interval_ms :: pos_integer(),
+    timer :: reference(),
+    handlers :: [{{module(), term()}, pid()}],
+    %% The roles whose breaker was reported open.
+    opened = [] :: [erlmcp_queue_limits:role()]
+}).
+
+-doc "Starts the service. These options win over the configuration.".
+-spec start_link(term()) -> gen_server:start_ret().
+start_link(Options) ->
+    gen_server:start_link({local, ?NAME}, ?MODULE, Options, [{spawn_opt, [{message_queue_data, off_heap}]}]).
+
+-doc "Applies the configuration, if the service is started.".
+-spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
+reload_config() ->
+    maybe
+        {ok, _, _} ?= config(#{}),
+        try
+            gen_server:call(?NAME, reload_config, infinity)
+        catch
+            exit:{noproc, _} -> ok
+        end
+    end.
+
+-doc "Sets the check interval by hand.".
+-spec set_check_interval(pos_integer()) -> ok.
+set_check_interval(IntervalMs) ->
+    gen_server:call(?NAME, {set_check_interval, IntervalMs}, infinity).
+
+-doc false.
+-spec init(term()) -> {ok, #state{}} | {error, term()}.
+init(Given) ->
+    process_flag(trap_exit, true),
+    maybe
+        ok ?= erlmcp_native_error:library(),
+        {ok, GivenMap} ?= erlmcp_overload_options:check_list(Given),
+        {ok, Options, Enabled} ?= config(GivenMap),
+        Rules = erlmcp_overload_options:rules(Options),
+        ByHand = erlmcp_native:overload_open(own, Rules, Enabled),
+        IntervalMs = interval(ByHand, Options),
+        State = #state{
+            given = GivenMap,
+            options = Options,
+            interval_ms = IntervalMs,
+            timer = check_later(IntervalMs),
+            handlers = handlers(Options, persistent_term:get(?HANDLERS, [])),
+            opened = [Role || {Role, _, true} <- erlmcp_native:overload_levels(own)]
+        },
+        %% What the process before may have taken and not passed on.
+        {ok, pass_on(State)}
+    end.
+
+config(Given) ->
+    maybe
+        {ok, Configured} ?= erlmcp_native_config:lookup(overload),
+        {ok, Options} ?= erlmcp_overload_options:check(erlmcp_native, maps:merge(Configured, Given)),
+        {ok, Enabled} ?= erlmcp_native_config:lookup(overload_monitor_enabled),
+        {ok, Options, Enabled}
+    end.
+
+interval(IntervalMs, _) when is_integer(IntervalMs) -> IntervalMs;
+interval(undefined, #{check_interval := IntervalMs}) -> IntervalMs.
+
+-doc false.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call(reload_config, _From, #state{given = Given} = State) ->
+    case config(Given) of
+        {ok, Options, Enabled} -> {reply, ok, apply_options(Options, Enabled, State)};
+        {error, _} = Error -> {reply, Error, State}
+    end;
+handle_call({set_check_interval, IntervalMs}, _From, State) ->
+    _ = erlmcp_native:overload_set_interval(own, IntervalMs),
+    {reply, ok, set_interval(IntervalMs, State)};
+handle_call(_Call, _From, State) ->
+    {reply, {error, unknown_call}, State}.
+
+-doc false.
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info(news, State) ->
+    {noreply, pass_on(State)};
+handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
+    _ = erlmcp_native:overload_check(own),
+    {noreply, pass_on(State#state{timer = check_later(IntervalMs)})};
+handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options} = State) ->
+    Left = lists:keydelete(Pid, 2, Handlers),
+    {noreply, State#state{handlers = handlers(Options, Left)}};
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, #state{handlers = Handlers}) ->
+    case erlmcp_native_error:is_normal(Reason) of
+        true ->
+            _ = erlmcp_native:overload_close(own),
+            _ = persistent_term:erase(?HANDLERS),
+            lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:stop(Pid) end, Handlers);
+        false ->
+            ok
+    end.
+
+apply_options(Options, Enabled, #state{interval_ms = IntervalMs, handlers = Handlers} = State) ->
+    #state{options = #{check_interval := Before}} = State,
+    Rules = erlmcp_overload_options:rules(Options),
+    _ = erlmcp_native:overload_configure(own, Rules, Enabled),
+    NewState = State#state{options = Options, handlers = handlers(Options, Handlers)},
+    case Options of
+        %% Not if it was set by hand.
+        #{check_interval := After} when IntervalMs =:= Before -> pass_on(set_interval(After, NewState));
+        #{} -> pass_on(NewState)
+    end.
+
+set_interval(IntervalMs, #state{timer = Timer} = State) ->
+    _ = erlang:cancel_timer(Timer),
+    State#state{interval_ms = IntervalMs, timer = check_later(IntervalMs)}.
+
+check_later(IntervalMs) ->
+    erlang:start_timer(IntervalMs, self(), check).
+
+%% Those that are wanted, running ones as they are.
+handlers(#{handlers := Wanted}, Running) ->
+    All = [{erlmcp_overload_log, []} | Wanted],
+    Handlers = [{Handler, keep_or_start(Handler, Running)} || Handler <- lists:uniq(All)],
+    _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, not lists:keymember(Handler, 1, Handlers)],
+    Handlers =:= persistent_term:get(?HANDLERS, []) orelse persistent_term:put(?HANDLERS, Handlers),
+    Handlers.
+
+keep_or_start({Module, Arg} = Handler, Running) ->
+    case lists:keyfind(Handler, 1, Running) of
+        {Handler, Pid} ->
+            case is_process_alive(Pid) of
+                true -> watch(Pid);
+                false -> watch(erlmcp_overload_handler:start(Module, Arg))
+            end;
+        false ->
+            watch(erlmcp_overload_handler:start(Module, Arg))
+    end.
+
+watch(Pid) ->
+    case get({watched, Pid}) of
+        undefined ->
+            _ = erlang:monitor(process, Pid),
+            _ = put({watched, Pid}, true),
+            Pid;
+        true ->
+            Pid
+    end.
+
+pass_on(State) ->
+    case erlmcp_native:overload_news(own, ?BATCH) of
+        {[], Lost} ->
+            report_lost(Lost),
+            roles(State);
+        {News, Lost} ->
+            report_lost(Lost),
+            _ = [tell(call(What, Alert), State) || {What, Alert} <- News],
+            _ = erlmcp_native:overload_told(own),
+            pass_on(State);
+        _NotStarted ->
+            State
+    end.
+
+call(raised, Alert) -> {handle_alert, [Alert]};
+call(cleared, Alert) -> {handle_clear, [Alert]}.
+
+report_lost(0) ->
+    ok;
+report_lost(Lost) ->
+    ?LOG_ERROR("erlmcp_overload_monitor: ~b alerts came too fast for the handlers", [Lost]).
+
+tell(Call, #state{handlers = Handlers}) ->
+    lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:tell(Pid, Call) end, Handlers).
+
+%% A role's breaker follows its level, whatever happened in between; a role that is no more has left it.
+roles(#state{options = #{open_breaker_at := At}, opened = Opened} = State) ->
+    case erlmcp_native:overload_levels(own) of
+        Levels when is_list(Levels) ->
+            Open = [Role || {Role, Level, _} <- Levels, is_open(Level, At)],
+            _ = [role(Role, open, State) || Role <- Open -- Opened],
+            _ = [role(Role, close, State) || Role <- Opened -- Open],
+            State#state{opened = Open};
+        _NotStarted ->
+            State
+    end.
+
+role(Role, Action, State) ->
+    tell({handle_role, [Role, Action]}, State),
+    _ = erlmcp_native:overload_set_reported(own, Role, Action =:= open),
+    ok.
+
+is_open(overload, At) -> At =/= never;
+is_open(critical, At) -> At =:= critical;
+is_open(_, _) -> false.

@@ -1,0 +1,226 @@
+//! Alerts: the ring of the last ones, and what handlers still have to be told.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use once_cell::sync::OnceCell;
+
+use crate::overload::Level;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::{OwnerId, RoleId};
+
+/// The most alerts that are kept.
+pub const MAX_HISTORY: usize = 10_000;
+
+/// What handlers may lag behind before news are counted instead of kept.
+const OUTBOX: usize = 16_384;
+
+/// An owner's alert level has changed, or lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// The level that was reached, or left.
+    pub level: Level,
+    /// In this role.
+    pub role: RoleId,
+    /// By this owner.
+    pub owner: OwnerId,
+    /// Whose depth was.
+    pub depth: u64,
+    /// Of this limit.
+    pub limit: u64,
+    /// System time in milliseconds.
+    pub at_ms: u64,
+}
+
+/// What handlers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// A level was reached, or lasts.
+    Raised(Alert),
+    /// A level was left.
+    Cleared(Alert),
+}
+
+/// The last alerts, and the news.
+#[derive(Debug)]
+pub struct Alerts {
+    history: Mutex<History>,
+    /// Made when there are first news: a table that is never judged does without.
+    outbox: OnceCell<Outbox>,
+    /// Taken out and not yet known to have been told.
+    in_hand: Mutex<Vec<News>>,
+    lost: AtomicU64,
+    woken: AtomicBool,
+}
+
+type Outbox = (Sender<News>, Receiver<News>);
+
+#[derive(Debug)]
+struct History {
+    newest_last: VecDeque<Alert>,
+    capacity: usize,
+}
+
+impl Alerts {
+    /// None yet; the last `capacity` will be kept, at most [`MAX_HISTORY`].
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            history: Mutex::new(History {
+                newest_last: VecDeque::new(),
+                capacity: capacity.min(MAX_HISTORY),
+            }),
+            outbox: OnceCell::new(),
+            in_hand: Mutex::new(Vec::new()),
+            lost: AtomicU64::new(0),
+            woken: AtomicBool::new(false),
+        }
+    }
+
+    /// Enters an alert, and has handlers told. True if their process is to be woken.
+    pub fn raise(&self, alert: Alert) -> bool {
+        self.history.lock().push(alert);
+        self.tell(News::Raised(alert))
+    }
+
+    /// Has handlers told that a level was left. True if their process is to be woken.
+    pub fn clear(&self, alert: Alert) -> bool {
+        self.tell(News::Cleared(alert))
+    }
+
+    fn tell(&self, news: News) -> bool {
+        let (outbox, _) = self.outbox.get_or_init(|| bounded(OUTBOX));
+        if outbox.try_send(news).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        // Pairs with the store in `take`: news that come after it find the flag down and wake again.
+        !self.woken.load(Ordering::SeqCst) && !self.woken.swap(true, Ordering::SeqCst)
+    }
+
+    /// The next news, at most `most`; the same again until [`told`](Self::told) is called. With none left
+    /// the next news wake. Also how many were lost since the last time.
+    pub fn take(&self, most: usize) -> (Vec<News>, u64) {
+        let mut in_hand = self.in_hand.lock();
+        if in_hand.is_empty() {
+            // Down first: what is sent from here on wakes, and is perhaps taken right below.
+            self.woken.store(false, Ordering::SeqCst);
+            if let Some((_, inbox)) = self.outbox.get() {
+                in_hand.extend(inbox.try_iter().take(most));
+            }
+        }
+        (in_hand.clone(), self.lost.swap(0, Ordering::Relaxed))
+    }
+
+    /// What was taken has been told.
+    pub fn told(&self) {
+        self.in_hand.lock().clear();
+    }
+
+    /// The alerts that are kept, newest first.
+    pub fn history(&self) -> Vec<Alert> {
+        let history = self.history.lock();
+        history.newest_last.iter().rev().copied().collect()
+    }
+
+    /// Keeps the last `capacity` from now on.
+    pub fn set_capacity(&self, capacity: usize) {
+        let mut history = self.history.lock();
+        history.capacity = capacity.min(MAX_HISTORY);
+        history.trim();
+        history.newest_last.shrink_to_fit();
+    }
+
+    /// Forgets the history. What handlers have to be told stays.
+    pub fn forget_history(&self) {
+        self.history.lock().newest_last = VecDeque::new();
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.forget_history();
+        self.in_hand.lock().clear();
+        if let Some((_, inbox)) = self.outbox.get() {
+            inbox.try_iter().for_each(drop);
+        }
+        self.lost.store(0, Ordering::Relaxed);
+        self.woken.store(false, Ordering::SeqCst);
+    }
+}
+
+impl History {
+    fn push(&mut self, alert: Alert) {
+        self.newest_last.push_back(alert);
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let surplus = self.newest_last.len().saturating_sub(self.capacity);
+        self.newest_last.drain(..surplus).for_each(drop);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn alert(depth: u64) -> Alert {
+        Alert {
+            level: Level::Warning,
+            role: RoleId(1),
+            owner: OwnerId(2),
+            depth,
+            limit: 10,
+            at_ms: depth,
+        }
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_in_order() {
+        let alerts = Alerts::new(3);
+        for depth in 1..=5 {
+            alerts.raise(alert(depth));
+        }
+        let depths = |alerts: &Alerts| -> Vec<u64> {
+            alerts.history().iter().map(|alert| alert.depth).collect()
+        };
+        assert_eq!(depths(&alerts), [5, 4, 3]);
+        alerts.set_capacity(1);
+        assert_eq!(depths(&alerts), [5]);
+        alerts.forget_history();
+        assert!(alerts.history().is_empty());
+    }
+
+    #[test]
+    fn one_wake_up_until_the_news_are_taken() {
+        let alerts = Alerts::new(10);
+        assert!(alerts.raise(alert(1)));
+        assert!(!alerts.raise(alert(2)));
+        assert!(!alerts.clear(alert(3)));
+        let (news, lost) = alerts.take(2);
+        assert_eq!((news.len(), lost), (2, 0));
+        assert!(alerts.raise(alert(4)));
+    }
+
+    #[test]
+    fn news_are_handed_out_until_they_were_told() {
+        let alerts = Alerts::new(10);
+        alerts.raise(alert(1));
+        alerts.raise(alert(2));
+        let (first, _) = alerts.take(1);
+        assert_eq!(alerts.take(5).0, first);
+        alerts.told();
+        assert_eq!(alerts.take(5).0, [News::Raised(alert(2))]);
+        alerts.told();
+        assert!(alerts.take(5).0.is_empty());
+    }
+
+    #[test]
+    fn news_beyond_the_outbox_are_counted() {
+        let alerts = Alerts::new(10);
+        for depth in 0..OUTBOX as u64 + 7 {
+            alerts.raise(alert(depth));
+        }
+        assert_eq!(alerts.take(1).1, 7);
+        assert_eq!(alerts.take(1).1, 0);
+        assert_eq!(alerts.history().len(), 10);
+    }
+}

@@ -1,0 +1,85 @@
+//! The alert level of a role: its owners' worst, and since when.
+
+use crate::overload::Level;
+use crate::timeline::{TimeAtLevel, Timeline};
+use crate::{Instant, RoleId};
+
+/// The role's alert level, which is its owners' worst.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Owners that hold a level; those at none are not counted here.
+    owners_at: [u64; 4],
+    timeline: Timeline,
+}
+
+/// A role's alert level as a reader sees it, exact as of now.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleStanding {
+    /// The role's level.
+    pub level: Level,
+    /// Owners that hold each level; the rest of the role's owners hold none.
+    pub owners_at: [u64; 4],
+    /// How long the role was at each level.
+    pub time: TimeAtLevel,
+}
+
+/// A role in a summary.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleSummary {
+    /// The role.
+    pub role: RoleId,
+    /// Its owners.
+    pub owners: u64,
+    /// Sum of their depths.
+    pub depth: u64,
+    /// Its limit.
+    pub limit: u64,
+    /// Its alert level, its owners' levels, and how long it held each.
+    pub standing: RoleStanding,
+    /// The highest depth of one owner at the last check.
+    pub fullest: u64,
+}
+
+impl Standing {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            owners_at: [0; 4],
+            timeline: Timeline::new(now.monotonic_ms),
+        }
+    }
+
+    /// The worst level that an owner holds.
+    pub(crate) fn level(&self) -> Level {
+        Level::ALL
+            .into_iter()
+            .rev()
+            .find(|level| {
+                self.owners_at
+                    .get(level.index())
+                    .is_some_and(|owners| *owners > 0)
+            })
+            .unwrap_or_default()
+    }
+
+    /// An owner changes its level.
+    pub(crate) fn shift(&mut self, from: Level, to: Level, now: Instant) {
+        if let Some(left) = self.owners_at.get_mut(from.index()) {
+            *left = left.saturating_sub(1);
+        }
+        if let Some(entered) = self.owners_at.get_mut(to.index()) {
+            *entered = entered.saturating_add(u64::from(to != Level::Ok));
+        }
+        let level = self.level();
+        if level != self.timeline.level() {
+            self.timeline.change(level, now.monotonic_ms);
+        }
+    }
+
+    pub(crate) fn read(&mut self, now: Instant) -> RoleStanding {
+        RoleStanding {
+            level: self.level(),
+            owners_at: self.owners_at,
+            time: self.timeline.read(now.monotonic_ms),
+        }
+    }
+}

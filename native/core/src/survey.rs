@@ -1,0 +1,207 @@
+//! Looking at every owner: the periodic check, and the rows that people ask for.
+//!
+//! All of this takes time in proportion to the number of owners, and holds no lock that an operation takes.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+use crate::account::Account;
+use crate::judge::Rules;
+use crate::limits::Limits;
+use crate::overload::{Level, Marks};
+use crate::{OwnerId, RoleId, Runtime};
+
+/// An owner in a role, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The role.
+    pub role: RoleId,
+    /// The owner, or none for a role without any.
+    pub owner: Option<OwnerId>,
+    /// Its depth.
+    pub depth: u64,
+    /// The role's limit.
+    pub limit: u64,
+}
+
+impl<W: Send + Sync> Limits<W> {
+    /// Judges from now on by these rules. What is held stays held.
+    pub fn watch_overload(&self, rules: Rules, runtime: &impl Runtime) {
+        self.set_rules(rules);
+        self.resume_overload(runtime);
+    }
+
+    /// Judges from now on by the rules as they are.
+    pub fn resume_overload(&self, runtime: &impl Runtime) {
+        self.judge().set_active(true);
+        self.check_overload(runtime);
+    }
+
+    /// Sets the rules, for whenever there is judging.
+    pub fn set_rules(&self, rules: Rules) {
+        self.judge().set_rules(rules);
+    }
+
+    /// Judges nothing any more, and forgets all levels without telling anybody.
+    pub fn ignore_overload(&self, runtime: &impl Runtime) {
+        self.judge().set_active(false);
+        self.forget_levels(runtime);
+    }
+
+    /// Forgets all levels without telling anybody. Who is still above a threshold is alerted anew by its next
+    /// enqueue, or the next check.
+    pub fn forget_levels(&self, runtime: &impl Runtime) {
+        for (_, owner) in self.owners.pin().iter() {
+            owner.forget_levels(self.judge(), runtime.now());
+        }
+    }
+
+    /// Looks at every owner: finds what a changed limit means, what was missed, and what is to be alerted
+    /// again.
+    pub fn check_overload(&self, runtime: &impl Runtime) {
+        let now = runtime.now();
+        let active = self.judge().active();
+        let mut news = false;
+        let mut roles: HashMap<RoleId, Glance> = HashMap::new();
+        let mut last: Option<RoleId> = None;
+        let mut glance = Glance::default();
+        for (id, owner) in self.owners.pin().iter() {
+            let mut review = false;
+            for account in owner.accounts() {
+                let Ok(depth) = account.depth() else {
+                    continue;
+                };
+                // Most owners share their role with the one before.
+                if last != Some(account.role_id()) {
+                    if let Some(last) = last {
+                        roles.insert(last, glance);
+                    }
+                    let known = roles.get(&account.role_id()).copied();
+                    glance = known.unwrap_or_else(|| Glance::of(account, self));
+                    last = Some(account.role_id());
+                }
+                glance.fullest = glance.fullest.max(depth);
+                review |= active
+                    && (glance.expected(account.level()) != Some(account.marks())
+                        || account.crossed(depth)
+                        || account.is_due(self.judge(), now));
+            }
+            if review {
+                news |= owner.review(*id, self.judge(), now);
+            }
+        }
+        if let Some(last) = last {
+            roles.insert(last, glance);
+        }
+        self.roles()
+            .note_fullest(|role| roles.get(&role).map_or(0, |glance| glance.fullest));
+        if news {
+            runtime.wake();
+        }
+    }
+
+    /// Every owner of a role, or of all roles; a role without owners has a row without one.
+    pub fn rows(&self, of: Option<RoleId>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        self.for_each_row(of, |row| rows.push(row));
+        for (role, limit) in self.roles().limits() {
+            let wanted = of.is_none_or(|of| of == role);
+            if wanted
+                && self
+                    .roles()
+                    .stats(role)
+                    .is_some_and(|stats| stats.owners == 0)
+            {
+                rows.push(Row {
+                    role,
+                    owner: None,
+                    depth: 0,
+                    limit,
+                });
+            }
+        }
+        rows
+    }
+
+    /// The `most` fullest owners of a role, by their depth, the fullest first.
+    pub fn fullest(&self, of: RoleId, most: usize) -> Vec<Row> {
+        let mut heap = BinaryHeap::new();
+        self.for_each_row(Some(of), |row| {
+            heap.push(Reverse(ByDepth(row)));
+            if heap.len() > most {
+                heap.pop();
+            }
+        });
+        let sorted = heap.into_sorted_vec().into_iter();
+        sorted.map(|Reverse(ByDepth(row))| row).collect()
+    }
+
+    fn for_each_row(&self, of: Option<RoleId>, mut see: impl FnMut(Row)) {
+        for (id, owner) in self.owners.pin().iter() {
+            for account in owner.accounts() {
+                let wanted = of.is_none_or(|of| of == account.role_id());
+                if wanted && let Ok(depth) = account.depth() {
+                    see(Row {
+                        role: account.role_id(),
+                        owner: Some(*id),
+                        depth,
+                        limit: account.role().limit(),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Rows in the order of their depth.
+struct ByDepth(Row);
+
+impl Ord for ByDepth {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.depth.cmp(&other.0.depth)
+    }
+}
+
+impl PartialOrd for ByDepth {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByDepth {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.depth == other.0.depth
+    }
+}
+
+impl Eq for ByDepth {}
+
+/// What a check needs to know of a role, so as not to compute it for each of its owners.
+#[derive(Clone, Copy, Debug)]
+struct Glance {
+    marks: [Marks; 4],
+    fullest: u64,
+}
+
+impl Default for Glance {
+    fn default() -> Self {
+        Self {
+            marks: [Marks::NONE; 4],
+            fullest: 0,
+        }
+    }
+}
+
+impl Glance {
+    fn of<W: Send + Sync>(account: &Account, limits: &Limits<W>) -> Self {
+        let limit = account.role().limit();
+        Self {
+            marks: Level::ALL.map(|level| limits.judge().marks(level, limit)),
+            fullest: 0,
+        }
+    }
+
+    fn expected(&self, level: Level) -> Option<Marks> {
+        self.marks.get(level.index()).copied()
+    }
+}

@@ -1,0 +1,376 @@
+//! Natives of the overload monitor. They work on a table whether it is open or not.
+
+use std::sync::atomic::Ordering;
+
+use erlmcp_core::alerts::{Alert, MAX_HISTORY, News};
+use erlmcp_core::judge::Rules;
+use erlmcp_core::overload::{Level, Margin, status};
+use erlmcp_core::survey::Row;
+use erlmcp_core::{ByLevel, RoleSummary, Runtime};
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::host::Beam;
+use crate::table::{self, ByHand, Table, with_any_table};
+use crate::term::{self, Answer, Fault};
+
+/// Millionths of the limit, milliseconds, how many alerts are kept.
+fn rules(term: Term<'_>) -> Answer<Rules> {
+    let (margin, realert_ms, history): (u64, u64, usize) =
+        term.decode().map_err(|_| Fault(atoms::bad_rules()))?;
+    Ok(Rules {
+        margin: Margin::new(margin).ok_or(Fault(atoms::bad_rules()))?,
+        realert_ms,
+        history: Some(history)
+            .filter(|history| *history <= MAX_HISTORY)
+            .ok_or(Fault(atoms::bad_rules()))?,
+    })
+}
+
+/// Judges by these rules from now on, or not at all.
+fn apply(beam: &Beam<'_, '_, Table>, rules: Rules, enabled: bool) {
+    let enabled = beam.table.by_hand.lock().enabled.unwrap_or(enabled);
+    let limits = &beam.table.limits;
+    if enabled {
+        limits.watch_overload(rules, beam);
+        note_check(beam);
+    } else {
+        limits.set_rules(rules);
+        limits.ignore_overload(beam);
+    }
+}
+
+fn note_check(beam: &Beam<'_, '_, Table>) {
+    let now_ms = beam.now().system_ms;
+    beam.table.checked_ms.store(now_ms, Ordering::Relaxed);
+}
+
+/// Attaches the calling process, which from now on gets `news` when handlers have to be told something, and
+/// judges by these rules. What is held and what was set by hand before a crash stays. Returns the check
+/// interval that was set by hand, or `undefined`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_open<'a>(env: Env<'a>, table: Term<'a>, rules_: Term<'a>, on: Term<'a>) -> Term<'a> {
+    table::make_own();
+    with_any_table(env, table, |beam| {
+        let (rules, enabled) = (rules(rules_)?, term::switch(on)?);
+        *beam.table.monitor.lock() = Some(env.pid());
+        beam.table.monitored.store(true, Ordering::Relaxed);
+        apply(beam, rules, enabled);
+        let ByHand { interval_ms, .. } = *beam.table.by_hand.lock();
+        Ok(optional(env, interval_ms))
+    })
+}
+
+/// Judges nothing any more, and forgets everything but depths.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_any_table(env, table, |beam| {
+        beam.table.monitored.store(false, Ordering::Relaxed);
+        *beam.table.monitor.lock() = None;
+        *beam.table.by_hand.lock() = ByHand::default();
+        beam.table.limits.ignore_overload(beam);
+        beam.table.limits.judge().alerts().reset();
+        Ok(atoms::ok())
+    })
+}
+
+/// Judges by these rules from now on; what was set by hand stays.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_configure<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    rules_: Term<'a>,
+    on: Term<'a>,
+) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        apply(beam, rules(rules_)?, term::switch(on)?);
+        Ok(atoms::ok())
+    })
+}
+
+/// Switches judging on or off by hand.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_set_enabled<'a>(env: Env<'a>, table: Term<'a>, enabled: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let enabled = term::switch(enabled)?;
+        beam.table.by_hand.lock().enabled = Some(enabled);
+        if enabled {
+            beam.table.limits.resume_overload(beam);
+            note_check(beam);
+        } else {
+            beam.table.limits.ignore_overload(beam);
+            // What was opened is to be closed.
+            beam.wake();
+        }
+        Ok(atoms::ok())
+    })
+}
+
+/// Keeps the check interval that was set by hand, for the next process.
+#[rustler::nif]
+fn overload_set_interval<'a>(env: Env<'a>, table: Term<'a>, interval_ms: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        beam.table.by_hand.lock().interval_ms = Some(term::milliseconds(interval_ms)?);
+        Ok(atoms::ok())
+    })
+}
+
+/// Whether anything is judged.
+#[rustler::nif]
+fn overload_active<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_any_table(env, table, |beam| Ok(beam.table.limits.judge().active()))
+}
+
+/// Looks at every owner.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_check<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        beam.table.limits.check_overload(beam);
+        note_check(beam);
+        Ok(atoms::ok())
+    })
+}
+
+/// Forgets the history and every owner's level.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_reset<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        beam.table.limits.judge().alerts().forget_history();
+        beam.table.limits.forget_levels(beam);
+        Ok(atoms::ok())
+    })
+}
+
+/// The alerts that are kept, newest first.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_history<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let history = beam.table.limits.judge().alerts().history();
+        Ok(history
+            .iter()
+            .map(|alert| alert_map(env, alert))
+            .collect::<Vec<_>>())
+    })
+}
+
+/// `{[{raised | cleared, Alert}], Lost}`: at most so many, and the same again until `overload_told/1`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_news<'a>(env: Env<'a>, table: Term<'a>, most: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
+        let (news, lost) = beam.table.limits.judge().alerts().take(most);
+        let row = |news: &News| match news {
+            News::Raised(alert) => (atoms::raised(), alert_map(env, alert)),
+            News::Cleared(alert) => (atoms::cleared(), alert_map(env, alert)),
+        };
+        Ok((news.iter().map(row).collect::<Vec<_>>(), lost))
+    })
+}
+
+/// What was taken has been told.
+#[rustler::nif]
+fn overload_told<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        beam.table.limits.judge().alerts().told();
+        Ok(atoms::ok())
+    })
+}
+
+/// `[{Role, Level, ReportedOpen}]`: the roles' alert levels, and whether their breaker was reported open.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_levels<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let levels = beam.table.limits.roles().levels().into_iter();
+        let row = |(role, level, open)| (term::role_term(env, role), level_atom(level), open);
+        Ok(levels.map(row).collect::<Vec<_>>())
+    })
+}
+
+/// Notes for the next process whether a role's breaker was reported open.
+#[rustler::nif]
+fn overload_set_reported<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    open: Term<'a>,
+) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let (role, open) = (term::role(role)?, term::switch(open)?);
+        beam.table.limits.roles().set_reported_open(role, open);
+        Ok(atoms::ok())
+    })
+}
+
+/// The rows of a role's owners, or of all with `{}`; only those at critical or overload if asked for.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Term<'a>) -> Term<'a> {
+    with_open_table(env, table, |beam| {
+        let of = if role.is_tuple() {
+            None
+        } else {
+            Some(term::role(role)?)
+        };
+        let crowded = term::switch(crowded)?;
+        let rows = beam.table.limits.rows(of).into_iter();
+        let wanted = |row: &Row| !crowded || status(row.depth, row.limit) >= Level::Critical;
+        Ok(rows.filter(wanted).map(|row| row_map(env, &row)).collect())
+    })
+}
+
+/// The rows of a role's fullest owners, the fullest first.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Term<'a>) -> Term<'a> {
+    with_open_table(env, table, |beam| {
+        let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
+        let rows = beam.table.limits.fullest(term::role(role)?, most);
+        Ok(rows.iter().map(|row| row_map(env, row)).collect())
+    })
+}
+
+/// A map a role.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_summary<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_open_table(env, table, |beam| {
+        let checked_ms = Some(beam.table.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
+        let as_of = optional(env, checked_ms);
+        let rows = beam.table.limits.roles().summary(beam.now());
+        Ok(rows
+            .iter()
+            .map(|row| summary_map(env, row, as_of))
+            .collect())
+    })
+}
+
+/// Runs `operation` if the monitor is started.
+fn with_monitor<'a, T: Encoder>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,
+) -> Term<'a> {
+    with_any_table(env, table, |beam| {
+        if beam.table.monitored.load(Ordering::Relaxed) {
+            operation(beam)
+        } else {
+            Err(Fault(atoms::not_started()))
+        }
+    })
+}
+
+/// As `with_monitor`, for rows: there are none while queue limits are not started.
+fn with_open_table<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<Vec<Term<'a>>>,
+) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        if beam.table.open.load(Ordering::Relaxed) {
+            operation(beam)
+        } else {
+            Ok(Vec::new())
+        }
+    })
+}
+
+fn level_atom(level: Level) -> Atom {
+    match level {
+        Level::Ok => atoms::ok(),
+        Level::Warning => atoms::warning(),
+        Level::Critical => atoms::critical(),
+        Level::Overload => atoms::overload(),
+    }
+}
+
+fn utilization(depth: u64, limit: u64) -> f64 {
+    match (depth, limit) {
+        (0, 0) => 0.0,
+        (_, 0) => 1.0,
+        (depth, limit) => depth as f64 / limit as f64,
+    }
+}
+
+fn alert_map<'a>(env: Env<'a>, alert: &Alert) -> Term<'a> {
+    let fields = [
+        (atoms::level(), level_atom(alert.level).encode(env)),
+        (atoms::role(), term::role_term(env, alert.role)),
+        (atoms::process(), term::owner_term(env, alert.owner)),
+        (atoms::depth(), alert.depth.encode(env)),
+        (atoms::limit(), alert.limit.encode(env)),
+        (
+            atoms::utilization(),
+            utilization(alert.depth, alert.limit).encode(env),
+        ),
+        (atoms::timestamp(), alert.at_ms.encode(env)),
+    ];
+    term::map(env, &fields)
+}
+
+fn row_map<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
+    let role = term::role_term(env, row.role);
+    let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
+    let fields = [
+        (atoms::role(), role),
+        (atoms::process(), process),
+        (atoms::depth(), row.depth.encode(env)),
+        (atoms::limit(), row.limit.encode(env)),
+        (
+            atoms::utilization(),
+            utilization(row.depth, row.limit).encode(env),
+        ),
+        (
+            atoms::status(),
+            level_atom(status(row.depth, row.limit)).encode(env),
+        ),
+    ];
+    term::map(env, &fields)
+}
+
+fn summary_map<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) -> Term<'a> {
+    let standing = &row.standing;
+    let alerted: u64 = standing.owners_at.iter().sum();
+    let mut owners_at = standing.owners_at;
+    if let Some(at_none) = owners_at.get_mut(Level::Ok.index()) {
+        *at_none = row.owners.saturating_sub(alerted);
+    }
+    let time = [
+        (
+            atoms::last_minute(),
+            by_level(env, standing.time.last_minute_ms),
+        ),
+        (
+            atoms::last_hour(),
+            by_level(env, standing.time.last_hour_ms),
+        ),
+        (atoms::since_start(), by_level(env, standing.time.total_ms)),
+    ];
+    let fields = [
+        (atoms::role(), term::role_term(env, row.role)),
+        (atoms::owners(), row.owners.encode(env)),
+        (atoms::depth(), row.depth.encode(env)),
+        (atoms::limit(), row.limit.encode(env)),
+        (atoms::level(), level_atom(standing.level).encode(env)),
+        (atoms::owners_by_level(), by_level(env, owners_at)),
+        (atoms::ms_at_level(), term::map(env, &time)),
+        (
+            atoms::max_utilization(),
+            utilization(row.fullest, row.limit).encode(env),
+        ),
+        (atoms::as_of(), as_of),
+    ];
+    term::map(env, &fields)
+}
+
+fn by_level(env: Env<'_>, numbers: ByLevel) -> Term<'_> {
+    let fields: Vec<_> = Level::ALL
+        .into_iter()
+        .zip(numbers)
+        .map(|(level, number)| (level_atom(level), number.encode(env)))
+        .collect();
+    term::map(env, &fields)
+}
+
+fn optional(env: Env<'_>, number: Option<u64>) -> Term<'_> {
+    match number {
+        Some(number) => number.encode(env),
+        None => atoms::undefined().encode(env),
+    }
+}

@@ -1,0 +1,114 @@
+//! The table that natives work on: a resource of its own, or the library's.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use erlmcp_core::limits::Limits;
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
+
+use crate::atoms;
+use crate::host::{Beam, Callback, Wakes, now};
+use crate::term::{self, Answer, Fault};
+
+/// A table of limits, and the processes that speak for it.
+pub(crate) struct Table {
+    pub(crate) limits: Limits<Monitor>,
+    /// Whether operations are served.
+    pub(crate) open: AtomicBool,
+    /// Hears of refusals.
+    pub(crate) listener: Mutex<Option<LocalPid>>,
+    /// Whether the overload monitor is started.
+    pub(crate) monitored: AtomicBool,
+    /// Hears that handlers have news.
+    pub(crate) monitor: Mutex<Option<LocalPid>>,
+    /// What was set by hand of the monitor, which configuration must not undo.
+    pub(crate) by_hand: Mutex<ByHand>,
+    /// System time of the last check in milliseconds; 0 before the first.
+    pub(crate) checked_ms: AtomicU64,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ByHand {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) interval_ms: Option<u64>,
+}
+
+/// The table that calls with `own` use, made when it is first opened. It lives as long as the library,
+/// so that a restarted process finds its counts.
+///
+/// It cannot be made while the library is loaded: the runtime completes a resource type after `load` has
+/// returned, and what is allocated before cannot be monitored.
+static OWN: OnceCell<ResourceArc<Table>> = OnceCell::new();
+
+impl Table {
+    pub(crate) fn closed() -> Self {
+        let default_role = term::atom_role(atoms::default());
+        Self {
+            limits: Limits::new(default_role, 0, now()),
+            open: AtomicBool::new(false),
+            listener: Mutex::new(None),
+            monitored: AtomicBool::new(false),
+            monitor: Mutex::new(None),
+            by_hand: Mutex::new(ByHand::default()),
+            checked_ms: AtomicU64::new(0),
+        }
+    }
+}
+
+#[rustler::resource_impl]
+impl Resource for Table {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
+        let callback = Callback {
+            env,
+            resource: self,
+        };
+        self.limits.died(term::process_id(env, pid), &callback);
+    }
+}
+
+impl Wakes for Table {
+    fn whom(&self) -> Option<LocalPid> {
+        *self.monitor.lock()
+    }
+}
+
+/// The library's own table, made now if need be.
+pub(crate) fn make_own() {
+    OWN.get_or_init(|| ResourceArc::new(Table::closed()));
+}
+
+/// Runs `operation` on the table that the term names, open or not.
+pub(crate) fn with_any_table<'a, T: Encoder>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,
+) -> Term<'a> {
+    let run = |table: &ResourceArc<Table>| operation(&Beam { env, table });
+    let answer = if atoms::own() == table {
+        OWN.get().ok_or(Fault(atoms::not_started())).and_then(run)
+    } else {
+        match table.decode() {
+            Ok(table) => run(&table),
+            Err(_) => Err(Fault(atoms::bad_table())),
+        }
+    };
+    term::answer(env, answer)
+}
+
+/// Runs `operation` on the table that the term names, if it is open.
+pub(crate) fn with_table<'a, T: Encoder>(
+    env: Env<'a>,
+    table: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Monitor>) -> Answer<T>,
+) -> Term<'a> {
+    with_any_table(env, table, |beam| {
+        if beam.table.open.load(Ordering::Relaxed) {
+            operation(beam, &beam.table.limits)
+        } else {
+            Err(Fault(atoms::not_started()))
+        }
+    })
+}
