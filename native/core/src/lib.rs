@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! limits    the table: owners, every operation on them     survey    looking at all of them
-//!   roles     which roles there are, what was set by hand
+//!   roles     which roles there are, what was set by hand    owners    the concurrent table itself
 //!   role      a role's limit and refusals     standing  its alert level     timeline  since when
 //!             tally   its totals              drain     how fast it drains
 //!   owner     an owner's accounts, its end    account   a depth, the level it amounts to
@@ -48,6 +48,8 @@ pub mod latency;
 pub mod limits;
 pub mod overload;
 mod owner;
+#[cfg(not(loom))]
+mod owners;
 mod role;
 #[cfg(not(loom))]
 pub mod roles;

@@ -4,13 +4,11 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use foldhash::fast::RandomState;
-use papaya::HashMap;
-
 use crate::account::Account;
 use crate::gauge::{Admission, Vacant};
 use crate::judge::Judge;
 use crate::owner::{End, Owner};
+use crate::owners::Owners;
 use crate::role::{Role, RoleStats};
 use crate::roles::{Roles, TooManyRoles};
 use crate::sync::Arc;
@@ -30,12 +28,12 @@ pub struct Refusal {
 }
 
 /// The answer to a request for room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There is room. Also the answer for the dead, for whom nothing is counted.
     Granted,
-    /// There is none.
-    Refused(Refusal),
+    /// There is none. Boxed, so that the usual answer stays small.
+    Refused(Box<Refusal>),
 }
 
 /// Proof of one admission, to be given back by [`Limits::give_back`].
@@ -49,16 +47,16 @@ pub struct Permit {
 /// Depths by role and owner, limits by role, totals. `W` is the host's handle of a death watch.
 pub struct Limits<W> {
     roles: Roles,
-    pub(crate) owners: HashMap<OwnerId, Owner<W>, RandomState>,
+    pub(crate) owners: Owners<W>,
     judge: Judge,
 }
 
-impl<W: Send + Sync> Limits<W> {
+impl<W: Send + Sync + 'static> Limits<W> {
     /// A table whose only role is the default one, with `default_limit`.
     pub fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
         Self {
             roles: Roles::new(default_role, default_limit, now),
-            owners: HashMap::with_hasher(RandomState::default()),
+            owners: Owners::new(),
             judge: Judge::new(),
         }
     }
@@ -136,7 +134,7 @@ impl<W: Send + Sync> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<Result<Option<Permit>, Refusal>, TooManyRoles> {
+    ) -> Result<Result<Option<Permit>, Box<Refusal>>, TooManyRoles> {
         if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
             return Ok(Err(refusal));
         }
@@ -163,8 +161,8 @@ impl<W: Send + Sync> Limits<W> {
             owner,
             tenure,
         } = permit;
-        let guard = self.owners.guard();
-        if let Some(found) = self.owners.get(&owner, &guard)
+        let shard = self.owners.shard(owner).pin();
+        if let Some(found) = shard.get(&owner)
             && let Some(depth) = found.dequeue_tenure(role, tenure)
         {
             self.noticed(found, role, owner, depth, runtime);
@@ -207,9 +205,10 @@ impl<W: Send + Sync> Limits<W> {
 
     /// The owner's depth over all its roles, if it has any.
     pub fn total_depth(&self, owner: OwnerId) -> Option<u64> {
-        let guard = self.owners.guard();
         self.owners
-            .get(&owner, &guard)?
+            .shard(owner)
+            .pin()
+            .get(&owner)?
             .accounts()
             .filter_map(|account| account.depth().ok())
             .reduce(u64::wrapping_add)
@@ -217,21 +216,21 @@ impl<W: Send + Sync> Limits<W> {
 
     /// Drops the owner's count in the role. Other owners, and its other roles, are untouched.
     pub fn forget(&self, role: RoleId, owner: OwnerId, host: &impl Host<Watch = W>) {
-        let guard = self.owners.guard();
-        let Some(found) = self.owners.get(&owner, &guard) else {
+        let shard = self.owners.shard(owner).pin();
+        let Some(found) = shard.get(&owner) else {
             return;
         };
         let end = found.forget(owner, role, &self.judge, host.now());
         if end.ended {
-            self.remove(owner, found);
+            self.owners.remove(owner, found);
         }
         self.settle(end, host);
     }
 
     /// The owner is dead: all it held is given up.
     pub fn died(&self, owner: OwnerId, runtime: &impl Runtime) {
-        let guard = self.owners.guard();
-        if let Some(found) = self.owners.remove(&owner, &guard) {
+        let shard = self.owners.shard(owner).pin();
+        if let Some(found) = shard.remove(&owner) {
             let End { news, .. } = found.end(owner, &self.judge, runtime.now());
             if news {
                 runtime.wake();
@@ -242,10 +241,7 @@ impl<W: Send + Sync> Limits<W> {
     /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. To be
     /// called about once a second; takes time in proportion to the table when there is something to do.
     pub fn tidy(&self) {
-        let owners = self.owners.pin();
-        owners.reserve(0);
-        // Making an iterator is what completes a growth.
-        let _ = owners.iter();
+        self.owners.tidy();
     }
 
     /// How many owners are tracked. An estimate while others come and go.
@@ -258,12 +254,10 @@ impl<W: Send + Sync> Limits<W> {
     /// Operations that are under way may still be counted before or after; one that starts later finds
     /// a table as new, but for the default limit, which `configure` sets.
     pub fn clear(&self, host: &impl Host<Watch = W>) {
-        let owners = self.owners.pin();
-        for (id, _) in owners.iter() {
-            if let Some(owner) = owners.remove(id) {
-                self.settle(owner.end(*id, &self.judge, host.now()), host);
-            }
-        }
+        self.owners.for_each(|id, owner| {
+            self.owners.remove(id, owner);
+            self.settle(owner.end(id, &self.judge, host.now()), host);
+        });
         self.roles.clear(host.now());
     }
 
@@ -274,8 +268,8 @@ impl<W: Send + Sync> Limits<W> {
         owner: OwnerId,
         operation: impl FnOnce(&Account) -> Result<R, Vacant>,
     ) -> Result<R, Vacant> {
-        let guard = self.owners.guard();
-        let owner = self.owners.get(&owner, &guard).ok_or(Vacant)?;
+        let shard = self.owners.shard(owner).pin();
+        let owner = shard.get(&owner).ok_or(Vacant)?;
         operation(owner.account(role).ok_or(Vacant)?)
     }
 
@@ -287,8 +281,8 @@ impl<W: Send + Sync> Limits<W> {
         host: &impl Host<Watch = W>,
         operation: impl FnOnce(&Account) -> Result<(R, u64), Vacant>,
     ) -> Result<R, Vacant> {
-        let guard = self.owners.guard();
-        let found = self.owners.get(&owner, &guard).ok_or(Vacant)?;
+        let shard = self.owners.shard(owner).pin();
+        let found = shard.get(&owner).ok_or(Vacant)?;
         let account = found.account(role).ok_or(Vacant)?;
         let (result, depth) = operation(account)?;
         if account.crossed(depth) {
@@ -336,13 +330,13 @@ impl<W: Send + Sync> Limits<W> {
                 return Ok(None);
             }
             let in_role = self.roles.get_or_insert(role, || host.now())?;
-            let guard = self.owners.guard();
+            let shard = self.owners.shard(owner).pin();
             // Not `try_insert_with`: it never helps a growing table along, and the old ones stay in the way.
-            let inserted = match self.owners.get(&owner, &guard) {
+            let inserted = match shard.get(&owner) {
                 Some(known) => Err(known),
                 None => {
                     let new = Owner::new(Arc::clone(&in_role));
-                    let inserted = self.owners.try_insert(owner, new, &guard);
+                    let inserted = shard.try_insert(owner, new);
                     inserted.map_err(|occupied| occupied.current)
                 }
             };
@@ -350,7 +344,7 @@ impl<W: Send + Sync> Limits<W> {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
                     Err(Dead) => {
-                        self.remove(owner, new);
+                        self.owners.remove(owner, new);
                         self.settle(new.end(owner, &self.judge, host.now()), host);
                         return Ok(None);
                     }
@@ -367,17 +361,9 @@ impl<W: Send + Sync> Limits<W> {
                     return Ok(Some(result));
                 }
                 // An account is not vacant while it is entered, so this is an owner that has ended.
-                Ok(Err(Vacant)) | Err(_) => self.remove(owner, found),
+                Ok(Err(Vacant)) | Err(_) => self.owners.remove(owner, found),
             }
         }
-    }
-
-    /// Takes out just this record of an owner, which may have a new one already.
-    fn remove(&self, owner: OwnerId, record: &Owner<W>) {
-        let _ = self
-            .owners
-            .pin()
-            .remove_if(&owner, |_, found| std::ptr::eq(found, record));
     }
 }
 
@@ -388,13 +374,14 @@ fn verdict(account: &Account, admission: Admission, host: &impl Runtime) -> Verd
     }
 }
 
-fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Refusal {
+#[cold]
+fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Box<Refusal> {
     let now = host.now();
     let announce = role.count_refusal(now);
-    Refusal {
+    Box::new(Refusal {
         retry_after_ms: role.retry_after_ms(depth, now),
         stats: role.stats(),
         depth,
         announce,
-    }
+    })
 }

@@ -24,7 +24,7 @@ pub struct Row {
     pub limit: u64,
 }
 
-impl<W: Send + Sync> Limits<W> {
+impl<W: Send + Sync + 'static> Limits<W> {
     /// Judges from now on by these rules. What is held stays held.
     pub fn watch_overload(&self, rules: Rules, runtime: &impl Runtime) {
         self.set_rules(rules);
@@ -51,9 +51,8 @@ impl<W: Send + Sync> Limits<W> {
     /// Forgets all levels without telling anybody. Who is still above a threshold is alerted anew by its next
     /// enqueue, or the next check.
     pub fn forget_levels(&self, runtime: &impl Runtime) {
-        for (_, owner) in self.owners.pin().iter() {
-            owner.forget_levels(self.judge(), runtime.now());
-        }
+        self.owners
+            .for_each(|_, owner| owner.forget_levels(self.judge(), runtime.now()));
     }
 
     /// Looks at every owner: finds what a changed limit means, what was missed, and what is to be alerted
@@ -65,7 +64,7 @@ impl<W: Send + Sync> Limits<W> {
         let mut roles: HashMap<RoleId, Glance> = HashMap::new();
         let mut last: Option<RoleId> = None;
         let mut glance = Glance::default();
-        for (id, owner) in self.owners.pin().iter() {
+        self.owners.for_each(|id, owner| {
             let mut review = false;
             for account in owner.accounts() {
                 let Ok(depth) = account.depth() else {
@@ -87,9 +86,9 @@ impl<W: Send + Sync> Limits<W> {
                         || account.is_due(self.judge(), now));
             }
             if review {
-                news |= owner.review(*id, self.judge(), now);
+                news |= owner.review(id, self.judge(), now);
             }
-        }
+        });
         if let Some(last) = last {
             roles.insert(last, glance);
         }
@@ -137,19 +136,19 @@ impl<W: Send + Sync> Limits<W> {
     }
 
     fn for_each_row(&self, of: Option<RoleId>, mut see: impl FnMut(Row)) {
-        for (id, owner) in self.owners.pin().iter() {
+        self.owners.for_each(|id, owner| {
             for account in owner.accounts() {
                 let wanted = of.is_none_or(|of| of == account.role_id());
                 if wanted && let Ok(depth) = account.depth() {
                     see(Row {
                         role: account.role_id(),
-                        owner: Some(*id),
+                        owner: Some(id),
                         depth,
                         limit: account.role().limit(),
                     });
                 }
             }
-        }
+        });
     }
 }
 
@@ -193,7 +192,7 @@ impl Default for Glance {
 }
 
 impl Glance {
-    fn of<W: Send + Sync>(account: &Account, limits: &Limits<W>) -> Self {
+    fn of<W: Send + Sync + 'static>(account: &Account, limits: &Limits<W>) -> Self {
         let limit = account.role().limit();
         Self {
             marks: Level::ALL.map(|level| limits.judge().marks(level, limit)),

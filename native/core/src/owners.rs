@@ -1,0 +1,97 @@
+//! The concurrent table of owners, in shards.
+//!
+//! A table that is full doubles, and whoever inserts then allocates and clears the next one: a millisecond at a
+//! million owners, on whatever thread that is. So there are many tables of which each stays small. They share
+//! what protects readers, so that a look-up costs what it costs in one table.
+
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use papaya::HashMap;
+use seize::Collector;
+
+use crate::OwnerId;
+use crate::owner::Owner;
+
+const SHARD_BITS: u32 = 6;
+const SHARDS: usize = 1 << SHARD_BITS;
+/// How much each thread takes out before it is freed: records of owners, and tables that were outgrown.
+const BATCH: usize = 8;
+
+pub(crate) type Shard<W> = HashMap<OwnerId, Owner<W>, RandomState>;
+
+pub(crate) struct Owners<W> {
+    shards: Box<[Shard<W>; SHARDS]>,
+}
+
+impl<W: Send + Sync + 'static> Owners<W> {
+    pub(crate) fn new() -> Self {
+        let collector = Arc::new(Collector::new().batch_size(BATCH));
+        let shard = |_| {
+            HashMap::builder()
+                .shared_collector(Arc::clone(&collector))
+                .hasher(RandomState::default())
+                .build()
+        };
+        Self {
+            shards: Box::new(std::array::from_fn(shard)),
+        }
+    }
+
+    /// The table that an owner is in, if it is in any.
+    #[expect(clippy::indexing_slicing, reason = "six bits are below 64")]
+    pub(crate) fn shard(&self, OwnerId(id): OwnerId) -> &Shard<W> {
+        // Numbers of owners are handed out in a row; multiplied, their top bits differ.
+        let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        &self.shards[(spread >> (u64::BITS - SHARD_BITS)) as usize & (SHARDS - 1)]
+    }
+
+    /// How many there are. An estimate while some come and go.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(HashMap::len).sum()
+    }
+
+    pub(crate) fn for_each(&self, mut see: impl FnMut(OwnerId, &Owner<W>)) {
+        for shard in self.shards.iter() {
+            for (id, owner) in shard.pin().iter() {
+                see(*id, owner);
+            }
+        }
+    }
+
+    /// Makes room for more owners, and ends growths that are under way: both make look-ups long.
+    pub(crate) fn tidy(&self) {
+        for shard in self.shards.iter() {
+            let shard = shard.pin();
+            shard.reserve(0);
+            // Making an iterator is what completes a growth.
+            let _ = shard.iter();
+        }
+    }
+
+    /// Takes out just this record of an owner, which may have a new one already.
+    pub(crate) fn remove(&self, owner: OwnerId, record: &Owner<W>) {
+        let _ = self
+            .shard(owner)
+            .pin()
+            .remove_if(&owner, |_, found| std::ptr::eq(found, record));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_a_row_are_spread_evenly() {
+        let owners = Owners::<()>::new();
+        // As pids are numbered: in steps, above a tag.
+        let mut used = std::collections::HashMap::new();
+        for number in 0..64_000_u64 {
+            let shard: *const _ = owners.shard(OwnerId(number << 7 | 3));
+            *used.entry(shard).or_insert(0) += 1;
+        }
+        assert_eq!(used.len(), SHARDS);
+        assert!(used.values().all(|owners| (800..1_200).contains(owners)));
+    }
+}
