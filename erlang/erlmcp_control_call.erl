@@ -26,7 +26,7 @@ call(Id, Type, Message, SentAt) ->
                 {Monitor, Answer} ->
                     answered(Kind, Id, Type, SentAt, Answer);
                 {'DOWN', Monitor, process, _, Reason} ->
-                    down(fate(Reason), Id, Type, Message, SentAt)
+                    down(fate(Reason), Pid, Id, Type, Message, SentAt)
             after remaining_ms(Deadline) -> gave_up(Monitor, Kind, Id, Type, SentAt)
             end;
         dead ->
@@ -44,9 +44,9 @@ cast(Id, Type, Message) ->
         {Kind, _Pid, Alias, _TimeoutMs, Lane} ->
             send(Kind, Alias, none, Type, Message, erlang:monotonic_time(), infinity, Lane);
         dead ->
-            case revive(Id) of
-                ok -> cast(Id, Type, Message);
-                {error, _} = Error -> Error
+            case revive(Id, undefined) of
+                {error, _} = Error -> Error;
+                _ -> cast(Id, Type, Message)
             end;
         NotSent ->
             not_sent(NotSent)
@@ -82,28 +82,41 @@ fate(Reason) ->
     case Reason of
         Retired -> not_started;
         Stopped -> unregistered;
+        noproc -> unclear;
         _ -> {crashed, Reason}
     end.
 
-down(not_started, Id, Type, Message, SentAt) ->
+down(not_started, _, Id, Type, Message, SentAt) ->
     again(Id, Type, Message, SentAt);
-down(unregistered, _, _, _, _) ->
+down(unregistered, _, _, _, _, _) ->
     {error, component_not_registered};
-down({crashed, Reason}, Id, Type, _, SentAt) ->
+down(unclear, Pid, Id, Type, Message, SentAt) ->
+    %% Dead before it was monitored, unless it has died of this very reason.
+    case revive(Id, Pid) of
+        {died, noproc} -> down({crashed, noproc}, Pid, Id, Type, Message, SentAt);
+        {error, _} = Error -> Error;
+        _ -> send_again(Id, Type, Message, SentAt)
+    end;
+down({crashed, Reason}, _, Id, Type, _, SentAt) ->
     _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), died),
     {error, {handler_crashed, Reason}}.
 
 %% There is another process to send to, or will be.
 again(Id, Type, Message, SentAt) ->
-    maybe
-        ok ?= revive(Id),
-        not_started ?= call(Id, Type, Message, SentAt),
-        {error, component_not_registered}
+    case revive(Id, undefined) of
+        {error, _} = Error -> Error;
+        _ -> send_again(Id, Type, Message, SentAt)
     end.
 
-revive(Id) ->
+send_again(Id, Type, Message, SentAt) ->
+    case call(Id, Type, Message, SentAt) of
+        not_started -> {error, component_not_registered};
+        Result -> Result
+    end.
+
+revive(Id, Pid) ->
     try
-        erlmcp_control_server:revive(Id)
+        erlmcp_control_server:revive(Id, Pid)
     catch
         exit:_ -> {error, {handler_crashed, noproc}}
     end.

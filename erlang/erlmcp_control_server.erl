@@ -9,7 +9,7 @@ linked: a new process finds both.
 
 -behaviour(gen_server).
 
--export([start_link/0, reload_config/0, register_component/2, unregister_component/1, revive/1]).
+-export([start_link/0, reload_config/0, register_component/2, unregister_component/1, revive/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -33,7 +33,9 @@ linked: a new process finds both.
     alias :: reference(),
     registration :: registration(),
     handler :: reference() | undefined,
-    needed :: [reference()]
+    needed :: [reference()],
+    %% The handler's process before this one.
+    died :: {pid(), Reason :: term()} | undefined
 }).
 
 -record(state, {
@@ -68,10 +70,13 @@ register_component(Id, Registration) ->
 unregister_component(Id) ->
     gen_server:call(?NAME, {unregister, Id}, infinity).
 
--doc "Returns when the component no longer sends to a process that a sender has found dead.".
--spec revive(atom()) -> ok.
-revive(Id) ->
-    gen_server:call(?NAME, {revive, Id}).
+-doc """
+Returns when the component no longer sends to a process that a sender has found dead, and of what that process
+has died, if it is known.
+""".
+-spec revive(atom(), pid() | undefined) -> {died, Reason :: term()} | unknown.
+revive(Id, Pid) ->
+    gen_server:call(?NAME, {revive, Id, Pid}).
 
 -doc false.
 -spec init([]) -> {ok, state()} | {error, term()}.
@@ -87,20 +92,16 @@ init([]) ->
     end.
 
 -doc false.
--spec handle_call(term(), gen_server:from(), state()) -> {reply, ok | {error, unknown_call}, state()}.
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
 handle_call({register, Id, Registration}, _From, State) ->
     {reply, ok, enter(Id, Registration, State)};
 handle_call({unregister, Id}, _From, State) ->
     {reply, ok, leave(Id, State)};
-handle_call({revive, Id}, _From, #state{components = Components} = State) ->
-    case Components of
-        #{Id := #component{pid = Pid}} ->
-            case is_process_alive(Pid) of
-                true -> {reply, ok, State};
-                false -> {reply, ok, lost(Id, noproc, State)}
-            end;
-        #{} ->
-            {reply, ok, State}
+handle_call({revive, Id, Pid}, _From, State) ->
+    NewState = bury(Id, State),
+    case NewState#state.components of
+        #{Id := #component{died = {Pid, Reason}}} -> {reply, {died, Reason}, NewState};
+        #{} -> {reply, unknown, NewState}
     end;
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
@@ -193,16 +194,37 @@ unwatch(#component{handler = Handler, needed = Needed}) ->
     _ = [erlang:demonitor(Monitor) || Monitor <- [Handler | Needed], Monitor =/= undefined],
     ok.
 
+%% A process that is dead may not have been heard of yet: its message is on the way.
+bury(Id, #state{components = Components} = State) ->
+    case Components of
+        #{Id := #component{pid = Pid, handler = Monitor}} when Monitor =/= undefined ->
+            case is_process_alive(Pid) of
+                true ->
+                    State;
+                false ->
+                    receive
+                        {{handler, Id}, Monitor, process, _, Reason} -> lost(Id, Reason, State)
+                    end
+            end;
+        #{Id := #component{pid = Pid}} ->
+            case is_process_alive(Pid) of
+                true -> State;
+                false -> leave(Id, State)
+            end;
+        #{} ->
+            State
+    end.
+
 lost(Id, Reason, #state{components = Components} = State) ->
     case Components of
-        #{Id := #component{handler = undefined}} ->
-            leave(Id, State);
-        #{Id := #component{registration = Registration} = Component} ->
+        #{Id := #component{pid = Pid, registration = Registration} = Component} ->
             _ = erlmcp_native:control_crashed(),
             ?LOG_ERROR(
                 "erlmcp_control_plane: handler of ~tp died: ~tp", [Id, Reason], #{component => Id}
             ),
-            start_handler(Id, Registration, Component, State)
+            NewState = start_handler(Id, Registration, Component, State),
+            #state{components = #{Id := New} = NewComponents} = NewState,
+            NewState#state{components = NewComponents#{Id := New#component{died = {Pid, Reason}}}}
     end.
 
 leave(Id, #state{components = Components} = State) ->

@@ -14,7 +14,7 @@ configured handlers, in a process of its own, so that a slow logger delays nobod
 -define(LINE_MS, 1000).
 
 %% When a line was last written for a role, level and direction, and how many are left out since.
--type state() :: #{{atom(), atom(), raised | cleared} => {integer(), non_neg_integer()}}.
+-type state() :: #{{atom(), atom(), raised | cleared | open | close} => {integer(), non_neg_integer()}}.
 
 -doc false.
 -spec init(term()) -> {ok, state()}.
@@ -33,26 +33,28 @@ handle_clear(Alert, State) ->
 
 -doc false.
 -spec handle_role(erlmcp_queue_limits:role(), open | close, state()) -> {ok, state()}.
-handle_role(Role, open, State) ->
-    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp opens", [Role], #{role => Role}),
-    {ok, State};
-handle_role(Role, close, State) ->
-    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp closes", [Role], #{role => Role}),
-    {ok, State}.
+handle_role(Role, Action, State) ->
+    {ok, limited({Role, breaker, Action}, fun(Count) -> log_breaker(Role, Action, Count) end, State)}.
 
 line(What, #{role := Role, level := Level} = Alert, State) ->
-    Key = {Role, Level, What},
+    limited({Role, Level, What}, fun(Count) -> log(What, Alert, Count) end, State).
+
+limited(Key, Log, State) ->
     Now = erlang:monotonic_time(millisecond),
     case State of
         #{Key := {At, LeftOut}} when Now - At < ?LINE_MS ->
             State#{Key := {At, LeftOut + 1}};
         #{Key := {_, LeftOut}} ->
-            log(What, Alert, LeftOut + 1),
+            Log(LeftOut + 1),
             State#{Key := {Now, 0}};
         #{} ->
-            log(What, Alert, 1),
+            Log(1),
             State#{Key => {Now, 0}}
     end.
+
+log_breaker(Role, Action, Count) ->
+    Verb = case Action of open -> "opens"; close -> "closes" end,
+    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp ~ts: ~b", [Role, Verb, Count], #{role => Role}).
 
 log(What, #{role := Role, level := Level, process := Process, depth := Depth, limit := Limit}, Count) ->
     ?LOG(
