@@ -3,10 +3,14 @@
 `make demo`: sixteen sessions push 100,000 requests/s at tool executors that finish 60,000/s, and a table
 shows what the limits make of it.
 
+Control messages pass through all that, some sixty a second, fifty of them health checks. Each executor is a
+component that takes them in its own full mailbox, ahead of all requests; one more has a handler process. Next
+to what their senders wait the table shows what ordinary requests to the same executors are measured to wait.
+
 Everything shown is measured while it runs: the processes, messages, refusals and times are real, and on a
 machine that cannot keep the pace the rates are those it reached. After `DEMO_SECONDS` (15) a summary is
 printed. The exit status is 0 if no owner ever passed its limit and the counts add up, 1 if not, 2 for a
-bad `DEMO_SECONDS`.
+bad `DEMO_SECONDS`. A control message that was answered late, or never, is shown, and is no failure.
 """.
 
 -export([main/0]).
@@ -15,6 +19,11 @@ bad `DEMO_SECONDS`.
 -define(FINISHED_PER_S, 60_000).
 -define(PRODUCERS, 16).
 -define(EXECUTORS, 8).
+
+-define(HANDLER, sessions).
+-define(CONTROL_PER_S, 60).
+-define(CONTROL_TIMEOUT_MS, 1_000).
+-define(TIMED_PER_S, 80).
 
 -define(SECONDS, "15").
 -define(MAX_SECONDS, 86_400).
@@ -67,7 +76,7 @@ show(Seconds, Log, Display) ->
             end_us => maps:get(at_us, Start) + Seconds * 1_000_000
         },
         Stopped = frames(Timeline, [Start]),
-        stop_producers(World),
+        stop_senders(World),
         AtRest = erlmcp_native_demo_sample:take(World),
         {Verdict, Sections} = erlmcp_native_demo_summary:sections(World, Start, Stopped, AtRest),
         ok = erlmcp_native_demo_display:print(Display, Sections),
@@ -85,11 +94,20 @@ show(Seconds, Log, Display) ->
 
 start_world() ->
     Meter = erlmcp_native_demo_meter:new(),
-    Executors = [
-        spawn_worker(fun() -> erlmcp_native_demo_executor:run(?FINISHED_PER_S div ?EXECUTORS, Meter) end)
-     || _ <- lists:seq(1, ?EXECUTORS)
-    ],
     Main = self(),
+    Ids = [list_to_atom("tool_executor_" ++ integer_to_list(N)) || N <- lists:seq(1, ?EXECUTORS)],
+    Executors = [
+        spawn_worker(fun() ->
+            erlmcp_native_demo_executor:run(
+                Main, Id, ?CONTROL_TIMEOUT_MS, ?FINISHED_PER_S div ?EXECUTORS, Meter
+            )
+        end)
+     || Id <- Ids
+    ],
+    ok = erlmcp_control_plane:register_component(?HANDLER, #{
+        handler => fun({control, _Type, _Data}) -> ok end, timeout_ms => ?CONTROL_TIMEOUT_MS
+    }),
+    lists:foreach(fun await_ready/1, Executors),
     Producers = [
         spawn_worker(fun() ->
             erlmcp_native_demo_producer:run(
@@ -98,9 +116,21 @@ start_world() ->
         end)
      || N <- lists:seq(1, ?PRODUCERS)
     ],
+    ControlProber = spawn_worker(fun() ->
+        erlmcp_native_demo_control_prober:run(Main, ?CONTROL_PER_S, ?HANDLER, Ids)
+    end),
+    RequestProbers = [
+        spawn_worker(fun() ->
+            erlmcp_native_demo_request_prober:run(Main, ?TIMED_PER_S div ?EXECUTORS, Executor, Meter)
+        end)
+     || Executor <- Executors
+    ],
     #{
         meter => Meter,
         owners => [{tool_executor, Executors}, {session, Producers}],
+        probers => [ControlProber | RequestProbers],
+        handler => ?HANDLER,
+        executors => Ids,
         offered_per_s => ?OFFERED_PER_S,
         finished_per_s => ?FINISHED_PER_S
     }.
@@ -108,6 +138,12 @@ start_world() ->
 spawn_worker(Fun) ->
     {Pid, _Monitor} = spawn_monitor(Fun),
     Pid.
+
+await_ready(Executor) ->
+    receive
+        {ready, Executor} -> ok;
+        {'DOWN', _, process, Pid, Reason} -> throw({worker_ended, Pid, Reason})
+    end.
 
 rotate(N, List) ->
     {Front, Back} = lists:split(N rem length(List), List),
@@ -135,10 +171,10 @@ draw(Timeline, Window) ->
     #{world := World, start := Start, seconds := Seconds, log := Log, display := Display} = Timeline,
     {Events, NextLog} = erlmcp_native_demo_log:events(Log, erlmcp_native_demo_display:mode(Display)),
     Sections = [
-        erlmcp_native_demo_sections:title(World, Start, hd(Window), Seconds),
+        erlmcp_native_demo_sections:title(Start, hd(Window), Seconds),
         erlmcp_native_demo_sections:flow(World, Window),
         erlmcp_native_demo_sections:roles(Window),
-        erlmcp_native_demo_sections:backlog(Window),
+        erlmcp_native_demo_sections:control(hd(Window)),
         erlmcp_native_demo_sections:events(Events)
     ],
     ok = erlmcp_native_demo_display:frame(Display, Sections),
@@ -152,15 +188,16 @@ wait_until(Us) ->
     end.
 
 %% Every answer is awaited, so that what was counted comes to rest.
-stop_producers(#{owners := Owners}) ->
+stop_senders(#{owners := Owners, probers := Probers}) ->
     {session, Producers} = lists:keyfind(session, 1, Owners),
-    lists:foreach(fun(Producer) -> Producer ! stop end, Producers),
+    Senders = Probers ++ Producers,
+    lists:foreach(fun(Sender) -> Sender ! stop end, Senders),
     Deadline = erlang:monotonic_time(millisecond) + ?DRAIN_MS,
-    lists:foreach(fun(Producer) -> await_drained(Producer, Deadline) end, Producers).
+    lists:foreach(fun(Sender) -> await_drained(Sender, Deadline) end, Senders).
 
-await_drained(Producer, Deadline) ->
+await_drained(Sender, Deadline) ->
     receive
-        {drained, Producer} -> ok;
+        {drained, Sender} -> ok;
         {'DOWN', _, process, Pid, Reason} -> throw({worker_ended, Pid, Reason})
     after max(0, Deadline - erlang:monotonic_time(millisecond)) -> ok
     end.

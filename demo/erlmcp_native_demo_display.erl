@@ -110,9 +110,12 @@ span(Display, {bar, Share, Width}) ->
     {Full, Rest} = bar(Display, Share, Width),
     [styled(Display, level(Share), Full), styled(Display, dim, Rest)];
 span(Display, {Style, Text}) ->
-    styled(Display, Style, Text);
-span(_Display, Text) ->
-    Text.
+    styled(Display, Style, text(Display, Text));
+span(Display, Text) ->
+    text(Display, Text).
+
+text(#{unicode := true}, Text) -> Text;
+text(#{unicode := false}, Text) -> string:replace(Text, "µ", "u", all).
 
 %% An owner that has anything waiting shows it.
 bar(#{unicode := true}, Share, Width) ->

@@ -31,7 +31,7 @@ default_filters() ->
 -doc "For a terminal, which shows them again and again, all that are kept; else those that are new.".
 -spec events(log(), erlmcp_native_demo_display:mode()) -> {[event()], log()}.
 events(#{table := Table, read := Read} = Log, Mode) ->
-    Events = [Event || {Number, _, _, _} = Event <- ets:tab2list(Table), Number > 0],
+    Events = [Event || {_Number, _, _, _} = Event <- ets:tab2list(Table)],
     Last = lists:max([0 | [Number || {Number, _, _, _} <- Events]]),
     case Mode of
         terminal -> {Events, Log};
@@ -42,7 +42,7 @@ events(#{table := Table, read := Read} = Log, Mode) ->
 -spec log(logger:log_event(), logger:handler_config()) -> ok.
 log(#{level := Level, meta := #{time := Time}} = Event, #{config := Table}) ->
     Text = logger_formatter:format(Event, #{single_line => true, template => [msg]}),
-    Number = ets:update_counter(Table, 0, 1, {0, 0}),
+    Number = ets:update_counter(Table, last, 1, {last, 0}),
     true = ets:insert(Table, {Number, Time, Level, Text}),
     true = ets:delete(Table, Number - ?KEPT),
     ok.

@@ -4,9 +4,9 @@ What the demo's processes measure themselves, apart from the library's own count
 compared. Written by many processes at once, without a message.
 """.
 
--export([new/0, offered/2, finished/2, held/3, retry_after/3, cost/5, read/1, read/2]).
+-export([new/0, offered/2, finished/2, held/3, retry_after/3, cost/5, waited/2, read/1, read/2, waits/1]).
 
--export_type([meter/0, verdict/0, flow/0, role_reading/0]).
+-export_type([meter/0, verdict/0, flow/0, role_reading/0, waits/0]).
 
 -define(OFFERED, 1).
 -define(FINISHED, 2).
@@ -14,13 +14,18 @@ compared. Written by many processes at once, without a message.
 -define(HELD, 1).
 -define(RETRY_AFTER, 2).
 
-%% A histogram has a counter for all calls, and one for each nanosecond; the last is for that and beyond.
--define(MAX_NS, 9_999).
--define(ALL, ?MAX_NS + 1).
+%% A histogram has a counter for all values, and one for each value; the last is for that and beyond.
+-define(MAX, 9_999).
+-define(ALL, ?MAX + 1).
+
+-define(LONGEST_WAIT, 1).
+-define(WAIT_STEP_US, 100).
 
 -doc "The meter.".
 -opaque meter() :: #{
     flow := counters:counters_ref(),
+    waits := counters:counters_ref(),
+    longest := atomics:atomics_ref(),
     tool_executor | session := #{
         marks := atomics:atomics_ref(), admitted := counters:counters_ref(), refused := counters:counters_ref()
     }
@@ -39,11 +44,23 @@ last refusal said. The costs are medians, `undefined` without a call.
     admitted_ns := pos_integer() | undefined,
     refused_ns := pos_integer() | undefined
 }.
+-doc "How long something took, in microseconds; `undefined` where nothing was measured.".
+-type waits() :: #{
+    p50_us := non_neg_integer() | undefined,
+    p99_us := non_neg_integer() | undefined,
+    max_us := non_neg_integer() | undefined
+}.
 
 -doc "A meter at zero.".
 -spec new() -> meter().
 new() ->
-    #{flow => counters:new(2, [write_concurrency]), tool_executor => new_role(), session => new_role()}.
+    #{
+        flow => counters:new(2, [write_concurrency]),
+        waits => counters:new(?ALL, []),
+        longest => atomics:new(1, [{signed, false}]),
+        tool_executor => new_role(),
+        session => new_role()
+    }.
 
 new_role() ->
     #{
@@ -87,9 +104,16 @@ retry_after(Meter, Role, Ms) ->
     Calls :: pos_integer(), Ns :: non_neg_integer().
 cost(Meter, Role, Verdict, Calls, Ns) ->
     #{Role := #{Verdict := Histogram}} = Meter,
-    Each = max(1, min(?MAX_NS, (Ns + Calls div 2) div Calls)),
+    Each = max(1, min(?MAX, (Ns + Calls div 2) div Calls)),
     counters:add(Histogram, Each, Calls),
     counters:add(Histogram, ?ALL, Calls).
+
+-doc "A timed request was answered after so long.".
+-spec waited(meter(), Us :: non_neg_integer()) -> ok.
+waited(#{waits := Histogram, longest := Longest}, Us) ->
+    counters:add(Histogram, max(1, min(?MAX, (Us + ?WAIT_STEP_US - 1) div ?WAIT_STEP_US)), 1),
+    counters:add(Histogram, ?ALL, 1),
+    raise_to(Longest, ?LONGEST_WAIT, Us, atomics:get(Longest, ?LONGEST_WAIT)).
 
 -doc "The requests so far.".
 -spec read(meter()) -> flow().
@@ -103,23 +127,38 @@ read(Meter, Role) ->
     #{
         held => atomics:get(Marks, ?HELD),
         retry_after_ms => positive(atomics:get(Marks, ?RETRY_AFTER)),
-        admitted_ns => median(Admitted),
-        refused_ns => median(Refused)
+        admitted_ns => percentile(50, Admitted),
+        refused_ns => percentile(50, Refused)
     }.
+
+-doc "How long timed requests took so far; the percentiles are rounded up to tenths of a millisecond.".
+-spec waits(meter()) -> waits().
+waits(#{waits := Histogram, longest := Longest}) ->
+    case percentile(50, Histogram) of
+        undefined ->
+            #{p50_us => undefined, p99_us => undefined, max_us => undefined};
+        P50 ->
+            Max = atomics:get(Longest, ?LONGEST_WAIT),
+            #{
+                p50_us => min(Max, P50 * ?WAIT_STEP_US),
+                p99_us => min(Max, percentile(99, Histogram) * ?WAIT_STEP_US),
+                max_us => Max
+            }
+    end.
 
 positive(0) -> undefined;
 positive(N) -> N.
 
-median(Histogram) ->
+percentile(Percent, Histogram) ->
     case counters:get(Histogram, ?ALL) of
         0 -> undefined;
-        All -> median(Histogram, 1, (All + 1) div 2)
+        All -> walk(Histogram, 1, (All * Percent + 99) div 100)
     end.
 
-median(Histogram, Ns, Left) when Ns < ?MAX_NS ->
-    case counters:get(Histogram, Ns) of
-        N when N >= Left -> Ns;
-        N -> median(Histogram, Ns + 1, Left - N)
+walk(Histogram, Value, Left) when Value < ?MAX ->
+    case counters:get(Histogram, Value) of
+        N when N >= Left -> Value;
+        N -> walk(Histogram, Value + 1, Left - N)
     end;
-median(_Histogram, Ns, _Left) ->
-    Ns.
+walk(_Histogram, Value, _Left) ->
+    Value.

@@ -1,7 +1,7 @@
 -module(erlmcp_native_demo_sections).
 -moduledoc "The parts of a frame, each made from samples alone.".
 
--export([title/4, flow/2, roles/1, backlog/1, events/1]).
+-export([title/3, flow/2, roles/1, control/1, events/1]).
 
 -import(erlmcp_native_demo_text, [number/1, or_dash/2, left/2, right/2]).
 
@@ -14,24 +14,16 @@
 
 -doc "What runs, and for how long.".
 -spec title(
-    erlmcp_native_demo_sample:world(),
     erlmcp_native_demo_sample:sample(),
     erlmcp_native_demo_sample:sample(),
     Seconds :: pos_integer()
 ) -> erlmcp_native_demo_display:section().
-title(World, #{at_us := Start}, #{at_us := Now} = Sample, Seconds) ->
-    #{offered_per_s := Offered, finished_per_s := Finished} = World,
+title(#{at_us := Start}, #{at_us := Now} = Sample, Seconds) ->
     #{owners := Sessions} = erlmcp_native_demo_sample:role(session, Sample),
     #{owners := Executors} = erlmcp_native_demo_sample:role(tool_executor, Sample),
     Clock = io_lib:format("~.1f s of ~b s", [(Now - Start) / 1_000_000, Seconds]),
-    [
-        [{bold, left("erlmcp_native: queue limits under overload", 58)}, right(Clock, 22)],
-        [
-            io_lib:format("~b sessions push ~s requests/s at ~b tool executors that finish ~s/s", [
-                Sessions, number(Offered), Executors, number(Finished)
-            ])
-        ]
-    ].
+    Title = io_lib:format("erlmcp_native: ~b sessions overload ~b tool executors", [Sessions, Executors]),
+    [[{bold, left(Title, 58)}, right(Clock, 22)]].
 
 -doc "Requests a second, as asked for and as measured, and since the start.".
 -spec flow(erlmcp_native_demo_sample:world(), window()) -> erlmcp_native_demo_display:section().
@@ -53,7 +45,10 @@ flow_line(Name, Planned, [New | _] = Window) ->
         right(number(Count(New)), 16)
     ].
 
--doc "A line a role: its fullest owner against the limit, and what was decided.".
+-doc """
+A line a role: its fullest owner against the limit, and what was decided. Then how long mailboxes became, and
+would have become.
+""".
 -spec roles(window()) -> erlmcp_native_demo_display:section().
 roles([#{roles := Roles} | _] = Window) ->
     [
@@ -67,7 +62,7 @@ roles([#{roles := Roles} | _] = Window) ->
                 right("admit", 7)
             ]}
         ]
-        | [role_line(Role, Window) || Role <- Roles]
+        | [role_line(Role, Window) || Role <- Roles] ++ [backlog(hd(Window))]
     ].
 
 role_line(#{role := Role, fullest := Fullest, stats := #{limit := Limit}, own := Own}, Window) ->
@@ -95,19 +90,63 @@ stat(Role, Key) ->
 rate(Count, Window) ->
     erlmcp_native_demo_sample:per_s(Count, lists:last(Window), hd(Window)).
 
--doc "How long mailboxes became, and would have become.".
--spec backlog(window()) -> erlmcp_native_demo_display:section().
-backlog([#{offered := Offered, finished := Finished} = Sample | _]) ->
+backlog(#{offered := Offered, finished := Finished} = Sample) ->
     #{stats := #{limit := Limit}, own := #{held := Held, refused_ns := RefusedNs}} =
         erlmcp_native_demo_sample:role(tool_executor, Sample),
     [
-        [
-            io_lib:format("longest mailbox of an executor so far ~s of ~s; a refusal costs ~s", [
-                number(Held), number(Limit), or_dash(RefusedNs, " ns")
-            ])
-        ],
-        [io_lib:format("without limits ~s requests would be waiting now", [number(max(0, Offered - Finished))])]
+        io_lib:format("longest mailbox ~s of ~s; a refusal ~s; without limits ~s would wait", [
+            number(Held), number(Limit), or_dash(RefusedNs, " ns"), number(max(0, Offered - Finished))
+        ])
     ].
+
+-doc "Control messages by type, what their senders waited, and what they would have in the ordinary lane.".
+-spec control(erlmcp_native_demo_sample:sample()) -> erlmcp_native_demo_display:section().
+control(#{control := #{by_type := ByType, ordinary := Ordinary, executor := Executor} = Control}) ->
+    #{in_all := InAll, handler := Handler} = Control,
+    Waits = [
+        {plain, "all control messages", InAll},
+        {plain, "- to handler process", Handler},
+        {green, "- to slowest executor", Executor},
+        {yellow, "ordinary, to executors", Ordinary}
+    ],
+    [
+        [
+            {bold, [
+                left("control plane", 15),
+                right("delivered", 10),
+                left("  | sender waits, µs", 26),
+                right("p50", 9),
+                right("p99", 10),
+                right("max", 10)
+            ]}
+        ]
+        | lists:zipwith(fun control_line/2, ByType, Waits)
+    ] ++ [slo(Control) ++ times(Ordinary, Executor)].
+
+control_line({Type, Delivered}, {Style, Name, #{p50_us := P50, p99_us := P99, max_us := Max}}) ->
+    Text = [
+        left(Name, 22), right(or_dash(P50, ""), 9), right(or_dash(P99, ""), 10), right(or_dash(Max, ""), 10)
+    ],
+    [
+        left(atom_to_list(Type), 15),
+        right(number(Delivered), 10),
+        "  | ",
+        case Style of
+            plain -> Text;
+            _ -> {Style, Text}
+        end
+    ].
+
+slo(#{slo_violations := Violations, unanswered := Unanswered}) ->
+    [counted("SLO violations: ", Violations), "; ", counted("unanswered: ", Unanswered)].
+
+counted(Name, 0) -> [Name, "0"];
+counted(Name, N) -> {red, [Name, number(N)]}.
+
+times(#{p50_us := Ordinary}, #{p50_us := Control}) when Ordinary =/= undefined, Control =/= undefined ->
+    [["; an ordinary message waits ", number(Ordinary div max(1, Control)), " times as long"]];
+times(_, _) ->
+    [].
 
 -doc "What was logged, oldest first.".
 -spec events([erlmcp_native_demo_log:event()]) -> erlmcp_native_demo_display:section().

@@ -18,7 +18,8 @@ and `Stopped`, when the last request was made; totals are those of `AtRest`, whe
     {held | failed, [erlmcp_native_demo_display:section()]}
 when
     Sample :: erlmcp_native_demo_sample:sample().
-sections(#{offered_per_s := Offered, finished_per_s := Finished}, Start, Stopped, #{roles := Roles} = AtRest) ->
+sections(#{offered_per_s := Offered, finished_per_s := Finished}, Start, Stopped, AtRest) ->
+    #{roles := Roles, control := Control} = AtRest,
     Passed = lists:append([passed(Role) || Role <- Roles]),
     Wrong = wrong_counts(AtRest),
     {Verdict, Lines} = verdict(Passed, Wrong),
@@ -27,6 +28,7 @@ sections(#{offered_per_s := Offered, finished_per_s := Finished}, Start, Stopped
         roles(Roles),
         at_rest(Roles),
         [without_limits(Stopped)],
+        control(Control),
         Lines
     ]}.
 
@@ -116,6 +118,25 @@ without_limits(#{offered := Offered, finished := Finished}) ->
             number(max(0, Offered - Finished))
         ])
     ].
+
+%% Shown, and no part of the verdict: how fast answers are depends on what else the machine does.
+control(#{delivered := Delivered, in_all := InAll, ordinary := Ordinary, slo_violations := Violations}) ->
+    [
+        [
+            {bold, [
+                left("sender waits, µs", 35),
+                right("p50", 10),
+                right("p99", 10),
+                right("max", 10),
+                right("SLO violations", 15)
+            ]}
+        ],
+        waits([number(Delivered), " control messages"], InAll) ++ [right(number(Violations), 15)],
+        waits("ordinary, to the same executors", Ordinary)
+    ].
+
+waits(Name, #{p50_us := P50, p99_us := P99, max_us := Max}) ->
+    [left(Name, 35) | [right(or_dash(Us, ""), 10) || Us <- [P50, P99, Max]]].
 
 passed(#{role := Role, stats := #{limit := Limit, max_depth := Max}, own := #{held := Held}}) ->
     [
