@@ -31,6 +31,7 @@ test-loom: toolchain
 	RUSTFLAGS="--cfg loom" cargo test --locked -p erlmcp-core --release --lib --target-dir target/loom
 
 test-erlang: toolchain
+	$(with_toolchain) rebar3 as examples,demo,bench compile
 	$(with_toolchain) rebar3 xref
 	$(with_toolchain) rebar3 dialyzer
 	$(with_toolchain) rebar3 eunit

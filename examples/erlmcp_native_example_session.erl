@@ -16,8 +16,8 @@ running request is found and killed, and a switch that is thrown refuses the nex
 drain is the session's own business: the handler sends it on to the session, as a priority message, and is free
 again.
 
-Requests wait in the session's mailbox, so they are counted where they are sent, in the callers: 10,000 may wait, and
-the next one gets a JSON-RPC error.
+Requests wait in the session's mailbox, so they are counted where they are sent, in the callers: 10,000 may
+wait, and the next one gets a JSON-RPC error.
 """.
 
 -behaviour(gen_server).

@@ -70,7 +70,7 @@ init(Component) ->
     {noreply, #state{}} | {reply, map(), #state{}}.
 handle_call({call_tool, SessionId, TaskId, Tool}, From, State) ->
     case admit(SessionId, State) of
-        ok -> {noreply, started(#task{id = TaskId, session = SessionId, caller = From}, Tool, State)};
+        ok -> {noreply, start(SessionId, TaskId, Tool, From, State)};
         {error, {capacity_exceeded, Stats}} -> {reply, erlmcp_queue_limits:to_json_rpc_error(TaskId, Stats), State};
         {error, Reason} -> {reply, failure(TaskId, Reason), State}
     end.
@@ -100,9 +100,10 @@ admit(SessionId, #state{draining = Draining}) when is_map_key(SessionId, Drainin
 admit(_SessionId, _State) ->
     erlmcp_queue_limits:try_enqueue(?ROLE, self()).
 
-started(Task, Tool, #state{tasks = Tasks} = State) ->
+start(SessionId, TaskId, Tool, From, #state{tasks = Tasks} = State) ->
     {Pid, Monitor} = spawn_opt(fun() -> exit({done, Tool()}) end, [link, {monitor, [priority]}]),
-    State#state{tasks = Tasks#{Monitor => Task#task{pid = Pid}}}.
+    Task = #task{id = TaskId, session = SessionId, pid = Pid, caller = From},
+    State#state{tasks = Tasks#{Monitor => Task}}.
 
 ended(Monitor, Response, #state{tasks = Tasks} = State) ->
     {#task{session = SessionId, caller = Caller}, Others} = maps:take(Monitor, Tasks),

@@ -60,7 +60,7 @@ distributed_and_back() ->
     Meanwhile = alias_in(Other),
     known([{Pid, Before}, {Other, Meanwhile}]),
     ok = net_kernel:stop(),
-    ?assertNot(is_alive()),
+    ok = erlmcp_native_test_lib:eventually(fun() -> not is_alive() end, 5000),
     known([{Pid, Before}, {Other, Meanwhile}]),
     ok = in(Pid, fun() -> delete_priority_alias(Before) end),
     ?assertError(badarg, send_urgent(Before, hello)),

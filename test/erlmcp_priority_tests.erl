@@ -53,7 +53,8 @@ to_oneself_test() ->
 any_term_is_a_message_test() ->
     Pid = receiver(),
     Alias = alias_in(Pid),
-    Messages = [a, #{}, <<0:10000/unit:8>>, lists:seq(1, 10000), make_ref(), fun() -> ok end, {priority, self(), x}],
+    Large = [<<0:10000/unit:8>>, lists:seq(1, 10000)],
+    Messages = [a, #{}, make_ref(), fun() -> ok end, {priority, self(), x} | Large],
     [ok = send_priority(Alias, Message, self()) || Message <- Messages],
     ?assertEqual([{priority, self(), Message} || Message <- Messages], mailbox(Pid)),
     ok = stop(Pid).
@@ -118,8 +119,9 @@ what_cannot_be_given_up_test() ->
     in(Pid, fun() ->
         Ordinary = erlang:alias(),
         Bare = erlang:alias([priority]),
-        Others = [Ordinary, Bare, make_ref(), self(), ?NAME, undefined, "alias", 1, foreign_pid(), foreign_alias()],
-        [?assertError(badarg, delete_priority_alias(Other)) || Other <- Others],
+        References = [Ordinary, Bare, make_ref(), foreign_alias()],
+        Others = [self(), foreign_pid(), ?NAME, undefined, "alias", 1],
+        [?assertError(badarg, delete_priority_alias(Other)) || Other <- References ++ Others],
         Ordinary ! still_there,
         ?assertEqual([still_there], flush())
     end),
@@ -153,12 +155,9 @@ what_would_not_overtake_is_refused_test() ->
     ok = stop(Pid),
     Port = open_port({spawn_executable, os:find_executable("cat")}, []),
     true = register(?NAME, Port),
-    [
-        refused(Destination)
-     || Destination <- [Port, ?NAME, undefined, no_such_name, "string", <<"binary">>, 1, 1.5, [], {}, #{}, fun() -> ok end]
-    ],
+    [refused(Destination) || Destination <- [Port, ?NAME, undefined, no_such_name, foreign_pid()]],
+    [refused(Destination) || Destination <- ["string", <<"binary">>, 1, 1.5, [], {}, #{}, fun() -> ok end]],
     [refused({Name, Node}) || Name <- [?NAME, no_such_name], Node <- [node(), other@nohost]],
-    refused(foreign_pid()),
     true = port_close(Port).
 
 the_dead_get_nothing_test() ->
@@ -360,7 +359,8 @@ idle_with_alias() ->
 nothing_makes_an_atom_test() ->
     Pid = receiver(),
     Alias = alias_in(Pid),
-    Terms = [Alias, Pid, ?NAME, make_ref(), foreign_pid(), foreign_alias(), "no_atom_of_this_name", <<"nor_this">>],
+    Texts = ["no_atom_of_this_name", <<"nor_this">>],
+    Terms = [Alias, Pid, ?NAME, make_ref(), foreign_pid(), foreign_alias() | Texts],
     Calls = fun() ->
         [
             try
@@ -390,9 +390,16 @@ references_are_laid_out_as_assumed_test() ->
     Pids = [receiver() || _ <- [1, 2, 3]],
     [
         begin
-            Ordinary = in(Pid, fun() -> [erlang:alias(), erlang:alias([reply]), erlang:alias([priority])] end),
-            Monitors = in(Pid, fun() -> [monitor(process, Other, [{alias, demonitor}]) || Other <- Pids, Other =/= Pid] end),
-            Aliases = [alias_in(Pid) | Ordinary ++ Monitors],
+            Monitored = hd(Pids -- [Pid]),
+            Others = in(Pid, fun() ->
+                [
+                    erlang:alias(),
+                    erlang:alias([reply]),
+                    erlang:alias([priority]),
+                    monitor(process, Monitored, [{alias, demonitor}])
+                ]
+            end),
+            Aliases = [alias_in(Pid) | Others],
             ?assertEqual([{ok, Pid}], lists:usort([erlmcp_native:alias_process(Alias) || Alias <- Aliases])),
             ?assertEqual({ok, hd(Aliases)}, erlmcp_native:alias_newest(Pid)),
             Words = [words(Alias) || Alias <- Aliases],
