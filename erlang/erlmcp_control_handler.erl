@@ -98,6 +98,7 @@ init(Starter, Id, Fun, Priority) ->
         entered -> true = erlang:demonitor(Monitor, [flush]);
         {'DOWN', Monitor, process, _, _} -> exit(retired())
     end,
+    erlang:hibernate(),
     loop(#state{id = Id, handler = Fun}).
 
 loop(State) ->

@@ -217,7 +217,7 @@ call(Id, Message, Call) ->
 
 -doc """
 What was delivered, by type and component, how long it took in microseconds (percentiles to three significant
-digits), and what waits. Numbers start with the service and go on over a crash of its process.
+digits, those of a component to two), and what waits. Numbers start with the service and go on over a crash of its process.
 """.
 -spec get_stats() -> control_plane_stats().
 get_stats() ->

@@ -57,6 +57,7 @@ none. While the library is not loaded, that atom is `not_started`.
     overload_told/1,
     overload_levels/1,
     overload_set_reported/3,
+    overload_reported/1,
     overload_history/1,
     overload_rows/3,
     overload_fullest/3,
@@ -129,6 +130,7 @@ none. While the library is not loaded, that atom is `not_started`.
     overload_told/1,
     overload_levels/1,
     overload_set_reported/3,
+    overload_reported/1,
     overload_history/1,
     overload_rows/3,
     overload_fullest/3,
@@ -379,7 +381,9 @@ overload_check(_Table) -> absent().
 -spec overload_reset(table()) -> ok | fault().
 overload_reset(_Table) -> absent().
 
--doc "What handlers have to be told, the same again until `overload_told/1`; and how many news were lost.".
+-doc """
+What handlers have to be told, at most 100, the same again until `overload_told/1`; and how many news were lost.
+""".
 -spec overload_news(table(), Most :: pos_integer()) ->
     {[{raised | cleared, erlmcp_overload_monitor:alert()}], Lost :: non_neg_integer()} | fault().
 overload_news(_Table, _Most) -> absent().
@@ -388,10 +392,14 @@ overload_news(_Table, _Most) -> absent().
 -spec overload_told(table()) -> ok | fault().
 overload_told(_Table) -> absent().
 
--doc "The roles' alert levels, and whether their breaker was reported open.".
+-doc "The roles' alert levels.".
 -spec overload_levels(table()) ->
-    [{erlmcp_queue_limits:role(), erlmcp_overload_monitor:status(), boolean()}] | fault().
+    [{erlmcp_queue_limits:role(), erlmcp_overload_monitor:status()}] | fault().
 overload_levels(_Table) -> absent().
+
+-doc "The roles whose breaker was reported open, those included that are gone.".
+-spec overload_reported(table()) -> [erlmcp_queue_limits:role()] | fault().
+overload_reported(_Table) -> absent().
 
 -doc "Notes for the next process whether a role's breaker was reported open.".
 -spec overload_set_reported(table(), erlmcp_queue_limits:role(), boolean()) -> ok | fault().

@@ -57,7 +57,11 @@ handle_role(Role, Action, State) ->
     _ = is_exported(?HEALTH, report_circuit_breaker, 2) andalso
         report(report_circuit_breaker, [Role, Reported]),
     tell_component(Role, Action),
-    {ok, State}.
+    case Action of
+        open -> {ok, State};
+        %% What comes later is reported anew, even if the clearing was not told.
+        close -> {ok, maps:remove(Role, State)}
+    end.
 
 report(Function, Args) ->
     case whereis(?HEALTH) of
@@ -91,7 +95,7 @@ role_level(Role) ->
     case erlmcp_native:overload_levels(own) of
         Levels when is_list(Levels) ->
             case lists:keyfind(Role, 1, Levels) of
-                {Role, Level, _} -> Level;
+                {Role, Level} -> Level;
                 false -> ok
             end;
         _ ->

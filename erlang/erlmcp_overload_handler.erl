@@ -17,7 +17,8 @@ handle_role(_Role, _OpenOrClose, Number) -> {ok, Number}.
 and `{overload, #{handlers => [{pager, "…"}]}}` in the configuration, or `handlers` among the options of
 `erlmcp_overload_monitor:start_link/1`.
 
-Each handler has a process of its own, and a callback that takes longer than 5 s, crashes or returns anything
+Each handler has a process of its own, at process priority `high`, so that busy processes do not delay it: what
+takes long is to be handed on. A callback that takes longer than 5 s, crashes or returns anything
 else is given up: it is logged, the handler starts anew with `init/1`, and what it was told counts as told.
 Others do not wait for it. While it is busy up to 10000 messages wait for it; of more the oldest are dropped,
 and counted in the log.
@@ -25,8 +26,6 @@ and counted in the log.
 
 -export([start/2, tell/2, stop/1, callbacks/0]).
 -export([run/2, work/3]).
-
--include_lib("kernel/include/logger.hrl").
 
 -doc "Called at the start, and again after a crash.".
 -callback init(Arg :: term()) -> {ok, State :: term()}.
@@ -55,8 +54,13 @@ and counted in the log.
     worker :: pid() | undefined,
     monitor :: reference() | undefined,
     busy = false :: false | reference(),
+    starting = false :: boolean(),
+    %% Whoever writes a line to the log.
+    logging = self() :: pid(),
     waiting = queue:new() :: queue:queue(call()),
     length = 0 :: non_neg_integer(),
+    %% The last that was dropped of each role's breaker, older than all that waits: it is told all the same.
+    breakers = #{} :: #{atom() => open | close},
     dropped = 0 :: non_neg_integer()
 }).
 
@@ -68,7 +72,7 @@ callbacks() ->
 -doc "Starts the processes of a handler, not linked to the caller.".
 -spec start(module(), term()) -> pid().
 start(Module, Arg) ->
-    proc_lib:spawn(?MODULE, run, [Module, Arg]).
+    proc_lib:spawn_opt(?MODULE, run, [Module, Arg], [{priority, high}]).
 
 -doc "Has a callback called, after those that were asked for before.".
 -spec tell(pid(), call()) -> ok.
@@ -94,6 +98,8 @@ loop(#runner{monitor = Monitor, busy = Busy} = Runner) ->
             loop(next(wait(Call, Runner)));
         {done, Monitor} ->
             loop(next(Runner#runner{busy = idle(Busy)}));
+        {ready, Monitor} ->
+            loop(next(Runner#runner{busy = idle(Busy), starting = false}));
         {timeout, Busy, deadline} ->
             lost(timeout, Runner);
         {'DOWN', Monitor, process, _, Reason} ->
@@ -107,9 +113,23 @@ loop(#runner{monitor = Monitor, busy = Busy} = Runner) ->
 
 wait(Call, #runner{waiting = Waiting, length = Length} = Runner) when Length < ?MAX_WAITING ->
     Runner#runner{waiting = queue:in(Call, Waiting), length = Length + 1};
-wait(Call, #runner{waiting = Waiting, dropped = Dropped} = Runner) ->
-    Runner#runner{waiting = queue:in(Call, queue:drop(Waiting)), dropped = Dropped + 1}.
+wait(Call, #runner{waiting = Waiting, dropped = Dropped, breakers = Breakers} = Runner) ->
+    {{value, Oldest}, Rest} = queue:out(Waiting),
+    Next = Runner#runner{waiting = queue:in(Call, Rest)},
+    case Oldest of
+        {handle_role, [Role, Action]} -> Next#runner{breakers = Breakers#{Role => Action}};
+        _ -> Next#runner{dropped = Dropped + 1}
+    end.
 
+next(#runner{busy = false, breakers = Breakers, waiting = Waiting, length = Length} = Runner) when
+    map_size(Breakers) > 0
+->
+    [{Role, Action} | _] = maps:to_list(Breakers),
+    next(Runner#runner{
+        breakers = maps:remove(Role, Breakers),
+        waiting = queue:in_r({handle_role, [Role, Action]}, Waiting),
+        length = Length + 1
+    });
 next(#runner{busy = false, waiting = Waiting, length = Length} = Runner) when Length > 0 ->
     #runner{worker = Worker, monitor = Monitor} = Runner,
     {{value, Call}, Rest} = queue:out(Waiting),
@@ -124,8 +144,9 @@ report_dropped(#runner{dropped = 0} = Runner) ->
 report_dropped(#runner{length = Length, dropped = Dropped, module = Module} = Runner) when
     Length < ?MAX_WAITING div 2
 ->
-    ?LOG_WARNING("erlmcp_overload_monitor: ~tp was too slow for ~b messages", [Module, Dropped]),
-    Runner#runner{dropped = 0};
+    say(warning, "erlmcp_overload_monitor: ~tp was too slow for ~b messages", [Module, Dropped], Runner#runner{
+        dropped = 0
+    });
 report_dropped(Runner) ->
     Runner.
 
@@ -138,20 +159,28 @@ idle(Deadline) ->
     after 0 -> false
     end.
 
-%% What it was at counts as told. A handler that cannot even start is not tried in a tight circle.
-lost(Reason, #runner{module = Module, busy = Busy} = Runner) ->
-    ?LOG_ERROR("erlmcp_overload_monitor: handler ~tp failed: ~tp", [Module, Reason]),
+%% Not in this process: whoever logs may have to wait for the logger. Of lines that come meanwhile none is kept.
+say(Level, Format, Args, #runner{logging = Logging} = Runner) ->
+    case is_process_alive(Logging) andalso Logging =/= self() of
+        true -> Runner;
+        false -> Runner#runner{logging = spawn(logger, log, [Level, Format, Args])}
+    end.
+
+%% What it was at counts as told. A handler that cannot start is not tried in a tight circle.
+lost(Reason, #runner{module = Module, busy = Busy, starting = Starting} = Runner) ->
     kill(Runner),
-    Idle = Runner#runner{busy = idle(Busy)},
-    case Busy of
-        false -> _ = erlang:send_after(1000, self(), restart), paused(Idle);
-        _ -> loop(next(start_worker(Idle)))
+    Idle = say(error, "erlmcp_overload_monitor: handler ~tp failed: ~tp", [Module, Reason], Runner#runner{
+        worker = undefined, busy = idle(Busy)
+    }),
+    case Starting of
+        true -> _ = erlang:send_after(1000, self(), restart), paused(Idle);
+        false -> loop(start_worker(Idle))
     end.
 
 paused(Runner) ->
     receive
         {tell, Call} -> paused(wait(Call, Runner));
-        restart -> loop(next(start_worker(Runner)));
+        restart -> loop(start_worker(Runner));
         stop -> exit(normal)
     end.
 
@@ -163,14 +192,20 @@ kill(#runner{worker = Worker, monitor = Monitor}) ->
     ok.
 
 start_worker(#runner{module = Module, arg = Arg} = Runner) ->
-    {Worker, Monitor} = proc_lib:spawn_opt(?MODULE, work, [Module, Arg, self()], [link, monitor]),
-    Runner#runner{worker = Worker, monitor = Monitor}.
+    {Worker, Monitor} = proc_lib:spawn_opt(?MODULE, work, [Module, Arg, self()], [link, monitor, {priority, high}]),
+    Worker ! {start, Monitor},
+    Deadline = erlang:start_timer(?DEADLINE_MS, self(), deadline),
+    Runner#runner{worker = Worker, monitor = Monitor, busy = Deadline, starting = true}.
 
 -doc false.
 -spec work(module(), term(), pid()) -> no_return().
 work(Module, Arg, Runner) ->
-    {ok, State} = Module:init(Arg),
-    work_loop(Module, State, Runner).
+    receive
+        {start, Monitor} ->
+            {ok, State} = Module:init(Arg),
+            Runner ! {ready, Monitor},
+            work_loop(Module, State, Runner)
+    end.
 
 work_loop(Module, State, Runner) ->
     receive

@@ -42,7 +42,7 @@ check(App, Value) ->
 
 -doc "The same for a list of `{Name, Value}`; the first of a name counts.".
 -spec check_list(term()) -> {ok, map()} | {error, erlmcp_native_config:problem()}.
-check_list(Options) when is_list(Options) ->
+check_list(Options) when is_list(Options), length(Options) >= 0 ->
     Expanded = proplists:unfold(Options),
     case [Odd || Odd <- Expanded, not (is_tuple(Odd) andalso tuple_size(Odd) =:= 2)] of
         [] ->
@@ -88,7 +88,7 @@ is_option(clear_margin, Value) ->
     (is_number(Value) andalso Value >= 0 andalso Value =< 0.8) orelse "a number from 0 to 0.8";
 is_option(open_breaker_at, Value) ->
     lists:member(Value, [overload, critical, never]) orelse "overload, critical or never";
-is_option(handlers, Value) when is_list(Value) ->
+is_option(handlers, Value) when is_list(Value), length(Value) >= 0 ->
     case [Wrong || Handler <- Value, Wrong <- [is_handler(Handler)], Wrong =/= true] of
         [] -> true;
         [Wrong | _] -> Wrong

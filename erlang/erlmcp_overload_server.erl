@@ -27,13 +27,18 @@ and these outlive this one.
     timer :: reference(),
     handlers :: [{{module(), term()}, pid()}],
     %% The roles whose breaker was reported open.
-    opened = [] :: [erlmcp_queue_limits:role()]
+    opened = [] :: [erlmcp_queue_limits:role()],
+    %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
+    more = false :: boolean(),
+    by_hand = false :: boolean()
 }).
 
 -doc "Starts the service. These options win over the configuration.".
 -spec start_link(term()) -> gen_server:start_ret().
 start_link(Options) ->
-    gen_server:start_link({local, ?NAME}, ?MODULE, Options, [{spawn_opt, [{message_queue_data, off_heap}]}]).
+    %% What passes through here is little, and urgent.
+    SpawnOptions = [{message_queue_data, off_heap}, {priority, high}],
+    gen_server:start_link({local, ?NAME}, ?MODULE, Options, [{spawn_opt, SpawnOptions}]).
 
 -doc "Applies the configuration, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
@@ -67,9 +72,10 @@ init(Given) ->
             given = GivenMap,
             options = Options,
             interval_ms = IntervalMs,
+            by_hand = ByHand =/= undefined,
             timer = check_later(IntervalMs),
             handlers = handlers(Options, persistent_term:get(?HANDLERS, [])),
-            opened = [Role || {Role, _, true} <- erlmcp_native:overload_levels(own)]
+            opened = erlmcp_native:overload_reported(own)
         },
         %% What the process before may have taken and not passed on.
         {ok, pass_on(State)}
@@ -95,7 +101,7 @@ handle_call(reload_config, _From, #state{given = Given} = State) ->
     end;
 handle_call({set_check_interval, IntervalMs}, _From, State) ->
     _ = erlmcp_native:overload_set_interval(own, IntervalMs),
-    {reply, ok, set_interval(IntervalMs, State)};
+    {reply, ok, set_interval(IntervalMs, State#state{by_hand = true})};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -108,6 +114,8 @@ handle_cast(_Cast, State) ->
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info(news, State) ->
     {noreply, pass_on(State)};
+handle_info(more, State) ->
+    {noreply, pass_on(State#state{more = false})};
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
     _ = erlmcp_native:overload_check(own),
     {noreply, pass_on(State#state{timer = check_later(IntervalMs)})};
@@ -129,14 +137,12 @@ terminate(Reason, #state{handlers = Handlers}) ->
             ok
     end.
 
-apply_options(Options, Enabled, #state{interval_ms = IntervalMs, handlers = Handlers} = State) ->
-    #state{options = #{check_interval := Before}} = State,
+apply_options(Options, Enabled, #state{by_hand = ByHand, handlers = Handlers} = State) ->
     Rules = erlmcp_overload_options:rules(Options),
     _ = erlmcp_native:overload_configure(own, Rules, Enabled),
     NewState = State#state{options = Options, handlers = handlers(Options, Handlers)},
     case Options of
-        %% Not if it was set by hand.
-        #{check_interval := After} when IntervalMs =:= Before -> pass_on(set_interval(After, NewState));
+        #{check_interval := IntervalMs} when not ByHand -> pass_on(set_interval(IntervalMs, NewState));
         #{} -> pass_on(NewState)
     end.
 
@@ -185,10 +191,16 @@ pass_on(State) ->
             report_lost(Lost),
             _ = [tell(call(What, Alert), State) || {What, Alert} <- News],
             _ = erlmcp_native:overload_told(own),
-            pass_on(State);
+            roles(more(State));
         _NotStarted ->
             State
     end.
+
+more(#state{more = true} = State) ->
+    State;
+more(State) ->
+    self() ! more,
+    State#state{more = true}.
 
 call(raised, Alert) -> {handle_alert, [Alert]};
 call(cleared, Alert) -> {handle_clear, [Alert]}.
@@ -196,7 +208,11 @@ call(cleared, Alert) -> {handle_clear, [Alert]}.
 report_lost(0) ->
     ok;
 report_lost(Lost) ->
-    ?LOG_ERROR("erlmcp_overload_monitor: ~b alerts came too fast for the handlers", [Lost]).
+    %% Not here: whoever logs may have to wait for the logger.
+    _ = spawn(fun() ->
+        ?LOG_ERROR("erlmcp_overload_monitor: ~b alerts came too fast for the handlers", [Lost])
+    end),
+    ok.
 
 tell(Call, #state{handlers = Handlers}) ->
     lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:tell(Pid, Call) end, Handlers).
@@ -205,7 +221,7 @@ tell(Call, #state{handlers = Handlers}) ->
 roles(#state{options = #{open_breaker_at := At}, opened = Opened} = State) ->
     case erlmcp_native:overload_levels(own) of
         Levels when is_list(Levels) ->
-            Open = [Role || {Role, Level, _} <- Levels, is_open(Level, At)],
+            Open = [Role || {Role, Level} <- Levels, is_open(Level, At)],
             _ = [role(Role, open, State) || Role <- Open -- Opened],
             _ = [role(Role, close, State) || Role <- Opened -- Open],
             State#state{opened = Open};

@@ -101,13 +101,23 @@ impl Alerts {
     pub fn take(&self, most: usize) -> (Vec<News>, u64) {
         let mut in_hand = self.in_hand.lock();
         if in_hand.is_empty() {
-            // Down first: what is sent from here on wakes, and is perhaps taken right below.
+            self.fill(&mut in_hand, most);
+        }
+        if in_hand.is_empty() {
+            // Nothing left: what is sent from here on wakes, unless it is taken right below.
             self.woken.store(false, Ordering::SeqCst);
-            if let Some((_, inbox)) = self.outbox.get() {
-                in_hand.extend(inbox.try_iter().take(most));
+            self.fill(&mut in_hand, most);
+            if !in_hand.is_empty() {
+                self.woken.store(true, Ordering::SeqCst);
             }
         }
         (in_hand.clone(), self.lost.swap(0, Ordering::Relaxed))
+    }
+
+    fn fill(&self, in_hand: &mut Vec<News>, most: usize) {
+        if let Some((_, inbox)) = self.outbox.get() {
+            in_hand.extend(inbox.try_iter().take(most));
+        }
     }
 
     /// What was taken has been told.
@@ -197,7 +207,12 @@ mod tests {
         assert!(!alerts.clear(alert(3)));
         let (news, lost) = alerts.take(2);
         assert_eq!((news.len(), lost), (2, 0));
-        assert!(alerts.raise(alert(4)));
+        assert!(!alerts.raise(alert(4)));
+        alerts.told();
+        assert_eq!(alerts.take(9).0.len(), 2);
+        alerts.told();
+        assert!(alerts.take(9).0.is_empty());
+        assert!(alerts.raise(alert(5)));
     }
 
     #[test]

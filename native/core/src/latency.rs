@@ -9,18 +9,20 @@ use crate::sync::thread_number;
 /// The longest latency that is told apart, in microseconds; longer ones count as this.
 pub const LONGEST_US: u64 = 60_000_000;
 
-/// Three decimal digits of each value are kept.
-const SIGNIFICANT_DIGITS: u8 = 3;
+/// How many decimal digits of each value are kept.
+const FINE: u8 = 3;
+const COARSE: u8 = 2;
 const MAX_SHARDS: usize = 16;
 
-/// A histogram of latencies from 0 µs to 60 s, to three significant digits.
+/// A histogram of latencies from 0 µs to 60 s, to three significant digits, or two.
 ///
 /// It is split over shards by thread, each behind a lock that is practically never contended. A shard
-/// takes no memory before its first record, 16 KiB while latencies stay below 2 ms, and 140 KiB at most.
+/// takes no memory before its first record, and with three digits 16 KiB while latencies stay below 2 ms, 140 KiB at most.
 /// Nothing that was recorded before a summary begins is missing from it.
 #[derive(Debug)]
 pub struct Latency {
     shards: Box<[Shard]>,
+    digits: u8,
 }
 
 type Shard = CachePadded<Mutex<Option<Histogram<u64>>>>;
@@ -46,16 +48,17 @@ impl Latency {
     /// For many threads that record at once: a shard for each of up to sixteen.
     pub fn sharded() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_shards(threads.min(MAX_SHARDS))
+        Self::with_shards(threads.min(MAX_SHARDS), FINE)
     }
 
-    /// For threads that seldom meet, in less memory.
+    /// For one of many: two significant digits and one shard take a tenth of the memory.
     pub fn single() -> Self {
-        Self::with_shards(1)
+        Self::with_shards(1, COARSE)
     }
 
-    fn with_shards(shards: usize) -> Self {
+    fn with_shards(shards: usize, digits: u8) -> Self {
         Self {
+            digits,
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
         }
     }
@@ -69,7 +72,7 @@ impl Latency {
             let mut histogram = shard.lock();
             if histogram.is_none() {
                 // Fails on more than five digits only.
-                *histogram = Histogram::new(SIGNIFICANT_DIGITS).ok();
+                *histogram = Histogram::new(self.digits).ok();
             }
             if let Some(histogram) = histogram.as_mut() {
                 // Fails on values out of range only, and the range grows by itself.

@@ -68,7 +68,7 @@ pub use standing::{RoleStanding, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 
 /// A role, as the host numbers them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleId(pub u64);
 
 /// An owner, as the host numbers them. A number is not used again while its owner is tracked.

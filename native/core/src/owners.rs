@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use papaya::HashMap;
+use papaya::{Guard, HashMap};
 use seize::Collector;
 
 use crate::OwnerId;
@@ -62,10 +62,12 @@ impl<W: Send + Sync + 'static> Owners<W> {
     /// Makes room for more owners, and ends growths that are under way: both make look-ups long.
     pub(crate) fn tidy(&self) {
         for shard in self.shards.iter() {
-            let shard = shard.pin();
-            shard.reserve(0);
+            let guard = shard.guard();
+            shard.reserve(0, &guard);
             // Making an iterator is what completes a growth.
-            let _ = shard.iter();
+            let _ = shard.iter(&guard);
+            // What was outgrown would wait for more to be taken out by this thread, which seldom does.
+            guard.flush();
         }
     }
 

@@ -72,7 +72,6 @@ pub(crate) struct Role {
     tally: Tally,
     standing: Mutex<Standing>,
     fullest: AtomicU64,
-    reported_open: AtomicBool,
 }
 
 /// A role as a reader sees it.
@@ -121,7 +120,6 @@ impl Role {
             baseline: Mutex::new(Totals::default()),
             tally: Tally::new(),
             fullest: AtomicU64::new(0),
-            reported_open: AtomicBool::new(false),
             standing: Mutex::new(Standing::new(now)),
         }
     }
@@ -219,14 +217,6 @@ impl Role {
 
     pub(crate) fn level(&self) -> Level {
         self.standing.lock().level()
-    }
-
-    pub(crate) fn reported_open(&self) -> bool {
-        self.reported_open.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_reported_open(&self, open: bool) {
-        self.reported_open.store(open, Ordering::Relaxed);
     }
 
     pub(crate) fn note_fullest(&self, depth: u64) {

@@ -161,18 +161,10 @@ impl Roles {
         roles.values().map(|role| role.summary(now)).collect()
     }
 
-    /// Every role's alert level, and whether its breaker was reported open, in no order.
-    pub fn levels(&self) -> Vec<(RoleId, Level, bool)> {
+    /// Every role's alert level, in no order.
+    pub fn levels(&self) -> Vec<(RoleId, Level)> {
         let roles = self.roles.pin();
-        let row = |(id, role): (&RoleId, &Arc<Role>)| (*id, role.level(), role.reported_open());
-        roles.iter().map(row).collect()
-    }
-
-    /// Notes whether a role's breaker was reported open.
-    pub fn set_reported_open(&self, role: RoleId, open: bool) {
-        if let Some(role) = self.get(role) {
-            role.set_reported_open(open);
-        }
+        roles.iter().map(|(id, role)| (*id, role.level())).collect()
     }
 
     pub(crate) fn note_fullest(&self, fullest: impl Fn(RoleId) -> u64) {

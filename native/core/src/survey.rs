@@ -5,7 +5,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use crate::account::Account;
+use foldhash::fast::RandomState;
+
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
@@ -61,24 +62,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let now = runtime.now();
         let active = self.judge().active();
         let mut news = false;
-        let mut roles: HashMap<RoleId, Glance> = HashMap::new();
-        let mut last: Option<RoleId> = None;
-        let mut glance = Glance::default();
+        let mut glances = Glances::default();
         self.owners.for_each(|id, owner| {
             let mut review = false;
             for account in owner.accounts() {
                 let Ok(depth) = account.depth() else {
                     continue;
                 };
-                // Most owners share their role with the one before.
-                if last != Some(account.role_id()) {
-                    if let Some(last) = last {
-                        roles.insert(last, glance);
-                    }
-                    let known = roles.get(&account.role_id()).copied();
-                    glance = known.unwrap_or_else(|| Glance::of(account, self));
-                    last = Some(account.role_id());
-                }
+                let marks = |level| self.judge().marks(level, account.role().limit());
+                let glance = glances.of(account.role_id(), || Glance::new(Level::ALL.map(marks)));
                 glance.fullest = glance.fullest.max(depth);
                 review |= active
                     && (glance.expected(account.level()) != Some(account.marks())
@@ -89,11 +81,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 news |= owner.review(id, self.judge(), now);
             }
         });
-        if let Some(last) = last {
-            roles.insert(last, glance);
-        }
-        self.roles()
-            .note_fullest(|role| roles.get(&role).map_or(0, |glance| glance.fullest));
+        self.roles().note_fullest(|role| glances.fullest(role));
         if news {
             runtime.wake();
         }
@@ -182,25 +170,25 @@ struct Glance {
     fullest: u64,
 }
 
-impl Default for Glance {
-    fn default() -> Self {
-        Self {
-            marks: [Marks::NONE; 4],
-            fullest: 0,
-        }
-    }
-}
-
 impl Glance {
-    fn of<W: Send + Sync + 'static>(account: &Account, limits: &Limits<W>) -> Self {
-        let limit = account.role().limit();
-        Self {
-            marks: Level::ALL.map(|level| limits.judge().marks(level, limit)),
-            fullest: 0,
-        }
+    fn new(marks: [Marks; 4]) -> Self {
+        Self { marks, fullest: 0 }
     }
 
     fn expected(&self, level: Level) -> Option<Marks> {
         self.marks.get(level.index()).copied()
+    }
+}
+
+#[derive(Default)]
+struct Glances(HashMap<RoleId, Glance, RandomState>);
+
+impl Glances {
+    fn of(&mut self, role: RoleId, new: impl FnOnce() -> Glance) -> &mut Glance {
+        self.0.entry(role).or_insert_with(new)
+    }
+
+    fn fullest(&self, role: RoleId) -> u64 {
+        self.0.get(&role).map_or(0, |glance| glance.fullest)
     }
 }

@@ -207,9 +207,16 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
 }
 
 fn news(table: &Limits<OwnerId>) -> Vec<Event> {
-    let (news, lost) = table.judge().alerts().take(1_000);
-    table.judge().alerts().told();
-    assert_eq!(lost, 0);
+    let mut news = Vec::new();
+    loop {
+        let (some, lost) = table.judge().alerts().take(100);
+        assert_eq!(lost, 0);
+        if some.is_empty() {
+            break;
+        }
+        table.judge().alerts().told();
+        news.extend(some);
+    }
     let event = |news| match news {
         News::Raised(alert) => (true, alert),
         News::Cleared(alert) => (false, alert),

@@ -14,6 +14,8 @@ use crate::host::Beam;
 use crate::table::{self, ByHand, Table, with_any_table};
 use crate::term::{self, Answer, Fault};
 
+const MOST_NEWS: usize = 100;
+
 /// Millionths of the limit, milliseconds, how many alerts are kept.
 fn rules(term: Term<'_>) -> Answer<Rules> {
     let (margin, realert_ms, history): (u64, u64, usize) =
@@ -68,6 +70,7 @@ fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
         beam.table.monitored.store(false, Ordering::Relaxed);
         *beam.table.monitor.lock() = None;
         *beam.table.by_hand.lock() = ByHand::default();
+        beam.table.reported_open.lock().clear();
         beam.table.limits.ignore_overload(beam);
         beam.table.limits.judge().alerts().reset();
         Ok(atoms::ok())
@@ -137,6 +140,8 @@ fn overload_reset<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
         beam.table.limits.judge().alerts().forget_history();
         beam.table.limits.forget_levels(beam);
+        // What was opened may have to be closed.
+        beam.wake();
         Ok(atoms::ok())
     })
 }
@@ -153,11 +158,13 @@ fn overload_history<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `{[{raised | cleared, Alert}], Lost}`: at most so many, and the same again until `overload_told/1`.
-#[rustler::nif(schedule = "DirtyCpu")]
+/// `{[{raised | cleared, Alert}], Lost}`: at most so many, no more than a hundred, and the same again until
+/// `overload_told/1`. Few enough for a normal scheduler, so that handlers hear of a crossing at once.
+#[rustler::nif]
 fn overload_news<'a>(env: Env<'a>, table: Term<'a>, most: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
         let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
+        let most = most.min(MOST_NEWS);
         let (news, lost) = beam.table.limits.judge().alerts().take(most);
         let row = |news: &News| match news {
             News::Raised(alert) => (atoms::raised(), alert_map(env, alert)),
@@ -176,12 +183,12 @@ fn overload_told<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `[{Role, Level, ReportedOpen}]`: the roles' alert levels, and whether their breaker was reported open.
+/// `[{Role, Level}]`: the roles' alert levels.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_levels<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
         let levels = beam.table.limits.roles().levels().into_iter();
-        let row = |(role, level, open)| (term::role_term(env, role), level_atom(level), open);
+        let row = |(role, level)| (term::role_term(env, role), level_atom(level));
         Ok(levels.map(row).collect::<Vec<_>>())
     })
 }
@@ -196,8 +203,23 @@ fn overload_set_reported<'a>(
 ) -> Term<'a> {
     with_monitor(env, table, |beam| {
         let (role, open) = (term::role(role)?, term::switch(open)?);
-        beam.table.limits.roles().set_reported_open(role, open);
+        let mut reported = beam.table.reported_open.lock();
+        let _ = if open {
+            reported.insert(role)
+        } else {
+            reported.remove(&role)
+        };
         Ok(atoms::ok())
+    })
+}
+
+/// The roles whose breaker was reported open, those included that are gone.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn overload_reported<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| {
+        let reported = beam.table.reported_open.lock().clone();
+        let roles = reported.into_iter().map(|role| term::role_term(env, role));
+        Ok(roles.collect::<Vec<_>>())
     })
 }
 

@@ -1,7 +1,9 @@
 //! The table that natives work on: a resource of its own, or the library's.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use erlmcp_core::RoleId;
 use erlmcp_core::limits::Limits;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
@@ -22,6 +24,8 @@ pub(crate) struct Table {
     pub(crate) monitored: AtomicBool,
     /// Hears that handlers have news.
     pub(crate) monitor: Mutex<Option<LocalPid>>,
+    /// The roles whose breaker was reported open; they may be gone.
+    pub(crate) reported_open: Mutex<BTreeSet<RoleId>>,
     /// What was set by hand of the monitor, which configuration must not undo.
     pub(crate) by_hand: Mutex<ByHand>,
     /// System time of the last check in milliseconds; 0 before the first.
@@ -50,6 +54,7 @@ impl Table {
             listener: Mutex::new(None),
             monitored: AtomicBool::new(false),
             monitor: Mutex::new(None),
+            reported_open: Mutex::new(BTreeSet::new()),
             by_hand: Mutex::new(ByHand::default()),
             checked_ms: AtomicU64::new(0),
         }
