@@ -152,7 +152,7 @@ log(_, _) ->
 
 temp_dir() ->
     Name = ["erlmcp_native_", os:getpid(), $_, integer_to_list(erlang:unique_integer([positive]))],
-    Dir = filename:join(filename:basedir(user_cache, "erlmcp_native_tests"), lists:flatten(Name)),
+    Dir = filename:join(os:getenv("TMPDIR", "/tmp"), lists:flatten(Name)),
     ok = filelib:ensure_path(Dir),
     Dir.
 
