@@ -50,7 +50,9 @@ groups() ->
         {memory, erlmcp_native_bench_memory},
         {burst, erlmcp_native_bench_burst},
         {limits, erlmcp_native_bench_limits},
-        {calls, erlmcp_native_bench_calls}
+        {calls, erlmcp_native_bench_calls},
+        {control, erlmcp_native_bench_control},
+        {overload, erlmcp_native_bench_overload}
     ].
 
 -doc "Runs the benchmarks and ends the runtime.".
