@@ -251,7 +251,9 @@ A refusal as a JSON-RPC 2.0 error response, ready to be encoded; code -32010 is 
 `?MCP_ERROR_RATE_LIMITED`. Works without the service.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
-to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) ->
+to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) when
+    is_atom(Role)
+->
     #{
         <<"jsonrpc">> => <<"2.0">>,
         <<"id">> => Id,

@@ -149,12 +149,9 @@ fn overload_reset<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 /// The alerts that are kept, newest first.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_history<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
-    with_monitor(env, table, |beam| {
+    with_open_table(env, table, |beam| {
         let history = beam.table.limits.judge().alerts().history();
-        Ok(history
-            .iter()
-            .map(|alert| alert_map(env, alert))
-            .collect::<Vec<_>>())
+        Ok(history.iter().map(|alert| alert_map(env, alert)).collect())
     })
 }
 
