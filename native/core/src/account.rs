@@ -43,6 +43,11 @@ impl Account {
         }
     }
 
+    /// A word from either end.
+    pub(crate) fn touch(&self) -> u64 {
+        self.role_id.0 ^ self.tenure() ^ u64::from(self.next.get().is_some())
+    }
+
     pub(crate) fn role_id(&self) -> RoleId {
         self.role_id
     }

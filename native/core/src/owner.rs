@@ -49,6 +49,11 @@ impl<W> Owner<W> {
         }
     }
 
+    /// Reads what a look at the owner is going to need, for nothing but to have it fetched.
+    pub(crate) fn touch(&self) -> u64 {
+        self.first.touch()
+    }
+
     /// The owner's account in a role, open or not.
     pub(crate) fn account(&self, role: RoleId) -> Option<&Account> {
         self.accounts().find(|account| account.role_id() == role)

@@ -62,7 +62,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let now = runtime.now();
         let active = self.judge().active();
         let mut news = false;
-        let mut glances = Glances::default();
+        let mut glances = Glances::new();
         self.owners.for_each(|id, owner| {
             let mut review = false;
             for account in owner.accounts() {
@@ -70,7 +70,10 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     continue;
                 };
                 let marks = |level| self.judge().marks(level, account.role().limit());
-                let glance = glances.of(account.role_id(), || Glance::new(Level::ALL.map(marks)));
+                let new = || Glance::new(Level::ALL.map(marks));
+                let Some(glance) = glances.of(account.role_id(), new) else {
+                    continue;
+                };
                 glance.fullest = glance.fullest.max(depth);
                 review |= active
                     && (glance.expected(account.level()) != Some(account.marks())
@@ -180,15 +183,45 @@ impl Glance {
     }
 }
 
-#[derive(Default)]
-struct Glances(HashMap<RoleId, Glance, RandomState>);
+/// A glance for each role, found without hashing if the role was seen a short while ago.
+struct Glances {
+    all: Vec<Glance>,
+    places: HashMap<RoleId, usize, RandomState>,
+    recent: [Option<(RoleId, usize)>; RECENT],
+}
+
+const RECENT: usize = 64;
 
 impl Glances {
-    fn of(&mut self, role: RoleId, new: impl FnOnce() -> Glance) -> &mut Glance {
-        self.0.entry(role).or_insert_with(new)
+    fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            places: HashMap::default(),
+            recent: [None; RECENT],
+        }
+    }
+
+    fn of(&mut self, role: RoleId, new: impl FnOnce() -> Glance) -> Option<&mut Glance> {
+        // The numbers of roles differ above their lowest bits, which say that they are roles.
+        let slot = self.recent.get_mut((role.0 >> 6) as usize % RECENT)?;
+        let place = match *slot {
+            Some((recent, place)) if recent == role => place,
+            _ => {
+                let place = *self.places.entry(role).or_insert_with(|| {
+                    self.all.push(new());
+                    self.all.len().saturating_sub(1)
+                });
+                *slot = Some((role, place));
+                place
+            }
+        };
+        self.all.get_mut(place)
     }
 
     fn fullest(&self, role: RoleId) -> u64 {
-        self.0.get(&role).map_or(0, |glance| glance.fullest)
+        let place = self.places.get(&role);
+        place
+            .and_then(|place| self.all.get(*place))
+            .map_or(0, |glance| glance.fullest)
     }
 }
