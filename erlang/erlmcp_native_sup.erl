@@ -20,5 +20,6 @@ init(Supervise) ->
 services() ->
     [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane].
 
+%% Calling a million monitors off takes some seconds.
 child(Service) ->
-    #{id => Service, start => {Service, start_link, []}, shutdown => 5000}.
+    #{id => Service, start => {Service, start_link, []}, shutdown => 30000}.
