@@ -147,7 +147,7 @@ components() ->
 send_priority(Id, Message) ->
     call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
 
--doc "Sends a message without waiting. With 65536 messages waiting for the handler, `{error, queue_full}`.".
+-doc "Sends a message without waiting. With 65536 of its type waiting for the handler, `{error, queue_full}`.".
 -spec cast_priority(component_id(), control_message()) ->
     ok | {error, component_not_registered | queue_full | {handler_crashed, noproc}}.
 cast_priority(Id, Message) ->

@@ -9,7 +9,7 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 /// A health check that takes longer breaks the service level objective, in microseconds.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
 
-/// The most messages that wait for one handler.
+/// The most messages of one type that wait for one handler.
 pub const MAX_QUEUED: u64 = 65_536;
 
 /// A component, as the host numbers them.
@@ -306,17 +306,13 @@ impl<R: Send + Sync> Default for Components<R> {
 }
 
 impl<R> Component<R> {
-    /// A message is on its way to the handler. False if too many wait there; a few more than
-    /// [`MAX_QUEUED`] may, if they come at once.
+    /// A message is on its way to the handler. False if too many of its type wait there; a few more than
+    /// [`MAX_QUEUED`] may, if they come at once. By type, so that no flood of one keeps a more urgent one out.
     pub fn queue(&self, kind: ControlType) -> bool {
-        let waiting = self
-            .waiting
-            .read()
-            .iter()
-            .fold(0, |sum: u64, n| sum.saturating_add(*n));
-        let room = waiting < MAX_QUEUED;
+        let waiting = self.waiting.of(kind);
+        let room = waiting.load(Ordering::Relaxed) < MAX_QUEUED;
         if room {
-            self.waiting.of(kind).fetch_add(1, Ordering::Relaxed);
+            waiting.fetch_add(1, Ordering::Relaxed);
         }
         room
     }
@@ -370,6 +366,17 @@ mod tests {
         assert_eq!(components.stats().delivered, [0, 1, 0, 0]);
         assert!(components.remove(ID));
         assert!(!components.remove(ID));
+    }
+
+    #[test]
+    fn a_flood_of_one_type_keeps_no_other_out() {
+        let components = Components::new();
+        components.put(ID, 1, |_| false);
+        components.with(ID, |component| {
+            let cancels = (0..=MAX_QUEUED).filter(|_| component.queue(ControlType::CancelTask));
+            assert_eq!(cancels.count() as u64, MAX_QUEUED);
+            assert!(component.queue(ControlType::CircuitBreaker));
+        });
     }
 
     #[test]
