@@ -90,7 +90,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_reset/0
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
--export([native_memory/0]).
+-export([metrics_snapshot/1, metrics_new_latencies/0, native_memory/0]).
 
 -on_load(on_load/0).
 -nifs([
@@ -159,6 +159,8 @@ none. While the library is not loaded, that atom is `not_started`.
     latency_record/2,
     latency_summary/1,
     latency_reset/1,
+    metrics_snapshot/1,
+    metrics_new_latencies/0,
     native_memory/0
 ]).
 
@@ -414,8 +416,8 @@ overload_history(_Table) -> absent().
     [erlmcp_overload_monitor:queue_info()] | fault().
 overload_rows(_Table, _Role, _Crowded) -> absent().
 
--doc "The rows of a role's fullest owners, the fullest first.".
--spec overload_fullest(table(), erlmcp_queue_limits:role(), Most :: non_neg_integer()) ->
+-doc "The rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.".
+-spec overload_fullest(table(), erlmcp_queue_limits:role() | {}, Most :: non_neg_integer()) ->
     [erlmcp_overload_monitor:queue_info()] | fault().
 overload_fullest(_Table, _Role, _Most) -> absent().
 
@@ -534,6 +536,14 @@ latency_summary(_Histogram) -> absent().
 -doc "Forgets what was recorded.".
 -spec latency_reset(histogram()) -> ok | fault().
 latency_reset(_Histogram) -> absent().
+
+-doc "Everything that exporters read, whatever is started.".
+-spec metrics_snapshot(table()) -> erlmcp_native_metrics:snapshot() | fault().
+metrics_snapshot(_Table) -> absent().
+
+-doc "What senders of control messages have waited, since this was last called: each wait is handed out once.".
+-spec metrics_new_latencies() -> [{Us :: non_neg_integer(), pos_integer()}] | fault().
+metrics_new_latencies() -> absent().
 
 -doc """
 Bytes that the C allocator has handed out in this operating-system process, nearly all of them to this

@@ -29,7 +29,7 @@ the service is not started. While queue limits are not started there is nothing 
 """.
 
 -export([start_link/0, start_link/1]).
--export([queues/0, queues/1, queues/2, get_overloaded/0, get_overloaded/1, summary/0]).
+-export([queues/0, queues/1, queues/2, fullest/1, get_overloaded/0, get_overloaded/1, summary/0]).
 -export([get_alert_history/0, get_alert_history/1, reset_alerts/0]).
 -export([force_check/0, set_check_interval/1, set_enabled/1]).
 
@@ -110,6 +110,13 @@ queues(Role, Options) when is_atom(Role) ->
     raise(bad_option, {?MODULE, ?FUNCTION_NAME, [Role, Options]});
 queues(Role, Options) ->
     raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role, Options]}).
+
+-doc "The so many fullest owners of all roles, by their utilisation, the fullest first.".
+-spec fullest(non_neg_integer()) -> [queue_info()].
+fullest(Most) when is_integer(Most), Most >= 0 ->
+    list(erlmcp_native:overload_fullest(own, {}, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Most]});
+fullest(Most) ->
+    raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
 
 -doc "The owners at `critical` or `overload` now.".
 -spec get_overloaded() -> [queue_info()].

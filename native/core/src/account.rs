@@ -200,10 +200,17 @@ impl Account {
         judge: &Judge,
         now: Instant,
     ) -> bool {
+        self.raise(
+            self.alert(owner, self.level(), depth, self.role.limit(), now),
+            judge,
+            now,
+        )
+    }
+
+    fn raise(&self, alert: Alert, judge: &Judge, now: Instant) -> bool {
         self.alerted_ms.store(now.monotonic_ms, Ordering::Relaxed);
-        judge
-            .alerts()
-            .raise(self.alert(owner, self.level(), depth, self.role.limit(), now))
+        self.role.count_alert(alert.level);
+        judge.alerts().raise(alert)
     }
 
     /// Forgets the level, and tells nobody.
@@ -219,8 +226,7 @@ impl Account {
         let held = self.level();
         self.role.shift(held, level, now);
         if level > held {
-            self.alerted_ms.store(now.monotonic_ms, Ordering::Relaxed);
-            return judge.alerts().raise(alert);
+            return self.raise(alert, judge, now);
         }
         let left = Level::ALL.into_iter().rev();
         left.filter(|left| *left > level && *left <= held)

@@ -50,6 +50,7 @@ pub struct Alerts {
     /// Taken out and not yet known to have been told.
     in_hand: Mutex<Vec<News>>,
     lost: AtomicU64,
+    lost_in_all: AtomicU64,
     woken: AtomicBool,
 }
 
@@ -72,6 +73,7 @@ impl Alerts {
             outbox: OnceCell::new(),
             in_hand: Mutex::new(Vec::new()),
             lost: AtomicU64::new(0),
+            lost_in_all: AtomicU64::new(0),
             woken: AtomicBool::new(false),
         }
     }
@@ -91,6 +93,7 @@ impl Alerts {
         let (outbox, _) = self.outbox.get_or_init(|| bounded(OUTBOX));
         if outbox.try_send(news).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);
+            self.lost_in_all.fetch_add(1, Ordering::Relaxed);
         }
         // Pairs with the store in `take`: news that come after it find the flag down and wake again.
         !self.woken.load(Ordering::SeqCst) && !self.woken.swap(true, Ordering::SeqCst)
@@ -120,6 +123,11 @@ impl Alerts {
         }
     }
 
+    /// How many news were lost since the beginning. A reset leaves this.
+    pub fn lost(&self) -> u64 {
+        self.lost_in_all.load(Ordering::Relaxed)
+    }
+
     /// What was taken has been told.
     pub fn told(&self) {
         self.in_hand.lock().clear();
@@ -129,6 +137,11 @@ impl Alerts {
     pub fn history(&self) -> Vec<Alert> {
         let history = self.history.lock();
         history.newest_last.iter().rev().copied().collect()
+    }
+
+    /// How many are kept now.
+    pub(crate) fn kept(&self) -> usize {
+        self.history.lock().newest_last.len()
     }
 
     /// Keeps the last `capacity` from now on.
@@ -237,5 +250,7 @@ mod tests {
         assert_eq!(alerts.take(1).1, 7);
         assert_eq!(alerts.take(1).1, 0);
         assert_eq!(alerts.history().len(), 10);
+        alerts.reset();
+        assert_eq!(alerts.lost(), 7);
     }
 }

@@ -3,7 +3,9 @@
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
-use crate::latency::{Latency, Summary};
+use crate::lanes::ByType;
+pub use crate::lanes::ControlType;
+use crate::latency::{Distribution, Latency, Seen, Summary};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// A health check that takes longer breaks the service level objective, in microseconds.
@@ -16,29 +18,6 @@ pub const MAX_QUEUED: u64 = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComponentId(pub u64);
 
-/// The four types of control messages, the most urgent first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControlType {
-    /// A breaker opens, closes, or is asked.
-    CircuitBreaker,
-    /// Is the component well?
-    HealthCheck,
-    /// A session is to end gracefully.
-    DrainSession,
-    /// A task is to be given up.
-    CancelTask,
-}
-
-impl ControlType {
-    /// All of them, in order.
-    pub const ALL: [Self; 4] = [
-        Self::CircuitBreaker,
-        Self::HealthCheck,
-        Self::DrainSession,
-        Self::CancelTask,
-    ];
-}
-
 /// How a sender's wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -48,32 +27,6 @@ pub enum Outcome {
     Died,
     /// The sender gave up.
     TimedOut,
-}
-
-/// A number for each type.
-#[derive(Debug, Default)]
-struct ByType([AtomicU64; 4]);
-
-impl ByType {
-    fn of(&self, kind: ControlType) -> &AtomicU64 {
-        let Self([breaker, health, drain, cancel]) = self;
-        match kind {
-            ControlType::CircuitBreaker => breaker,
-            ControlType::HealthCheck => health,
-            ControlType::DrainSession => drain,
-            ControlType::CancelTask => cancel,
-        }
-    }
-
-    fn read(&self) -> [u64; 4] {
-        ControlType::ALL.map(|kind| self.of(kind).load(Ordering::Relaxed))
-    }
-
-    fn reset(&self) {
-        for kind in ControlType::ALL {
-            self.of(kind).store(0, Ordering::Relaxed);
-        }
-    }
 }
 
 /// One component. `R` is the host's: where its messages go.
@@ -87,7 +40,7 @@ pub struct Component<R> {
 
 #[derive(Debug)]
 struct Record {
-    delivered: AtomicU64,
+    delivered: ByType,
     latency: Latency,
 }
 
@@ -96,12 +49,12 @@ struct Record {
 pub struct ComponentStats {
     /// Which one.
     pub id: ComponentId,
-    /// Messages whose handler was started.
-    pub delivered: u64,
+    /// Messages whose handler was started, by type.
+    pub delivered: [u64; 4],
     /// Messages that wait, by type.
     pub queued: [u64; 4],
     /// What senders waited.
-    pub latency: Summary,
+    pub latency: (Summary, Distribution),
 }
 
 /// Numbers over all components, those included that are gone.
@@ -110,9 +63,9 @@ pub struct ControlStats {
     /// Messages whose handler was started, by type.
     pub delivered: [u64; 4],
     /// What senders waited.
-    pub latency: Summary,
+    pub latency: (Summary, Distribution),
     /// From the sending to the start of the handler.
-    pub delivery: Summary,
+    pub delivery: (Summary, Distribution),
     /// Health checks over [`HEALTH_CHECK_SLO_US`], or never answered.
     pub slo_violations: u64,
     /// Senders that gave up.
@@ -162,7 +115,7 @@ impl<R: Send + Sync> Components<R> {
         let record = known.map_or_else(
             || {
                 Arc::new(Record {
-                    delivered: AtomicU64::new(0),
+                    delivered: ByType::default(),
                     latency: Latency::single(),
                 })
             },
@@ -212,7 +165,11 @@ impl<R: Send + Sync> Components<R> {
 
     fn count(&self, component: &Component<R>, kind: ControlType) {
         self.delivered.of(kind).fetch_add(1, Ordering::Relaxed);
-        component.record.delivered.fetch_add(1, Ordering::Relaxed);
+        component
+            .record
+            .delivered
+            .of(kind)
+            .fetch_add(1, Ordering::Relaxed);
     }
 
     /// A sender's wait has ended after this long. The component may be gone.
@@ -256,8 +213,8 @@ impl<R: Send + Sync> Components<R> {
     pub fn stats(&self) -> ControlStats {
         ControlStats {
             delivered: self.delivered.read(),
-            latency: self.latency.summary(),
-            delivery: self.delivery.summary(),
+            latency: self.latency.distribution(),
+            delivery: self.delivery.distribution(),
             slo_violations: self.slo_violations.load(Ordering::Relaxed),
             timeouts: self.timeouts.load(Ordering::Relaxed),
             handler_crashes: self.handler_crashes.load(Ordering::Relaxed),
@@ -269,11 +226,32 @@ impl<R: Send + Sync> Components<R> {
         let components = self.components.pin();
         let row = |(id, component): (&ComponentId, &Component<R>)| ComponentStats {
             id: *id,
-            delivered: component.record.delivered.load(Ordering::Relaxed),
+            delivered: component.record.delivered.read(),
             queued: component.waiting.read(),
-            latency: component.record.latency.summary(),
+            latency: component.record.latency.distribution(),
         };
         components.iter().map(row).collect()
+    }
+
+    /// What senders waited since it was last seen: latencies, and how many there were of each.
+    pub fn latencies_since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
+        self.latency.since(seen)
+    }
+
+    /// About how many bytes the components and their numbers take.
+    pub fn memory(&self) -> usize {
+        let components = self.components.pin();
+        let one = |component: &Component<R>| {
+            let fixed = size_of::<Component<R>>()
+                .saturating_add(size_of::<Record>())
+                .saturating_add(size_of::<ByType>());
+            component.record.latency.memory().saturating_add(fixed)
+        };
+        components
+            .values()
+            .map(one)
+            .chain([self.latency.memory(), self.delivery.memory()])
+            .fold(0, usize::saturating_add)
     }
 
     /// Zeroes what is counted and measured; components and what waits stay.
@@ -285,7 +263,7 @@ impl<R: Send + Sync> Components<R> {
             counter.store(0, Ordering::Relaxed);
         }
         for component in self.components.pin().values() {
-            component.record.delivered.store(0, Ordering::Relaxed);
+            component.record.delivered.reset();
             component.record.latency.reset();
         }
     }
@@ -345,7 +323,7 @@ mod tests {
         components.ended(ID, ControlType::CancelTask, 900_000, Outcome::TimedOut);
         let stats = components.stats();
         assert_eq!((stats.slo_violations, stats.timeouts), (3, 2));
-        assert_eq!(stats.latency.count, 5);
+        assert_eq!(stats.latency.0.count, 5);
     }
 
     #[test]
@@ -362,7 +340,8 @@ mod tests {
         assert_eq!(queued(&components), [0, 1, 0, 0]);
         components.put(ID, 2, |&old| old == 2);
         assert_eq!(queued(&components), [0; 4]);
-        assert_eq!(components.component_stats().first().unwrap().delivered, 1);
+        let stats = components.component_stats();
+        assert_eq!(stats.first().unwrap().delivered, [0, 1, 0, 0]);
         assert_eq!(components.stats().delivered, [0, 1, 0, 0]);
         assert!(components.remove(ID));
         assert!(!components.remove(ID));

@@ -4,7 +4,7 @@ use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use crate::sync::thread_number;
+use crate::sync::{AtomicU64, Ordering, thread_number};
 
 /// The longest latency that is told apart, in microseconds; longer ones count as this.
 pub const LONGEST_US: u64 = 60_000_000;
@@ -23,9 +23,17 @@ const MAX_SHARDS: usize = 16;
 pub struct Latency {
     shards: Box<[Shard]>,
     digits: u8,
+    resets: AtomicU64,
 }
 
-type Shard = CachePadded<Mutex<Option<Histogram<u64>>>>;
+type Shard = CachePadded<Mutex<Option<Recorded>>>;
+
+/// What was recorded, and its exact sum.
+#[derive(Clone, Debug)]
+struct Recorded {
+    histogram: Histogram<u64>,
+    sum_us: u64,
+}
 
 /// What was recorded, in microseconds. Percentiles are 0 while nothing was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +52,30 @@ pub struct Summary {
     pub max_us: u64,
 }
 
+/// How many latencies were below which bounds.
+///
+/// All of it is exact: the bounds are powers of two, where no digit is rounded away, and latencies are recorded
+/// as whole microseconds, the fraction dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Distribution {
+    /// How many latencies were recorded.
+    pub count: u64,
+    /// Their sum; those above a minute count as a minute.
+    pub sum_us: u64,
+    /// How many were below 2^place microseconds. The last bound is above a minute: below it are all.
+    pub below: [u64; BOUNDS],
+}
+
+/// How many bounds a distribution has: from 1 µs to 67 s.
+pub const BOUNDS: usize = 27;
+
+/// What was seen of a histogram before.
+#[derive(Debug, Default)]
+pub struct Seen {
+    resets: u64,
+    histogram: Option<Histogram<u64>>,
+}
+
 impl Latency {
     /// For many threads that record at once: a shard for each of up to sixteen.
     pub fn sharded() -> Self {
@@ -59,6 +91,7 @@ impl Latency {
     fn with_shards(shards: usize, digits: u8) -> Self {
         Self {
             digits,
+            resets: AtomicU64::new(0),
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
         }
     }
@@ -69,40 +102,94 @@ impl Latency {
             .checked_rem(self.shards.len())
             .and_then(|number| self.shards.get(number));
         if let Some(shard) = shard {
-            let mut histogram = shard.lock();
-            if histogram.is_none() {
+            let latency_us = latency_us.min(LONGEST_US);
+            let mut recorded = shard.lock();
+            if recorded.is_none() {
                 // Fails on more than five digits only.
-                *histogram = Histogram::new(self.digits).ok();
+                let new = Histogram::new(self.digits).ok();
+                *recorded = new.map(|histogram| Recorded {
+                    histogram,
+                    sum_us: 0,
+                });
             }
-            if let Some(histogram) = histogram.as_mut() {
+            if let Some(recorded) = recorded.as_mut() {
                 // Fails on values out of range only, and the range grows by itself.
-                let _ = histogram.record(latency_us.min(LONGEST_US));
+                let _ = recorded.histogram.record(latency_us);
+                recorded.sum_us = recorded.sum_us.wrapping_add(latency_us);
             }
         }
     }
 
     /// What was recorded since the last reset. Takes time in the order of ten microseconds a shard.
     pub fn summary(&self) -> Summary {
-        let mut merged: Option<Histogram<u64>> = None;
+        self.merged()
+            .map_or_else(Summary::default, |all| summary(&all.histogram))
+    }
+
+    /// The same with how many there were below which bounds.
+    pub fn distribution(&self) -> (Summary, Distribution) {
+        let Some(all) = self.merged() else {
+            return (Summary::default(), Distribution::default());
+        };
+        (summary(&all.histogram), distribution(&all))
+    }
+
+    /// What was recorded since it was last seen, as latencies and how many there were of each, in order.
+    pub fn since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
+        // Pairs with `reset`, which counts itself when it is done: of what comes in while one is under way,
+        // some may be taken for new twice, and none is missed.
+        let resets = self.resets.load(Ordering::Acquire);
+        let now = self.merged().map(|all| all.histogram);
+        let before = std::mem::replace(
+            seen,
+            Seen {
+                resets,
+                histogram: now.clone(),
+            },
+        );
+        let Some(mut new) = now else {
+            return Vec::new();
+        };
+        if let Some(old) = before.histogram.filter(|_| before.resets == resets) {
+            // Fails if something is missing now that was there before; then all is new.
+            let _ = new.subtract(&old);
+        }
+        new.iter_recorded()
+            .map(|row| (row.value_iterated_to(), row.count_since_last_iteration()))
+            .collect()
+    }
+
+    fn merged(&self) -> Option<Recorded> {
+        let mut merged: Option<Recorded> = None;
         for shard in &self.shards {
             // Cloned, so that nobody waits for more than a copy.
-            let Some(histogram) = shard.lock().clone() else {
+            let Some(recorded) = shard.lock().clone() else {
                 continue;
             };
             match merged.as_mut() {
-                None => merged = Some(histogram),
-                // As in `record`.
-                Some(all) => drop(all.add(histogram)),
+                None => merged = Some(recorded),
+                Some(all) => {
+                    // As in `record`.
+                    let _ = all.histogram.add(recorded.histogram);
+                    all.sum_us = all.sum_us.wrapping_add(recorded.sum_us);
+                }
             }
         }
-        merged.map_or_else(Summary::default, |all| Summary {
-            count: all.len(),
-            p50_us: all.value_at_quantile(0.50),
-            p95_us: all.value_at_quantile(0.95),
-            p99_us: all.value_at_quantile(0.99),
-            p999_us: all.value_at_quantile(0.999),
-            max_us: all.max(),
-        })
+        merged
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let taken = |shard: &Shard| {
+            shard.lock().as_ref().map_or(0, |recorded| {
+                let counts = recorded.histogram.distinct_values();
+                counts.saturating_mul(size_of::<u64>())
+            })
+        };
+        self.shards
+            .iter()
+            .map(|shard| taken(shard).saturating_add(size_of::<Shard>()))
+            .fold(0, usize::saturating_add)
     }
 
     /// Forgets what was recorded, and gives the memory back.
@@ -110,6 +197,51 @@ impl Latency {
         for shard in &self.shards {
             *shard.lock() = None;
         }
+        // Pairs with `since`.
+        self.resets.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Default for Distribution {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            sum_us: 0,
+            below: [0; BOUNDS],
+        }
+    }
+}
+
+fn summary(all: &Histogram<u64>) -> Summary {
+    Summary {
+        count: all.len(),
+        p50_us: all.value_at_quantile(0.50),
+        p95_us: all.value_at_quantile(0.95),
+        p99_us: all.value_at_quantile(0.99),
+        p999_us: all.value_at_quantile(0.999),
+        max_us: all.max(),
+    }
+}
+
+fn distribution(all: &Recorded) -> Distribution {
+    let mut below = [0_u64; BOUNDS];
+    for row in all.histogram.iter_recorded() {
+        // The first bound above the latency.
+        let zeros = row.value_iterated_to().leading_zeros();
+        let place = u64::BITS.saturating_sub(zeros) as usize;
+        if let Some(count) = below.get_mut(place) {
+            *count = count.saturating_add(row.count_since_last_iteration());
+        }
+    }
+    let mut sum = 0_u64;
+    for count in &mut below {
+        sum = sum.saturating_add(*count);
+        *count = sum;
+    }
+    Distribution {
+        count: all.histogram.len(),
+        sum_us: all.sum_us,
+        below,
     }
 }
 
@@ -151,6 +283,44 @@ mod tests {
             }
             prop_assert!(agrees(summary.max_us, *latencies.last().unwrap()));
         }
+    }
+
+    proptest! {
+        #[test]
+        fn a_distribution_is_exact(
+            latencies in prop::collection::vec(
+                prop_oneof![0..100_u64, 0..50_000_u64, 0..LONGEST_US, Just(1 << 20)], 0..500),
+        ) {
+            for latency in [Latency::sharded(), Latency::single()] {
+                latencies.iter().for_each(|&us| latency.record(us));
+                let (summary, distribution) = latency.distribution();
+                prop_assert_eq!(summary, latency.summary());
+                prop_assert_eq!(distribution.count, latencies.len() as u64);
+                prop_assert_eq!(distribution.sum_us, latencies.iter().sum::<u64>());
+                for (place, below) in distribution.below.into_iter().enumerate() {
+                    let exact = latencies.iter().filter(|us| **us < 1 << place).count();
+                    prop_assert_eq!(below, exact as u64);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_seen_once_over_resets_too() {
+        let (latency, mut seen) = (Latency::sharded(), Seen::default());
+        assert_eq!(latency.since(&mut seen), []);
+        latency.record(5);
+        latency.record(5);
+        latency.record(7);
+        assert_eq!(latency.since(&mut seen), [(5, 2), (7, 1)]);
+        assert_eq!(latency.since(&mut seen), []);
+        latency.record(5);
+        assert_eq!(latency.since(&mut seen), [(5, 1)]);
+        latency.reset();
+        for _ in 0..4 {
+            latency.record(5);
+        }
+        assert_eq!(latency.since(&mut seen), [(5, 4)]);
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //! integers, and what it needs of the runtime around it, it asks a [`Host`].
 //!
 //! ```text
-//! limits    the table: owners, every operation on them     survey    looking at all of them
+//! limits    the table: owners, every operation on them     survey    looking at all of them    footprint their memory
 //!   roles     which roles there are, what was set by hand    owners    the concurrent table itself
 //!   role      a role's limit and refusals     standing  its alert level     timeline  since when
-//!             tally   its totals              drain     how fast it drains
+//!             tally   its totals              rate      how fast they grow    retry   when to ask again
+//!             fill    how full at a check     summary   all there is to say
 //!   owner     an owner's accounts, its end    account   a depth, the level it amounts to
 //!             gauge   one depth, one atomic word
 //!   judge     whether and how to judge        overload  the arithmetic of levels
 //!             alerts  the last ones, and what handlers have to be told
-//! control   components, where messages go     latency   histograms
+//! control   components, where messages go     latency   histograms           lanes     types of messages
 //! aliases   whose priority aliases
 //! sync      the standard atomics, or loom's in a model
 //! ```
@@ -39,9 +40,13 @@ pub mod alerts;
 pub mod aliases;
 #[cfg(not(loom))]
 pub mod control;
-mod drain;
+pub mod fill;
+#[cfg(not(loom))]
+mod footprint;
 pub mod gauge;
 pub mod judge;
+#[cfg(not(loom))]
+mod lanes;
 #[cfg(not(loom))]
 pub mod latency;
 #[cfg(not(loom))]
@@ -50,10 +55,13 @@ pub mod overload;
 mod owner;
 #[cfg(not(loom))]
 mod owners;
+mod rate;
+mod retry;
 mod role;
 #[cfg(not(loom))]
 pub mod roles;
 mod standing;
+mod summary;
 #[cfg(not(loom))]
 pub mod survey;
 mod sync;
@@ -64,7 +72,8 @@ mod timeline;
 mod models;
 
 pub use role::RoleStats;
-pub use standing::{RoleStanding, RoleSummary};
+pub use standing::RoleStanding;
+pub use summary::RoleSummary;
 pub use timeline::{ByLevel, TimeAtLevel};
 
 /// A role, as the host numbers them.

@@ -75,7 +75,12 @@ pub fn threshold(level: Level, limit: u64) -> u64 {
     if level == Level::Ok {
         return 0;
     }
-    share(limit, level.percent(), 100, Rounding::Up).max(1)
+    depth_at(level.percent(), limit)
+}
+
+/// The least depth above 0 that is so many per cent of the limit.
+pub(crate) fn depth_at(percent: u64, limit: u64) -> u64 {
+    share(limit, percent, 100, Rounding::Up).max(1)
 }
 
 /// The greatest depth at which a level is left again. Always below its threshold.

@@ -54,6 +54,22 @@ impl<W: Send + Sync + 'static> Owners<W> {
         self.shards.iter().map(HashMap::len).sum()
     }
 
+    /// About how many slots the tables have; `see` is shown how many owners are in each.
+    pub(crate) fn slots(&self, mut see: impl FnMut(usize)) -> usize {
+        let slots = |length: usize| {
+            // A table doubles when it is about three quarters full.
+            let wanted = length.saturating_mul(4).div_ceil(3);
+            wanted.checked_next_power_of_two().unwrap_or(wanted)
+        };
+        self.shards
+            .iter()
+            .map(|shard| {
+                see(shard.len());
+                slots(shard.len())
+            })
+            .fold(0, usize::saturating_add)
+    }
+
     /// Shows every owner. Records lie all over memory: they are touched a few dozen ahead, one independent of the
     /// other, so that the processor fetches many at a time instead of waiting for each.
     pub(crate) fn for_each(&self, mut see: impl FnMut(OwnerId, &Owner<W>)) {

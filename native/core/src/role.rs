@@ -1,10 +1,14 @@
 //! What a role counts, and what it allows.
 
-use crate::drain::Drain;
+use crate::fill::Fill;
 use crate::overload::Level;
-use crate::standing::{RoleStanding, RoleSummary, Standing};
+use crate::rate::Rate;
+use crate::retry;
+use crate::standing::{RoleStanding, Standing};
+use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
+use crate::timeline::Timeline;
 use crate::{Instant, RoleId};
 
 /// A limit of its own has not been set: the role follows the default role's.
@@ -67,11 +71,13 @@ pub(crate) struct Role {
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
     reported_refusals: AtomicU64,
-    drain: Drain,
+    drained: Rate,
+    refused: Rate,
     baseline: Mutex<Totals>,
     tally: Tally,
     standing: Mutex<Standing>,
-    fullest: AtomicU64,
+    alerts: [AtomicU64; 4],
+    fill: Mutex<Fill>,
 }
 
 /// A role as a reader sees it.
@@ -116,12 +122,19 @@ impl Role {
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
             reported_refusals: AtomicU64::new(0),
-            drain: Drain::new(now.monotonic_ms),
+            drained: Rate::new(now.monotonic_ms),
+            refused: Rate::new(now.monotonic_ms),
             baseline: Mutex::new(Totals::default()),
             tally: Tally::new(),
-            fullest: AtomicU64::new(0),
             standing: Mutex::new(Standing::new(now)),
+            alerts: Default::default(),
+            fill: Mutex::new(Fill::default()),
         }
+    }
+
+    /// About how many bytes a role takes besides itself.
+    pub(crate) fn heap() -> usize {
+        Tally::heap().saturating_add(Timeline::HEAP)
     }
 
     pub(crate) fn id(&self) -> RoleId {
@@ -195,13 +208,23 @@ impl Role {
     pub(crate) fn retry_after_ms(&self, depth: u64, now: Instant) -> u64 {
         let excess = depth.saturating_sub(self.limit()).saturating_add(1);
         let owners = self.owners.load(Ordering::Relaxed);
-        self.drain
-            .retry_after_ms(excess, owners, now.monotonic_ms, || self.tally.drained())
+        retry::after_ms(excess, owners, self.drained_per_ms(now))
     }
 
-    /// Notes how much has drained by now, for the rate over the last ten seconds.
-    pub(crate) fn sample_drain(&self, now: Instant) {
-        self.drain.sample(now.monotonic_ms, self.tally.drained());
+    fn drained_per_ms(&self, now: Instant) -> f64 {
+        self.drained
+            .per_ms(now.monotonic_ms, || self.tally.drained())
+    }
+
+    fn refused_per_ms(&self, now: Instant) -> f64 {
+        self.refused
+            .per_ms(now.monotonic_ms, || self.tally.refused())
+    }
+
+    /// Notes what was counted by now, for the rates over the last ten seconds.
+    pub(crate) fn sample_rates(&self, now: Instant) {
+        self.drained.sample(now.monotonic_ms, self.tally.drained());
+        self.refused.sample(now.monotonic_ms, self.tally.refused());
     }
 
     /// An owner changes its alert level.
@@ -219,19 +242,28 @@ impl Role {
         self.standing.lock().level()
     }
 
-    pub(crate) fn note_fullest(&self, depth: u64) {
-        self.fullest.store(depth, Ordering::Relaxed);
+    /// An alert of this level was raised.
+    pub(crate) fn count_alert(&self, level: Level) {
+        if let Some(alerts) = self.alerts.get(level.index()) {
+            alerts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn note_fill(&self, fill: Fill) {
+        *self.fill.lock() = fill;
     }
 
     pub(crate) fn summary(&self, now: Instant) -> RoleSummary {
+        const MS_PER_S: f64 = 1_000.0;
         let stats = self.stats();
         RoleSummary {
-            role: self.id,
-            owners: stats.owners,
-            depth: stats.current_depth,
-            limit: stats.limit,
+            stats,
             standing: self.standing(now),
-            fullest: self.fullest.load(Ordering::Relaxed),
+            alerts: self.alerts.each_ref().map(|n| n.load(Ordering::Relaxed)),
+            fill: *self.fill.lock(),
+            drained_per_s: self.drained_per_ms(now) * MS_PER_S,
+            refused_per_s: self.refused_per_ms(now) * MS_PER_S,
+            retry_after_ms: self.retry_after_ms(stats.limit, now),
         }
     }
 

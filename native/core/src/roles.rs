@@ -5,9 +5,10 @@ use std::collections::{HashMap as StdHashMap, HashSet};
 use foldhash::fast::RandomState;
 use papaya::HashMap;
 
+use crate::fill::Fill;
 use crate::overload::Level;
 use crate::role::{Policy, Role, RoleStats};
-use crate::standing::RoleSummary;
+use crate::summary::RoleSummary;
 use crate::sync::{Arc, Mutex};
 use crate::{Instant, RoleId};
 
@@ -127,6 +128,11 @@ impl Roles {
         self.policy.set_enforcing(enforcing);
     }
 
+    /// Whether anything is refused.
+    pub fn enforcing(&self) -> bool {
+        self.policy.enforcing()
+    }
+
     fn apply_limit(&self, role: &Role, limit: Option<u64>) {
         match limit {
             Some(limit) if role.id() == self.default_role => self.policy.set_default_limit(limit),
@@ -167,9 +173,9 @@ impl Roles {
         roles.iter().map(|(id, role)| (*id, role.level())).collect()
     }
 
-    pub(crate) fn note_fullest(&self, fullest: impl Fn(RoleId) -> u64) {
+    pub(crate) fn note_fill(&self, fill: impl Fn(RoleId) -> Fill) {
         for (id, role) in self.roles.pin().iter() {
-            role.note_fullest(fullest(*id));
+            role.note_fill(fill(*id));
         }
     }
 
@@ -189,11 +195,11 @@ impl Roles {
         }
     }
 
-    /// Notes for every role how much has drained by now. To be called about once a second, so that a
-    /// refusal after a quiet time knows the rate of the last ten seconds.
-    pub fn sample_drains(&self, now: Instant) {
+    /// Notes for every role what was counted by now. To be called about once a second, so that a refusal
+    /// after a quiet time knows the rate of the last ten seconds.
+    pub fn sample_rates(&self, now: Instant) {
         let roles = self.roles.pin();
-        roles.values().for_each(|role| role.sample_drain(now));
+        roles.values().for_each(|role| role.sample_rates(now));
     }
 
     /// Only the default role again, nothing set by hand. The default limit stays.

@@ -1,8 +1,8 @@
 //! The alert level of a role: its owners' worst, and since when.
 
+use crate::Instant;
 use crate::overload::Level;
 use crate::timeline::{TimeAtLevel, Timeline};
-use crate::{Instant, RoleId};
 
 /// The role's alert level, which is its owners' worst.
 #[derive(Debug)]
@@ -21,23 +21,6 @@ pub struct RoleStanding {
     pub owners_at: [u64; 4],
     /// How long the role was at each level.
     pub time: TimeAtLevel,
-}
-
-/// A role in a summary.
-#[derive(Clone, Copy, Debug)]
-pub struct RoleSummary {
-    /// The role.
-    pub role: RoleId,
-    /// Its owners.
-    pub owners: u64,
-    /// Sum of their depths.
-    pub depth: u64,
-    /// Its limit.
-    pub limit: u64,
-    /// Its alert level, its owners' levels, and how long it held each.
-    pub standing: RoleStanding,
-    /// The highest depth of one owner at the last check.
-    pub fullest: u64,
 }
 
 impl Standing {

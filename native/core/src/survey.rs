@@ -2,11 +2,12 @@
 //!
 //! All of this takes time in proportion to the number of owners, and holds no lock that an operation takes.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
 use foldhash::fast::RandomState;
 
+use crate::fill::{Bands, Fill};
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
@@ -69,12 +70,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 let Ok(depth) = account.depth() else {
                     continue;
                 };
-                let marks = |level| self.judge().marks(level, account.role().limit());
-                let new = || Glance::new(Level::ALL.map(marks));
+                let new = || {
+                    let limit = account.role().limit();
+                    let marks = Level::ALL.map(|level| self.judge().marks(level, limit));
+                    Glance::new(marks, Bands::of(limit))
+                };
                 let Some(glance) = glances.of(account.role_id(), new) else {
                     continue;
                 };
-                glance.fullest = glance.fullest.max(depth);
+                glance.fill.add(depth, &glance.bands);
                 review |= active
                     && (glance.expected(account.level()) != Some(account.marks())
                         || account.crossed(depth)
@@ -84,7 +88,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 news |= owner.review(id, self.judge(), now);
             }
         });
-        self.roles().note_fullest(|role| glances.fullest(role));
+        self.roles().note_fill(|role| glances.fill(role));
         if news {
             runtime.wake();
         }
@@ -113,17 +117,22 @@ impl<W: Send + Sync + 'static> Limits<W> {
         rows
     }
 
-    /// The `most` fullest owners of a role, by their depth, the fullest first.
-    pub fn fullest(&self, of: RoleId, most: usize) -> Vec<Row> {
-        let mut heap = BinaryHeap::new();
-        self.for_each_row(Some(of), |row| {
-            heap.push(Reverse(ByDepth(row)));
-            if heap.len() > most {
-                heap.pop();
+    /// The `most` fullest owners of a role, or of all roles, by their utilisation and then by their depth, the
+    /// fullest first.
+    pub fn fullest(&self, of: Option<RoleId>, most: usize) -> Vec<Row> {
+        let mut heap: BinaryHeap<Reverse<ByFill>> = BinaryHeap::new();
+        self.for_each_row(of, |row| {
+            let row = ByFill(row);
+            if heap.len() < most {
+                heap.push(Reverse(row));
+            } else if let Some(mut least) = heap.peek_mut()
+                && row > least.0
+            {
+                *least = Reverse(row);
             }
         });
         let sorted = heap.into_sorted_vec().into_iter();
-        sorted.map(|Reverse(ByDepth(row))| row).collect()
+        sorted.map(|Reverse(ByFill(row))| row).collect()
     }
 
     fn for_each_row(&self, of: Option<RoleId>, mut see: impl FnMut(Row)) {
@@ -143,39 +152,52 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 }
 
-/// Rows in the order of their depth.
-struct ByDepth(Row);
+/// Rows in the order of their utilisation, then of their depth.
+struct ByFill(Row);
 
-impl Ord for ByDepth {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.depth.cmp(&other.0.depth)
+impl Ord for ByFill {
+    fn cmp(&self, ByFill(other): &Self) -> Ordering {
+        let Self(row) = self;
+        // Of two fractions, without rounding. Where the limit is 0, any depth is full.
+        let fraction = |row: &Row| match row.limit {
+            0 => (u128::from(row.depth > 0), 1),
+            limit => (u128::from(row.depth), u128::from(limit)),
+        };
+        let ((depth, limit), (others, by)) = (fraction(row), fraction(other));
+        let utilization = depth.saturating_mul(by).cmp(&others.saturating_mul(limit));
+        utilization.then(row.depth.cmp(&other.depth))
     }
 }
 
-impl PartialOrd for ByDepth {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+impl PartialOrd for ByFill {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ByDepth {
+impl PartialEq for ByFill {
     fn eq(&self, other: &Self) -> bool {
-        self.0.depth == other.0.depth
+        self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for ByDepth {}
+impl Eq for ByFill {}
 
 /// What a check needs to know of a role, so as not to compute it for each of its owners.
 #[derive(Clone, Copy, Debug)]
 struct Glance {
     marks: [Marks; 4],
-    fullest: u64,
+    bands: Bands,
+    fill: Fill,
 }
 
 impl Glance {
-    fn new(marks: [Marks; 4]) -> Self {
-        Self { marks, fullest: 0 }
+    fn new(marks: [Marks; 4], bands: Bands) -> Self {
+        Self {
+            marks,
+            bands,
+            fill: Fill::default(),
+        }
     }
 
     fn expected(&self, level: Level) -> Option<Marks> {
@@ -218,10 +240,10 @@ impl Glances {
         self.all.get_mut(place)
     }
 
-    fn fullest(&self, role: RoleId) -> u64 {
+    fn fill(&self, role: RoleId) -> Fill {
         let place = self.places.get(&role);
         place
             .and_then(|place| self.all.get(*place))
-            .map_or(0, |glance| glance.fullest)
+            .map_or_else(Fill::default, |glance| glance.fill)
     }
 }

@@ -58,6 +58,11 @@ impl Tally {
         }
     }
 
+    /// How many bytes the stripes take.
+    pub(crate) fn heap() -> usize {
+        own_stripes().saturating_mul(size_of::<CachePadded<Stripe>>())
+    }
+
     /// An owner has reached `depth` by one more.
     pub(crate) fn enqueue(&self, depth: u64) {
         match self.mine() {

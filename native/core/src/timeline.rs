@@ -34,6 +34,9 @@ pub struct TimeAtLevel {
 }
 
 impl Timeline {
+    /// How many bytes the two rings take.
+    pub(crate) const HEAP: usize = 2 * size_of::<[Bucket; BUCKETS]>();
+
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
             level: Level::Ok,

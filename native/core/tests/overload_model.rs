@@ -263,7 +263,7 @@ proptest! {
             raised.extend(told.into_iter().filter(|(raised, ..)| *raised));
             for (&(role, _), held) in &model.owners {
                 let summary = table.roles().summary(host.now());
-                let standing = summary.iter().find(|row| row.role.0 == role).unwrap().standing;
+                let standing = summary.iter().find(|row| row.stats.role.0 == role).unwrap().standing;
                 prop_assert!(standing.level >= held.level);
             }
         }

@@ -4,21 +4,18 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use erlmcp_core::aliases::AliasId;
-use erlmcp_core::control::{
-    Component, ComponentId, ComponentStats, Components, ControlType, Outcome,
-};
+use erlmcp_core::control::{Component, ComponentId, Components, ControlType, Outcome};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 use rustler::env::{OwnedEnv, SavedTerm};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
-use crate::latency;
 use crate::reference::{self, Reference};
 use crate::term::{self, Answer, Fault};
 
 /// Where a component's messages go.
-struct Route {
+pub(crate) struct Route {
     pid: LocalPid,
     alias: AliasId,
     /// To a handler's process of ours, or else into the component's own.
@@ -44,17 +41,17 @@ impl Kept {
     }
 }
 
-struct Plane {
-    open: AtomicBool,
-    components: Components<Route>,
+pub(crate) struct Plane {
+    pub(crate) open: AtomicBool,
+    pub(crate) components: Components<Route>,
 }
 
-static PLANE: Lazy<Plane> = Lazy::new(|| Plane {
+pub(crate) static PLANE: Lazy<Plane> = Lazy::new(|| Plane {
     open: AtomicBool::new(false),
     components: Components::new(),
 });
 
-fn with_plane<'a, T: Encoder>(
+pub(crate) fn with_plane<'a, T: Encoder>(
     env: Env<'a>,
     operation: impl FnOnce(&Components<Route>) -> Answer<T>,
 ) -> Term<'a> {
@@ -80,7 +77,7 @@ fn control_type(kind: Term<'_>) -> Answer<ControlType> {
         .ok_or(Fault(atoms::bad_message()))
 }
 
-fn type_atom(kind: ControlType) -> Atom {
+pub(crate) fn type_atom(kind: ControlType) -> Atom {
     match kind {
         ControlType::CircuitBreaker => atoms::circuit_breaker(),
         ControlType::HealthCheck => atoms::health_check(),
@@ -89,7 +86,7 @@ fn type_atom(kind: ControlType) -> Atom {
     }
 }
 
-fn id_term(env: Env<'_>, ComponentId(word): ComponentId) -> Term<'_> {
+pub(crate) fn id_term(env: Env<'_>, ComponentId(word): ComponentId) -> Term<'_> {
     term::atom_term(env, word)
 }
 
@@ -291,70 +288,4 @@ fn control_reset<'a>(env: Env<'a>) -> Term<'a> {
         components.reset_stats();
         Ok(atoms::ok())
     })
-}
-
-/// The map `control_plane_stats()`.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn control_stats<'a>(env: Env<'a>) -> Term<'a> {
-    with_plane(env, |components| {
-        let stats = components.stats();
-        let rows = components.component_stats();
-        let total: u64 = stats
-            .delivered
-            .iter()
-            .fold(0, |sum, n| sum.saturating_add(*n));
-        let queued = rows.iter().fold([0_u64; 4], |mut sum, row| {
-            for (sum, queued) in sum.iter_mut().zip(row.queued) {
-                *sum = sum.saturating_add(queued);
-            }
-            sum
-        });
-        let mut fields = vec![
-            (atoms::total_delivered(), total.encode(env)),
-            (atoms::by_type(), by_type(env, stats.delivered)),
-            (atoms::queued(), by_type(env, queued)),
-            (atoms::slo_violations(), stats.slo_violations.encode(env)),
-            (atoms::timeouts(), stats.timeouts.encode(env)),
-            (atoms::handler_crashes(), stats.handler_crashes.encode(env)),
-            (atoms::delivery_p50_us(), stats.delivery.p50_us.encode(env)),
-            (atoms::delivery_p99_us(), stats.delivery.p99_us.encode(env)),
-            (atoms::by_component(), by_component(env, &rows)),
-        ];
-        fields.extend(latency::fields(env, &stats.latency, latency_keys()));
-        Ok(term::map(env, &fields))
-    })
-}
-
-fn latency_keys() -> [Atom; 5] {
-    [
-        atoms::latency_p50_us(),
-        atoms::latency_p95_us(),
-        atoms::latency_p99_us(),
-        atoms::latency_p999_us(),
-        atoms::max_latency_us(),
-    ]
-}
-
-fn by_type(env: Env<'_>, numbers: [u64; 4]) -> Term<'_> {
-    let fields: Vec<_> = ControlType::ALL
-        .into_iter()
-        .zip(numbers)
-        .map(|(kind, number)| (type_atom(kind), number.encode(env)))
-        .collect();
-    term::map(env, &fields)
-}
-
-fn by_component<'a>(env: Env<'a>, rows: &[ComponentStats]) -> Term<'a> {
-    let (ids, values): (Vec<_>, Vec<_>) = rows
-        .iter()
-        .map(|row| {
-            let mut fields = vec![
-                (atoms::delivered(), row.delivered.encode(env)),
-                (atoms::queued(), by_type(env, row.queued)),
-            ];
-            fields.extend(latency::fields(env, &row.latency, latency_keys()));
-            (id_term(env, row.id), term::map(env, &fields))
-        })
-        .unzip();
-    term::map_from(env, &ids, &values)
 }

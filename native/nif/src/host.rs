@@ -9,6 +9,9 @@ use crate::{atoms, term};
 /// Who is to be woken when handlers have news.
 pub(crate) trait Wakes {
     fn whom(&self) -> Option<LocalPid>;
+
+    /// The one to be woken is dead.
+    fn dropped(&self) {}
 }
 
 /// The runtime, as seen from a callback, which knows its resource but cannot watch anybody.
@@ -25,7 +28,9 @@ impl<T: Wakes> Runtime for Callback<'_, '_, T> {
     fn wake(&self) {
         if let Some(pid) = self.resource.whom() {
             // One that has died is replaced by one that asks for what it missed.
-            let _ = self.env.send(&pid, atoms::news());
+            if self.env.send(&pid, atoms::news()).is_err() {
+                self.resource.dropped();
+            }
         }
     }
 }

@@ -7,12 +7,15 @@
 mod aliases;
 mod atoms;
 mod control;
+mod control_stats;
 mod host;
 mod latency;
 mod limits;
 mod memory;
+mod metrics;
 mod overload;
 mod reference;
+mod rows;
 mod table;
 mod term;
 

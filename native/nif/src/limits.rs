@@ -264,7 +264,7 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
-        limits.roles().sample_drains(beam.now());
+        limits.roles().sample_rates(beam.now());
         limits.tidy();
         Ok(atoms::ok())
     })

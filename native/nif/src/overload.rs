@@ -2,15 +2,16 @@
 
 use std::sync::atomic::Ordering;
 
-use erlmcp_core::alerts::{Alert, MAX_HISTORY, News};
+use erlmcp_core::alerts::{MAX_HISTORY, News};
 use erlmcp_core::judge::Rules;
 use erlmcp_core::overload::{Level, Margin, status};
 use erlmcp_core::survey::Row;
-use erlmcp_core::{ByLevel, RoleSummary, Runtime};
-use rustler::{Atom, Encoder, Env, Term};
+use erlmcp_core::{RoleId, Runtime};
+use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::host::Beam;
+use crate::rows::{alert_map, level_atom, row_map, summary_map};
 use crate::table::{self, ByHand, Table, with_any_table};
 use crate::term::{self, Answer, Fault};
 
@@ -224,11 +225,7 @@ fn overload_reported<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
-        let of = if role.is_tuple() {
-            None
-        } else {
-            Some(term::role(role)?)
-        };
+        let of = one_or_all(role)?;
         let crowded = term::switch(crowded)?;
         let rows = beam.table.limits.rows(of).into_iter();
         let wanted = |row: &Row| !crowded || status(row.depth, row.limit) >= Level::Critical;
@@ -236,12 +233,12 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
     })
 }
 
-/// The rows of a role's fullest owners, the fullest first.
+/// The rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
         let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
-        let rows = beam.table.limits.fullest(term::role(role)?, most);
+        let rows = beam.table.limits.fullest(one_or_all(role)?, most);
         Ok(rows.iter().map(|row| row_map(env, row)).collect())
     })
 }
@@ -250,8 +247,7 @@ fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Ter
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_summary<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
-        let checked_ms = Some(beam.table.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
-        let as_of = optional(env, checked_ms);
+        let as_of = as_of(beam);
         let rows = beam.table.limits.roles().summary(beam.now());
         Ok(rows
             .iter()
@@ -290,101 +286,19 @@ fn with_open_table<'a>(
     })
 }
 
-fn level_atom(level: Level) -> Atom {
-    match level {
-        Level::Ok => atoms::ok(),
-        Level::Warning => atoms::warning(),
-        Level::Critical => atoms::critical(),
-        Level::Overload => atoms::overload(),
+/// A role, or with `{}` none in particular.
+fn one_or_all(role: Term<'_>) -> Answer<Option<RoleId>> {
+    if role.is_tuple() {
+        Ok(None)
+    } else {
+        term::role(role).map(Some)
     }
 }
 
-fn utilization(depth: u64, limit: u64) -> f64 {
-    match (depth, limit) {
-        (0, 0) => 0.0,
-        (_, 0) => 1.0,
-        (depth, limit) => depth as f64 / limit as f64,
-    }
-}
-
-fn alert_map<'a>(env: Env<'a>, alert: &Alert) -> Term<'a> {
-    let fields = [
-        (atoms::level(), level_atom(alert.level).encode(env)),
-        (atoms::role(), term::role_term(env, alert.role)),
-        (atoms::process(), term::owner_term(env, alert.owner)),
-        (atoms::depth(), alert.depth.encode(env)),
-        (atoms::limit(), alert.limit.encode(env)),
-        (
-            atoms::utilization(),
-            utilization(alert.depth, alert.limit).encode(env),
-        ),
-        (atoms::timestamp(), alert.at_ms.encode(env)),
-    ];
-    term::map(env, &fields)
-}
-
-fn row_map<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
-    let role = term::role_term(env, row.role);
-    let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
-    let fields = [
-        (atoms::role(), role),
-        (atoms::process(), process),
-        (atoms::depth(), row.depth.encode(env)),
-        (atoms::limit(), row.limit.encode(env)),
-        (
-            atoms::utilization(),
-            utilization(row.depth, row.limit).encode(env),
-        ),
-        (
-            atoms::status(),
-            level_atom(status(row.depth, row.limit)).encode(env),
-        ),
-    ];
-    term::map(env, &fields)
-}
-
-fn summary_map<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) -> Term<'a> {
-    let standing = &row.standing;
-    let alerted: u64 = standing.owners_at.iter().sum();
-    let mut owners_at = standing.owners_at;
-    if let Some(at_none) = owners_at.get_mut(Level::Ok.index()) {
-        *at_none = row.owners.saturating_sub(alerted);
-    }
-    let time = [
-        (
-            atoms::last_minute(),
-            by_level(env, standing.time.last_minute_ms),
-        ),
-        (
-            atoms::last_hour(),
-            by_level(env, standing.time.last_hour_ms),
-        ),
-        (atoms::since_start(), by_level(env, standing.time.total_ms)),
-    ];
-    let fields = [
-        (atoms::role(), term::role_term(env, row.role)),
-        (atoms::owners(), row.owners.encode(env)),
-        (atoms::depth(), row.depth.encode(env)),
-        (atoms::limit(), row.limit.encode(env)),
-        (atoms::level(), level_atom(standing.level).encode(env)),
-        (atoms::owners_by_level(), by_level(env, owners_at)),
-        (atoms::ms_at_level(), term::map(env, &time)),
-        (
-            atoms::max_utilization(),
-            utilization(row.fullest, row.limit).encode(env),
-        ),
-        (atoms::as_of(), as_of),
-    ];
-    term::map(env, &fields)
-}
-
-fn by_level(env: Env<'_>, numbers: ByLevel) -> Term<'_> {
-    let fields: Vec<_> = Level::ALL
-        .into_iter()
-        .zip(numbers)
-        .map(|(level, number)| (level_atom(level), number.encode(env)))
-        .collect();
-    term::map(env, &fields)
+/// System time of the last check in milliseconds, or `undefined`.
+pub(crate) fn as_of<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    let checked_ms = Some(beam.table.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
+    optional(beam.env, checked_ms)
 }
 
 fn optional(env: Env<'_>, number: Option<u64>) -> Term<'_> {

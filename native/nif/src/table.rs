@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) by_hand: Mutex<ByHand>,
     /// System time of the last check in milliseconds; 0 before the first.
     pub(crate) checked_ms: AtomicU64,
+    /// How often the monitor's process was dead when it had to be woken.
+    pub(crate) wakeups_dropped: AtomicU64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -57,6 +59,7 @@ impl Table {
             reported_open: Mutex::new(BTreeSet::new()),
             by_hand: Mutex::new(ByHand::default()),
             checked_ms: AtomicU64::new(0),
+            wakeups_dropped: AtomicU64::new(0),
         }
     }
 }
@@ -77,6 +80,10 @@ impl Resource for Table {
 impl Wakes for Table {
     fn whom(&self) -> Option<LocalPid> {
         *self.monitor.lock()
+    }
+
+    fn dropped(&self) {
+        self.wakeups_dropped.fetch_add(1, Ordering::Relaxed);
     }
 }
 

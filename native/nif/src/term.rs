@@ -134,7 +134,7 @@ pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Te
     map(env, &fields)
 }
 
-fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
+pub(crate) fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
     let rejected = stats.total_rejected.encode(env);
     let last_rejected = match stats.last_rejected_ms {
         Some(at_ms) => at_ms.encode(env),

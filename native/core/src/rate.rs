@@ -1,0 +1,125 @@
+//! How fast a count grows, over the last ten seconds.
+
+use std::collections::VecDeque;
+
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// How far back a rate looks, in milliseconds.
+const WINDOW_MS: u64 = 10_000;
+/// The least distance between two samples, in milliseconds.
+const SPACING_MS: u64 = 1_000;
+/// A computed rate is used for this long, in milliseconds.
+const FRESH_MS: u64 = 100;
+
+/// The rate of a running count over the last ten seconds.
+///
+/// It keeps a handful of samples of the count, so it is exact about what was counted but its window begins at
+/// a sample: it is between nine and ten seconds long, and shorter for a young role.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    samples: Mutex<VecDeque<Sample>>,
+    refresh_at_ms: AtomicU64,
+    per_ms: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at_ms: u64,
+    count: u64,
+}
+
+impl Rate {
+    /// Of a count that is zero now.
+    pub(crate) fn new(now_ms: u64) -> Self {
+        let first = Sample {
+            at_ms: now_ms,
+            count: 0,
+        };
+        Self {
+            samples: Mutex::new(VecDeque::from([first])),
+            refresh_at_ms: AtomicU64::new(0),
+            per_ms: AtomicU64::new(0.0_f64.to_bits()),
+        }
+    }
+
+    /// The rate per millisecond. `count` is read at most ten times a second.
+    pub(crate) fn per_ms(&self, now_ms: u64, count: impl FnOnce() -> u64) -> f64 {
+        let due = self.refresh_at_ms.load(Ordering::Relaxed);
+        let next = now_ms.saturating_add(FRESH_MS);
+        let mine = now_ms >= due
+            && self
+                .refresh_at_ms
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            let rate = self.sample(now_ms, count());
+            self.per_ms.store(rate.to_bits(), Ordering::Relaxed);
+        }
+        f64::from_bits(self.per_ms.load(Ordering::Relaxed))
+    }
+
+    /// Notes the running count and returns the rate per millisecond.
+    pub(crate) fn sample(&self, now_ms: u64, count: u64) -> f64 {
+        let mut samples = self.samples.lock();
+        while samples.len() > 1
+            && samples
+                .front()
+                .is_some_and(|oldest| oldest.age(now_ms) > WINDOW_MS)
+        {
+            samples.pop_front();
+        }
+        let rate = samples.front().map_or(0.0, |oldest| {
+            count.saturating_sub(oldest.count) as f64 / oldest.age(now_ms).max(1) as f64
+        });
+        if samples
+            .back()
+            .is_none_or(|newest| newest.age(now_ms) >= SPACING_MS)
+        {
+            samples.push_back(Sample {
+                at_ms: now_ms,
+                count,
+            });
+        }
+        rate
+    }
+}
+
+impl Sample {
+    fn age(self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.at_ms)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_growth_over_time() {
+        let rate = Rate::new(0);
+        assert!((rate.per_ms(1_000, || 200) - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_counted_before_the_window_no_longer_counts() {
+        let rate = Rate::new(0);
+        for second in 0..=30 {
+            rate.sample(second * 1_000, 5_000);
+        }
+        assert!(rate.per_ms(30_500, || 5_000) == 0.0);
+        assert!(rate.samples.lock().len() <= 12);
+    }
+
+    #[test]
+    fn the_count_is_read_at_most_ten_times_a_second() {
+        let rate = Rate::new(0);
+        let mut reads = 0;
+        for now_ms in 1_000..2_000 {
+            rate.per_ms(now_ms, || {
+                reads += 1;
+                now_ms
+            });
+        }
+        assert_eq!(reads, 10);
+    }
+}

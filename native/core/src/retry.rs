@@ -1,0 +1,42 @@
+//! How long a refused caller should wait before it asks again.
+
+/// The advice when nothing drained, in milliseconds.
+const NOTHING_DRAINED_MS: u64 = 1_000;
+/// The longest advice, in milliseconds.
+const LONGEST_MS: u64 = 60_000;
+
+/// Milliseconds until `excess` units will have drained from each of `owners` queues that share the role's
+/// rate: 1 to 60000, and 1000 when nothing drained. An estimate.
+pub(crate) fn after_ms(excess: u64, owners: u64, drained_per_ms: f64) -> u64 {
+    if drained_per_ms > 0.0 {
+        let wait = (excess as f64 * owners.max(1) as f64 / drained_per_ms).ceil();
+        (wait as u64).clamp(1, LONGEST_MS)
+    } else {
+        NOTHING_DRAINED_MS
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_drained_advises_a_second() {
+        assert_eq!(after_ms(5, 3, 0.0), 1_000);
+    }
+
+    #[test]
+    fn the_advice_is_the_excess_over_the_rate() {
+        // 3 × 2 / 0.2 = 30.
+        assert_eq!(after_ms(3, 2, 0.2), 30);
+        // Rounded up: 1 × 1 / 0.3 = 3.33….
+        assert_eq!(after_ms(1, 1, 0.3), 4);
+    }
+
+    #[test]
+    fn the_advice_stays_in_its_range() {
+        assert_eq!(after_ms(1, 1, 100_000.0), 1);
+        assert_eq!(after_ms(1_000_000, 1_000, 0.001), 60_000);
+        assert_eq!(after_ms(u64::MAX, u64::MAX, 0.001), 60_000);
+    }
+}

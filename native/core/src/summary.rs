@@ -1,0 +1,25 @@
+//! All there is to say about a role at one moment.
+
+use crate::fill::Fill;
+use crate::role::RoleStats;
+use crate::standing::RoleStanding;
+use crate::timeline::ByLevel;
+
+/// A role in a summary. Each of its counters is read once, what leaves before what enters.
+#[derive(Clone, Copy, Debug)]
+pub struct RoleSummary {
+    /// Its counts and its limit.
+    pub stats: RoleStats,
+    /// Its alert level, its owners' levels, and how long it held each.
+    pub standing: RoleStanding,
+    /// Alerts raised of each level, since the role exists; `reset_stats` leaves them.
+    pub alerts: ByLevel,
+    /// How full its owners were at the last check.
+    pub fill: Fill,
+    /// Dequeues a second that took something, over the last ten seconds.
+    pub drained_per_s: f64,
+    /// Refusals a second, over the last ten seconds.
+    pub refused_per_s: f64,
+    /// What a caller would be told that is refused by an owner just at its limit, in milliseconds.
+    pub retry_after_ms: u64,
+}

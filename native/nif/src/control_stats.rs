@@ -1,0 +1,126 @@
+//! What the control plane counts and measures, as maps.
+
+use erlmcp_core::control::{ComponentStats, Components, ControlStats, ControlType};
+use erlmcp_core::latency::Distribution;
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::control::{Route, id_term, type_atom, with_plane};
+use crate::latency;
+use crate::term;
+
+/// The map `control_plane_stats()`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn control_stats<'a>(env: Env<'a>) -> Term<'a> {
+    with_plane(env, |components| {
+        Ok(term::map(env, &summary_fields(env, components)))
+    })
+}
+
+/// The same with distributions of the latencies.
+pub(crate) fn detailed_map<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
+    let (stats, rows) = (components.stats(), components.component_stats());
+    let mut fields = fields(env, &stats, &rows, |row| {
+        vec![
+            (atoms::delivered_by_type(), by_type(env, row.delivered)),
+            (atoms::latency(), distribution(env, &row.latency.1)),
+        ]
+    });
+    fields.extend([
+        (atoms::latency(), distribution(env, &stats.latency.1)),
+        (atoms::delivery(), distribution(env, &stats.delivery.1)),
+    ]);
+    term::map(env, &fields)
+}
+
+fn summary_fields<'a>(env: Env<'a>, components: &Components<Route>) -> Vec<(Atom, Term<'a>)> {
+    let (stats, rows) = (components.stats(), components.component_stats());
+    fields(env, &stats, &rows, |_| Vec::new())
+}
+
+fn fields<'a>(
+    env: Env<'a>,
+    stats: &ControlStats,
+    rows: &[ComponentStats],
+    more: impl Fn(&ComponentStats) -> Vec<(Atom, Term<'a>)>,
+) -> Vec<(Atom, Term<'a>)> {
+    let queued = rows.iter().fold([0_u64; 4], |mut all, row| {
+        for (all, queued) in all.iter_mut().zip(row.queued) {
+            *all = all.saturating_add(queued);
+        }
+        all
+    });
+    let delivery = &stats.delivery.0;
+    let mut fields = vec![
+        (atoms::total_delivered(), sum(stats.delivered).encode(env)),
+        (atoms::by_type(), by_type(env, stats.delivered)),
+        (atoms::queued(), by_type(env, queued)),
+        (atoms::slo_violations(), stats.slo_violations.encode(env)),
+        (atoms::timeouts(), stats.timeouts.encode(env)),
+        (atoms::handler_crashes(), stats.handler_crashes.encode(env)),
+        (atoms::delivery_p50_us(), delivery.p50_us.encode(env)),
+        (atoms::delivery_p99_us(), delivery.p99_us.encode(env)),
+        (atoms::by_component(), by_component(env, rows, more)),
+    ];
+    fields.extend(latency::fields(env, &stats.latency.0, latency_keys()));
+    fields
+}
+
+fn by_component<'a>(
+    env: Env<'a>,
+    rows: &[ComponentStats],
+    more: impl Fn(&ComponentStats) -> Vec<(Atom, Term<'a>)>,
+) -> Term<'a> {
+    let (ids, values): (Vec<_>, Vec<_>) = rows
+        .iter()
+        .map(|row| {
+            let mut fields = more(row);
+            fields.extend([
+                (atoms::delivered(), sum(row.delivered).encode(env)),
+                (atoms::queued(), by_type(env, row.queued)),
+            ]);
+            fields.extend(latency::fields(env, &row.latency.0, latency_keys()));
+            (id_term(env, row.id), term::map(env, &fields))
+        })
+        .unzip();
+    term::map_from(env, &ids, &values)
+}
+
+fn latency_keys() -> [Atom; 5] {
+    [
+        atoms::latency_p50_us(),
+        atoms::latency_p95_us(),
+        atoms::latency_p99_us(),
+        atoms::latency_p999_us(),
+        atoms::max_latency_us(),
+    ]
+}
+
+fn by_type(env: Env<'_>, numbers: [u64; 4]) -> Term<'_> {
+    let fields: Vec<_> = ControlType::ALL
+        .into_iter()
+        .zip(numbers)
+        .map(|(kind, number)| (type_atom(kind), number.encode(env)))
+        .collect();
+    term::map(env, &fields)
+}
+
+fn sum(numbers: [u64; 4]) -> u64 {
+    numbers.into_iter().fold(0, u64::saturating_add)
+}
+
+/// `#{count, sum_us, below := [{Us, Count}]}`.
+fn distribution<'a>(env: Env<'a>, distribution: &Distribution) -> Term<'a> {
+    let below: Vec<_> = distribution
+        .below
+        .into_iter()
+        .enumerate()
+        .map(|(place, count)| (1_u64 << place, count))
+        .collect();
+    let fields = [
+        (atoms::count(), distribution.count.encode(env)),
+        (atoms::sum_us(), distribution.sum_us.encode(env)),
+        (atoms::below(), below.encode(env)),
+    ];
+    term::map(env, &fields)
+}

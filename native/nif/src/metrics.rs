@@ -1,0 +1,113 @@
+//! Everything that exporters read, at one moment.
+
+use std::sync::atomic::Ordering;
+
+use erlmcp_core::Runtime;
+use erlmcp_core::latency::Seen;
+use parking_lot::Mutex;
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::control::{PLANE, with_plane};
+use crate::control_stats::detailed_map;
+use crate::host::Beam;
+use crate::overload;
+use crate::rows::role_map;
+use crate::table::{self, Table, with_any_table};
+use crate::term;
+
+/// The map `snapshot()`, whatever is started. Each counter is read once.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn metrics_snapshot<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    table::make_own();
+    with_any_table(env, table, |beam| {
+        let fields = [
+            (atoms::at_ms(), beam.now().system_ms.encode(env)),
+            (atoms::services(), services(beam)),
+            (atoms::switches(), switches(beam)),
+            (atoms::roles(), roles(beam)),
+            (atoms::control(), control(env)),
+            (atoms::self_(), own(beam)),
+        ];
+        Ok(term::map(env, &fields))
+    })
+}
+
+/// What senders of control messages have waited since this was last called: `[{Us, Count}]`, the shortest first.
+/// Each wait is handed out once, until the service is stopped.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn metrics_new_latencies<'a>(env: Env<'a>) -> Term<'a> {
+    static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
+    with_plane(env, |components| {
+        let mut seen = SEEN.lock();
+        Ok(components.latencies_since(seen.get_or_insert_default()))
+    })
+}
+
+fn services<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    let started = [
+        (atoms::erlmcp_queue_limits(), &beam.table.open),
+        (atoms::erlmcp_overload_monitor(), &beam.table.monitored),
+        (atoms::erlmcp_control_plane(), &PLANE.open),
+    ];
+    flags(
+        beam.env,
+        started.map(|(name, flag)| (name, flag.load(Ordering::Relaxed))),
+    )
+}
+
+fn switches<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    let limits = &beam.table.limits;
+    let flags_ = [
+        (atoms::limits(), limits.roles().enforcing()),
+        (atoms::overload(), limits.judge().active()),
+        (atoms::priority(), PLANE.components.priority()),
+    ];
+    flags(beam.env, flags_)
+}
+
+fn flags<'a>(env: Env<'a>, flags: [(Atom, bool); 3]) -> Term<'a> {
+    term::map(env, &flags.map(|(name, flag)| (name, flag.encode(env))))
+}
+
+fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    if !beam.table.open.load(Ordering::Relaxed) {
+        return Term::list_new_empty(beam.env);
+    }
+    let as_of = overload::as_of(beam);
+    let reported_open = beam.table.reported_open.lock().clone();
+    let rows = beam.table.limits.roles().summary(beam.now());
+    let row = |row| {
+        role_map(
+            beam.env,
+            row,
+            as_of,
+            reported_open.contains(&row.stats.role),
+        )
+    };
+    rows.iter().map(row).collect::<Vec<_>>().encode(beam.env)
+}
+
+fn control(env: Env<'_>) -> Term<'_> {
+    if PLANE.open.load(Ordering::Relaxed) {
+        detailed_map(env, &PLANE.components)
+    } else {
+        atoms::undefined().encode(env)
+    }
+}
+
+fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    let (env, limits) = (beam.env, &beam.table.limits);
+    let memory = limits.memory().saturating_add(PLANE.components.memory());
+    let dropped = beam.table.wakeups_dropped.load(Ordering::Relaxed);
+    let fields = [
+        (atoms::owners(), limits.owners().encode(env)),
+        (atoms::memory_bytes(), memory.encode(env)),
+        (
+            atoms::news_lost(),
+            limits.judge().alerts().lost().encode(env),
+        ),
+        (atoms::wakeups_dropped(), dropped.encode(env)),
+    ];
+    term::map(env, &fields)
+}
