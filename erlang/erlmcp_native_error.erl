@@ -20,6 +20,7 @@ Turns the reasons that natives give into the errors that callers see.
     erlmcp_native:fault()
     | bad_action
     | bad_answer
+    | bad_callbacks
     | bad_check
     | bad_fun
     | bad_handler
@@ -82,6 +83,7 @@ position(bad_message) -> 2;
 position(bad_check) -> 2;
 position(bad_action) -> 2;
 position(bad_handler) -> 2;
+position(bad_callbacks) -> 1;
 position(bad_interval) -> 1;
 position(bad_number) -> 1;
 position(bad_option) -> 2;
@@ -104,6 +106,7 @@ text(bad_handler) -> "neither a fun of one argument nor a map of options";
 text(bad_option) -> "an option is unknown, missing or of the wrong type";
 text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_interval) -> "not an integer from 1 to 2^32 - 1";
+text(bad_callbacks) -> "not a module that exports the callbacks of erlmcp_overload_handler";
 text(bad_number) -> "not an integer from 0";
 text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";

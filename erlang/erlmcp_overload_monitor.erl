@@ -32,6 +32,7 @@ the service is not started. While queue limits are not started there is nothing 
 -export([queues/0, queues/1, queues/2, fullest/1, get_overloaded/0, get_overloaded/1, summary/0]).
 -export([get_alert_history/0, get_alert_history/1, reset_alerts/0]).
 -export([force_check/0, set_check_interval/1, set_enabled/1]).
+-export([add_handler/2, delete_handler/2]).
 
 -export_type([status/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
 
@@ -165,11 +166,7 @@ force_check() ->
 -doc "Sets the time between checks, in milliseconds from 1 to 2^32 - 1.".
 -spec set_check_interval(pos_integer()) -> ok.
 set_check_interval(IntervalMs) when is_integer(IntervalMs), IntervalMs >= 1, IntervalMs =< ?MAX_MS ->
-    try
-        erlmcp_overload_server:set_check_interval(IntervalMs)
-    catch
-        exit:{noproc, _} -> raise(not_started, {?MODULE, ?FUNCTION_NAME, [IntervalMs]})
-    end;
+    serve(fun() -> erlmcp_overload_server:set_check_interval(IntervalMs) end, {?MODULE, ?FUNCTION_NAME, [IntervalMs]});
 set_check_interval(IntervalMs) ->
     raise(bad_interval, {?MODULE, ?FUNCTION_NAME, [IntervalMs]}).
 
@@ -177,6 +174,30 @@ set_check_interval(IntervalMs) ->
 -spec set_enabled(boolean()) -> ok.
 set_enabled(Enabled) ->
     done(erlmcp_native:overload_set_enabled(own, Enabled), {?MODULE, ?FUNCTION_NAME, [Enabled]}).
+
+-doc """
+Adds a handler (`m:erlmcp_overload_handler`) to the configured ones, until the service is stopped or
+`delete_handler/2`; a crash of the service's process is no end. Adding it once more does nothing.
+""".
+-spec add_handler(module(), Arg :: term()) -> ok.
+add_handler(Module, Arg) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Module, Arg]},
+    case erlmcp_overload_options:check(?MODULE, #{handlers => [{Module, Arg}]}) of
+        {ok, _} -> serve(fun() -> erlmcp_overload_server:add_handler({Module, Arg}) end, Call);
+        {error, _} -> raise(bad_callbacks, Call)
+    end.
+
+-doc "Ends a handler that was added, added or not. Those that are configured stay.".
+-spec delete_handler(module(), Arg :: term()) -> ok.
+delete_handler(Module, Arg) ->
+    serve(fun() -> erlmcp_overload_server:delete_handler({Module, Arg}) end, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).
+
+serve(Request, Call) ->
+    try
+        Request()
+    catch
+        exit:{noproc, {gen_server, call, _}} -> raise(not_started, Call)
+    end.
 
 list(List, _) when is_list(List) -> List;
 list(Fault, Call) -> raise(Fault, Call).

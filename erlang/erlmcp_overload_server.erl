@@ -10,13 +10,13 @@ and these outlive this one.
 
 -behaviour(gen_server).
 
--export([start_link/1, reload_config/0, set_check_interval/1]).
+-export([start_link/1, reload_config/0, set_check_interval/1, add_handler/1, delete_handler/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
 
 -define(NAME, erlmcp_overload_monitor).
-%% The handlers' processes, for whoever comes after a crash.
+%% The handlers' processes and those that were added at run time, for whoever comes after a crash.
 -define(HANDLERS, {?MODULE, handlers}).
 -define(BATCH, 100).
 
@@ -25,13 +25,17 @@ and these outlive this one.
     options :: erlmcp_overload_options:options(),
     interval_ms :: pos_integer(),
     timer :: reference(),
-    handlers :: [{{module(), term()}, pid()}],
+    handlers :: [{handler(), pid()}],
+    %% Beside those of the options.
+    added :: [handler()],
     %% The roles whose breaker was reported open.
     opened = [] :: [erlmcp_queue_limits:role()],
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
     more = false :: boolean(),
     by_hand = false :: boolean()
 }).
+
+-type handler() :: {module(), term()}.
 
 -doc "Starts the service. These options win over the configuration.".
 -spec start_link(term()) -> gen_server:start_ret().
@@ -57,6 +61,16 @@ reload_config() ->
 set_check_interval(IntervalMs) ->
     gen_server:call(?NAME, {set_check_interval, IntervalMs}, infinity).
 
+-doc "Adds a handler to those of the options, unless it is there.".
+-spec add_handler(handler()) -> ok.
+add_handler(Handler) ->
+    gen_server:call(?NAME, {add_handler, Handler}, infinity).
+
+-doc "Ends a handler that was added.".
+-spec delete_handler(handler()) -> ok.
+delete_handler(Handler) ->
+    gen_server:call(?NAME, {delete_handler, Handler}, infinity).
+
 -doc false.
 -spec init(term()) -> {ok, #state{}} | {error, term()}.
 init(Given) ->
@@ -68,13 +82,15 @@ init(Given) ->
         Rules = erlmcp_overload_options:rules(Options),
         ByHand = erlmcp_native:overload_open(own, Rules, Enabled),
         IntervalMs = interval(ByHand, Options),
+        {Running, Added} = persistent_term:get(?HANDLERS, {[], []}),
         State = #state{
             given = GivenMap,
             options = Options,
             interval_ms = IntervalMs,
             by_hand = ByHand =/= undefined,
             timer = check_later(IntervalMs),
-            handlers = handlers(Options, persistent_term:get(?HANDLERS, [])),
+            handlers = handlers(Options, Added, Running),
+            added = Added,
             opened = erlmcp_native:overload_reported(own)
         },
         %% What the process before may have taken and not passed on.
@@ -102,6 +118,10 @@ handle_call(reload_config, _From, #state{given = Given} = State) ->
 handle_call({set_check_interval, IntervalMs}, _From, State) ->
     _ = erlmcp_native:overload_set_interval(own, IntervalMs),
     {reply, ok, set_interval(IntervalMs, State#state{by_hand = true})};
+handle_call({add_handler, Handler}, _From, #state{added = Added} = State) ->
+    {reply, ok, set_added(lists:uniq(Added ++ [Handler]), State)};
+handle_call({delete_handler, Handler}, _From, #state{added = Added} = State) ->
+    {reply, ok, set_added(lists:delete(Handler, Added), State)};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -119,9 +139,9 @@ handle_info(more, State) ->
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
     _ = erlmcp_native:overload_check(own),
     {noreply, pass_on(State#state{timer = check_later(IntervalMs)})};
-handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options} = State) ->
+handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options, added = Added} = State) ->
     Left = lists:keydelete(Pid, 2, Handlers),
-    {noreply, State#state{handlers = handlers(Options, Left)}};
+    {noreply, State#state{handlers = handlers(Options, Added, Left)}};
 handle_info(_Info, State) ->
     {noreply, State}.
 
@@ -137,10 +157,10 @@ terminate(Reason, #state{handlers = Handlers}) ->
             ok
     end.
 
-apply_options(Options, Enabled, #state{by_hand = ByHand, handlers = Handlers} = State) ->
+apply_options(Options, Enabled, #state{by_hand = ByHand, handlers = Handlers, added = Added} = State) ->
     Rules = erlmcp_overload_options:rules(Options),
     _ = erlmcp_native:overload_configure(own, Rules, Enabled),
-    NewState = State#state{options = Options, handlers = handlers(Options, Handlers)},
+    NewState = State#state{options = Options, handlers = handlers(Options, Added, Handlers)},
     case Options of
         #{check_interval := IntervalMs} when not ByHand -> pass_on(set_interval(IntervalMs, NewState));
         #{} -> pass_on(NewState)
@@ -154,12 +174,16 @@ check_later(IntervalMs) ->
     erlang:start_timer(IntervalMs, self(), check).
 
 %% Those that are wanted, running ones as they are.
-handlers(#{handlers := Wanted}, Running) ->
-    All = [{erlmcp_overload_log, []} | Wanted],
+handlers(#{handlers := Wanted}, Added, Running) ->
+    All = [{erlmcp_overload_log, []} | Wanted ++ Added],
     Handlers = [{Handler, keep_or_start(Handler, Running)} || Handler <- lists:uniq(All)],
     _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, not lists:keymember(Handler, 1, Handlers)],
-    Handlers =:= persistent_term:get(?HANDLERS, []) orelse persistent_term:put(?HANDLERS, Handlers),
+    Kept = {Handlers, Added},
+    Kept =:= persistent_term:get(?HANDLERS, {[], []}) orelse persistent_term:put(?HANDLERS, Kept),
     Handlers.
+
+set_added(Added, #state{options = Options, handlers = Handlers} = State) ->
+    State#state{added = Added, handlers = handlers(Options, Added, Handlers)}.
 
 keep_or_start({Module, Arg} = Handler, Running) ->
     case lists:keyfind(Handler, 1, Running) of
