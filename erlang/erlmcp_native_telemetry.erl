@@ -1,0 +1,91 @@
+-module(erlmcp_native_telemetry).
+-moduledoc """
+Events for the `telemetry` library, where it is loaded.
+
+| event | measurements | metadata |
+| --- | --- | --- |
+| `[erlmcp_native, overload, alert]` | `depth`, `limit`, `utilization` | `level`, `role`, `process`, `timestamp` (ms) |
+| `[erlmcp_native, overload, clear]` | the same: a level was left | the same |
+| `[erlmcp_native, overload, breaker]` | `count` (1) | `role`, `action`: `open` or `close` |
+| `[erlmcp_native, queue_limits, refused]` | `count`: refusals of the last second | `role` |
+
+Alerts come as they are raised, from a handler's process of the overload monitor; refusals once a second and role.
+Neither is in the way of an admission, whatever the attached functions do: see `m:erlmcp_overload_handler` and
+`m:erlmcp_native_relay` for what happens if they hang.
+""".
+
+-behaviour(erlmcp_native_relay).
+-behaviour(erlmcp_overload_handler).
+
+-export([is_there/0, refused/1, tick/0]).
+-export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
+
+-define(LIBRARY, telemetry).
+-define(MONITOR, erlmcp_overload_monitor).
+
+-doc false.
+-spec is_there() -> boolean().
+is_there() ->
+    erlang:function_exported(?LIBRARY, execute, 3).
+
+-doc false.
+-spec refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
+refused(ByRole) ->
+    lists:foreach(
+        fun({Role, Count}) -> execute([queue_limits, refused], #{count => Count}, #{role => Role}) end, ByRole
+    ).
+
+%% One that was stopped has forgotten its handlers.
+-doc false.
+-spec tick() -> ok.
+tick() ->
+    Monitor = whereis(?MONITOR),
+    case get(?MONITOR) of
+        Monitor -> ok;
+        _ when Monitor =:= undefined -> ok;
+        _ -> attach(Monitor)
+    end.
+
+attach(Monitor) ->
+    try
+        ok = ?MONITOR:add_handler(?MODULE, []),
+        _ = put(?MONITOR, Monitor),
+        ok
+    catch
+        exit:_ -> ok
+    end.
+
+-doc false.
+-spec init(term()) -> {ok, []}.
+init(_) ->
+    {ok, []}.
+
+-doc false.
+-spec handle_alert(erlmcp_overload_monitor:alert(), []) -> {ok, []}.
+handle_alert(Alert, State) ->
+    level(alert, Alert),
+    {ok, State}.
+
+-doc false.
+-spec handle_clear(erlmcp_overload_monitor:alert(), []) -> {ok, []}.
+handle_clear(Alert, State) ->
+    level(clear, Alert),
+    {ok, State}.
+
+-doc false.
+-spec handle_role(erlmcp_queue_limits:role(), open | close, []) -> {ok, []}.
+handle_role(Role, Action, State) ->
+    execute([overload, breaker], #{count => 1}, #{role => Role, action => Action}),
+    {ok, State}.
+
+level(Event, Alert) ->
+    Measured = [depth, limit, utilization],
+    execute([overload, Event], maps:with(Measured, Alert), maps:without(Measured, Alert)).
+
+execute(Event, Measurements, Metadata) ->
+    _ = is_there() andalso call(execute, [[erlmcp_native | Event], Measurements, Metadata]),
+    ok.
+
+%% Not there where this is built.
+call(Function, Args) ->
+    apply(?LIBRARY, Function, Args).
