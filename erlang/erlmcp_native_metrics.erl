@@ -84,6 +84,8 @@ What `erlmcp_queue_limits:role_stats()` and `erlmcp_overload_monitor:role_summar
     %% Over the last ten seconds.
     drained_per_s := float(),
     refused_per_s := float(),
+    %% When the last refusals began without a quiet second since.
+    refusing_since := integer() | undefined,
     %% What a caller would be told that is refused by an owner just at its limit.
     retry_after_ms := 1..60000,
     level := erlmcp_overload_monitor:status(),

@@ -112,12 +112,18 @@ alerts_are_counted_by_level() ->
 
 rates_are_of_the_last_ten_seconds() ->
     ok = ?L:set_limit(r, 0),
-    ?assertMatch(#{refused_per_s := +0.0, drained_per_s := +0.0, retry_after_ms := 1000}, row(r)),
+    ?assertMatch(
+        #{refused_per_s := +0.0, drained_per_s := +0.0, retry_after_ms := 1000, refusing_since := undefined}, row(r)
+    ),
     erlmcp_native_test_lib:eventually(fun() ->
         [?L:check_capacity(r, a) || _ <- lists:seq(1, 10)],
         #{refused_per_s := Refused} = row(r),
         Refused > 10.0
     end),
+    #{refusing_since := Since, last_capacity_exceeded := Last} = row(r),
+    ?assert(Since =< Last),
+    ok = ?L:reset_stats(r),
+    ?assertMatch(#{refusing_since := undefined}, row(r)),
     ok = ?L:set_limit(s, 1),
     erlmcp_native_test_lib:eventually(fun() ->
         [begin ok = ?L:record_enqueue(s, a), ok = ?L:record_dequeue(s, a) end || _ <- lists:seq(1, 100)],

@@ -70,6 +70,7 @@ pub(crate) struct Role {
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
+    refusing_since_ms: AtomicU64,
     reported_refusals: AtomicU64,
     drained: Rate,
     refused: Rate,
@@ -121,6 +122,7 @@ impl Role {
             owners: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
+            refusing_since_ms: AtomicU64::new(NEVER),
             reported_refusals: AtomicU64::new(0),
             drained: Rate::new(now.monotonic_ms),
             refused: Rate::new(now.monotonic_ms),
@@ -190,12 +192,17 @@ impl Role {
             .store(now.system_ms, Ordering::Relaxed);
         let last = self.last_refusal_ms.load(Ordering::Relaxed);
         // Under a storm most refusals share their millisecond with another one and end here.
-        last != now.monotonic_ms
+        let announced = last != now.monotonic_ms
             && self
                 .last_refusal_ms
                 .compare_exchange(last, now.monotonic_ms, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
-            && (last == NEVER || now.monotonic_ms.saturating_sub(last) >= QUIET_MS)
+            && (last == NEVER || now.monotonic_ms.saturating_sub(last) >= QUIET_MS);
+        if announced {
+            self.refusing_since_ms
+                .store(now.system_ms, Ordering::Relaxed);
+        }
+        announced
     }
 
     /// Refusals since this was last asked. Each is handed out once.
@@ -263,6 +270,7 @@ impl Role {
             fill: *self.fill.lock(),
             drained_per_s: self.drained_per_ms(now) * MS_PER_S,
             refused_per_s: self.refused_per_ms(now) * MS_PER_S,
+            refusing_since_ms: at(&self.refusing_since_ms),
             retry_after_ms: self.retry_after_ms(stats.limit, now),
         }
     }
@@ -279,10 +287,7 @@ impl Role {
             unmatched_dequeues: totals.unmatched.saturating_sub(baseline.unmatched),
             total_released: totals.released.saturating_sub(baseline.released),
             total_rejected: totals.refused.saturating_sub(baseline.refused),
-            last_rejected_ms: match self.last_refusal_system_ms.load(Ordering::Relaxed) {
-                NEVER => None,
-                at_ms => Some(at_ms),
-            },
+            last_rejected_ms: at(&self.last_refusal_system_ms),
             owners: self.owners.load(Ordering::Relaxed),
             limit: self.limit(),
         }
@@ -293,8 +298,14 @@ impl Role {
         let mut baseline = self.baseline.lock();
         *baseline = self.tally.totals();
         self.tally.reset_max_depth();
-        self.last_refusal_system_ms.store(NEVER, Ordering::Relaxed);
+        for moment in [&self.last_refusal_system_ms, &self.refusing_since_ms] {
+            moment.store(NEVER, Ordering::Relaxed);
+        }
     }
+}
+
+fn at(moment: &AtomicU64) -> Option<u64> {
+    Some(moment.load(Ordering::Relaxed)).filter(|at_ms| *at_ms != NEVER)
 }
 
 #[cfg(all(test, not(loom)))]

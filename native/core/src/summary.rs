@@ -20,6 +20,8 @@ pub struct RoleSummary {
     pub drained_per_s: f64,
     /// Refusals a second, over the last ten seconds.
     pub refused_per_s: f64,
+    /// When the last refusals began without a quiet second since, in milliseconds of system time.
+    pub refusing_since_ms: Option<u64>,
     /// What a caller would be told that is refused by an owner just at its limit, in milliseconds.
     pub retry_after_ms: u64,
 }

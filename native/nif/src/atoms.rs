@@ -103,6 +103,7 @@ rustler::atoms! {
     owners_by_utilization,
     priority,
     refused_per_s,
+    refusing_since,
     roles,
     self_ = "self",
     services,

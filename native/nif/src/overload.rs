@@ -60,7 +60,7 @@ fn overload_open<'a>(env: Env<'a>, table: Term<'a>, rules_: Term<'a>, on: Term<'
         beam.table.monitored.store(true, Ordering::Relaxed);
         apply(beam, rules, enabled);
         let ByHand { interval_ms, .. } = *beam.table.by_hand.lock();
-        Ok(optional(env, interval_ms))
+        Ok(term::optional(env, interval_ms))
     })
 }
 
@@ -298,12 +298,5 @@ fn one_or_all(role: Term<'_>) -> Answer<Option<RoleId>> {
 /// System time of the last check in milliseconds, or `undefined`.
 pub(crate) fn as_of<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let checked_ms = Some(beam.table.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
-    optional(beam.env, checked_ms)
-}
-
-fn optional(env: Env<'_>, number: Option<u64>) -> Term<'_> {
-    match number {
-        Some(number) => number.encode(env),
-        None => atoms::undefined().encode(env),
-    }
+    term::optional(beam.env, checked_ms)
 }

@@ -98,6 +98,10 @@ pub(crate) fn role_map<'a>(
         (atoms::retry_after_ms(), row.retry_after_ms.encode(env)),
         (atoms::drained_per_s(), row.drained_per_s.encode(env)),
         (atoms::refused_per_s(), row.refused_per_s.encode(env)),
+        (
+            atoms::refusing_since(),
+            term::optional(env, row.refusing_since_ms),
+        ),
         (atoms::alerts(), term::map(env, &alerts)),
         (atoms::fullest(), row.fill.fullest.encode(env)),
         (atoms::owners_by_utilization(), bands.encode(env)),

@@ -136,10 +136,7 @@ pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Te
 
 pub(crate) fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
     let rejected = stats.total_rejected.encode(env);
-    let last_rejected = match stats.last_rejected_ms {
-        Some(at_ms) => at_ms.encode(env),
-        None => atoms::undefined().encode(env),
-    };
+    let last_rejected = optional(env, stats.last_rejected_ms);
     vec![
         (atoms::role(), role_term(env, stats.role)),
         (atoms::current_depth(), stats.current_depth.encode(env)),
@@ -157,6 +154,14 @@ pub(crate) fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Ter
         (atoms::owners(), stats.owners.encode(env)),
         (atoms::limit(), stats.limit.encode(env)),
     ]
+}
+
+/// A number, or `undefined`.
+pub(crate) fn optional(env: Env<'_>, number: Option<u64>) -> Term<'_> {
+    match number {
+        Some(number) => number.encode(env),
+        None => atoms::undefined().encode(env),
+    }
 }
 
 pub(crate) fn map<'a>(env: Env<'a>, fields: &[(Atom, Term<'a>)]) -> Term<'a> {
