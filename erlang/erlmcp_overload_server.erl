@@ -35,6 +35,7 @@ and these outlive this one.
     by_hand = false :: boolean()
 }).
 
+-doc "A handler and its argument.".
 -type handler() :: {module(), term()}.
 
 -doc "Starts the service. These options win over the configuration.".
