@@ -1,0 +1,238 @@
+-module(erlmcp_overload).
+-moduledoc """
+For a person at a shell, at three in the morning: which queues are fullest, why a role or an owner refuses, and when
+that is likely to be over. Looks, and changes nothing.
+
+```
+1> erlmcp_overload:why(tool_executor).
+tool_executor refuses what comes for a full owner: the fullest has 500 of 500
+  owners      4: 3 ok, 1 overload
+  refusals    1231 a second, 45120 in all; since 03:12:44 (37 s ago), the last 12 ms ago
+  drains      1490 a second, all owners together
+  free        in about 3 ms, as refused callers are told; an estimate
+  level       overload; in the last hour 41 s at overload, 2 s at critical, 0 ms at warning; breaker open
+  fullest     <0.211.0> 500 of 500, <0.214.0> 120 of 500
+  alerts      03:12:44 overload <0.211.0> 500 of 500
+ok
+```
+
+`free` is what `retry_after_ms` says: the time in which, at the rate of the last ten seconds, one place drains from
+each of the role's owners. Nothing drains: it is a second, and the consumer may be stuck.
+""".
+
+-export([top/0, top/1, why/1, why/2]).
+
+-define(ROWS, 10).
+-define(ALERTS, 3).
+-define(L, erlmcp_queue_limits).
+-define(M, erlmcp_overload_monitor).
+
+-doc "Prints the ten fullest owners of all roles.".
+-spec top() -> ok.
+top() ->
+    top(?ROWS).
+
+-doc "Prints the so many fullest owners of all roles.".
+-spec top(non_neg_integer()) -> ok.
+top(Most) when is_integer(Most), Most >= 0 ->
+    print(
+        case started() of
+            ok -> table(?M:fullest(Most));
+            Words -> [Words]
+        end
+    );
+top(Most) ->
+    erlmcp_native_error:raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
+
+-doc "Prints why a role refuses, or that it does not: limit, depths, rates, level, last alerts.".
+-spec why(?L:role()) -> ok.
+why(Role) when is_atom(Role) ->
+    print(
+        case row(Role) of
+            #{} = Row -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
+            Words -> [Words]
+        end
+    );
+why(Role) ->
+    erlmcp_native_error:raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role]}).
+
+-doc "Prints why an owner is refused in a role, or that it is not.".
+-spec why(?L:role(), ?L:owner()) -> ok.
+why(Role, Owner) when is_atom(Role), is_atom(Owner); is_atom(Role), is_pid(Owner), node(Owner) =:= node() ->
+    print(
+        case row(Role) of
+            #{} = Row -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
+            Words -> [Words]
+        end
+    );
+why(Role, Owner) when is_atom(Role) ->
+    erlmcp_native_error:raise(bad_owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]});
+why(Role, Owner) ->
+    erlmcp_native_error:raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
+
+print(Lines) ->
+    io:put_chars([[Line, $\n] || Line <- Lines]).
+
+started() ->
+    #{services := Services} = erlmcp_native_metrics:snapshot(),
+    case [atom_to_list(Name) || Name := false <- Services, Name =/= erlmcp_control_plane] of
+        [] -> ok;
+        Missing -> ["not started: ", lists:join(", ", Missing)]
+    end.
+
+row(Role) ->
+    #{roles := Rows, switches := Switches} = erlmcp_native_metrics:snapshot(),
+    case {started(), [Row || #{role := Of} = Row <- Rows, Of =:= Role]} of
+        {ok, [Row]} ->
+            Row#{switches => Switches};
+        {ok, []} ->
+            words("nothing was ever counted for ~tp; it would have the limit of default, ~b", [Role, ?L:get_limit(Role)]);
+        {Words, _} ->
+            Words
+    end.
+
+alerts(Role, Owner) ->
+    Of = [Alert || #{process := Process} = Alert <- ?M:get_alert_history(Role), Owner =:= any orelse Process =:= Owner],
+    lists:sublist(Of, ?ALERTS).
+
+table(Rows) ->
+    [
+        row(["role", "owner", "depth", "limit", "full"], status)
+        | [
+            row([name(Role), name(Owner), number(Depth), number(Limit), [number(round(Utilization * 100)), "%"]], Status)
+         || #{
+                role := Role, process := Owner, depth := Depth, limit := Limit, utilization := Utilization, status := Status
+            } <- Rows
+        ]
+    ].
+
+row([Role, Owner, Depth, Limit, Full], Status) ->
+    [
+        string:pad(Role, 20),
+        " ",
+        string:pad(Owner, 17),
+        [string:pad(Number, Width, leading) || {Number, Width} <- [{Depth, 11}, {Limit, 11}, {Full, 8}]],
+        "  ",
+        atom_to_list(Status)
+    ].
+
+role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
+    Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
+    Verdict =
+        case Row of
+            #{switches := #{limits := false}} -> "refuses nothing: limits are switched off";
+            #{} when Limit =:= 0 -> "refuses everything: its limit is 0";
+            #{} when Depth >= Limit ->
+                words("refuses what comes for a full owner: the fullest has ~b of ~b", [Depth, Limit]);
+            #{} -> words("has room: the fullest owner has ~b of ~b", [Depth, Limit])
+        end,
+    [
+        words("~tp ~ts", [Role, Verdict]),
+        line("owners", owners(Row)),
+        line("refusals", refusals(Row)),
+        line("drains", drains(Row)),
+        line("free", free(Depth, Row)),
+        line("level", level(Row)),
+        line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
+        line("alerts", list([alert(Alert) || Alert <- Alerts]))
+    ].
+
+owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
+    Verdict =
+        case Row of
+            #{switches := #{limits := false}} -> "is not refused: limits are switched off";
+            #{} when Depth >= Limit -> "is refused";
+            #{} -> words("has room for ~b", [Limit - Depth])
+        end,
+    [
+        words("~tp in ~tp ~ts: it has ~b of ~b~ts", [Owner, Role, Verdict, Depth, Limit, fate(Owner)]),
+        line("refusals", [refusals(Row), ", of the role"]),
+        line("drains", drains(Row)),
+        line("free", free(Depth, Row)),
+        line("alerts", list([alert(Alert) || Alert <- Alerts]))
+    ].
+
+fate(Owner) when is_pid(Owner) ->
+    case is_process_alive(Owner) of
+        true -> "";
+        false -> "; it is dead, and holds nothing"
+    end;
+fate(_) ->
+    "".
+
+owners(#{owners := 0}) ->
+    "none";
+owners(#{owners := Owners, owners_by_level := ByLevel}) ->
+    [words("~b: ", [Owners]), list([words("~b ~s", [N, Level]) || {Level, N} <- by_level(ByLevel), N > 0])].
+
+refusals(#{total_rejected := 0}) ->
+    "none";
+refusals(#{total_rejected := InAll, refused_per_s := PerS} = Row) ->
+    words("~s a second, ~b in all~ts", [rate(PerS), InAll, when_refused(Row)]).
+
+when_refused(#{refusing_since := Since, last_capacity_exceeded := Last}) when is_integer(Since), is_integer(Last) ->
+    words("; since ~s (~s ago), the last ~s ago", [clock(Since), ago(Since), ago(Last)]);
+when_refused(_) ->
+    "".
+
+drains(#{drained_per_s := PerS}) when PerS == 0 ->
+    "nothing was taken out in the last ten seconds";
+drains(#{drained_per_s := PerS}) ->
+    words("~s a second, all owners together", [rate(PerS)]).
+
+free(_, #{switches := #{limits := false}}) ->
+    "now";
+free(_, #{limit := 0}) ->
+    "when the limit is raised";
+free(Depth, #{limit := Limit}) when Depth < Limit ->
+    "now";
+free(_, #{drained_per_s := PerS}) when PerS == 0 ->
+    "unknown: nothing drains; refused callers are told 1 s";
+free(Depth, #{limit := Limit, owners := Owners, drained_per_s := PerS}) ->
+    Ms = ceil((Depth - Limit + 1) * max(1, Owners) * 1000 / PerS),
+    words("in about ~s, as refused callers are told; an estimate", [duration(min(max(Ms, 1), 60000))]).
+
+level(#{level := Level, breaker := Breaker, ms_at_level := #{last_hour := Hour}, switches := #{overload := Judged}}) ->
+    Times = [words("~s at ~s", [duration(Ms), L]) || {L, Ms} <- lists:reverse(by_level(Hour)), L =/= ok],
+    Off = case Judged of true -> ""; false -> "; alerts are switched off" end,
+    words("~s; in the last hour ~ts; breaker ~s~s", [Level, list(Times), Breaker, Off]).
+
+full(Process, Depth, Limit) ->
+    words("~tp ~b of ~b", [Process, Depth, Limit]).
+
+alert(#{level := Level, process := Process, depth := Depth, limit := Limit, timestamp := At}) ->
+    words("~s ~s ~ts", [clock(At), Level, full(Process, Depth, Limit)]).
+
+by_level(ByLevel) ->
+    [{Level, maps:get(Level, ByLevel)} || Level <- [ok, warning, critical, overload]].
+
+line(Name, Words) ->
+    words("  ~-11s ~ts", [Name, Words]).
+
+list([]) -> "none";
+list(Parts) -> lists:join(", ", Parts).
+
+words(Format, Args) ->
+    lists:flatten(io_lib:format(Format, Args)).
+
+name(Term) ->
+    words("~tp", [Term]).
+
+number(N) ->
+    integer_to_list(N).
+
+rate(PerS) when PerS < 10 -> words("~.1f", [float(PerS)]);
+rate(PerS) -> words("~b", [round(PerS)]).
+
+clock(AtMs) ->
+    {_, {H, M, S}} = calendar:system_time_to_local_time(AtMs, millisecond),
+    words("~2..0b:~2..0b:~2..0b", [H, M, S]).
+
+ago(AtMs) ->
+    duration(max(0, erlang:system_time(millisecond) - AtMs)).
+
+duration(Ms) when Ms < 1000 -> words("~b ms", [Ms]);
+duration(Ms) when Ms < 10000 -> words("~.1f s", [Ms / 1000]);
+duration(Ms) when Ms < 60000 -> words("~b s", [Ms div 1000]);
+duration(Ms) when Ms < 3600000 -> words("~b min ~b s", [Ms div 60000, Ms div 1000 rem 60]);
+duration(Ms) -> words("~b h ~b min", [Ms div 3600000, Ms div 60000 rem 60]).

@@ -1,0 +1,169 @@
+%% What a person at the shell is told.
+-module(erlmcp_overload_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-import(erlmcp_overload_test_lib, [fill/3, drain/3]).
+
+-define(L, erlmcp_queue_limits).
+
+shell_test_() ->
+    {foreach, fun up/0, fun down/1, [
+        {atom_to_list(Name), {timeout, 30, Test}}
+     || {Name, Test} <- [
+            {a_role_with_room, fun a_role_with_room/0},
+            {a_role_that_refuses, fun a_role_that_refuses/0},
+            {a_role_whose_limit_is_0, fun a_role_whose_limit_is_0/0},
+            {a_role_nobody_knows, fun a_role_nobody_knows/0},
+            {when_it_will_be_over, fun when_it_will_be_over/0},
+            {an_owner, fun an_owner/0},
+            {switched_off, fun switched_off/0},
+            {the_fullest, fun the_fullest/0},
+            {nothing_is_changed, fun nothing_is_changed/0},
+            {misuse, fun misuse/0}
+        ]
+    ]}.
+
+up() ->
+    Level = erlmcp_native_test_lib:start(),
+    ok = erlmcp_overload_test_lib:start([{handlers, []}]),
+    Level.
+
+down(Level) ->
+    erlmcp_overload_test_lib:stop(),
+    erlmcp_native_test_lib:stop(Level).
+
+a_role_with_room() ->
+    fill(session, a, 17),
+    Told = told(fun() -> erlmcp_overload:why(session) end),
+    says("session has room: the fullest owner has 17 of 10000", Told),
+    says("owners      1: 1 ok", Told),
+    says("refusals    none", Told),
+    says("free        now", Told),
+    says("alerts      none", Told).
+
+a_role_that_refuses() ->
+    ok = ?L:set_limit(r, 10),
+    fill(r, a, 10),
+    [{error, _} = ?L:try_enqueue(r, a) || _ <- [1, 2, 3]],
+    Told = told(fun() -> erlmcp_overload:why(r) end),
+    says("r refuses what comes for a full owner: the fullest has 10 of 10", Told),
+    says("owners      1: 1 overload", Told),
+    says(", 3 in all; since \\d\\d:\\d\\d:\\d\\d \\(\\d+ ms ago\\), the last \\d+ ms ago", Told),
+    says("drains      nothing was taken out in the last ten seconds", Told),
+    says("free        unknown: nothing drains; refused callers are told 1 s", Told),
+    says("level       overload; in the last hour \\d+ ms at overload", Told),
+    says("fullest     a 10 of 10", Told),
+    says("alerts      \\S+ overload a 10 of 10, \\S+ critical a 9 of 10, \\S+ warning a 8 of 10", Told).
+
+a_role_whose_limit_is_0() ->
+    ok = ?L:set_limit(r, 0),
+    Told = told(fun() -> erlmcp_overload:why(r) end),
+    says("r refuses everything: its limit is 0", Told),
+    says("free        when the limit is raised", Told).
+
+a_role_nobody_knows() ->
+    says("nothing was ever counted for nobody; it would have the limit of default, 1000", told(fun() ->
+        erlmcp_overload:why(nobody)
+    end)).
+
+%% What is said is what the refused are told.
+when_it_will_be_over() ->
+    ok = ?L:set_limit(r, 2),
+    erlmcp_native_test_lib:eventually(fun() ->
+        fill(r, a, 100),
+        drain(r, a, 100),
+        fill(r, a, 2),
+        {error, {capacity_exceeded, #{retry_after_ms := Ms}}} = ?L:check_capacity(r, a),
+        Told = told(fun() -> erlmcp_overload:why(r, a) end),
+        drain(r, a, 2),
+        string:find(Told, io_lib:format("in about ~b ms, as refused callers are told", [Ms])) =/= nomatch
+    end).
+
+an_owner() ->
+    ok = ?L:set_limit(r, 10),
+    Pid = erlmcp_native_test_lib:idle(),
+    fill(r, Pid, 10),
+    fill(r, b, 4),
+    Name = pid_to_list(Pid),
+    Full = told(fun() -> erlmcp_overload:why(r, Pid) end),
+    says([Name, " in r is refused: it has 10 of 10"], Full),
+    says(["alerts      \\S+ overload ", Name], Full),
+    says("b in r has room for 6: it has 4 of 10", told(fun() -> erlmcp_overload:why(r, b) end)),
+    erlmcp_native_test_lib:kill(Pid),
+    erlmcp_native_test_lib:eventually(fun() -> ?L:get_queue_depth(r, Pid) =:= 0 end),
+    says("it has 0 of 10; it is dead, and holds nothing", told(fun() -> erlmcp_overload:why(r, Pid) end)).
+
+switched_off() ->
+    ok = ?L:set_limit(r, 1),
+    fill(r, a, 3),
+    ok = ?L:set_enabled(false),
+    ok = erlmcp_overload_monitor:set_enabled(false),
+    Told = told(fun() -> erlmcp_overload:why(r) end),
+    says("r refuses nothing: limits are switched off", Told),
+    says("alerts are switched off", Told),
+    says("a in r is not refused: limits are switched off: it has 3 of 1", told(fun() -> erlmcp_overload:why(r, a) end)).
+
+the_fullest() ->
+    ok = ?L:set_limit('r \x{e9}', 4),
+    fill('r \x{e9}', a, 3),
+    fill(session, b, 100),
+    [Heading | Rows] = lines(told(fun() -> erlmcp_overload:top() end)),
+    says("role +owner +depth +limit +full +status", Heading),
+    [First, Second] = Rows,
+    says("'r \x{e9}' +a +3 +4 +75%  ok", First),
+    says("session +b +100 +10000 +1%  ok", Second),
+    ?assertEqual([Heading, First], lines(told(fun() -> erlmcp_overload:top(1) end))),
+    [?assert(length(Line) =< 80) || Line <- [Heading | Rows]].
+
+nothing_is_changed() ->
+    ok = ?L:set_limit(r, 1),
+    fill(r, a, 1),
+    Before = {?L:get_all_stats(), erlmcp_overload_monitor:get_alert_history()},
+    [told(Look) || Look <- [fun() -> erlmcp_overload:why(r) end, fun() -> erlmcp_overload:why(x, y) end, fun erlmcp_overload:top/0]],
+    ?assertEqual(Before, {?L:get_all_stats(), erlmcp_overload_monitor:get_alert_history()}).
+
+misuse() ->
+    [?assertError(badarg, erlmcp_overload:top(Most)) || Most <- [-1, all, 1.0]],
+    [?assertError(badarg, erlmcp_overload:why(Role)) || Role <- ["r", 1, self()]],
+    [?assertError(badarg, erlmcp_overload:why(Role, a)) || Role <- ["r", 1, self()]],
+    [?assertError(badarg, erlmcp_overload:why(r, Owner)) || Owner <- ["a", 1, erlmcp_native_test_lib:foreign_pid()]].
+
+not_started_test() ->
+    [
+        says("^not started: erlmcp_(queue_limits|overload_monitor)", told(Look))
+     || Look <- [fun erlmcp_overload:top/0, fun() -> erlmcp_overload:why(session) end, fun() -> erlmcp_overload:why(session, a) end]
+    ].
+
+says(Expected, Told) ->
+    case re:run(Told, unicode:characters_to_binary(Expected), [unicode]) of
+        {match, _} -> ok;
+        nomatch -> error({not_told, Expected, Told})
+    end.
+
+lines(Text) ->
+    string:lexemes(Text, "\n").
+
+%% What Fun prints.
+told(Fun) ->
+    Printer = spawn_link(fun() -> printer([]) end),
+    Before = group_leader(),
+    group_leader(Printer, self()),
+    try
+        ok = Fun()
+    after
+        group_leader(Before, self())
+    end,
+    Printer ! {done, self()},
+    receive
+        {printed, Text} -> Text
+    end.
+
+printer(Printed) ->
+    receive
+        {io_request, From, Ref, {put_chars, unicode, Text}} ->
+            From ! {io_reply, Ref, ok},
+            printer([Printed, Text]);
+        {done, Pid} ->
+            Pid ! {printed, unicode:characters_to_list(Printed)}
+    end.
