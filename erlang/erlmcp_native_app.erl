@@ -22,7 +22,8 @@ reload_config() ->
         ok ?= erlmcp_native_config:check(),
         ok ?= erlmcp_native_limits_server:reload_config(),
         ok ?= erlmcp_overload_server:reload_config(),
-        erlmcp_control_server:reload_config()
+        ok ?= erlmcp_control_server:reload_config(),
+        erlmcp_native_exporters:reload_config()
     end.
 
 -doc false.

@@ -13,6 +13,10 @@ For the map `queue_limits` the three are merged.
 | `overload_monitor_enabled` | boolean: are there alerts? | `true` |
 | `overload` | map of options, see `m:erlmcp_overload_options` | `#{}` |
 | `supervise` | boolean: does the application start the services itself? | `true` |
+| `http` | `off`, or map of options, see `erlmcp_native_http:options/1` | `off` |
+| `otlp` | `off`, or map of options, see `erlmcp_native_otlp:options/1` | `off` |
+
+The last two are looked up in this application's environment only.
 
 ```
 1> application:set_env(erlmcp_native, queue_limits, #{session => 20000}).
@@ -34,7 +38,9 @@ ok
     | control_plane_enabled
     | overload_monitor_enabled
     | overload
-    | supervise.
+    | supervise
+    | http
+    | otlp.
 -doc "What is wrong: the key, or the path to one in a map, its value, and what was expected there.".
 -type problem() ::
     {bad_config, #{
@@ -42,7 +48,14 @@ ok
     }}.
 
 -define(KEYS, [
-    queue_limits, queue_limits_enabled, control_plane_enabled, overload_monitor_enabled, overload, supervise
+    queue_limits,
+    queue_limits_enabled,
+    control_plane_enabled,
+    overload_monitor_enabled,
+    overload,
+    supervise,
+    http,
+    otlp
 ]).
 -define(MAX_ROLES, 1024).
 -define(LIMIT_END, (1 bsl 59)).
@@ -84,10 +97,26 @@ value(overload) ->
         {ok, _} -> Options;
         {error, Problem} -> throw(Problem)
     end;
+value(http) ->
+    exporter(http, fun erlmcp_native_http:options/1);
+value(otlp) ->
+    exporter(otlp, fun erlmcp_native_otlp:options/1);
 value(Key) ->
     case application:get_env(erlmcp_native, Key) of
         {ok, Value} -> boolean(erlmcp_native, Key, Value);
         undefined -> boolean(erlmcp_core, Key, application:get_env(erlmcp_core, Key, true))
+    end.
+
+exporter(Key, Check) ->
+    case application:get_env(erlmcp_native, Key, off) of
+        off ->
+            off;
+        Given ->
+            case Check(Given) of
+                {ok, Options} -> Options;
+                {error, {[], Value, Expected}} -> bad(erlmcp_native, Key, Value, Expected);
+                {error, {Path, Value, Expected}} -> bad(erlmcp_native, [Key | Path], Value, Expected)
+            end
     end.
 
 boolean(_, _, Value) when is_boolean(Value) -> Value;

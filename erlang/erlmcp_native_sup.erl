@@ -1,5 +1,9 @@
 -module(erlmcp_native_sup).
--moduledoc "Supervises the services, unless another supervisor does.".
+-moduledoc """
+Supervises the services, unless another supervisor does, and the exporters.
+
+Should the exporters crash again and again, they are given up, and the services go on.
+""".
 
 -behaviour(supervisor).
 
@@ -15,7 +19,9 @@ start_link(Supervise) ->
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
     Services = [Service || Supervise, Service <- services()],
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [child(S) || S <- Services]}}.
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
+        child(S) || S <- Services
+    ] ++ [erlmcp_native_exporters:child_spec()]}}.
 
 services() ->
     [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane].

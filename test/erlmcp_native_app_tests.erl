@@ -85,7 +85,7 @@ init([]) ->
 leaves_supervision_to_others() ->
     ours(supervise, false),
     ok = start(),
-    ?assertEqual([], supervisor:which_children(erlmcp_native_sup)),
+    ?assertMatch([{erlmcp_native_exporters, _, supervisor, _}], supervisor:which_children(erlmcp_native_sup)),
     ?assertEqual(undefined, whereis(?LIMITS)),
     {ok, Other} = supervisor:start_link(?MODULE, []),
     [{_, Service, _, _}] = supervisor:which_children(Other),
@@ -129,6 +129,7 @@ the_application_file_is_right() ->
     {ok, Modules} = application:get_key(erlmcp_native, modules),
     Sources = filelib:wildcard("*.erl", filename:join(erlmcp_native_test_lib:root(), "erlang")),
     ?assertEqual(lists:sort(Sources), lists:sort([atom_to_list(Module) ++ ".erl" || Module <- Modules])),
+    ours(otlp, #{endpoint => "http://127.0.0.1:1/v1/metrics"}),
     ok = start(),
     {ok, Registered} = application:get_key(erlmcp_native, registered),
     ?assertEqual([], [Name || Name <- Registered, whereis(Name) =:= undefined]).

@@ -1,0 +1,52 @@
+-module(erlmcp_native_event_sample).
+-moduledoc """
+A snapshot for the event streams, taken and encoded once for all of them, by a process that ends with it.
+
+The ten fullest owners are in it. To find them every owner is looked at, so that is done anew at the earliest after
+twenty times what it took the last time: it takes a twentieth of one dirty scheduler at most.
+""".
+
+-export([none/0, start/1]).
+-export([take/1]).
+
+-export_type([fullest/0]).
+
+-doc "The fullest owners as they were found last, and when to look again, in monotonic microseconds.".
+-opaque fullest() :: {[map()], AgainUs :: integer() | undefined}.
+
+-define(MONITOR, erlmcp_overload_monitor).
+-define(ROWS, 10).
+-define(REST, 20).
+
+-doc "Nobody has looked for them yet.".
+-spec none() -> fullest().
+none() ->
+    {[], undefined}.
+
+-doc "Starts the process. It ends for the reason `{sample, Json, Fullest}`.".
+-spec start(fullest()) -> {pid(), reference()}.
+start(Fullest) ->
+    spawn_monitor(?MODULE, take, [Fullest]).
+
+-doc false.
+-spec take(fullest()) -> no_return().
+take({Rows, AgainUs}) ->
+    Summary = erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()),
+    NowUs = erlang:monotonic_time(microsecond),
+    {Shown, _} =
+        Fullest =
+        if
+            AgainUs =:= undefined; NowUs >= AgainUs -> look(NowUs);
+            true -> {Rows, AgainUs}
+        end,
+    exit({sample, erlmcp_native_http_json:encode(Summary#{fullest => Shown}), Fullest}).
+
+look(BegunUs) ->
+    Rows =
+        try
+            ?MONITOR:fullest(?ROWS)
+        catch
+            exit:{noproc, _} -> []
+        end,
+    DoneUs = erlang:monotonic_time(microsecond),
+    {erlmcp_native_http_json:queues(Rows), DoneUs + ?REST * (DoneUs - BegunUs)}.

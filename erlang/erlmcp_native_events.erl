@@ -1,0 +1,245 @@
+-module(erlmcp_native_events).
+-moduledoc """
+The hub of the event streams: one snapshot a second for all of them, and alerts and moves of breakers as they come.
+
+While no stream is open it costs nothing: no timer runs, and the overload monitor does not know it. With the first
+stream a handler (`m:erlmcp_native_events_handler`) is added to the monitor; it stays for half a minute after the last
+stream has left, so that a client which comes again by then misses nothing.
+
+A stream asks for what comes after its position, and gets one message as soon as there is something: all events and
+the last snapshot since. While it is busy with that, nothing waits for it here, so a stream costs no more memory
+than one message, however slow it is. Of the events the last 256 are kept; a stream that was too slow for more is told
+how many it missed.
+
+Snapshots are taken and encoded by a process of their own (`m:erlmcp_native_event_sample`), so that alerts do not wait
+for them.
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/0, start_link/1, join/2, next/1, publish/1]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-export_type([position/0]).
+
+-doc "What a stream has had: events up to this number, and this snapshot.".
+-opaque position() :: {erlmcp_native_event_log:id(), Snapshot :: non_neg_integer()}.
+
+-define(MONITOR, erlmcp_overload_monitor).
+-define(HANDLER, erlmcp_native_events_handler).
+-define(PERIOD_MS, 1000).
+-define(LINGER_MS, 30000).
+
+-record(state, {
+    linger_ms :: non_neg_integer(),
+    log :: erlmcp_native_event_log:log(),
+    %% Each stream's monitor, and its position while it waits.
+    streams = #{} :: #{pid() => {reference(), position() | busy}},
+    %% The last with its number, and of which event it came.
+    snapshots = 0 :: non_neg_integer(),
+    snapshot :: {erlmcp_native_event_log:id(), Json :: binary()} | undefined,
+    %% Whoever takes the next.
+    sampler :: reference() | undefined,
+    fullest = erlmcp_native_event_sample:none() :: erlmcp_native_event_sample:fullest(),
+    %% The next snapshot, or the end of the handler.
+    timer :: reference() | undefined,
+    %% A monitor of the overload monitor that has the handler.
+    attached :: reference() | undefined
+}).
+
+-doc "Starts the hub.".
+-spec start_link() -> gen_server:start_ret().
+start_link() ->
+    start_link(?LINGER_MS).
+
+-doc "Starts the hub; the handler stays for so long after the last stream.".
+-spec start_link(LingerMs :: non_neg_integer()) -> gen_server:start_ret().
+start_link(LingerMs) ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, LingerMs, []).
+
+-doc """
+Makes the caller a stream until it dies, unless there are so many already. It begins after the event with this number;
+with `none`, or one that has not been, after the last.
+""".
+-spec join(MaxStreams :: pos_integer(), erlmcp_native_event_log:id() | none) ->
+    {ok, position()} | {error, full | not_started}.
+join(MaxStreams, LastId) ->
+    try
+        gen_server:call(?MODULE, {join, MaxStreams, LastId})
+    catch
+        exit:_ -> {error, not_started}
+    end.
+
+-doc """
+Asks for what comes after a position: the caller, a stream, gets `{erlmcp_native_events, NewPosition, Events}`, once,
+with the events as they are to be sent.
+""".
+-spec next(position()) -> ok.
+next(Position) ->
+    gen_server:cast(?MODULE, {next, self(), Position}).
+
+-doc "Tells all streams. Returns when the hub has taken it, or cannot within a second.".
+-spec publish(erlmcp_native_http_json:event()) -> ok.
+publish(Event) ->
+    try
+        gen_server:call(?MODULE, {publish, Event}, 1000)
+    catch
+        exit:_ -> ok
+    end.
+
+-doc false.
+-spec init(non_neg_integer()) -> {ok, #state{}, {continue, clean}}.
+init(LingerMs) ->
+    process_flag(trap_exit, true),
+    erlmcp_native_self:set(http_streams, 0),
+    %% Numbers go on growing over restarts.
+    Log = erlmcp_native_event_log:new(erlang:system_time(microsecond)),
+    {ok, #state{linger_ms = LingerMs, log = Log}, {continue, clean}}.
+
+-doc false.
+-spec handle_continue(clean, #state{}) -> {noreply, #state{}}.
+handle_continue(clean, State) ->
+    %% What a hub that was killed has left behind.
+    ok = delete_handler(),
+    {noreply, State}.
+
+-doc false.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
+handle_call({publish, _}, _From, #state{streams = Streams, timer = undefined} = State) when map_size(Streams) =:= 0 ->
+    %% A handler that could not be deleted, since its monitor was crashing.
+    {reply, ok, detached(State)};
+handle_call({publish, Event}, _From, #state{log = Log} = State) ->
+    {reply, ok, hand_out(State#state{log = erlmcp_native_event_log:append(Event, Log)})};
+handle_call({join, Max, _}, _From, #state{streams = Streams} = State) when map_size(Streams) >= Max ->
+    {reply, {error, full}, State};
+handle_call({join, _, LastId}, {Pid, _}, #state{streams = Streams, log = Log} = State) ->
+    Joined = counted(State#state{streams = Streams#{Pid => {erlang:monitor(process, Pid), busy}}}),
+    Last = erlmcp_native_event_log:last(Log),
+    Begin = if is_integer(LastId), LastId =< Last -> LastId; true -> Last end,
+    Ticking = if map_size(Streams) =:= 0 -> tick(cancelled(Joined)); true -> Joined end,
+    {reply, {ok, {Begin, 0}}, Ticking};
+handle_call(_Call, _From, State) ->
+    {reply, {error, unknown_call}, State}.
+
+-doc false.
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({next, Pid, Position}, #state{streams = Streams} = State) ->
+    case Streams of
+        #{Pid := {Monitor, busy}} ->
+            Waiting = State#state{streams = Streams#{Pid := {Monitor, Position}}},
+            {noreply, hand_out(Pid, Position, Waiting)};
+        #{} ->
+            {noreply, State}
+    end;
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info({timeout, Timer, tick}, #state{timer = Timer} = State) ->
+    {noreply, tick(State)};
+handle_info({timeout, Timer, linger}, #state{timer = Timer} = State) ->
+    {noreply, detached(State#state{timer = undefined})};
+handle_info({'DOWN', Monitor, process, _, Outcome}, #state{sampler = Monitor} = State) ->
+    {noreply, sampled(Outcome, State#state{sampler = undefined})};
+handle_info({'DOWN', Monitor, process, _, _}, #state{attached = Monitor} = State) ->
+    {noreply, State#state{attached = undefined}};
+handle_info({'DOWN', _, process, Pid, _}, #state{streams = Streams} = State) ->
+    {noreply, left(counted(State#state{streams = maps:remove(Pid, Streams)}))};
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, State) ->
+    erlmcp_native_self:set(http_streams, 0),
+    _ = detached(State),
+    ok.
+
+counted(#state{streams = Streams} = State) ->
+    erlmcp_native_self:set(http_streams, map_size(Streams)),
+    State.
+
+left(#state{streams = Streams, linger_ms = LingerMs} = State) when map_size(Streams) =:= 0 ->
+    Timer = erlang:start_timer(LingerMs, self(), linger),
+    (cancelled(State))#state{timer = Timer, snapshot = undefined, fullest = erlmcp_native_event_sample:none()};
+left(State) ->
+    State.
+
+cancelled(#state{timer = undefined} = State) ->
+    State;
+cancelled(#state{timer = Timer} = State) ->
+    _ = erlang:cancel_timer(Timer),
+    State#state{timer = undefined}.
+
+tick(State) ->
+    Timer = erlang:start_timer(?PERIOD_MS, self(), tick),
+    sample(attached(State#state{timer = Timer})).
+
+attached(#state{attached = undefined} = State) ->
+    try ?MONITOR:add_handler(?HANDLER, []) of
+        ok -> State#state{attached = erlang:monitor(process, ?MONITOR)}
+    catch
+        exit:_ -> State
+    end;
+attached(State) ->
+    State.
+
+detached(#state{attached = Attached} = State) ->
+    _ = Attached =/= undefined andalso erlang:demonitor(Attached, [flush]),
+    ok = delete_handler(),
+    State#state{attached = undefined}.
+
+delete_handler() ->
+    try
+        ?MONITOR:delete_handler(?HANDLER, [])
+    catch
+        exit:_ -> ok
+    end.
+
+%% One at a time: the next is taken when this one is done.
+sample(#state{sampler = undefined, fullest = Fullest} = State) ->
+    {_, Monitor} = erlmcp_native_event_sample:start(Fullest),
+    State#state{sampler = Monitor};
+sample(State) ->
+    State.
+
+sampled({sample, Json, Fullest}, #state{streams = Streams, snapshots = Before, log = Log} = State) when
+    map_size(Streams) > 0
+->
+    Snapshot = {erlmcp_native_event_log:last(Log), Json},
+    hand_out(State#state{snapshots = Before + 1, snapshot = Snapshot, fullest = Fullest});
+sampled(_NoneOrNobody, State) ->
+    State.
+
+hand_out(#state{streams = Streams} = State) ->
+    maps:fold(
+        fun
+            (_, {_, busy}, Acc) -> Acc;
+            (Pid, {_, Position}, Acc) -> hand_out(Pid, Position, Acc)
+        end,
+        State,
+        Streams
+    ).
+
+hand_out(Pid, {Id, Seen}, #state{streams = Streams, snapshots = Newest, log = Log} = State) ->
+    {Events, NewLog} = erlmcp_native_event_log:since(Id, Log),
+    case {Events, snapshot(Id, Seen, State)} of
+        {[], none} ->
+            State;
+        {_, Snapshot} ->
+            Pid ! {?MODULE, {erlmcp_native_event_log:last(Log), Newest}, merged(Events, Snapshot)},
+            #{Pid := {Monitor, _}} = Streams,
+            State#state{streams = Streams#{Pid := {Monitor, busy}}, log = NewLog}
+    end.
+
+snapshot(Id, Seen, #state{snapshots = Newest, snapshot = {At, Json}}) when Newest > Seen ->
+    {At, erlmcp_native_event_log:snapshot(max(Id, At), Json)};
+snapshot(_, _, _) ->
+    none.
+
+merged(Events, none) ->
+    [Event || {_, Event} <- Events];
+merged(Events, {At, Snapshot}) ->
+    {Before, After} = lists:splitwith(fun({Id, _}) -> Id =< At end, Events),
+    [Event || {_, Event} <- Before] ++ [Snapshot | [Event || {_, Event} <- After]].

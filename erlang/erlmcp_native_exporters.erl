@@ -1,0 +1,106 @@
+-module(erlmcp_native_exporters).
+-moduledoc """
+Supervises what tells others: the event hub and what it and the endpoints share, the relays, and, as far as they are configured, the HTTP listener and
+the pusher to an OpenTelemetry endpoint.
+
+A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
+whatever becomes of the exporters has no effect on the services.
+""".
+
+-behaviour(supervisor).
+
+-export([child_spec/0, start_link/0, reload_config/0]).
+-export([init/1]).
+
+-define(CONFIGURED, [http, otlp]).
+
+-doc "As a child of the application's supervisor: not started again, since that would count against the services.".
+-spec child_spec() -> supervisor:child_spec().
+child_spec() ->
+    #{id => ?MODULE, start => {?MODULE, start_link, []}, type => supervisor, restart => temporary}.
+
+-doc "Starts the supervisor with what is configured.".
+-spec start_link() -> supervisor:startlink_ret().
+start_link() ->
+    supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-doc "Starts, restarts and stops what is configured otherwise than before, if the application is started.".
+-spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
+reload_config() ->
+    case {whereis(?MODULE), whereis(erlmcp_native_sup)} of
+        {undefined, undefined} -> ok;
+        {undefined, _} -> revive();
+        _ -> reload(?CONFIGURED)
+    end.
+
+%% They were given up.
+revive() ->
+    case supervisor:start_child(erlmcp_native_sup, child_spec()) of
+        {ok, _} -> ok;
+        {error, Reason} -> {error, problem(http, Reason)}
+    end.
+
+reload([]) ->
+    ok;
+reload([Id | Rest]) ->
+    maybe
+        {ok, Options} ?= erlmcp_native_config:lookup(Id),
+        ok ?= change(Id, running(Id), wanted(Id, Options)),
+        reload(Rest)
+    end.
+
+running(Id) ->
+    case supervisor:get_childspec(?MODULE, Id) of
+        {ok, #{start := Start}} -> Start;
+        {error, not_found} -> off
+    end.
+
+change(_Id, off, off) ->
+    ok;
+change(_Id, Start, #{start := Start}) ->
+    ok;
+change(Id, off, Spec) ->
+    case supervisor:start_child(?MODULE, Spec) of
+        {ok, _} -> ok;
+        {error, Reason} -> {error, problem(Id, Reason)}
+    end;
+change(Id, _Start, Wanted) ->
+    _ = supervisor:terminate_child(?MODULE, Id),
+    _ = supervisor:delete_child(?MODULE, Id),
+    change(Id, off, Wanted).
+
+problem(Id, Reason) ->
+    {bad_config, #{
+        application => erlmcp_native,
+        key => Id,
+        value => application:get_env(erlmcp_native, Id, off),
+        expected => lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason]))
+    }}.
+
+-doc false.
+-spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}} | ignore.
+init([]) ->
+    erlmcp_native_self:start(),
+    Relays = [
+        #{id => Target, start => {erlmcp_native_relay, start_link, [Target]}}
+     || Target <- [erlmcp_native_metrics_server, erlmcp_native_telemetry]
+    ],
+    Configured = [
+        Spec
+     || Id <- ?CONFIGURED,
+        {ok, Options} <- [erlmcp_native_config:lookup(Id)],
+        Spec <- [wanted(Id, Options)],
+        Spec =/= off
+    ],
+    Always = [
+        #{id => Module, start => {Module, start_link, []}}
+     || Module <- [erlmcp_native_scan, erlmcp_native_events]
+    ],
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Always ++ Relays ++ Configured}}.
+
+wanted(_Id, off) ->
+    off;
+wanted(http, Options) ->
+    (erlmcp_native_http:child_spec(Options))#{id => http};
+wanted(otlp, Options) ->
+    #{id => otlp, start => {erlmcp_native_otlp, start_link, [Options]}}.

@@ -1,0 +1,146 @@
+-module(erlmcp_native_http_json).
+-moduledoc """
+What the HTTP endpoints and the event stream say, as maps for `json:encode/1`.
+
+Roles, components and processes become text before they are encoded: to the encoder the atoms `null` and `true` are
+no strings.
+""".
+
+-export([encode/1, summary/1, control/1, queues/1, alert/1, event/1, text/1]).
+
+-export_type([event/0]).
+
+-doc "What an event stream tells of at once.".
+-type event() ::
+    {raised | cleared, erlmcp_overload_monitor:alert()}
+    | {breaker, erlmcp_queue_limits:role(), open | close}.
+
+%% As in the metrics.
+-define(MAX_COMPONENTS, 1024).
+
+-doc "One line of JSON, in one piece: a large binary is passed on without being copied.".
+-spec encode(map()) -> binary().
+encode(Map) ->
+    iolist_to_binary(json:encode(Map)).
+
+-doc "The node at a glance.".
+-spec summary(erlmcp_native_metrics:snapshot()) -> map().
+summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
+    #{at_ms := AtMs, services := Services, switches := Switches} = Snapshot,
+    #{owners := Owners, memory_bytes := MemoryBytes, news_lost := NewsLost, wakeups_dropped := WakeupsDropped} = Self,
+    #{
+        at_ms => AtMs,
+        node => text(node()),
+        version => version(),
+        services => Services,
+        switches => Switches,
+        roles => [role(Role) || Role <- Roles],
+        control => plane(Control),
+        self => #{
+            owners => Owners,
+            memory_bytes => MemoryBytes,
+            alerts_lost => NewsLost,
+            wakeups_dropped => WakeupsDropped,
+            streams => maps:get(http_streams, erlmcp_native_self:read(), 0)
+        }
+    }.
+
+-doc "The control plane with its components; of more than 1024 the first by name.".
+-spec control(erlmcp_native_metrics:snapshot()) -> map() | undefined.
+control(#{control := undefined}) ->
+    undefined;
+control(#{at_ms := AtMs, control := #{by_component := Rows} = Control}) ->
+    Shown = lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS),
+    (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
+
+-doc "Owners in roles.".
+-spec queues([erlmcp_overload_monitor:queue_info()]) -> [map()].
+queues(Rows) ->
+    [Row#{role := text(Role), process := process(Process)} || #{role := Role, process := Process} = Row <- Rows].
+
+-doc "An alert.".
+-spec alert(erlmcp_overload_monitor:alert()) -> map().
+alert(#{role := Role, process := Process} = Alert) ->
+    Alert#{role := text(Role), process := process(Process)}.
+
+-doc "The name of an event and what it says.".
+-spec event(event()) -> {Name :: binary(), map()}.
+event({breaker, Role, Action}) -> {~"breaker", #{role => text(Role), action => Action}};
+event({What, Alert}) -> {~"alert", (alert(Alert))#{what => What}}.
+
+-doc "The text of an atom.".
+-spec text(atom()) -> binary().
+text(Atom) ->
+    atom_to_binary(Atom).
+
+process(Pid) when is_pid(Pid) -> list_to_binary(pid_to_list(Pid));
+process(Name) -> text(Name).
+
+version() ->
+    case application:get_key(erlmcp_native, vsn) of
+        {ok, Version} -> list_to_binary(Version);
+        undefined -> null
+    end.
+
+role(#{role := Role, as_of := AsOf, last_capacity_exceeded := LastRefused, owners_by_utilization := Bands} = Row) ->
+    (renamed(Row, [
+        limit,
+        owners,
+        {current_depth, depth},
+        max_depth,
+        fullest,
+        max_utilization,
+        level,
+        {total_enqueued, enqueued},
+        {total_dequeued, dequeued},
+        {total_rejected, refused},
+        {unmatched_dequeues, unmatched},
+        {total_released, released},
+        refused_per_s,
+        drained_per_s,
+        retry_after_ms,
+        owners_by_level,
+        alerts,
+        ms_at_level,
+        breaker
+    ]))#{
+        role => text(Role),
+        as_of_ms => or_null(AsOf),
+        last_refused_ms => or_null(LastRefused),
+        owners_by_utilization => [#{from => From, owners => Owners} || {From, Owners} <- Bands]
+    }.
+
+plane(undefined) ->
+    null;
+plane(#{by_component := Rows, latency := #{below := Below}} = Control) ->
+    (renamed(Control, [
+        {total_delivered, delivered},
+        by_type,
+        delivery_p50_us,
+        delivery_p99_us,
+        slo_violations,
+        timeouts,
+        handler_crashes
+        | waits()
+    ]))#{
+        components => map_size(Rows),
+        latency_below => [#{us => Us, count => Count} || {Us, Count} <- Below]
+    }.
+
+component(Row) ->
+    renamed(Row, [delivered, delivered_by_type | waits()]).
+
+waits() ->
+    [queued, latency_p50_us, latency_p95_us, latency_p99_us, latency_p999_us, max_latency_us].
+
+renamed(Row, Fields) ->
+    maps:from_list([
+        case Field of
+            {From, To} -> {To, maps:get(From, Row)};
+            Same -> {Same, maps:get(Same, Row)}
+        end
+     || Field <- Fields
+    ]).
+
+or_null(undefined) -> null;
+or_null(Number) -> Number.

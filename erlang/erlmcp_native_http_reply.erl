@@ -1,0 +1,69 @@
+-module(erlmcp_native_http_reply).
+-moduledoc "Answers in the one shape that all HTTP endpoints share, and what every request is asked first.".
+
+-export([admit/1, json/2, failure/2, problem/1, unavailable/1, not_modified/1, send/2]).
+
+-export_type([answer/0]).
+
+-doc "A whole answer.".
+-type answer() :: {Status :: 200..599, Headers :: #{binary() => iodata()}, Body :: iodata()}.
+
+-doc "Is it a GET or a HEAD without a body?".
+-spec admit(cowboy_req:req()) -> ok | {error, answer()}.
+admit(#{method := Method, has_body := HasBody}) ->
+    if
+        Method =/= ~"GET", Method =/= ~"HEAD" -> {error, failure(405, ~"there are GET and HEAD only")};
+        HasBody -> {error, failure(400, ~"a request has no body here")};
+        true -> ok
+    end.
+
+-doc "An answer in JSON.".
+-spec json(200..599, map()) -> answer().
+json(Status, Map) ->
+    Headers = #{
+        ~"content-type" => ~"application/json",
+        ~"cache-control" => ~"no-store",
+        ~"x-content-type-options" => ~"nosniff"
+    },
+    {Status, Headers, erlmcp_native_http_json:encode(Map)}.
+
+-doc "An error, with what is wrong for people.".
+-spec failure(400..599, binary()) -> answer().
+failure(Status, Reason) ->
+    more(Status, json(Status, #{error => kind(Status), reason => Reason})).
+
+-doc "A wrong parameter.".
+-spec problem(erlmcp_native_http_query:problem()) -> answer().
+problem({none, Reason}) ->
+    failure(400, Reason);
+problem({Parameter, Reason}) ->
+    json(400, #{error => bad_parameter, parameter => Parameter, reason => Reason}).
+
+-doc "What is asked for is not there now.".
+-spec unavailable(binary()) -> answer().
+unavailable(Reason) ->
+    failure(503, Reason).
+
+-doc "What the client has is still right.".
+-spec not_modified(Headers :: #{binary() => iodata()}) -> answer().
+not_modified(Headers) ->
+    {304, Headers, <<>>}.
+
+-doc "Sends an answer. After an error in HTTP/1 with a body nothing is read any more.".
+-spec send(answer(), cowboy_req:req()) -> cowboy_req:req().
+send({Status, Headers, Body}, #{has_body := true, version := Version} = Req) when
+    Version =:= 'HTTP/1.1'; Version =:= 'HTTP/1.0'
+->
+    cowboy_req:reply(Status, Headers#{~"connection" => ~"close"}, Body, Req);
+send({Status, Headers, Body}, Req) ->
+    cowboy_req:reply(Status, Headers, Body, Req).
+
+kind(404) -> not_found;
+kind(405) -> method_not_allowed;
+kind(500) -> internal_error;
+kind(503) -> unavailable;
+kind(_) -> bad_request.
+
+more(405, {Status, Headers, Body}) -> {Status, Headers#{~"allow" => ~"GET, HEAD"}, Body};
+more(503, {Status, Headers, Body}) -> {Status, Headers#{~"retry-after" => ~"5"}, Body};
+more(_, Answer) -> Answer.

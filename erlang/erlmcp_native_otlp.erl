@@ -1,0 +1,224 @@
+-module(erlmcp_native_otlp).
+-moduledoc """
+Pushes metrics to an OpenTelemetry endpoint at an interval: OTLP over HTTP, in JSON.
+
+What is pushed is what `m:erlmcp_native_metrics` knows, see `m:erlmcp_native_otlp_encode`. The options are in `m:erlmcp_native_otlp_options`.
+
+Whatever the endpoint does concerns this process and its helper only, which makes one push at a time and is killed when its time is over.
+Snapshots that could not be pushed wait, at most 32 of 8 MB in all, the oldest are given up for new ones; when they are tried again, and
+which are not, is in `m:erlmcp_native_otlp_answer`. A failure is logged when it starts and when it is over.
+`m:erlmcp_native_self` counts pushes and what was given up.
+
+The first snapshot comes after a part of the interval by chance, so that many nodes do not push all at once. When this process is stopped, what waits
+is given up and no last push is made: stopping must not have to wait for somebody else's machine.
+
+```
+1> erlmcp_native_otlp:options(#{endpoint => "127.0.0.1:4318"}).
+{error,{[endpoint],
+        <<"127.0.0.1:4318">>,
+        "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https"}}
+```
+""".
+
+-behaviour(gen_server).
+
+-export([start_link/1, options/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+
+%% What the helper may be late before it is killed.
+-define(GRACE_MS, 100).
+
+-record(state, {
+    options :: erlmcp_native_otlp_options:options(),
+    target :: erlmcp_native_otlp_url:target(),
+    resource :: #{binary() => erlmcp_native_otlp_options:attribute()},
+    series :: erlmcp_native_otlp_series:series(),
+    buffer = erlmcp_native_otlp_buffer:new() :: erlmcp_native_otlp_buffer:buffer(),
+    log :: erlmcp_native_otlp_log:log(),
+    %% When the next snapshot is due, in monotonic milliseconds.
+    due_ms :: integer(),
+    push = none :: none | {Helper :: pid(), Monitor :: reference(), TooLate :: reference()},
+    %% Failures in a row, and the timer for the next try.
+    failures = 0 :: non_neg_integer(),
+    again = none :: none | reference()
+}).
+
+-doc "Starts pushing. Takes options, checked or not.".
+-spec start_link(term()) -> gen_server:start_ret().
+start_link(Given) ->
+    case options(Given) of
+        {ok, Options} ->
+            gen_server:start_link({local, ?MODULE}, ?MODULE, Options, []);
+        {error, {Path, Value, Expected}} ->
+            Problem = #{application => erlmcp_native, key => [otlp | Path], value => Value, expected => Expected},
+            {error, {bad_config, Problem}}
+    end.
+
+-doc "Checks options, and adds those that are not given.".
+-spec options(term()) ->
+    {ok, erlmcp_native_otlp_options:options()} | {error, erlmcp_native_otlp_options:problem()}.
+options(Given) ->
+    erlmcp_native_otlp_options:check(Given).
+
+-doc false.
+-spec init(erlmcp_native_otlp_options:options()) -> {ok, #state{}} | {error, term()}.
+init(#{endpoint := Endpoint, interval_ms := IntervalMs} = Options) ->
+    process_flag(trap_exit, true),
+    {ok, #{scheme := Scheme} = Target} = erlmcp_native_otlp_url:parse(Endpoint),
+    maybe
+        ok ?= tls(Scheme),
+        erlmcp_native_self:set(otlp_buffered_bytes, 0),
+        {ok,
+            snapshot_at(now_ms() + rand:uniform(IntervalMs), #state{
+                options = Options,
+                target = Target,
+                resource = erlmcp_native_otlp_options:resource(Options),
+                series = erlmcp_native_otlp_series:new(runtime_started_ms()),
+                log = erlmcp_native_otlp_log:new(erlmcp_native_otlp_url:name(Target)),
+                due_ms = 0
+            })}
+    end.
+
+tls(http) ->
+    ok;
+tls(https) ->
+    case application:ensure_all_started(ssl) of
+        {ok, _} -> ok;
+        {error, Reason} -> {error, {https_needs_ssl, Reason}}
+    end.
+
+-doc false.
+-spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
+handle_call(_Call, _From, State) ->
+    {reply, {error, unknown_call}, State}.
+
+-doc false.
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec handle_info(term(), #state{}) -> {noreply, #state{}} | {noreply, #state{}, hibernate}.
+handle_info({timeout, _, snapshot}, #state{due_ms = DueMs, options = #{interval_ms := IntervalMs}} = State) ->
+    Pushing = push(snapshot(State)),
+    %% It left much garbage.
+    {noreply, snapshot_at(next_ms(DueMs, IntervalMs, now_ms()), Pushing), hibernate};
+handle_info({timeout, Timer, again}, #state{again = Timer} = State) ->
+    {noreply, push(State#state{again = none})};
+handle_info({timeout, Timer, too_late}, #state{push = {Helper, _, Timer}} = State) ->
+    exit(Helper, kill),
+    {noreply, State};
+handle_info({'DOWN', Monitor, process, _, Reason}, #state{push = {_, Monitor, Timer}} = State) ->
+    _ = erlang:cancel_timer(Timer),
+    Verdict = erlmcp_native_otlp_answer:judge(outcome(Reason), erlang:system_time(second)),
+    {noreply, push(pushed(Verdict, State#state{push = none}))};
+handle_info(_Info, State) ->
+    {noreply, State}.
+
+-doc false.
+-spec terminate(term(), #state{}) -> ok.
+terminate(_Reason, #state{push = Push}) ->
+    case Push of
+        {Helper, _, _} -> exit(Helper, kill);
+        none -> true
+    end,
+    erlmcp_native_self:set(otlp_buffered_bytes, 0).
+
+-doc false.
+-spec format_status(gen_server:format_status()) -> gen_server:format_status().
+format_status(#{state := #state{buffer = Buffer, failures = Failures}} = Status) ->
+    %% The options have secrets among them.
+    Status#{state := #{waiting => erlmcp_native_otlp_buffer:size(Buffer), failures => Failures}};
+format_status(Status) ->
+    Status.
+
+snapshot_at(Ms, State) ->
+    _ = erlang:start_timer(Ms, self(), snapshot, [{abs, true}]),
+    State#state{due_ms = Ms}.
+
+%% Those that were missed are not made up for.
+next_ms(DueMs, IntervalMs, NowMs) when DueMs + IntervalMs > NowMs -> DueMs + IntervalMs;
+next_ms(_, IntervalMs, NowMs) -> NowMs + IntervalMs.
+
+snapshot(#state{options = #{compression := Compression}, resource = Resource, series = Before, buffer = Buffer} = State) ->
+    #{at_ms := AtMs} = Snapshot = erlmcp_native_metrics:snapshot(),
+    Families = erlmcp_native_metrics:families(Snapshot),
+    Series = erlmcp_native_otlp_series:update(Families, AtMs, Before),
+    Json = erlmcp_native_otlp_encode:request(Families, Series, Resource),
+    {Dropped, NewBuffer} = erlmcp_native_otlp_buffer:in(erlmcp_native_otlp_encode:body(Json, Compression), Buffer),
+    dropped(Dropped, State#state{series = Series, buffer = NewBuffer}).
+
+dropped(N, #state{buffer = Buffer, log = Log} = State) ->
+    erlmcp_native_self:add(otlp_dropped, N),
+    erlmcp_native_self:set(otlp_buffered_bytes, erlmcp_native_otlp_buffer:bytes(Buffer)),
+    State#state{log = erlmcp_native_otlp_log:dropped(N, Log)}.
+
+push(#state{push = none, again = none, buffer = Buffer} = State) ->
+    case erlmcp_native_otlp_buffer:take(Buffer) of
+        {Item, Rest} -> State#state{push = start(Item, State), buffer = Rest};
+        empty -> State
+    end;
+push(State) ->
+    State.
+
+start({Encoding, Body}, #state{target = Target, options = #{headers := Given, timeout_ms := TimeoutMs}}) ->
+    Deadline = now_ms() + TimeoutMs,
+    Headers = headers(Encoding) ++ Given,
+    %% Linked, so that it does not outlive this process however that ends.
+    {Helper, Monitor} = spawn_opt(fun() -> exit(post(Target, Headers, Body, Deadline)) end, [link, monitor]),
+    {Helper, Monitor, erlang:start_timer(Deadline + ?GRACE_MS, self(), too_late, [{abs, true}])}.
+
+%% Runs in the helper. What an exception carries may have headers in it.
+post(Target, Headers, Body, Deadline) ->
+    try
+        {shutdown, {outcome, erlmcp_native_otlp_request:post(Target, Headers, Body, Deadline)}}
+    catch
+        Class:_:_ -> {shutdown, {outcome, {failed, send, {raised, Class}}}}
+    end.
+
+outcome({shutdown, {outcome, Outcome}}) -> Outcome;
+outcome(_Killed) -> {failed, answer, timeout}.
+
+headers(Encoding) ->
+    [
+        {~"user-agent", <<"erlmcp_native/", (erlmcp_native_otlp_options:version())/binary>>},
+        {~"content-type", ~"application/json"}
+        | [{~"content-encoding", ~"gzip"} || Encoding =:= gzip]
+    ].
+
+pushed(taken, #state{log = Log} = State) ->
+    sent(State#state{log = erlmcp_native_otlp_log:taken(Log)});
+pushed({taken_partly, Rejected, Message}, #state{log = Log} = State) ->
+    sent(State#state{log = erlmcp_native_otlp_log:taken_partly(Rejected, Message, Log)});
+pushed({retry, AskedMs, Problem}, State) ->
+    #state{failures = Failures, buffer = Buffer} = Failed = failed(Problem, State),
+    DelayMs = erlmcp_native_otlp_answer:delay_ms(Failures + 1, AskedMs, rand:uniform()),
+    Failed#state{
+        buffer = erlmcp_native_otlp_buffer:back(Buffer),
+        failures = Failures + 1,
+        again = erlang:start_timer(DelayMs, self(), again)
+    };
+pushed({give_up, Problem}, State) ->
+    #state{buffer = Buffer} = Failed = failed(Problem, State),
+    dropped(1, Failed#state{buffer = erlmcp_native_otlp_buffer:done(Buffer), failures = 0}).
+
+sent(#state{buffer = Before, log = Log} = State) ->
+    erlmcp_native_self:add(otlp_sent, 1),
+    Buffer = erlmcp_native_otlp_buffer:done(Before),
+    NewLog =
+        case erlmcp_native_otlp_buffer:size(Buffer) of
+            0 -> erlmcp_native_otlp_log:caught_up(Log);
+            _ -> Log
+        end,
+    dropped(0, State#state{buffer = Buffer, failures = 0, log = NewLog}).
+
+failed(Problem, #state{log = Log} = State) ->
+    erlmcp_native_self:add(otlp_failed, 1),
+    State#state{log = erlmcp_native_otlp_log:failed(Problem, Log)}.
+
+%% In system time. The native counters are no older.
+runtime_started_ms() ->
+    erlang:convert_time_unit(erlang:system_info(start_time) + erlang:time_offset(), native, millisecond).
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).

@@ -1,0 +1,74 @@
+-module(erlmcp_native_otlp_log).
+-moduledoc """
+Says once that pushes fail, and once that they are through again, however often they fail in between.
+
+Nothing that may be a secret is said: of the endpoint neither path nor query, and no header.
+""".
+
+-export([new/1, failed/2, dropped/2, taken/1, taken_partly/3, caught_up/1]).
+
+-export_type([log/0]).
+
+-include_lib("kernel/include/logger.hrl").
+
+-doc "What has been said, and what has happened since.".
+-opaque log() :: #{
+    endpoint := binary(),
+    trouble := none | #{since_ms := integer(), failures := non_neg_integer(), dropped := non_neg_integer()},
+    %% Points that were rejected since that was said.
+    rejected := none | non_neg_integer()
+}.
+
+-doc "Nothing has been said. The name of the endpoint will be.".
+-spec new(binary()) -> log().
+new(Endpoint) ->
+    #{endpoint => Endpoint, trouble => none, rejected => none}.
+
+-doc "A push failed.".
+-spec failed(Problem :: binary(), log()) -> log().
+failed(Problem, #{endpoint := Endpoint, trouble := none} = Log) ->
+    ?LOG_WARNING("erlmcp_native_otlp: metrics cannot be pushed to ~ts: ~ts", [Endpoint, Problem]),
+    Log#{trouble := #{since_ms => now_ms(), failures => 1, dropped => 0}};
+failed(_, #{trouble := #{failures := Failures} = Trouble} = Log) ->
+    Log#{trouble := Trouble#{failures := Failures + 1}}.
+
+-doc "So many snapshots were given up.".
+-spec dropped(non_neg_integer(), log()) -> log().
+dropped(N, #{trouble := #{dropped := Dropped} = Trouble} = Log) ->
+    Log#{trouble := Trouble#{dropped := Dropped + N}};
+dropped(0, Log) ->
+    Log;
+dropped(N, #{endpoint := Endpoint} = Log) ->
+    ?LOG_WARNING("erlmcp_native_otlp: pushes to ~ts take longer than the interval, snapshots are given up", [Endpoint]),
+    Log#{trouble := #{since_ms => now_ms(), failures => 0, dropped => N}}.
+
+-doc "A push was taken, all of it.".
+-spec taken(log()) -> log().
+taken(#{rejected := none} = Log) ->
+    Log;
+taken(#{endpoint := Endpoint, rejected := Rejected} = Log) ->
+    ?LOG_NOTICE("erlmcp_native_otlp: ~ts takes all points again; it rejected ~b", [Endpoint, Rejected]),
+    Log#{rejected := none}.
+
+-doc "A push was taken but for some of its points.".
+-spec taken_partly(Rejected :: non_neg_integer(), Message :: binary(), log()) -> log().
+taken_partly(Rejected, Message, #{endpoint := Endpoint, rejected := none} = Log) ->
+    ?LOG_WARNING("erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~0tp", [
+        Endpoint, Rejected, unicode:characters_to_list(string:slice(Message, 0, 200))
+    ]),
+    Log#{rejected := Rejected};
+taken_partly(Rejected, _, #{rejected := Before} = Log) ->
+    Log#{rejected := Before + Rejected}.
+
+-doc "All that waited has been pushed.".
+-spec caught_up(log()) -> log().
+caught_up(#{trouble := none} = Log) ->
+    Log;
+caught_up(#{endpoint := Endpoint, trouble := #{since_ms := SinceMs, failures := Failures, dropped := Dropped}} = Log) ->
+    ?LOG_NOTICE("erlmcp_native_otlp: metrics are pushed to ~ts again after ~b s; ~b pushes failed, ~b snapshots were given up", [
+        Endpoint, (now_ms() - SinceMs) div 1000, Failures, Dropped
+    ]),
+    Log#{trouble := none}.
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).

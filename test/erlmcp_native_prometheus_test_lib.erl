@@ -1,0 +1,127 @@
+%% Reads what Prometheus reads, as strictly as it is written here, and makes up large snapshots.
+-module(erlmcp_native_prometheus_test_lib).
+
+-export([parse/2, number/1, snapshot/2]).
+
+%% The families in order; fails on whatever does not belong there.
+parse(Body, text) ->
+    families(lines(Body));
+parse(Body, openmetrics) ->
+    {Lines, [~"# EOF"]} = lists:split(length(lines(Body)) - 1, lines(Body)),
+    families(Lines).
+
+lines(<<>>) ->
+    [];
+lines(Body) ->
+    $\n = binary:last(Body),
+    binary:split(binary:part(Body, 0, byte_size(Body) - 1), ~"\n", [global]).
+
+families([]) ->
+    [];
+families([<<"# HELP ", Descriptor/binary>> | Lines]) ->
+    [Name, Help] = binary:split(Descriptor, ~" "),
+    {Kind, AfterKind} = descriptor(~"# TYPE ", Name, Lines),
+    {Unit, AfterUnit} = descriptor(~"# UNIT ", Name, AfterKind),
+    {Samples, Rest} = lists:splitwith(fun(Line) -> binary:first(Line) =/= $# end, AfterUnit),
+    Family = #{
+        name => Name, kind => Kind, unit => Unit, help => unescape(Help), samples => [sample(Line) || Line <- Samples]
+    },
+    [Family | families(Rest)].
+
+descriptor(Prefix, Name, [Line | Rest] = Lines) ->
+    case string:prefix(Line, [Prefix, Name, " "]) of
+        nomatch -> {none, Lines};
+        Value -> {Value, Rest}
+    end.
+
+sample(Line) ->
+    {match, [Name, Rest]} = re:run(Line, "^([a-zA-Z_:][a-zA-Z0-9_:]*)(.*)$", [{capture, all_but_first, binary}, dotall]),
+    {Labels, Value} = labels(Rest),
+    {Name, Labels, number(Value)}.
+
+labels(<<" ", Value/binary>>) -> {[], Value};
+labels(<<"{", Rest/binary>>) -> labels(Rest, []).
+
+labels(Text, Labels) ->
+    [Name, Quoted] = binary:split(Text, ~"=\""),
+    {Value, Rest} = value(Quoted, <<>>),
+    Label =
+        case Name of
+            ~"le" -> {Name, number(Value)};
+            _ -> {Name, Value}
+        end,
+    case Rest of
+        <<",", More/binary>> -> labels(More, [Label | Labels]);
+        <<"} ", Number/binary>> -> {lists:reverse([Label | Labels]), Number}
+    end.
+
+value(<<"\"", Rest/binary>>, Value) -> {Value, Rest};
+value(<<"\\", Byte, Rest/binary>>, Value) -> value(Rest, <<Value/binary, (unescaped(Byte))>>);
+value(<<Byte, Rest/binary>>, Value) when Byte =/= $\n -> value(Rest, <<Value/binary, Byte>>).
+
+unescape(<<"\\", Byte, Rest/binary>>) -> <<(unescaped(Byte)), (unescape(Rest))/binary>>;
+unescape(<<Byte, Rest/binary>>) -> <<Byte, (unescape(Rest))/binary>>;
+unescape(<<>>) -> <<>>.
+
+unescaped($n) -> $\n;
+unescaped($\\) -> $\\;
+unescaped($") -> $".
+
+number(~"+Inf") ->
+    infinity;
+number(Text) ->
+    case {binary:match(Text, ~"."), binary:split(Text, ~"e")} of
+        {nomatch, [_]} -> binary_to_integer(Text);
+        {nomatch, [Digits, Exponent]} -> binary_to_float(<<Digits/binary, ".0e", Exponent/binary>>);
+        _ -> binary_to_float(Text)
+    end.
+
+%% Everything started, so many roles and components, and what they have after a busy month.
+snapshot(Roles, Components) ->
+    ByType = maps:from_keys([circuit_breaker, health_check, drain_session, cancel_task], 1234567890),
+    #{
+        at_ms => 1795426368412,
+        services => maps:from_keys([erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane], true),
+        switches => maps:from_keys([limits, overload, priority], true),
+        roles => [role(Role) || Role <- Roles],
+        control => #{
+            timeouts => 1234567,
+            slo_violations => 1234567,
+            handler_crashes => 1234567,
+            latency => distribution(27),
+            delivery => distribution(27),
+            by_component => #{
+                Id => #{latency => distribution(27), delivered_by_type => ByType, queued => ByType}
+             || Id <- Components
+            }
+        },
+        self => #{owners => 1000000, memory_bytes => 341000000, news_lost => 1234567, wakeups_dropped => 1234}
+    }.
+
+role(Role) ->
+    #{
+        role => Role,
+        current_depth => 1234567,
+        max_depth => 10000,
+        limit => 10000,
+        owners => 123456,
+        total_enqueued => 9234567890,
+        total_dequeued => 9234567890,
+        unmatched_dequeues => 1234567,
+        total_released => 12345678,
+        total_rejected => 1234567890,
+        refused_per_s => 12345.678901234567,
+        retry_after_ms => 12345,
+        max_utilization => 0.9876,
+        owners_by_utilization => [{From, 123456} || From <- [0.0, 0.25, 0.5, 0.8, 0.9, 1.0]],
+        level => overload,
+        ms_at_level => #{since_start => maps:from_keys([ok, warning, critical, overload], 2678400123)},
+        alerts => maps:from_keys([warning, critical, overload], 12345678)
+    }.
+
+distribution(Bounds) ->
+    #{
+        count => 1234567890,
+        sum_us => 1234567890123,
+        below => [{1 bsl K, 1234567890 * K div Bounds} || K <- lists:seq(0, Bounds - 1)]
+    }.
