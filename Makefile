@@ -3,7 +3,7 @@
 # Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test bench shell toolchain lint test-rust test-loom test-erlang test-consumer
+.PHONY: demo test integration bench shell toolchain lint test-rust test-loom test-erlang test-consumer
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -18,6 +18,13 @@ toolchain:
 	@scripts/toolchain.sh >/dev/null
 
 test: lint test-rust test-loom test-erlang test-consumer
+
+# What these run besides is found or fetched by the script, and named by it where that fails. -I -B: nothing of the
+# user's Python matters, and no byte code is left here.
+integration: toolchain
+	$(with_toolchain) rebar3 as integration compile
+	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
+		"$$PYTHON" -I -B -m pytest integration
 
 lint: toolchain
 	cargo fmt --check

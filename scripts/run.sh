@@ -1,6 +1,10 @@
 #!/bin/sh
-# Usage: run.sh PROFILE MODULE: runs MODULE:main() on what rebar3 built in PROFILE, and exits with its status.
+# Usage: run.sh [--input] PROFILE MODULE: runs MODULE:main() on what rebar3 built in PROFILE, and exits with its
+# status. It reads standard input only with --input.
 set -eu
+input=-noinput
+[ "$1" != --input ] || { input=-noshell; shift; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/_build/$1/lib/erlmcp_native
-exec erl -noshell -noinput +Bd +P 4194304 -pa "$lib/ebin" "$lib/$1" -s "$2" main
+export ERL_LIBS="$root/_build/$1/lib${ERL_LIBS:+:$ERL_LIBS}" # dependencies, if rebar3 fetched any
+exec erl -noshell "$input" +Bd +P 4194304 -pa "$lib/ebin" "$lib/$1" -s "$2" main

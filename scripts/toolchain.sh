@@ -6,7 +6,10 @@
 # and rebar3 already on PATH will do. Otherwise both come from Debian's archive,
 # without root, and are kept in the user's cache folder for the next time.
 set -eu
+cd "$(dirname "$0")/.."
+. scripts/debian.sh
 
+me=toolchain
 min_otp=28
 suite=forky
 recipe=1 # raise when the packages or their treatment change: the old folder is then left alone
@@ -18,16 +21,7 @@ packages='
     libatomic1 libc6 libcap2 libgcc-s1 libsctp1 libssl3t64 libstdc++6 libsystemd0 libtinfo6 libzstd1 zlib1g
     libjs-jquery libjs-jquery-tablesorter'
 
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 remedy="install Erlang/OTP $min_otp or newer and rebar3 and put them on PATH"
-
-say() { [ -n "$quiet" ] || printf '%s\n' "$*" >&2; }
-fail() { printf 'toolchain: %s\n' "$*" >&2; exit 1; }
-
-# at_least 1.95.0 1.95
-at_least() {
-    [ "$(printf '%s\n' "$2" "${1%%-*}" | sort -V | head -n 1)" = "$2" ]
-}
 
 check_rust() {
     min_rust=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
@@ -75,66 +69,6 @@ cached() {
     [ -x "$bin/rebar3" ] && grep -qsF "ROOTDIR=$prefix/usr/lib/erlang" "$bin/erl"
 }
 
-# The Debian archive that the system's own apt uses, as told from those of others
-# by the key that signs it or, where none is named, by its address.
-mirror() {
-    apt-get indextargets --no-release-info --format '$(COMPONENT) $(SOURCESENTRY) $(REPO_URI)' \
-        'Created-By: Packages' 2>/dev/null | uniq | while read -r component entry uri; do
-        case $component-$uri in main-*security*) continue ;; main-*) ;; *) continue ;; esac
-        case $(source_text "${entry%:*}" "${entry##*:}") in
-            *debian-archive-keyring*) echo "$uri" ;;
-            *[Ss]igned-[Bb]y*) ;;
-            *) case $uri in */debian/ | */debian.list/) echo "$uri" ;; esac ;;
-        esac
-    done | head -n 1
-}
-
-# The n-th stanza of a .sources file, the n-th line of any other.
-source_text() {
-    case $1 in
-        *.sources) awk -v n="$2" 'BEGIN { RS = "" } /(^|\n)Types:/ && ++count == n' "$1" ;;
-        *) sed -n "$2p" "$1" ;;
-    esac
-}
-
-# apt_get <what it means when this fails> <arguments>
-apt_get() {
-    trouble=$1
-    shift
-    apt-get -q -c "$tmp/apt.conf" "$@" >"$tmp/log" 2>&1 ||
-        fail "$trouble: $(last_words); or else $remedy"
-}
-
-# The first complaint of apt in the log, or the last line of anything else.
-last_words() { grep -m 1 '^[EW]:' "$tmp/log" || tail -n 1 "$tmp/log"; }
-
-# apt with a state of its own; all else (proxies, say) is as the system has it.
-download() {
-    mkdir -p "$tmp/state/lists/partial" "$tmp/cache/archives/partial" "$tmp/debs"
-    : >"$tmp/state/status"
-    echo "deb [arch=$arch target=Packages signed-by=$keyring] $archive $suite main" >"$tmp/sources.list"
-    cat >"$tmp/apt.conf" <<END
-Dir::State "$tmp/state";
-Dir::State::status "$tmp/state/status";
-Dir::Cache "$tmp/cache";
-Dir::Etc::SourceList "$tmp/sources.list";
-Dir::Etc::SourceParts "/dev/null";
-Acquire::Languages "none";
-Acquire::Retries "1";
-Acquire::http::Timeout "15";
-Acquire::https::Timeout "15";
-APT::Sandbox::User "root";
-APT::Update::Error-Mode "any";
-#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-END
-    apt_get "cannot reach the Debian archive (no network?)" update
-    cd "$tmp/debs"
-    # shellcheck disable=SC2086
-    apt_get "cannot fetch from the Debian archive" download patchelf $packages
-}
-
 # Unpacks into $tmp/root what is to run from $prefix. (set -e does not hold in here.)
 unpack() {
     mkdir "$tmp/root" "$tmp/patchelf" || return
@@ -158,38 +92,24 @@ unpack() {
 }
 
 fetch() {
-    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || fail "$remedy"
-    case $arch in amd64 | arm64) archive=$(mirror) ;; *) archive= ;; esac
-    [ -n "$archive" ] && [ -r "$keyring" ] || fail "$remedy"
-    case $prefix in
-        *[!A-Za-z0-9/._+@-]* | [!/]*) fail "cannot install into $prefix: set XDG_CACHE_HOME" ;;
-    esac
-    if [ -e "$prefix" ]; then
-        cached || fail "$prefix is damaged: remove it and try again"
-        return
-    fi
-
-    mkdir -p "$cache"
-    find "$cache" -maxdepth 1 -name 'tmp.*' -mtime +0 -exec rm -rf {} + 2>/dev/null || :
-    tmp=$(mktemp -d "$cache/tmp.XXXXXX")
-    trap 'rm -rf "$tmp"' EXIT
-    trap 'exit 1' HUP INT TERM
-
+    find_archive
+    begin_prefix || return 0
     say "fetching Erlang/OTP and rebar3 from Debian $suite, about 45 MB, once, into $prefix"
-    download
+    private_apt "$archive $suite"
+    cd "$tmp/debs"
+    # shellcheck disable=SC2086
+    apt_get "cannot fetch from the Debian archive" download patchelf $packages
     unpack >"$tmp/log" 2>&1 || fail "cannot unpack into $tmp (disk full?): $(last_words)"
-    # Whoever comes second finds the folder there, and uses it.
-    mv -T "$tmp/root" "$prefix" 2>/dev/null || cached || fail "cannot rename $tmp/root to $prefix"
+    finish_prefix
+    # shellcheck disable=SC2030
     if ! (PATH=$bin:$PATH && erl -noinput -eval 'ok = application:start(crypto), halt().' &&
         rebar3_version) >"$tmp/log" 2>&1; then
-        mv -T "$prefix" "$tmp/broken"
-        fail "Erlang/OTP from Debian $suite does not run on this machine: $(last_words)"
+        broken "Erlang/OTP from Debian $suite"
     fi
 }
 
 quiet=
 [ "${1-}" != --quiet ] || quiet=yes
-cd "$(dirname "$0")/.."
 check_rust
 
 arch=$(dpkg --print-architecture 2>/dev/null) || arch=$(uname -m)
@@ -201,6 +121,7 @@ if on_path; then
 elif ! cached; then
     fetch
 fi
+# shellcheck disable=SC2031
 PATH=$bin${bin:+:}$PATH
 if [ -z "$quiet" ]; then
     version=$(otp_version) || fail "$(command -v erl) does not start"
