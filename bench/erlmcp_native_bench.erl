@@ -52,7 +52,8 @@ groups() ->
         {limits, erlmcp_native_bench_limits},
         {calls, erlmcp_native_bench_calls},
         {control, erlmcp_native_bench_control},
-        {overload, erlmcp_native_bench_overload}
+        {overload, erlmcp_native_bench_overload},
+        {http, erlmcp_native_bench_http}
     ].
 
 -doc "Runs the benchmarks and ends the runtime.".
