@@ -24,6 +24,7 @@ is given up and no last push is made: stopping must not have to wait for somebod
 
 -export([start_link/1, options/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
+-export([help/4]).
 
 %% What the helper may be late before it is killed.
 -define(GRACE_MS, 100).
@@ -165,16 +166,20 @@ start({Encoding, Body}, #state{target = Target, options = #{headers := Given, ti
     Deadline = now_ms() + TimeoutMs,
     Headers = headers(Encoding) ++ Given,
     %% Linked, so that it does not outlive this process however that ends.
-    {Helper, Monitor} = spawn_opt(fun() -> exit(post(Target, Headers, Body, Deadline)) end, [link, monitor]),
+    {Helper, Monitor} = spawn_opt(?MODULE, help, [Target, Headers, Body, Deadline], [link, monitor]),
     {Helper, Monitor, erlang:start_timer(Deadline + ?GRACE_MS, self(), too_late, [{abs, true}])}.
 
-%% Runs in the helper. What an exception carries may have headers in it.
-post(Target, Headers, Body, Deadline) ->
-    try
-        {shutdown, {outcome, erlmcp_native_otlp_request:post(Target, Headers, Body, Deadline)}}
-    catch
-        Class:_:_ -> {shutdown, {outcome, {failed, send, {raised, Class}}}}
-    end.
+%% The helper ends with the outcome. What an exception carries may have headers in it.
+-doc false.
+-spec help(erlmcp_native_otlp_url:target(), [{binary(), binary()}], binary(), Deadline :: integer()) -> no_return().
+help(Target, Headers, Body, Deadline) ->
+    Outcome =
+        try
+            erlmcp_native_otlp_request:post(Target, Headers, Body, Deadline)
+        catch
+            Class:_:_ -> {failed, send, {raised, Class}}
+        end,
+    exit({shutdown, {outcome, Outcome}}).
 
 outcome({shutdown, {outcome, Outcome}}) -> Outcome;
 outcome(_Killed) -> {failed, answer, timeout}.
