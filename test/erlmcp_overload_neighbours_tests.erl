@@ -195,7 +195,8 @@ worker() ->
 
 is_default(Pid) ->
     {links, Links} = process_info(Pid, links),
-    lists:any(fun(Link) -> lists:member({?DEFAULT, Link}, persistent_term:get({erlmcp_overload_server, handlers})) end, Links).
+    {Handlers, _Added} = persistent_term:get({erlmcp_overload_server, handlers}),
+    lists:any(fun(Link) -> lists:member({?DEFAULT, Link}, Handlers) end, Links).
 
 a_health_monitor_without_breakers() ->
     without(?HEALTH),
