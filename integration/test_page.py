@@ -1,0 +1,551 @@
+"""The page at /, in a browser."""
+
+import json
+import re
+
+import pytest
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
+
+from harness.programs import ROOT
+from harness.waiting import eventually
+
+SCREENSHOTS = ROOT / "_build" / "integration"
+MOST_BYTES = 150_000
+MOST_GROWTH = 10 * 2**20
+MICROSECONDS = {"µs": 1, "ms": 1_000, "s": 1_000_000}
+
+
+class Page:
+    """The page of a node, opened in a browser, and how it is read."""
+
+    def __init__(self, node, browser):
+        self.node, self.browser = node, browser
+        self.open()
+
+    def open(self):
+        self.browser.get(self.node.url("/"))
+        eventually(lambda: self.run("return performance.getEntriesByName('first-data').length > 0"), what="data are painted")
+        eventually(lambda: self.text("#fresh").startswith("live"), what="the stream is there")
+
+    def run(self, script, *args):
+        return self.browser.execute_script(script, *args)
+
+    def module(self, script, *args):
+        """The result of the body of an async function, in which `page` is what page.js exports."""
+        result = self.browser.execute_async_script(
+            "const [args, done] = [[...arguments], [...arguments].at(-1)];"
+            "(async () => { const page = await import(new URL('page/page.js', document.baseURI));" + script + "})()"
+            ".then((value) => done({value}), (error) => done({error: String(error.stack)}));", *args)
+        assert "error" not in result, result["error"]
+        return result.get("value")
+
+    def all(self, selector):
+        return self.browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, selector):
+        """The text as it stands in the document, seen or not; None where there is no such element."""
+        return self.run("return document.querySelector(arguments[0])?.textContent ?? null", selector)
+
+    def rows(self, table):
+        """The cells of a table by their fields, row by row."""
+        return self.run("""
+            return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].map((row) => ({role: row.dataset.role,
+              ...Object.fromEntries([...row.querySelectorAll('[data-field]')].map((cell) => [cell.dataset.field, cell.textContent]))}));
+            """, table)
+
+    def role(self, role):
+        return next((row for row in self.rows("roles") if row["role"] == role), None)
+
+    def alerts(self, **fields):
+        return [row for row in self.rows("alerts") if all(row[field] == value for field, value in fields.items())]
+
+    def busy(self):
+        """Waits for what busy() has done."""
+        eventually(lambda: number(self.role("tool_executor")["refused"]) == 1042 and number(self.role("transport")["depth"]) == 1640
+                   and len(self.alerts()) == 6, what="the page has taken all in")
+        eventually(lambda: self.run("return document.querySelectorAll('.uplot').length") >= 8, what="the charts are drawn")
+
+    def cdp(self, command, **parameters):
+        return self.browser.execute_cdp_cmd(command, parameters)
+
+    def scheme(self, scheme):
+        self.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def size(self, width, height):
+        self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500)
+
+
+@pytest.fixture
+def page(node, browser):
+    page = Page(node, browser)
+    yield page
+    assert browser.console() == []
+
+
+def number(text):
+    """A number of the page: digits in groups, with or without a unit."""
+    return int(re.sub(r"\D", "", text))
+
+
+def microseconds(text):
+    value, unit = re.fullmatch(r"([\d.]+)\u202f(µs|ms|s)", text).groups()
+    return float(value) * MICROSECONDS[unit]
+
+
+def enqueue(node, role, owner, times):
+    node.eval(f"[erlmcp_queue_limits:record_enqueue({role}, {owner}) || _ <- lists:seq(1, {times})], ok")
+
+
+def dequeue(node, role, owner, times):
+    node.eval(f"[erlmcp_queue_limits:record_dequeue({role}, {owner}) || _ <- lists:seq(1, {times})], ok")
+
+
+def refuse(node, role, owner, times):
+    node.eval(f"[{{error, _}} = erlmcp_queue_limits:try_enqueue({role}, {owner}) || _ <- lists:seq(1, {times})], ok")
+
+
+def limit(node, role, depth):
+    node.eval(f"erlmcp_queue_limits:set_limit({role}, {depth})")
+
+
+def check_health(node, component, times):
+    node.eval(f"ok = erlmcp_control_plane:register_component({component}, fun(_) -> ok end)")
+    node.eval(f"[{{ok, _}} = erlmcp_control_plane:send_health_check({component}, liveness) || _ <- lists:seq(1, {times})], ok")
+
+
+def busy(node):
+    """A node with something of everything."""
+    for role, depth in (("session", 10000), ("task_worker", 1000), ("tool_executor", 500), ("transport", 2000)):
+        limit(node, role, depth)
+    enqueue(node, "session", "session_1", 1234)
+    enqueue(node, "session", "session_2", 61)
+    enqueue(node, "task_worker", "worker_1", 930)
+    enqueue(node, "tool_executor", "executor_1", 500)
+    enqueue(node, "tool_executor", "executor_2", 17)
+    enqueue(node, "transport", "socket_1", 1640)
+    dequeue(node, "session", "session_1", 34)
+    refuse(node, "tool_executor", "executor_1", 1042)
+    check_health(node, "server", 300)
+    node.eval("erlmcp_overload_monitor:force_check()")
+
+
+def stop_listening(node):
+    """Closes the listener and every connection. Returns its port."""
+    return node.eval("""
+        [Ref] = maps:keys(ranch:info()), Port = ranch:get_port(Ref), ok = ranch:suspend_listener(Ref),
+        [exit(Pid, kill) || Pid <- ranch:procs(Ref, connections)], Port""")
+
+
+def listen_again(node, port):
+    node.eval(f"""
+        [Ref] = maps:keys(ranch:info()), Options = ranch:get_transport_options(Ref),
+        ok = ranch:set_transport_options(Ref, Options#{{socket_opts => [{{ip, {{127, 0, 0, 1}}}}, {{port, {port}}}]}}),
+        ranch:resume_listener(Ref)""")
+
+
+def test_it_says_what_the_api_says(node, page):
+    busy(node)
+    summary = node.get("/api/summary").json()
+    counted = {role["role"]: role for role in summary["roles"]}
+    page.busy()
+    eventually(lambda: number(page.text("#control-stats [data-field=delivered]")) == summary["control"]["delivered"] == 300,
+               what="the messages are counted")
+    seen = {row["role"]: row for row in page.rows("roles")}
+    assert set(seen) == set(counted)
+    for role, row in seen.items():
+        api = counted[role]
+        assert {field: number(row[field]) for field in ("limit", "owners", "depth", "fullest", "refused")} == {
+            field: api[field] for field in ("limit", "owners", "depth", "fullest", "refused")}
+        assert (row["level"], row["breaker"]) == (api["level"], api["breaker"])
+        assert number(row["full"]) == int(100 * api["max_utilization"])
+    assert page.text("#node") == summary["node"]
+    assert page.text("#self [data-field=version]") == summary["version"]
+    assert number(page.text("#self [data-field=owners]")) == summary["self"]["owners"]
+    for field in ("components", "slo_violations", "timeouts", "handler_crashes"):
+        assert number(page.text(f"#control-stats [data-field={field}]")) == summary["control"][field]
+    for field in ("latency_p50_us", "latency_p99_us", "max_latency_us", "delivery_p50_us"):
+        assert microseconds(page.text(f"#control-stats [data-field={field}]")) == pytest.approx(summary["control"][field], rel=0.005)
+    owners = [(row["process"], row["role"], number(row["depth"]), number(row["limit"]), row["level"]) for row in page.rows("owners")]
+    queues = node.get("/api/queues?top=10").json()["queues"]
+    assert owners == [(row["process"], row["role"], row["depth"], row["limit"], row["status"]) for row in queues]
+    assert len(page.alerts()) == len(node.get("/api/alerts").json()["alerts"]) == 6
+
+
+def test_it_has_the_alerts_of_before_it_was_opened(node, browser):
+    limit(node, "tool_executor", 10)
+    enqueue(node, "tool_executor", "early", 10)
+    page = Page(node, browser)
+    eventually(lambda: {row["level"] for row in page.alerts(role="tool_executor")} == {"warning", "critical", "overload"},
+               what="the history is there")
+    assert browser.console() == []
+
+
+def test_an_alert_and_its_clearing_appear_within_two_seconds(node, page):
+    limit(node, "tool_executor", 10)
+    enqueue(node, "tool_executor", "executor", 8)
+    eventually(lambda: page.alerts(role="tool_executor", level="warning", state="holds"), 2, "the alert is shown")
+    eventually(lambda: "warning raised: tool_executor" in page.text("#said"), 5, "the alert is said")
+    dequeue(node, "tool_executor", "executor", 2)
+    cleared = eventually(lambda: [row for row in page.alerts(role="tool_executor", level="warning")
+                                  if re.fullmatch(r"(.* )?\d\d:\d\d:\d\d", row["state"])], 2, "its clearing is shown")
+    assert len(cleared) == 1
+    eventually(lambda: "warning cleared: tool_executor" in page.text("#said"), 5, "its clearing is said")
+
+
+def test_a_breaker_is_seen_to_open_and_to_close(node, page):
+    limit(node, "task_worker", 10)
+    enqueue(node, "task_worker", "worker", 10)
+    eventually(lambda: page.role("task_worker")["breaker"] == "open", 3, "it is open")
+    eventually(lambda: "task_worker" in page.text("#reasons") and "reaker" in page.text("#reasons"), 3, "the top says so")
+    dequeue(node, "task_worker", "worker", 10)
+    eventually(lambda: page.role("task_worker")["breaker"] == "closed", 3, "it is closed")
+    assert page.run("return document.querySelector('#breakers tbody [data-field=changes]').textContent") == "2"
+
+
+def test_refusals_are_told_with_when_to_come_back(node, page):
+    limit(node, "tool_executor", 5)
+    enqueue(node, "tool_executor", "executor", 5)
+    refuse(node, "tool_executor", "executor", 300)
+    eventually(lambda: re.search(r"refuses: tool_executor .*retry in", page.text("#headline")), 3, "the headline says so")
+    assert page.one("#verdict").get_attribute("data-severity") == "overload"
+    eventually(lambda: "refuses" not in page.text("#headline"), 15, "it is over")
+    assert number(page.role("tool_executor")["refused"]) == 300
+
+
+def test_the_kill_switches_are_told_as_they_stand(node, page):
+    assert "Limits: on" in page.text("#switches")
+    for module, words in (("erlmcp_queue_limits", "Limits are OFF: nothing is refused"),
+                          ("erlmcp_overload_monitor", "Overload alerts are OFF"),
+                          ("erlmcp_control_plane", "Control priority is OFF")):
+        node.eval(f"{module}:set_enabled(false)")
+        eventually(lambda: words in page.text("#switches"), 3, words)
+        node.eval(f"{module}:set_enabled(true)")
+        eventually(lambda: words not in page.text("#switches"), 3, "it is on again")
+
+
+def test_it_says_stale_while_the_stream_is_broken_and_comes_back(node, page, browser):
+    busy(node)
+    page.busy()
+    port = stop_listening(node)
+    eventually(lambda: page.text("#fresh").startswith("STALE: no data for "), 6, "it says stale")
+    eventually(lambda: page.text("#headline").startswith("As of "), 2, "the verdict is of the past")
+    assert page.browser.title.startswith("STALE")
+    enqueue(node, "transport", "socket_1", 2)
+    listen_again(node, port)
+    eventually(lambda: page.text("#fresh").startswith("live"), 30, "it is live again")
+    eventually(lambda: number(page.role("transport")["depth"]) == 1642, 5, "what happened meanwhile is there")
+    eventually(lambda: not page.text("#headline").startswith("As of "), 3, "the verdict is of now")
+    assert [line for line in browser.console() if "Failed to load resource" not in line] == []
+
+
+def test_it_follows_a_node_that_is_restarted(start_node, browser):
+    first = start_node()
+    busy(first)
+    page = Page(first, browser)
+    page.busy()
+    first.stop()
+    eventually(lambda: page.text("#fresh").startswith("STALE"), 6, "it says stale")
+    second = start_node(http=f"#{{port => {first.http_port}}}")
+    eventually(lambda: page.text("#fresh").startswith("live"), 30, "it is live again")
+    eventually(lambda: number(page.role("tool_executor")["refused"]) == 0, 3, "the totals are those of the new node")
+    assert "Totals began anew" in page.text("#reasons")
+    assert not [row for row in page.rows("roles") if re.search(r"[-−]", row["refused_rate"])]
+    assert not page.alerts(state="holds")
+    limit(second, "tool_executor", 10)
+    enqueue(second, "tool_executor", "executor", 8)
+    eventually(lambda: len(page.alerts(role="tool_executor", level="warning", state="holds")) == 1, 2, "its alert is shown")
+    assert [line for line in browser.console() if "Failed to load resource" not in line] == []
+
+
+def test_names_are_text_whatever_they_are(node, page):
+    hostile = "<img src=x onerror=\"window.pwned=1\">"
+    limit(node, f"'{hostile}'", 4)
+    enqueue(node, f"'{hostile}'", "'<script>window.pwned=2</script>'", 4)
+    limit(node, "zero", 0)
+    enqueue(node, "zero", "a", 1)
+    limit(node, "huge", 2**59 - 1)
+    enqueue(node, "huge", "a", 1)
+    eventually(lambda: page.role(hostile) and page.role("zero") and page.role("huge"), what="the roles are there")
+    eventually(lambda: page.alerts(role=hostile), what="the alert is there")
+    assert page.run("return [window.pwned ?? null, document.querySelectorAll('img, script:not([src])').length]") == [None, 0]
+    assert page.role("zero")["full"] == "100\u202f%"
+    assert page.role("huge")["limit"] == "5.76\u202f×\u202f10¹⁷"
+    page.one(f"#roles tr[data-role={json.dumps(hostile)}] button").click()
+    eventually(lambda: "4 of 4" in page.text("#detail-stats"), what="the role is shown")
+
+
+FEED = """
+  page.disconnect();
+  const base = await (await fetch('api/summary')).json();
+  base.fullest = (await (await fetch('api/queues?top=10')).json()).queues;
+  const frame = () => new Promise(requestAnimationFrame);
+  const feed = (i, change) => {
+    const snapshot = structuredClone(base);
+    snapshot.at_ms += 1000 * i;
+    snapshot.roles.forEach((role, j) => change(role, j));
+    page.receive(snapshot);
+  };
+"""
+
+
+def test_totals_that_go_back_are_a_restart_and_no_negative_rate(node, page):
+    busy(node)
+    page.busy()
+    rates = page.module(FEED + """
+      const rate = async () => { await frame(); await frame(); return document.querySelector('#roles [data-role=tool_executor] [data-field=refused_rate]').textContent; };
+      const to = (refused) => (role) => { if (role.role === 'tool_executor') role.refused = refused; };
+      const seen = [];
+      for (const [i, refused] of [[10, 1042], [11, 1142], [12, 20], [13, 25], [15, 45]]) { feed(i, to(refused)); seen.push(await rate()); }
+      return seen;""")
+    assert rates[1] == "100/s"
+    assert not re.search(r"[-−]", rates[2]), rates
+    assert rates[3:] == ["5.0/s", "10/s"]
+    assert "Totals began anew" in page.text("#reasons")
+
+
+def test_recent_percentiles_are_those_of_the_last_messages(page):
+    assert page.module("""
+      const { bands, percentile, Latencies } = await import(new URL('page/latency.js', document.baseURI));
+      const below = (...counts) => counts.map((count, k) => ({us: 2 ** k, count}));
+      const latencies = new Latencies();
+      latencies.add(0, below(0, 100, 100, 100));
+      const alone = latencies.recent(10000);
+      latencies.add(1000, below(0, 100, 100, 110));
+      const { from, to } = latencies.recent(10000).find(({ count }) => count > 0);
+      const value = percentile(latencies.recent(10000), 0.5);
+      const whole = percentile(latencies.all(), 0.5);
+      latencies.add(2000, below(0, 1, 1, 1));
+      return [alone, from, to, value >= from && value <= to, whole >= 1 && whole <= 2, latencies.recent(10000),
+              percentile(bands(below(0, 0, 0, 0)), 0.99)];""") == [None, 4, 8, True, True, None, None]
+
+
+def test_a_thousand_roles_are_shown_the_worst_first_and_can_be_found(page):
+    assert page.module(FEED + """
+      const role = (i) => ({...(base.roles[0] ?? {}), role: `role_${String(i).padStart(4, '0')}`, limit: 1000, owners: 1, depth: i, max_depth: i, fullest: i,
+        max_utilization: i / 1000, level: i >= 1000 ? 'overload' : 'ok', enqueued: i, dequeued: 0, refused: 0, unmatched: 0, released: 0, refused_per_s: 0,
+        drained_per_s: 0, retry_after_ms: 1000, last_refused_ms: null, as_of_ms: null, owners_by_level: {}, alerts: {}, ms_at_level: null, owners_by_utilization: [], breaker: 'closed'});
+      base.roles = Array.from({length: 1024}, (_, i) => role(i));
+      base.fullest = [];
+      const took = [];
+      for (let i = 10; i < 20; i++) {
+        feed(i, () => {});
+        await frame();
+        const from = performance.now();
+        await frame();
+        took.push(performance.now() - from);
+      }
+      return took.sort((a, b) => a - b)[5];""") < 500
+    rows = page.rows("roles")
+    assert 10 <= len(rows) <= 50 and all(row["level"] == "overload" for row in rows)
+    page.one("#roles-filter").send_keys("ROLE_0007")
+    eventually(lambda: [row["role"] for row in page.rows("roles")] == ["role_0007"], what="the one is found")
+    select = Select(page.one("#role"))
+    assert len(select.options) == 1025
+    select.select_by_visible_text("role_0042")
+    eventually(lambda: page.text("#detail-stats [data-field=fullest]").startswith("42 of"), what="the one is shown")
+
+
+REACHABLE = """
+  return [...document.querySelectorAll('a[href], button, input, select, summary, [tabindex="0"]')]
+    .filter((element) => element.checkVisibility() && !element.disabled && (element.type !== 'radio' || element.checked));
+"""
+VISIBLE_FOCUS = """
+  const [style, box] = [getComputedStyle(document.activeElement), document.activeElement.getBoundingClientRect()];
+  return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2 && box.bottom > 0 && box.top < innerHeight;
+"""
+
+
+def test_it_is_usable_by_keyboard_alone(node, page):
+    busy(node)
+    page.busy()
+    press = lambda *keys: page.browser.switch_to.active_element.send_keys(*keys)
+    press(Keys.TAB)
+    assert page.run("return document.activeElement.className") == "skip"
+    press(Keys.ENTER)
+    assert page.run("return document.activeElement.id") == "main"
+    page.run("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
+    page.browser.refresh()
+    eventually(lambda: page.role("tool_executor"), what="the roles are there again")
+    wanted = page.run(REACHABLE)
+    assert len(wanted) >= 11
+    reached = []
+    for _ in range(len(wanted)):
+        press(Keys.TAB)
+        eventually(lambda: page.run(VISIBLE_FOCUS), 2, "the focus is seen")
+        reached.append(page.browser.switch_to.active_element)
+    assert set(reached) == set(wanted)
+    button = page.one("#roles [data-role=tool_executor] button")
+    button.send_keys(Keys.ENTER)
+    eventually(lambda: page.one("#detail").is_displayed(), what="the role is shown")
+    assert button.get_attribute("aria-pressed") == "true"
+    page.one("#theme").send_keys(Keys.SPACE)
+    assert page.run("return document.documentElement.dataset.theme") == "light"
+    page.browser.refresh()
+    assert page.text("#theme") == "Theme: light"
+    page.run("localStorage.clear()")
+
+
+def test_charts_and_tables_are_there_for_a_screen_reader(node, page):
+    busy(node)
+    page.busy()
+    assert page.run("""return [...document.querySelectorAll('.uplot')].map((chart) => chart.closest('[role=img]')?.getAttribute('aria-label'))
+                       .filter((label) => !/\\d/.test(label ?? ''))""") == []
+    assert page.run("""return [...document.querySelectorAll('table')].filter((table) => !table.caption?.textContent ||
+                       [...table.querySelectorAll('th')].some((cell) => !cell.scope)).map(({id}) => id)""") == []
+    assert page.run("""return [...document.querySelectorAll('input, select, button')].filter((control) =>
+                       !(control.labels?.length || control.textContent.trim() || control.ariaLabel)).map(({id}) => id)""") == []
+    assert page.run("return document.querySelectorAll('[aria-live], [role=status], [role=alert], [role=log], output').length") == 1
+    assert page.run("return [document.documentElement.lang, document.querySelectorAll('h1').length, document.querySelectorAll('main').length]") == ["en", 1, 1]
+
+
+# The least contrast of text with what is behind it, with the text: through all that is not opaque.
+CONTRAST = """
+  const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
+  const over = (colours) => {
+    canvas.fillStyle = '#fff'; canvas.fillRect(0, 0, 1, 1);
+    for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((value) => {
+      const share = value / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  let least = [99, ''];
+  for (const element of document.querySelectorAll('body *')) {
+    const text = [...element.childNodes].filter(({nodeType}) => nodeType === 3).map(({nodeValue}) => nodeValue.trim()).join('');
+    if (!text || !element.checkVisibility() || element.closest('.sr, .skip, noscript, .u-axis')) continue;
+    const grounds = [];
+    for (let up = element; up; up = up.parentElement) grounds.unshift(getComputedStyle(up).backgroundColor);
+    const [ground, ink] = [over(grounds), over([...grounds, getComputedStyle(element).color])];
+    const contrast = (Math.max(ground, ink) + 0.05) / (Math.min(ground, ink) + 0.05);
+    if (contrast < least[0]) least = [contrast, `${text} in ${element.outerHTML.slice(0, 120)}`];
+  }
+  return least;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_legible_in_both_schemes_and_not_by_colour_alone(node, page, scheme):
+    busy(node)
+    node.eval("erlmcp_queue_limits:set_enabled(false)")
+    page.scheme(scheme)
+    page.size(1280, 900)
+    page.busy()
+    eventually(lambda: "OFF" in page.text("#switches"), what="a switch is off")
+    assert page.run("return matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+    least, where = page.run(CONTRAST)
+    assert least >= 4.5, where
+    assert page.run("return [...document.querySelectorAll('.badge')].every((badge) => badge.textContent === badge.dataset.level)")
+
+
+def fits(page):
+    """Nothing is wider than the window, and no table wider than its card."""
+    assert page.run("""
+        const width = document.documentElement.clientWidth;
+        const cut = '.uplot, .sr, .skip, h1 *';
+        return [...document.querySelectorAll('body, body *')].filter((element) => {
+          const right = element.tagName === 'TABLE' ? element.closest('section').getBoundingClientRect().right - 8 : width;
+          return element.getBoundingClientRect().right > right + 0.5 && !element.closest(cut);
+        }).map((element) => element.outerHTML.slice(0, 120));""") == []
+    assert page.run("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (360, 740)])
+def test_it_fits_and_is_shown(node, page, scheme, width, height):
+    busy(node)
+    page.scheme(scheme)
+    page.size(width, height)
+    page.busy()
+    for times in (150, 40, 210, 90, 300, 20):
+        depth = number(page.role("session")["depth"])
+        enqueue(node, "session", "session_1", 10 * times)
+        refuse(node, "tool_executor", "executor_1", times)
+        check_health(node, "server", times)
+        eventually(lambda: number(page.role("session")["depth"]) == depth + 10 * times, what="it follows")
+    fits(page)
+    assert page.run("return innerWidth") == width
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    assert page.browser.save_screenshot(str(SCREENSHOTS / f"page_{scheme}_{width}x{height}.png"))
+
+
+@pytest.mark.parametrize("width", [360, 820, 1280])
+def test_long_texts_do_not_make_it_wider(node, page, width):
+    busy(node)
+    page.busy()
+    page.size(width, 740)
+    page.module(FEED + """
+      const long = 'x'.repeat(255);
+      const day = 86400000;
+      base.node = `${long}@host`;
+      base.roles.push({...base.roles[0], role: long}, {...base.roles[0], role: `${'y'.repeat(40)} ${long}`});
+      base.fullest = base.roles.map(({role}) => ({role, process: long, depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload'}));
+      const longest = (role) => Object.assign(role, {depth: 2 ** 59, fullest: 2 ** 59, limit: 2 ** 59, max_depth: 2 ** 59, level: 'overload', breaker: 'open',
+        refused: role.refused + 123456789, retry_after_ms: 59999, last_refused_ms: base.at_ms - 400 * day, drained_per_s: 1234567.8,
+        ms_at_level: {last_hour: {ok: 1234567, warning: 1234567, critical: 1234567, overload: 1234567}}});
+      feed(10, () => {});
+      feed(11, longest);
+      page.receiveAlert({what: 'raised', role: long, process: long, level: 'overload', depth: 2 ** 59, limit: 2 ** 59, utilization: 1, timestamp: base.at_ms - 400 * day});
+      await frame(); await frame();""")
+    assert len(page.rows("roles")) == 8
+    fits(page)
+
+
+def test_it_is_small_and_soon_there(node, page):
+    page.cdp("Network.enable")
+    times = []
+    for _ in range(3):
+        page.cdp("Network.clearBrowserCache")
+        page.open()
+        times.append(page.run("return performance.getEntriesByName('first-data')[0].startTime"))
+    assert sorted(times)[1] < 1000, times
+    loaded = page.run("""return [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+                         .map(({name, decodedBodySize}) => [name, decodedBodySize])""")
+    files = {name: size for name, size in loaded if not name.startswith((node.url("/api/"), node.url("/events")))}
+    assert len(files) > 10 and sum(files.values()) < MOST_BYTES, files
+    assert all(name.startswith(node.url("/")) for name, _ in loaded), loaded
+
+
+def heap(page):
+    page.cdp("HeapProfiler.collectGarbage")
+    usage = page.cdp("Runtime.getHeapUsage")
+    return usage["usedSize"] + usage.get("backingStorageSize", 0) + usage.get("embedderHeapUsedSize", 0)
+
+
+HOUR = FEED + """
+  const [from, to] = args;
+  const levels = ['ok', 'warning', 'critical', 'overload'];
+  for (let i = from; i < to; i++) {
+    feed(i, (role, j) => {
+      role.depth = (i * 37 * (j + 1)) % (role.limit + 1);
+      role.fullest = role.depth;
+      role.enqueued += i * (j + 1);
+      role.refused += i % 7 ? i * j : 0;
+      role.level = levels[(i + j) % 4];
+      role.breaker = (i + j) % 3 ? 'closed' : 'open';
+    });
+    const alert = {role: `role_${i % 5}`, process: `<0.${i}.0>`, level: levels[1 + i % 3], depth: i, limit: i, utilization: 1, timestamp: base.at_ms + 1000 * i};
+    page.receiveAlert({what: 'raised', ...alert});
+    if (i % 2) page.receiveAlert({what: 'cleared', ...alert, timestamp: alert.timestamp + 500});
+    await frame();
+  }
+  return document.querySelectorAll('#alerts tbody tr').length;
+"""
+
+
+def test_an_hour_of_updates_does_not_grow_it(node, page):
+    busy(node)
+    page.busy()
+    page.browser.set_script_timeout(240)
+    page.module(HOUR, 0, 10)
+    before, counts = heap(page), page.cdp("Memory.getDOMCounters")
+    assert page.module(HOUR, 10, 3610) == 100
+    after, later = heap(page), page.cdp("Memory.getDOMCounters")
+    print(f"heap before {before}, after {after}; {counts} to {later}")
+    assert after - before < MOST_GROWTH
+    assert later["nodes"] - counts["nodes"] < 5000 and later["jsEventListeners"] - counts["jsEventListeners"] < 50

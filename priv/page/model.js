@@ -1,0 +1,169 @@
+// What is known of the node: the last snapshot, what changed since the one before, and the history.
+
+import { AlertLog } from './alerts.js';
+import { History } from './history.js';
+import { Latencies, percentile } from './latency.js';
+
+const MOST_ROLES = 1024;
+/** Below this, a difference of totals says little about a second. */
+const SHORTEST_MS = 500;
+/** A snapshot that is older than the last by more than this is of a clock that was set back. */
+const DISORDER_MS = 5000;
+/** For so long after its last refusal a role counts as refusing. */
+const REFUSING_MS = 5000;
+const TOTALS = ['enqueued', 'dequeued', 'refused'];
+
+export const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
+
+const utilization = (depth, limit) => (limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
+
+/**
+ * @typedef {object} Role what the page shows of a role: the fields of the API, and
+ * @property {number} fullest depth of its fullest owner, as fresh as can be told
+ * @property {number} full that depth by the limit
+ * @property {number | null} refusedRate refusals a second since the last snapshot
+ * @property {boolean} refusing
+ */
+
+export class Model {
+  /** The last snapshot as it came, or null. */
+  snapshot = null;
+  /** @type {Role[]} the worst first */
+  roles = [];
+  /** Refusals a second of all roles. @type {number | null} */
+  refusedRate = null;
+  /** When the node's totals last went back, system time in ms. @type {number | null} */
+  resetAt = null;
+  alerts = new AlertLog();
+  /** @type {Map<string, {open: boolean, since: number | null, changes: number}>} */
+  breakers = new Map();
+  history = new History();
+  latencies = new Latencies();
+  #base = null;
+  #samples = 0;
+
+  /** Takes in a snapshot. @returns {boolean} whether it was news */
+  receive(snapshot) {
+    const last = this.snapshot;
+    if (last && snapshot.at_ms <= last.at_ms && last.at_ms - snapshot.at_ms < DISORDER_MS && snapshot.node === last.node) {
+      if (!last.fullest && snapshot.fullest) last.fullest = snapshot.fullest;
+      return false;
+    }
+    if (last && (snapshot.at_ms < last.at_ms || snapshot.node !== last.node)) this.#forget();
+    const rows = (snapshot.roles ?? []).slice(0, MOST_ROLES);
+    if (this.#base && wentBack(rows, this.#base.totals)) this.#restart(snapshot.at_ms);
+    const rates = this.#rates(snapshot.at_ms, rows);
+    const tops = topDepths(snapshot.fullest ?? last?.fullest ?? []);
+    this.snapshot = { ...snapshot, fullest: snapshot.fullest ?? last?.fullest };
+    this.roles = rows.map((row) => this.#role(row, rates, tops, snapshot.at_ms)).sort(worstFirst);
+    this.refusedRate = this.roles.length > 0 ? sum(this.roles, 'refusedRate') : 0;
+    this.#observe(snapshot);
+    this.#followBreakers(snapshot.at_ms);
+    this.alerts.settle(this.roles, this.snapshot.fullest ?? [], snapshot.at_ms);
+    return true;
+  }
+
+  /** A breaker event; `at` is system time in ms. */
+  breaker(role, action, at) {
+    this.#breaker(role, action === 'open', at);
+  }
+
+  #role(row, rates, tops, at) {
+    const [enqueuedRate, dequeuedRate, refusedRate] = rates?.get(row.role) ?? [null, null, rates ? null : row.refused_per_s];
+    const fullest = row.owners === 1 ? row.depth : tops.get(row.role) ?? row.fullest;
+    const quiet = row.last_refused_ms === null || row.last_refused_ms === undefined || at - row.last_refused_ms > REFUSING_MS;
+    return {
+      ...row, enqueuedRate, dequeuedRate, refusedRate, fullest,
+      full: utilization(fullest, row.limit),
+      refusing: refusedRate > 0 || (!quiet && row.refused > 0),
+    };
+  }
+
+  // Keeps its base until enough time has passed: two snapshots may come at once.
+  #rates(at, rows) {
+    const totals = new Map(rows.map((row) => [row.role, TOTALS.map((field) => row[field])]));
+    const base = this.#base;
+    if (base && at - base.at < SHORTEST_MS) return base.rates;
+    const seconds = base ? (at - base.at) / 1000 : 0;
+    const rates = base && new Map(rows.map(({ role }) => {
+      const before = base.totals.get(role) ?? [0, 0, 0];
+      return [role, totals.get(role).map((now, i) => Math.max(0, now - before[i]) / seconds)];
+    }));
+    this.#base = { at, totals, rates };
+    return rates;
+  }
+
+  #observe({ at_ms: at, control }) {
+    let recent = null;
+    if (control?.latency_below) {
+      this.latencies.add(at, control.latency_below);
+      recent = this.latencies.recent(10000);
+    } else {
+      this.latencies.clear();
+    }
+    this.history.add(at, this.#series(recent));
+    this.#samples += 1;
+    if (this.#samples % 600 === 0) this.history.prune();
+  }
+
+  * #series(recent) {
+    for (const role of this.roles) {
+      yield [`fullest ${role.role}`, role.fullest];
+      yield [`limit ${role.role}`, role.limit];
+      yield [`mean ${role.role}`, role.owners > 0 ? role.depth / role.owners : 0];
+    }
+    yield ['refused', this.refusedRate];
+    yield ['p50', recent && percentile(recent, 0.5)];
+    yield ['p99', recent && percentile(recent, 0.99)];
+  }
+
+  #followBreakers(at) {
+    const present = new Set(this.roles.map(({ role }) => role));
+    for (const role of this.breakers.keys()) if (!present.has(role)) this.breakers.delete(role);
+    for (const { role, breaker } of this.roles) {
+      const open = breaker === 'open';
+      if (!this.breakers.has(role)) this.breakers.set(role, { open, since: null, changes: 0 });
+      else this.#breaker(role, open, at);
+    }
+  }
+
+  #breaker(role, open, at) {
+    const known = this.breakers.get(role);
+    if (known?.open === open || (!known && this.breakers.size >= MOST_ROLES)) return;
+    this.breakers.set(role, { open, since: at, changes: (known?.changes ?? 0) + 1 });
+  }
+
+  #restart(at) {
+    this.resetAt = at;
+    this.#base = null;
+    this.history.interrupt();
+    this.latencies.clear();
+    this.alerts.doubt();
+  }
+
+  #forget() {
+    this.#restart(this.snapshot.at_ms);
+    this.history.clear();
+    this.breakers.clear();
+  }
+}
+
+const wentBack = (rows, totals) =>
+  rows.some((row) => totals.get(row.role)?.some((before, i) => row[TOTALS[i]] < before));
+
+// The rows come fullest first, so the first of a role is its fullest owner.
+const topDepths = (rows) => {
+  const depths = new Map();
+  for (const { role, depth } of rows) if (!depths.has(role)) depths.set(role, depth);
+  return depths;
+};
+
+const sum = (rows, field) =>
+  rows.reduce((total, row) => (row[field] === null || row[field] === undefined ? total : (total ?? 0) + row[field]), null);
+
+const worstFirst = (a, b) =>
+  (SEVERITY[b.level] ?? 0) - (SEVERITY[a.level] ?? 0) ||
+  Number(b.refusing) - Number(a.refusing) ||
+  Number(b.breaker === 'open') - Number(a.breaker === 'open') ||
+  Math.floor(b.full * 20) - Math.floor(a.full * 20) ||
+  (a.role < b.role ? -1 : a.role > b.role ? 1 : 0);

@@ -1,0 +1,75 @@
+// The state of the node in plain words.
+
+import { clock, duration, name, percent, plural, rate, some } from './format.js';
+
+const SERVICES = {
+  erlmcp_queue_limits: ['Queue limits are', 'nothing is counted and nothing is refused'],
+  erlmcp_overload_monitor: ['The overload monitor is', 'no alerts come, and breakers stay as they are'],
+  erlmcp_control_plane: ['The control plane is', 'control messages cannot be sent'],
+};
+const SWITCHES = {
+  limits: ['Limits', 'are OFF: nothing is refused'],
+  overload: ['Overload alerts', 'are OFF: no alerts come, and breakers stay as they are'],
+  priority: ['Control priority', 'is OFF: control messages wait behind data'],
+};
+const SHORT_NAME = 48;
+/** For so long it is said that the totals began anew. */
+const RESET_SHOWN_MS = 60000;
+
+const named = (roles) => some(roles.map(({ role }) => name(role, SHORT_NAME)));
+
+const refusal = ({ role, refusedRate, retry_after_ms: retry }) =>
+  `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}retry in ${duration(retry)})`;
+
+/** Why there are no roles. */
+export const noRoles = ({ services }) =>
+  services?.erlmcp_queue_limits === false ? 'Queue limits are not running: nothing is counted and nothing is refused.' : 'No role has been used yet.';
+
+/** Each switch and service that needs saying. @returns {{text: string, off: boolean}[]} */
+export const switches = ({ services, switches: states }) => [
+  ...Object.entries(SWITCHES)
+    .filter(([key]) => typeof states?.[key] === 'boolean')
+    .map(([key, [what, off]]) => ({ text: states[key] ? `${what}: on` : `${what} ${off}`, off: !states[key] })),
+  ...Object.entries(SERVICES)
+    .filter(([key]) => services?.[key] === false)
+    .map(([key, [what, then]]) => ({ text: `${what} not running (${key}): ${then}`, off: true })),
+];
+
+/**
+ * @param {import('./model.js').Model} model that has a snapshot
+ * @returns {{severity: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
+ */
+export const verdict = ({ snapshot, roles, resetAt }) => {
+  const down = Object.keys(SERVICES).filter((key) => snapshot.services?.[key] === false);
+  const off = Object.keys(SWITCHES).filter((key) => snapshot.switches?.[key] === false);
+  const refusing = roles.filter((role) => role.refusing).sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0));
+  const at = (level) => roles.filter((role) => role.level === level);
+  const [overload, critical, warning] = [at('overload'), at('critical'), at('warning')];
+  const open = roles.filter(({ breaker }) => breaker === 'open');
+  const reasons = [];
+
+  if (overload.length) reasons.push(`In overload: ${named(overload)}`);
+  if (critical.length) reasons.push(`Critical, from 90 %: ${named(critical)}`);
+  if (warning.length) reasons.push(`Warning, from 80 %: ${named(warning)}`);
+  if (open.length) reasons.push(`${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`);
+  if (resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS) {
+    reasons.push(`Totals began anew at ${clock(resetAt)}: the node or its counters were restarted`);
+  }
+
+  const of = `of ${plural(roles.length, 'role')}`;
+  const result = (severity, short, headline) => ({ severity, short, headline, reasons });
+  if (refusing.length) {
+    return result('overload', `${refusing.length} refusing`,
+      `${refusing.length} ${of} ${refusing.length === 1 ? 'refuses' : 'refuse'}: ${some(refusing.map(refusal))}`);
+  }
+  if (overload.length) return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
+  if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, nothing refused`);
+  if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, nothing refused`);
+  if (down.length) return result('critical', 'service down', down.length === 3 ? 'No service is running' : `Not running: ${down.join(', ')}`);
+  if (off.length) return result('warning', 'switched off', `${plural(off.length, 'protection')} switched off`);
+  if (open.length) return result('warning', 'breaker open', `No queue is full, but ${plural(open.length, 'breaker is', 'breakers are')} open`);
+  if (roles.length === 0) return result('ok', 'ok', 'Nothing to protect yet: no role has been used');
+  const fullest = roles.reduce((most, role) => (role.full > most.full ? role : most));
+  return result('ok', 'ok',
+    `All well: nothing refused, ${roles.length === 1 ? 'the only role' : `the fullest of ${roles.length} roles`} at ${percent(fullest.full)}`);
+};

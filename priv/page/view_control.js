@@ -1,0 +1,84 @@
+// What control messages wait: over time, how it is spread, and in numbers.
+
+import { $, attribute, instead, list, row, say, show, stats } from './dom.js';
+import { SpreadChart, TimeChart } from './chart.js';
+import { count, latency, percent } from './format.js';
+import { percentile, total } from './latency.js';
+
+const LANES = [['circuit_breaker', 'circuit breaker'], ['health_check', 'health check'], ['drain_session', 'drain session'], ['cancel_task', 'cancel task']];
+
+const laneRow = () => row([{ tag: 'th' }, { kind: 'n', field: 'delivered' }, { kind: 'n', field: 'queued' }]);
+const bandRow = () => row([{ tag: 'th' }, { kind: 'n' }, { kind: 'n' }]);
+
+const within = (bands) => {
+  const some = bands.map(({ count: number }, i) => [number, i]).filter(([number]) => number > 0);
+  return some.length ? [some[0][1], some.at(-1)[1]] : null;
+};
+
+export class ControlView {
+  #bands = [];
+  #time = new TimeChart($('control-chart'), [{ colour: 'violet', dash: [6, 3] }, { colour: 'blue' }], {
+    y: (us) => latency(us).replace('\u202f', ' '), log: true, size: 52, readout: $('control-at'),
+    read: ([p99, p50]) => `p99 ${latency(p99)}, p50 ${latency(p50)}`,
+  });
+  #spread = new SpreadChart($('spread-chart'), (band) => (Number.isInteger(band) && this.#bands[band] ? `<${latency(this.#bands[band].to)}` : ''));
+
+  render({ snapshot, history, latencies }) {
+    const { control } = snapshot;
+    show($('control'), Boolean(control));
+    instead($('control-empty'), !control, 'The control plane is not started: there is nothing to measure.');
+    if (!control) {
+      say($('control-note'), '');
+      return;
+    }
+    const recent = latencies.recent(10000);
+    const [p50, p99] = recent ? [percentile(recent, 0.5), percentile(recent, 0.99)] : [null, null];
+    const now = recent === null ? 'measuring' : p99 === null ? 'no message in the last 10 s' : `last 10 s: p50 about ${latency(p50)}, p99 about ${latency(p99)}`;
+    say($('control-note'), now);
+    attribute($('control-chart'), 'aria-label', `Control latency over the last 10 minutes; ${now}`);
+    this.#time.draw(history.read(['p99', 'p50']));
+    this.#distribution(latencies);
+    stats($('control-stats'), numbers(control));
+    list($('lanes').tBodies[0], LANES, ([key]) => key, laneRow, (element, [key, title]) => {
+      const [type, delivered, queued] = element.cells;
+      say(type, title);
+      say(delivered, count(control.by_type?.[key]));
+      say(queued, count(control.queued?.[key]));
+      attribute(queued, 'data-hot', String(control.queued?.[key] > 0));
+    });
+  }
+
+  #distribution(latencies) {
+    const all = latencies.all() ?? [];
+    const minute = latencies.recent(60000) ?? all.map((band) => ({ ...band, count: 0 }));
+    const range = within(all);
+    const [from, to] = range ? [Math.max(0, range[0] - 1), Math.min(all.length - 1, Math.max(range[1] + 1, range[0] + 5))] : [0, Math.min(all.length - 1, 8)];
+    const places = all.map((_, i) => i).slice(from, to + 1);
+    const shares = (bands) => places.map((i) => (total(bands) > 0 ? (100 * bands[i].count) / total(bands) : null));
+    this.#bands = all;
+    if (places.length > 0) this.#spread.draw([places, shares(all), shares(minute)]);
+    attribute($('spread-chart'), 'aria-label', `Distribution of control latency since start: p50 ${latency(percentile(all, 0.5))}, p99 ${latency(percentile(all, 0.99))}; the table below has the counts`);
+    list($('spread').tBodies[0], range ? all.slice(range[0], range[1] + 1) : [], ({ to: us }) => String(us), bandRow, (element, band) => {
+      const [title, since, last] = element.cells;
+      const share = total(all) > 0 ? band.count / total(all) : 0;
+      say(title, `${latency(band.from)} to ${latency(band.to)}`);
+      say(since, `${count(band.count)} (${percent(share)})`);
+      say(last, count(minute.find(({ to: us }) => us === band.to)?.count ?? 0));
+    });
+  }
+}
+
+const numbers = (control) => [
+  ['p50 since start', latency(control.latency_p50_us), 'latency_p50_us'],
+  ['p95', latency(control.latency_p95_us), 'latency_p95_us'],
+  ['p99', latency(control.latency_p99_us), 'latency_p99_us'],
+  ['p99.9', latency(control.latency_p999_us), 'latency_p999_us'],
+  ['Longest', latency(control.max_latency_us), 'max_latency_us'],
+  ['Handler start, p50', latency(control.delivery_p50_us), 'delivery_p50_us'],
+  ['Handler start, p99', latency(control.delivery_p99_us), 'delivery_p99_us'],
+  ['Delivered', count(control.delivered), 'delivered'],
+  ['Components', count(control.components), 'components'],
+  ['Health checks over 100 ms', count(control.slo_violations), 'slo_violations'],
+  ['Timeouts', count(control.timeouts), 'timeouts'],
+  ['Handler crashes', count(control.handler_crashes), 'handler_crashes'],
+];

@@ -1,0 +1,30 @@
+// The ten fullest owners of all roles.
+
+import { badge, meter, row, say, sayName, setBadge, setMeter, table } from './dom.js';
+import { count, percent } from './format.js';
+
+const MOST = 10;
+
+const make = () => row([
+  { tag: 'th', kind: 'name', field: 'process' },
+  { kind: 'name', field: 'role' },
+  { child: badge() },
+  { field: 'utilization', child: meter() },
+  { kind: 'n mid', field: 'depth' },
+  { kind: 'n mid', field: 'limit' },
+]);
+
+const update = (element, owner) => {
+  const [process, role, status, full, depth, limit] = element.cells;
+  sayName(process, owner.process);
+  sayName(role, owner.role);
+  setBadge(status.firstChild, owner.status);
+  setMeter(full.firstChild, owner.utilization, owner.status, percent(owner.utilization));
+  say(depth, count(owner.depth));
+  say(limit, count(owner.limit));
+};
+
+export const renderOwners = ({ snapshot: { fullest } }) => {
+  const rows = (fullest ?? []).slice(0, MOST).map((owner, i) => [i, owner]);
+  table('owners', rows, ([i]) => i, make, (child, [, owner]) => update(child, owner), fullest ? 'No process owns a queue.' : 'Not known yet.');
+};

@@ -1,0 +1,88 @@
+// The table of all roles, the worst first.
+
+import { $, attribute, badge, h, meter, row, say, sayName, setBadge, setMeter, show, table } from './dom.js';
+import { count, duration, name, percent, plural, rate } from './format.js';
+import { noRoles } from './verdict.js';
+
+const FIRST = 12;
+const MOST = 200;
+/** While somebody points at a row or walks along the rows, they stay where they are. */
+const HELD_MS = 8000;
+
+const make = () => row([
+  { tag: 'th', kind: 'name', child: h('button', { type: 'button', class: 'link' }) },
+  { child: badge() },
+  { field: 'full', child: meter() },
+  { kind: 'n mid', field: 'fullest' },
+  { kind: 'n wide', field: 'limit' },
+  { kind: 'n wide', field: 'owners' },
+  { kind: 'n wide', field: 'depth' },
+  { kind: 'n', field: 'refused_rate' },
+  { kind: 'n mid', field: 'retry_after' },
+  { kind: 'n wide', field: 'refused' },
+  { kind: 'n wide', field: 'drained_rate' },
+  { kind: 'mid', field: 'breaker' },
+]);
+
+const update = (element, role, chosen) => {
+  const [title, level, full, fullest, limit, owners, depth, refusing, retry, refused, drained, breaker] = element.cells;
+  const button = title.firstChild;
+  attribute(element, 'data-role', role.role);
+  sayName(button, role.role);
+  attribute(button, 'aria-pressed', String(role.role === chosen));
+  setBadge(level.firstChild, role.level);
+  setMeter(full.firstChild, role.full, role.level, percent(role.full));
+  say(fullest, count(role.fullest));
+  say(limit, count(role.limit));
+  say(owners, count(role.owners));
+  say(depth, count(role.depth));
+  say(refusing, `${rate(role.refusedRate)}/s`);
+  attribute(refusing, 'data-hot', String(role.refusedRate > 0));
+  say(retry, role.refusing ? duration(role.retry_after_ms) : '–');
+  say(refused, count(role.refused));
+  say(drained, `${rate(role.drained_per_s)}/s`);
+  say(breaker, role.breaker ?? '–');
+  attribute(breaker, 'data-hot', String(role.breaker === 'open'));
+};
+
+export class RolesView {
+  #shown = FIRST;
+  #held = 0;
+  #order = new Map();
+
+  constructor({ choose, redraw }) {
+    const body = $('roles').tBodies[0];
+    body.addEventListener('click', ({ target }) => {
+      const button = target.closest('button');
+      if (button) choose(button.closest('tr').dataset.role);
+    });
+    const hold = () => { this.#held = performance.now() + HELD_MS; };
+    for (const event of ['pointermove', 'focusin', 'keydown']) body.addEventListener(event, hold, { passive: true });
+    $('roles-filter').addEventListener('input', redraw);
+    $('roles-more').addEventListener('click', () => {
+      this.#shown = Math.min(MOST, this.#shown * 4);
+      redraw();
+    });
+  }
+
+  render({ roles, snapshot }, chosen) {
+    const wanted = $('roles-filter').value.trim().toLowerCase();
+    const found = wanted ? roles.filter(({ role }) => name(role, 256).toLowerCase().includes(wanted)) : roles;
+    const shown = this.#steady(found.slice(0, this.#shown));
+    table('roles', shown, ({ role }) => role, make, (child, role) => update(child, role, chosen),
+      wanted && roles.length > 0 ? 'No role has such a name.' : noRoles(snapshot));
+    const hidden = found.length - shown.length;
+    say($('roles-note'), `${hidden > 0 ? `the worst ${count(shown.length)} of ${count(found.length)}` : plural(found.length, 'role')}${wanted ? ` found among ${count(roles.length)}` : ''}${roles.length > 0 ? ', limits for each owner' : ''}`);
+    show($('roles-more'), hidden > 0 && this.#shown < MOST);
+    say($('roles-more'), `Show ${count(Math.min(hidden, Math.min(MOST, this.#shown * 4) - shown.length))} more of ${count(hidden)}`);
+  }
+
+  #steady(shown) {
+    if (performance.now() < this.#held) {
+      const place = ({ role }) => this.#order.get(role) ?? Infinity;
+      shown.sort((a, b) => (place(a) === place(b) ? 0 : place(a) - place(b)));
+    }
+    this.#order = new Map(shown.map(({ role }, i) => [role, i]));
+    return shown;
+  }
+}
