@@ -22,7 +22,7 @@ test: lint test-rust test-loom test-erlang test-consumer
 # What these run besides is found or fetched by the script, and named by it where that fails. -I -B: nothing of the
 # user's Python matters, and no byte code is left here.
 integration: toolchain
-	$(with_toolchain) rebar3 as integration compile
+	$(with_toolchain) rebar3 as integration compile && rebar3 as demo compile
 	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
 		"$$PYTHON" -I -B -m pytest integration
 

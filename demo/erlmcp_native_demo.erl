@@ -1,33 +1,16 @@
 -module(erlmcp_native_demo).
 -moduledoc """
-`make demo`: sixteen sessions push 100,000 requests/s at tool executors that finish 60,000/s, and a table
-shows what the limits make of it.
+`make demo`: a node with sessions, transports, tool executors and SSE streams under 100,000 requests/s, in four phases,
+with control messages all the time; what is promised, and whether it was kept, at the end.
 
-Control messages pass through all that, some sixty a second, fifty of them health checks. Each executor is a
-component that takes them in its own full mailbox, ahead of all requests; one more has a handler process. Next
-to what their senders wait the table shows what ordinary requests to the same executors are measured to wait.
-
-Everything shown is measured while it runs: the processes, messages, refusals and times are real, and on a
-machine that cannot keep the pace the rates are those it reached. After `DEMO_SECONDS` (15) a summary is
-printed. The exit status is 0 if no owner ever passed its limit and the counts add up, 1 if not, 2 for a
-bad `DEMO_SECONDS`. A control message that was answered late, or never, is shown, and is no failure.
+Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
+that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
+status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 """.
 
 -export([main/0]).
 
--define(OFFERED_PER_S, 100_000).
--define(FINISHED_PER_S, 60_000).
--define(PRODUCERS, 16).
--define(EXECUTORS, 8).
-
--define(HANDLER, sessions).
--define(CONTROL_PER_S, 60).
--define(CONTROL_TIMEOUT_MS, 1_000).
--define(TIMED_PER_S, 80).
-
--define(SECONDS, "15").
--define(MAX_SECONDS, 86_400).
--define(WINDOW_US, 1_000_000).
+-define(LIMITS, #{session => 2_000, transport => 1_000, tool_executor => 1_000, sse_stream => 1_000}).
 -define(DRAIN_MS, 10_000).
 
 -doc "Runs the demo and halts.".
@@ -35,169 +18,114 @@ bad `DEMO_SECONDS`. A control message that was answered late, or never, is shown
 main() ->
     %% Ends at once; an orderly stop would take the services away from under the processes.
     ok = os:set_signal(sigterm, default),
-    Text = os:getenv("DEMO_SECONDS", ?SECONDS),
-    case seconds(Text) of
-        {ok, Seconds} ->
-            halt(run(Seconds));
-        error ->
-            io:format(standard_error, "DEMO_SECONDS must be a whole number from 1 to ~b, not \"~ts\"~n", [
-                ?MAX_SECONDS, Text
-            ]),
-            halt(2)
+    case erlmcp_native_demo_settings:read(fun os:getenv/2) of
+        {ok, #{log := Log} = Settings} ->
+            case erlmcp_native_demo_json:open(Log) of
+                {ok, File} -> halt(run(Settings, File));
+                {error, Reason} -> wrong(io_lib:format("DEMO_LOG: ~ts: ~ts", [Log, file:format_error(Reason)]))
+            end;
+        {error, Problem} ->
+            wrong(Problem)
     end.
 
-seconds(Text) ->
-    Digits = [Digit || Digit <- Text, Digit >= $0, Digit =< $9],
-    case string:to_integer(Text) of
-        {Seconds, ""} when Digits =:= Text, Seconds >= 1, Seconds =< ?MAX_SECONDS -> {ok, Seconds};
-        _ -> error
-    end.
+-spec wrong(unicode:chardata()) -> no_return().
+wrong(Problem) ->
+    io:format(standard_error, "~ts~n", [Problem]),
+    halt(2).
 
-run(Seconds) ->
-    Log = erlmcp_native_demo_log:install(),
+run(#{log := Log, port := Port, plain := Plain} = Settings, File) ->
+    ok = quiet(filename:rootname(Log) ++ ".log"),
+    HasPage = element(1, application:ensure_all_started(cowboy)) =:= ok,
+    _ = HasPage andalso application:set_env(erlmcp_native, http, #{port => Port}),
+    ok = application:set_env(erlmcp_native, queue_limits, ?LIMITS),
     case application:ensure_all_started(erlmcp_native) of
         {ok, _} ->
-            show(Seconds, Log, erlmcp_native_demo_display:new());
+            try
+                Status = play(Settings, File, erlmcp_native_demo_display:new(Plain)),
+                ok = file:close(File),
+                Status
+            catch
+                throw:output_closed -> 1
+            end;
         {error, Reason} ->
             io:format(standard_error, "erlmcp_native does not start: ~tp~n", [Reason]),
             1
     end.
 
-show(Seconds, Log, Display) ->
-    try
-        World = start_world(),
-        Start = erlmcp_native_demo_sample:take(World),
-        Timeline = #{
-            world => World,
-            log => Log,
-            display => Display,
-            seconds => Seconds,
-            start => Start,
-            end_us => maps:get(at_us, Start) + Seconds * 1_000_000
-        },
-        Stopped = frames(Timeline, [Start]),
-        stop_senders(World),
-        AtRest = erlmcp_native_demo_sample:take(World),
-        {Verdict, Sections} = erlmcp_native_demo_summary:sections(World, Start, Stopped, AtRest),
-        ok = erlmcp_native_demo_display:print(Display, Sections),
-        case Verdict of
-            held -> 0;
-            failed -> 1
-        end
-    catch
-        throw:output_closed ->
-            1;
-        throw:{worker_ended, Pid, Reason} ->
-            io:format(standard_error, "~nThe demo's process ~p ended: ~tp~n", [Pid, Reason]),
-            1
-    end.
-
-start_world() ->
-    Meter = erlmcp_native_demo_meter:new(),
-    Main = self(),
-    Ids = [list_to_atom("tool_executor_" ++ integer_to_list(N)) || N <- lists:seq(1, ?EXECUTORS)],
-    Executors = [
-        spawn_worker(fun() ->
-            erlmcp_native_demo_executor:run(
-                Main, Id, ?CONTROL_TIMEOUT_MS, ?FINISHED_PER_S div ?EXECUTORS, Meter
-            )
-        end)
-     || Id <- Ids
-    ],
-    ok = erlmcp_control_plane:register_component(?HANDLER, #{
-        handler => fun({control, _Type, _Data}) -> ok end, timeout_ms => ?CONTROL_TIMEOUT_MS
+%% What is logged would be written across the table.
+quiet(Name) ->
+    _ = file:delete(Name),
+    ok = logger:add_handler(?MODULE, logger_std_h, #{
+        config => #{file => Name, max_no_bytes => 10_000_000, max_no_files => 1},
+        formatter => {logger_formatter, #{single_line => true}}
     }),
-    lists:foreach(fun await_ready/1, Executors),
-    Producers = [
-        spawn_worker(fun() ->
-            erlmcp_native_demo_producer:run(
-                Main, ?OFFERED_PER_S div ?PRODUCERS, rotate(N, Executors), Meter
-            )
-        end)
-     || N <- lists:seq(1, ?PRODUCERS)
-    ],
-    ControlProber = spawn_worker(fun() ->
-        erlmcp_native_demo_control_prober:run(Main, ?CONTROL_PER_S, ?HANDLER, Ids)
-    end),
-    RequestProbers = [
-        spawn_worker(fun() ->
-            erlmcp_native_demo_request_prober:run(Main, ?TIMED_PER_S div ?EXECUTORS, Executor, Meter)
-        end)
-     || Executor <- Executors
-    ],
-    #{
-        meter => Meter,
-        owners => [{tool_executor, Executors}, {session, Producers}],
-        probers => [ControlProber | RequestProbers],
-        handler => ?HANDLER,
-        executors => Ids,
-        offered_per_s => ?OFFERED_PER_S,
-        finished_per_s => ?FINISHED_PER_S
-    }.
+    logger:remove_handler(default).
 
-spawn_worker(Fun) ->
-    {Pid, _Monitor} = spawn_monitor(Fun),
-    Pid.
-
-await_ready(Executor) ->
-    receive
-        {ready, Executor} -> ok;
-        {'DOWN', _, process, Pid, Reason} -> throw({worker_ended, Pid, Reason})
+page() ->
+    case erlmcp_native_http:port() of
+        undefined -> "(no page: cowboy is not there)";
+        Port -> "http://127.0.0.1:" ++ integer_to_list(Port) ++ "/"
     end.
 
-rotate(N, List) ->
-    {Front, Back} = lists:split(N rem length(List), List),
-    Back ++ Front.
+play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, Display) ->
+    Page = page(),
+    _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
+        erlmcp_native_demo_display:print(Display, [
+            ["page: ", Page, "; log: ", Log],
+            ["fullest: of the executors' queues; ctl and ord p99: what control messages and"],
+            ["ordinary ones to the same executors waited in the phase, in µs"]
+        ]),
+    Book = erlmcp_native_demo_handler:new(),
+    Meter = erlmcp_native_demo_meter:new(),
+    ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
+    Crew = erlmcp_native_demo_crew:start(Meter),
+    World = #{meter => Meter, book => Book, crew => Crew, share => erlmcp_native_demo_share:start([self()])},
+    Show = erlmcp_native_demo_show:run(World, File, Display, #{seconds => Seconds, page => Page}),
+    AtRest = come_to_rest(World, erlang:monotonic_time(millisecond) + ?DRAIN_MS),
+    Verdicts = erlmcp_native_demo_promises:verdicts(Show#{sample => AtRest}),
+    Status =
+        case erlmcp_native_demo_promises:kept(Verdicts) of
+            true -> 0;
+            false -> 1
+        end,
+    ok = erlmcp_native_demo_display:print(Display, [[] | erlmcp_native_demo_promises:lines(Verdicts)]),
+    Compare andalso compare(File, Display),
+    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:promises(Verdicts, Status)),
+    Hold andalso hold(Meter, Page, Display),
+    Status.
 
-%% Draws until the time is up, and returns the last sample. Samples are kept, newest first, for as long as
-%% rates are taken over.
-frames(#{end_us := End, display := Display} = Timeline, [#{at_us := Last} | _] = Samples) ->
-    Next = min(End, Last + erlmcp_native_demo_display:interval_us(Display)),
-    wait_until(Next),
-    #{at_us := Now} = Sample = erlmcp_native_demo_sample:take(maps:get(world, Timeline)),
-    Window = [Sample | recent(Samples, Now - ?WINDOW_US)],
-    Drawn = draw(Timeline, Window),
-    case Now < End of
-        true -> frames(Drawn, Window);
-        false -> Sample
+%% What is on its way is finished, so that all counts must add up, and alerts clear.
+come_to_rest(#{meter := Meter} = World, Deadline) ->
+    ok = erlmcp_native_demo_meter:set(Meter, {recovery, 0, 0}),
+    #{counts := Counts, roles := Roles} = Sample = erlmcp_native_demo_sample:take(World),
+    #{offered := Offered, answered := Answered, refused := Refused, lost := Lost} = Counts,
+    Quiet = lists:all(
+        fun(#{level := Level, breaker := Breaker, stats := #{current_depth := Depth}}) ->
+            Level =:= ok andalso Breaker =:= close andalso Depth =:= 0
+        end,
+        Roles
+    ),
+    Done = Offered =:= Answered + Refused + Lost andalso Quiet,
+    case Done orelse erlang:monotonic_time(millisecond) >= Deadline of
+        true -> Sample;
+        false -> receive after 20 -> come_to_rest(World, Deadline) end
     end.
 
-%% Up to and including the first that is old enough.
-recent([#{at_us := At} = Sample | _], Since) when At =< Since -> [Sample];
-recent([Sample | Older], Since) -> [Sample | recent(Older, Since)];
-recent([], _Since) -> [].
+compare(File, Display) ->
+    ok = erlmcp_native_demo_display:print(Display, [[], ["now the library and a gen_server take the same load; waits in µs"]]),
+    Results = erlmcp_native_demo_compare:run(),
+    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:compared(Results)),
+    erlmcp_native_demo_display:print(Display, erlmcp_native_demo_compare:lines(Results)).
 
-draw(Timeline, Window) ->
-    #{world := World, start := Start, seconds := Seconds, log := Log, display := Display} = Timeline,
-    {Events, NextLog} = erlmcp_native_demo_log:events(Log, erlmcp_native_demo_display:mode(Display)),
-    Sections = [
-        erlmcp_native_demo_sections:title(Start, hd(Window), Seconds),
-        erlmcp_native_demo_sections:flow(World, Window),
-        erlmcp_native_demo_sections:roles(Window),
-        erlmcp_native_demo_sections:control(hd(Window)),
-        erlmcp_native_demo_sections:events(Events)
-    ],
-    ok = erlmcp_native_demo_display:frame(Display, Sections),
-    Timeline#{log := NextLog}.
+-spec hold(erlmcp_native_demo_meter:meter(), string(), erlmcp_native_demo_display:display()) -> no_return().
+hold(Meter, Page, Display) ->
+    ok = erlmcp_native_demo_meter:set(Meter, erlmcp_native_demo_phases:orders(calm)),
+    ok = erlmcp_native_demo_display:print(Display, [[], ["calm load goes on, see ", Page, "; Ctrl-C ends it"]]),
+    idle().
 
-wait_until(Us) ->
-    Left = Us - erlang:monotonic_time(microsecond),
+%% The handler goes on telling of alerts.
+-spec idle() -> no_return().
+idle() ->
     receive
-        {'DOWN', _, process, Pid, Reason} -> throw({worker_ended, Pid, Reason})
-    after max(0, (Left + 999) div 1000) -> ok
-    end.
-
-%% Every answer is awaited, so that what was counted comes to rest.
-stop_senders(#{owners := Owners, probers := Probers}) ->
-    {session, Producers} = lists:keyfind(session, 1, Owners),
-    Senders = Probers ++ Producers,
-    lists:foreach(fun(Sender) -> Sender ! stop end, Senders),
-    Deadline = erlang:monotonic_time(millisecond) + ?DRAIN_MS,
-    lists:foreach(fun(Sender) -> await_drained(Sender, Deadline) end, Senders).
-
-await_drained(Sender, Deadline) ->
-    receive
-        {drained, Sender} -> ok;
-        {'DOWN', _, process, Pid, Reason} -> throw({worker_ended, Pid, Reason})
-    after max(0, Deadline - erlang:monotonic_time(millisecond)) -> ok
+        _ -> idle()
     end.

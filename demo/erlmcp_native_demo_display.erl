@@ -1,76 +1,59 @@
 -module(erlmcp_native_demo_display).
 -moduledoc """
-Puts sections on the screen: on a terminal in place, several times a second; elsewhere, or with `TERM=dumb`,
-as plain blocks every few seconds. `NO_COLOR` takes the colours away, and an output that is not Unicode gets
-ASCII.
+Puts lines on the screen: on a terminal a whole frame in place; elsewhere, or with `TERM=dumb` or `NO_COLOR`, or if
+asked for, as plain text below each other. An output that is not Unicode gets ASCII.
 
-A terminal is left as it was found whenever the program ends: the cursor stays visible, below the frame.
+A terminal is left as it was found whenever the program ends: the cursor is never hidden, and stays below the frame.
 """.
 
--export([new/0, mode/1, interval_us/1, frame/2, print/2]).
+-export([new/1, mode/1, frame/2, print/2]).
 
--export_type([display/0, mode/0, section/0]).
+-export_type([display/0, mode/0]).
 
--doc "Where frames go.".
+-doc "Where lines go.".
 -type mode() :: terminal | plain.
 -doc "What the output can show.".
--opaque display() :: #{mode := mode(), colours := boolean(), unicode := boolean()}.
--doc "Lines that belong together.".
--type section() :: [erlmcp_native_demo_text:line()].
+-opaque display() :: #{mode := mode(), unicode := boolean()}.
 
--doc "Looks at what standard output is.".
--spec new() -> display().
-new() ->
+-doc "Looks at what standard output is; plain is asked for.".
+-spec new(Plain :: boolean()) -> display().
+new(Plain) ->
     Options = io:getopts(),
+    IsTerminal =
+        proplists:get_value(stdout, Options, false) andalso os:getenv("TERM", "dumb") =/= "dumb" andalso
+            os:getenv("NO_COLOR", "") =:= "",
     Mode =
-        case proplists:get_value(stdout, Options, false) andalso os:getenv("TERM", "dumb") =/= "dumb" of
+        case IsTerminal andalso not Plain of
             true -> terminal;
             false -> plain
         end,
-    #{
-        mode => Mode,
-        colours => Mode =:= terminal andalso os:getenv("NO_COLOR", "") =:= "",
-        unicode => proplists:get_value(encoding, Options) =:= unicode
-    }.
+    #{mode => Mode, unicode => proplists:get_value(encoding, Options) =:= unicode}.
 
 -doc "Do frames replace each other?".
 -spec mode(display()) -> mode().
 mode(#{mode := Mode}) ->
     Mode.
 
--doc "Microseconds from one frame to the next.".
--spec interval_us(display()) -> pos_integer().
-interval_us(#{mode := terminal}) -> 125_000;
-interval_us(#{mode := plain}) -> 3_000_000.
-
 -doc """
-Shows the sections, with an empty line between two. On a terminal that is too low the last section loses its
-first lines but the heading, and then the frame its last ones. Throws `output_closed` when nobody reads.
+Shows the lines in place of those before. A terminal that is too small loses the last ones, and the ends of those that
+are too long. Throws `output_closed` when nobody reads.
 """.
--spec frame(display(), [section()]) -> ok.
-frame(#{mode := plain} = Display, Sections) ->
-    print(Display, Sections);
-frame(#{mode := terminal} = Display, Sections) ->
+-spec frame(display(), [erlmcp_native_demo_text:line()]) -> ok.
+frame(Display, Lines) ->
     {Columns, Rows} = size(),
-    Lines = fit(Sections, Rows - 1),
-    %% A single write, each line blanked only behind its text: nothing flickers, nothing scrolls.
+    %% A single write, each line blanked only behind its text: nothing flickers, nothing scrolls. The last column stays
+    %% free, for blanking from there would take the last character away.
     put([
         "\e[H",
-        [[render(Display, clip(Display, Line, Columns)), "\e[K\n"] || Line <- Lines],
+        [[render(Display, clip(Display, Line, Columns - 1)), "\e[K\n"] || Line <- lists:sublist(Lines, Rows - 1)],
         "\e[J"
     ]).
 
 size() ->
     case {io:columns(), io:rows()} of
-        {{ok, Columns}, {ok, Rows}} when Columns > 0, Rows > 1 -> {Columns, Rows};
+        {{ok, Columns}, {ok, Rows}} when Columns > 1, Rows > 1 -> {Columns, Rows};
         _ -> {80, 24}
     end.
-
-fit(Sections, Rows) ->
-    {Fixed, [[Heading | Tail]]} = lists:split(length(Sections) - 1, Sections),
-    Top = lists:append([Section ++ [[]] || Section <- Fixed]) ++ [Heading],
-    Room = max(0, Rows - length(Top)),
-    lists:sublist(Top, Rows) ++ lists:nthtail(max(0, length(Tail) - Room), Tail).
 
 clip(Display, Line, Columns) ->
     case lists:sum([erlmcp_native_demo_text:width(Span) || Span <- Line]) of
@@ -91,14 +74,14 @@ cut_span(Text, Columns) -> string:slice(Text, 0, Columns).
 ellipsis(#{unicode := true}) -> "…";
 ellipsis(#{unicode := false}) -> ">".
 
--doc "Writes the sections where the cursor is, with an empty line before each. Throws as `frame/2` does.".
--spec print(display(), [section()]) -> ok.
-print(Display, Sections) ->
-    put([["\n", [[render(Display, Line), "\n"] || Line <- Section]] || Section <- Sections]).
+-doc "Writes the lines where the cursor is. Throws as `frame/2` does.".
+-spec print(display(), [erlmcp_native_demo_text:line()]) -> ok.
+print(Display, Lines) ->
+    put([[render(Display, Line), "\n"] || Line <- Lines]).
 
 put(Text) ->
     try
-        io:put_chars(Text)
+        io:put_chars(unicode:characters_to_binary(Text))
     catch
         error:terminated -> throw(output_closed)
     end.
@@ -131,8 +114,8 @@ level(Share) when Share >= 0.9 -> red;
 level(Share) when Share >= 0.8 -> yellow;
 level(_Share) -> green.
 
-styled(#{colours := false}, _Style, Text) -> Text;
-styled(#{colours := true}, Style, Text) -> ["\e[", code(Style), "m", Text, "\e[0m"].
+styled(#{mode := plain}, _Style, Text) -> Text;
+styled(#{mode := terminal}, Style, Text) -> ["\e[", code(Style), "m", Text, "\e[0m"].
 
 code(bold) -> "1";
 code(dim) -> "2";

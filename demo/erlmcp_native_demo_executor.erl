@@ -1,31 +1,47 @@
 -module(erlmcp_native_demo_executor).
 -moduledoc """
-A tool executor: takes requests from its mailbox, works, answers, and counts itself one down. Its pace stands
-for the tools behind it. Whenever it wakes up, it notes how long its mailbox really is.
+A tool executor: takes requests from its mailbox, works, answers, and counts itself one down; one result in eight
+goes to an SSE stream as well, if that has room. Whenever it wakes up, it notes how long its mailbox really is.
 
 It is a component of the control plane, too: control messages come ahead of all requests in the same mailbox,
 and are answered at once, while it works and while it rests.
 """.
 
--export([run/5]).
+-export([run/4]).
 
--doc "Registers as `Id`, sends `{ready, self()}`, and finishes at most `PerS` requests a second.".
--spec run(Main :: pid(), Id, TimeoutMs, PerS, erlmcp_native_demo_meter:meter()) -> no_return() when
-    Id :: erlmcp_control_plane:component_id(), TimeoutMs :: pos_integer(), PerS :: pos_integer().
-run(Main, Id, TimeoutMs, PerS, Meter) ->
+-define(STREAMED, 8).
+-define(BATCH, 64).
+-define(REST_MS, 4).
+
+-doc "Registers as the component `Id`, sends `{ready, self()}` to `Crew`, and works for ever.".
+-spec run(Crew :: pid(), Id, erlmcp_native_demo_meter:meter(), Streams :: [pid(), ...]) -> no_return() when
+    Id :: erlmcp_control_plane:component_id().
+run(Crew, Id, Meter, Streams) ->
     Alias = erlmcp_priority:create_priority_alias(),
-    ok = erlmcp_control_plane:register_component(Id, #{alias => Alias, timeout_ms => TimeoutMs}),
-    Main ! {ready, self()},
-    turn(erlmcp_native_demo_pace:new(PerS, erlang:monotonic_time(microsecond)), Meter).
+    ok = erlmcp_control_plane:register_component(Id, #{alias => Alias, timeout_ms => 5_000}),
+    Crew ! {ready, self()},
+    Speed = erlmcp_native_demo_meter:speed(Meter),
+    turn(Speed, pace(Speed), {Meter, list_to_tuple(Streams)}).
 
-turn(Pace0, Meter) ->
+turn(Speed, Pace, {Meter, _} = World) ->
     {message_queue_len, Length} = process_info(self(), message_queue_len),
     %% The limits are for requests: a control message that waits beside a full queue of them passes none.
     ok = erlmcp_native_demo_meter:held(Meter, tool_executor, max(0, Length - answer_control(0))),
-    {Due, Pace} = erlmcp_native_demo_pace:due(Pace0, erlang:monotonic_time(microsecond)),
-    finish(Due, Meter),
-    rest(erlang:monotonic_time(microsecond) + erlmcp_native_demo_pace:tick_us()),
-    turn(Pace, Meter).
+    case erlmcp_native_demo_meter:speed(Meter) of
+        Speed when Speed =:= 0 ->
+            work(?BATCH, 100, World),
+            turn(Speed, Pace, World);
+        Speed ->
+            {Due, NextPace} = erlmcp_native_demo_pace:due(Pace, erlang:monotonic_time(microsecond)),
+            work(Due, 0, World),
+            rest(erlang:monotonic_time(millisecond) + ?REST_MS),
+            turn(Speed, NextPace, World);
+        Other ->
+            turn(Other, pace(Other), World)
+    end.
+
+pace(Speed) ->
+    erlmcp_native_demo_pace:new(Speed, erlang:monotonic_time(microsecond)).
 
 answer_control(Answered) ->
     receive
@@ -35,26 +51,42 @@ answer_control(Answered) ->
     after 0 -> Answered
     end.
 
-finish(0, _Meter) ->
+%% At most so many, waiting for the first only.
+work(0, _AfterMs, _World) ->
     ok;
-finish(Due, Meter) ->
+work(Most, AfterMs, World) ->
     receive
         {priority, From, {control, _Type, _Data}} ->
             ok = erlmcp_control_plane:reply(From, ok),
-            finish(Due, Meter);
-        {work, From, Payload} ->
-            From ! {answer, erlang:crc32(Payload)},
-            ok = erlmcp_queue_limits:record_dequeue(tool_executor, self()),
-            ok = erlmcp_native_demo_meter:finished(Meter, 1),
-            finish(Due - 1, Meter)
-    after 0 -> ok
+            work(Most, AfterMs, World);
+        {work, Session, Number, SentAt, Payload} ->
+            finish(Session, Number, SentAt, Payload, World),
+            work(Most - 1, 0, World)
+    after AfterMs -> ok
     end.
 
-rest(UntilUs) ->
-    Left = UntilUs - erlang:monotonic_time(microsecond),
+finish(Session, Number, SentAt, Payload, {Meter, Streams}) ->
+    case SentAt of
+        untimed -> ok;
+        _ -> erlmcp_native_demo_meter:waited(Meter, ordinary, erlang:monotonic_time(microsecond) - SentAt)
+    end,
+    Sum = erlang:crc32(Payload),
+    Stream = element(Number div ?STREAMED rem tuple_size(Streams) + 1, Streams),
+    _ = Number rem ?STREAMED =:= 3 andalso stream(Sum, Stream),
+    ok = erlmcp_queue_limits:record_dequeue(tool_executor, self()),
+    ok = erlmcp_native_demo_meter:add(Meter, finished, 1),
+    Session ! {answered, self()}.
+
+stream(Sum, Stream) ->
+    case erlmcp_queue_limits:try_enqueue(sse_stream, Stream) of
+        ok -> Stream ! {event, Sum};
+        {error, {capacity_exceeded, _}} -> dropped
+    end.
+
+rest(UntilMs) ->
     receive
         {priority, From, {control, _Type, _Data}} ->
             ok = erlmcp_control_plane:reply(From, ok),
-            rest(UntilUs)
-    after max(0, (Left + 999) div 1000) -> ok
+            rest(UntilMs)
+    after max(0, UntilMs - erlang:monotonic_time(millisecond)) -> ok
     end.

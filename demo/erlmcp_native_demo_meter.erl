@@ -1,164 +1,126 @@
 -module(erlmcp_native_demo_meter).
 -moduledoc """
-What the demo's processes measure themselves, apart from the library's own counts, so that the two can be
-compared. Written by many processes at once, without a message.
+What the demo's processes count and time themselves, apart from the library's own counts, so that the two can
+be compared; and what they are all told: the phase, the rate and the speed. Without a message.
 """.
 
--export([new/0, offered/2, finished/2, held/3, retry_after/3, cost/5, waited/2, read/1, read/2, waits/1]).
+-export([new/0, set/2, phase/1, rate/1, speed/1]).
+-export([add/3, counts/1, held/3, most_held/1]).
+-export([waited/3, waits/3]).
 
--export_type([meter/0, verdict/0, flow/0, role_reading/0, waits/0]).
+-export_type([meter/0, counter/0, role/0, what/0, phase/0, waits/0]).
 
--define(OFFERED, 1).
--define(FINISHED, 2).
-
--define(HELD, 1).
--define(RETRY_AFTER, 2).
-
-%% A histogram has a counter for all values, and one for each value; the last is for that and beyond.
--define(MAX, 9_999).
--define(ALL, ?MAX + 1).
-
--define(LONGEST_WAIT, 1).
--define(WAIT_STEP_US, 100).
+-define(PHASES, [calm, surge, overload, recovery]).
+-define(WHATS, [control, ordinary, crossing]).
+-define(ROLES, [session, transport, tool_executor, sse_stream]).
+-define(COUNTERS, [offered, refused, answered, lost, finished, forwarded, streamed, control, unanswered, died]).
 
 -doc "The meter.".
 -opaque meter() :: #{
-    flow := counters:counters_ref(),
-    waits := counters:counters_ref(),
-    longest := atomics:atomics_ref(),
-    tool_executor | session := #{
-        marks := atomics:atomics_ref(), admitted := counters:counters_ref(), refused := counters:counters_ref()
-    }
+    counters := counters:counters_ref(),
+    orders := atomics:atomics_ref(),
+    held := atomics:atomics_ref(),
+    {what(), phase()} := erlmcp_native:histogram()
 }.
--doc "How the library answered.".
--type verdict() :: admitted | refused.
--doc "Requests since the start.".
--type flow() :: #{offered := non_neg_integer(), finished := non_neg_integer()}.
 -doc """
-`held` is the highest number that an owner of the role found waiting for itself, `retry_after_ms` what the
-last refusal said. The costs are medians, `undefined` without a call.
+Requests: `offered` by sessions, of them `refused`, `answered`, and `lost` with an executor; `finished` by executors.
+`forwarded` by transports, `streamed` by SSE streams. `control`: messages answered, and `unanswered`; health checks whose
+receiver was killed: `died`.
 """.
--type role_reading() :: #{
-    held := non_neg_integer(),
-    retry_after_ms := pos_integer() | undefined,
-    admitted_ns := pos_integer() | undefined,
-    refused_ns := pos_integer() | undefined
-}.
--doc "How long something took, in microseconds; `undefined` where nothing was measured.".
--type waits() :: #{
-    p50_us := non_neg_integer() | undefined,
-    p99_us := non_neg_integer() | undefined,
-    max_us := non_neg_integer() | undefined
-}.
+-type counter() ::
+    offered | refused | answered | lost | finished | forwarded | streamed | control | unanswered | died.
+-doc "The roles of the demo's processes.".
+-type role() :: session | transport | tool_executor | sse_stream.
+-doc """
+What is timed: control messages to their answer, ordinary messages to executors until one takes them up, and alerts
+from the crossing to the handler.
+""".
+-type what() :: control | ordinary | crossing.
+-doc "The four phases.".
+-type phase() :: calm | surge | overload | recovery.
+-doc "How long something took, in microseconds; all 0 where `count` is.".
+-type waits() :: #{count | p50_us | p99_us | max_us => non_neg_integer()}.
 
--doc "A meter at zero.".
+-doc "A meter at zero, in the calm phase, with a rate of 0.".
 -spec new() -> meter().
 new() ->
-    #{
-        flow => counters:new(2, [write_concurrency]),
-        waits => counters:new(?ALL, []),
-        longest => atomics:new(1, [{signed, false}]),
-        tool_executor => new_role(),
-        session => new_role()
+    Histograms = #{
+        {What, Phase} => erlmcp_native:latency_new()
+     || What <- ?WHATS, Phase <- ?PHASES
+    },
+    Histograms#{
+        counters => counters:new(length(?COUNTERS), [write_concurrency]),
+        orders => atomics:new(3, [{signed, false}]),
+        held => atomics:new(length(?ROLES), [{signed, false}])
     }.
 
-new_role() ->
-    #{
-        marks => atomics:new(2, [{signed, false}]),
-        admitted => counters:new(?ALL, [write_concurrency]),
-        refused => counters:new(?ALL, [write_concurrency])
-    }.
+-doc """
+Sets the phase, how many requests a second each session offers, and how many each executor finishes at most (0:
+as many as it can).
+""".
+-spec set(meter(), {phase(), Rate :: non_neg_integer(), Speed :: non_neg_integer()}) -> ok.
+set(#{orders := Orders}, {Phase, Rate, Speed}) ->
+    ok = atomics:put(Orders, 1, place(Phase, ?PHASES) - 1),
+    ok = atomics:put(Orders, 2, Rate),
+    atomics:put(Orders, 3, Speed).
 
--doc "So many requests more were offered.".
--spec offered(meter(), non_neg_integer()) -> ok.
-offered(#{flow := Flow}, N) ->
-    counters:add(Flow, ?OFFERED, N).
+-doc "The phase now.".
+-spec phase(meter()) -> phase().
+phase(#{orders := Orders}) -> lists:nth(atomics:get(Orders, 1) + 1, ?PHASES).
 
--doc "So many requests more were finished.".
--spec finished(meter(), non_neg_integer()) -> ok.
-finished(#{flow := Flow}, N) ->
-    counters:add(Flow, ?FINISHED, N).
+-doc "Requests a second of each session.".
+-spec rate(meter()) -> non_neg_integer().
+rate(#{orders := Orders}) -> atomics:get(Orders, 2).
+
+-doc "Requests a second that an executor finishes at most; 0 for no bound.".
+-spec speed(meter()) -> non_neg_integer().
+speed(#{orders := Orders}) -> atomics:get(Orders, 3).
+
+-doc "Counts so many more.".
+-spec add(meter(), counter(), non_neg_integer()) -> ok.
+add(#{counters := Counters}, Counter, N) ->
+    counters:add(Counters, place(Counter, ?COUNTERS), N).
+
+-doc "All counters.".
+-spec counts(meter()) -> #{counter() => non_neg_integer()}.
+counts(#{counters := Counters}) ->
+    #{Counter => counters:get(Counters, Index) || {Index, Counter} <- lists:enumerate(?COUNTERS)}.
 
 -doc "An owner found so many waiting for itself.".
--spec held(meter(), erlmcp_queue_limits:role(), non_neg_integer()) -> ok.
-held(Meter, Role, N) ->
-    #{Role := #{marks := Marks}} = Meter,
-    raise_to(Marks, ?HELD, N, atomics:get(Marks, ?HELD)).
+-spec held(meter(), role(), non_neg_integer()) -> ok.
+held(#{held := Held}, Role, N) ->
+    Index = place(Role, ?ROLES),
+    raise_to(Held, Index, N, atomics:get(Held, Index)).
 
-raise_to(_Marks, _Index, N, Seen) when N =< Seen ->
+raise_to(_Held, _Index, N, Seen) when N =< Seen ->
     ok;
-raise_to(Marks, Index, N, Seen) ->
-    case atomics:compare_exchange(Marks, Index, Seen, N) of
+raise_to(Held, Index, N, Seen) ->
+    case atomics:compare_exchange(Held, Index, Seen, N) of
         ok -> ok;
-        Other -> raise_to(Marks, Index, N, Other)
+        Other -> raise_to(Held, Index, N, Other)
     end.
 
--doc "A refusal said so.".
--spec retry_after(meter(), erlmcp_queue_limits:role(), Ms :: pos_integer()) -> ok.
-retry_after(Meter, Role, Ms) ->
-    #{Role := #{marks := Marks}} = Meter,
-    atomics:put(Marks, ?RETRY_AFTER, Ms).
+-doc "The most that an owner of each role ever found waiting for itself.".
+-spec most_held(meter()) -> #{role() => non_neg_integer()}.
+most_held(#{held := Held}) ->
+    #{Role => atomics:get(Held, Index) || {Index, Role} <- lists:enumerate(?ROLES)}.
 
--doc "So many calls with the same verdict took so long together.".
--spec cost(meter(), erlmcp_queue_limits:role(), verdict(), Calls, Ns) -> ok when
-    Calls :: pos_integer(), Ns :: non_neg_integer().
-cost(Meter, Role, Verdict, Calls, Ns) ->
-    #{Role := #{Verdict := Histogram}} = Meter,
-    Each = max(1, min(?MAX, (Ns + Calls div 2) div Calls)),
-    counters:add(Histogram, Each, Calls),
-    counters:add(Histogram, ?ALL, Calls).
+-doc "Something took so many microseconds, in the phase that is now.".
+-spec waited(meter(), what(), integer()) -> ok.
+waited(Meter, What, Us) ->
+    Key = {What, phase(Meter)},
+    #{Key := Histogram} = Meter,
+    ok = erlmcp_native:latency_record(Histogram, max(0, Us)).
 
--doc "A timed request was answered after so long.".
--spec waited(meter(), Us :: non_neg_integer()) -> ok.
-waited(#{waits := Histogram, longest := Longest}, Us) ->
-    counters:add(Histogram, max(1, min(?MAX, (Us + ?WAIT_STEP_US - 1) div ?WAIT_STEP_US)), 1),
-    counters:add(Histogram, ?ALL, 1),
-    raise_to(Longest, ?LONGEST_WAIT, Us, atomics:get(Longest, ?LONGEST_WAIT)).
+-doc "How long it took in a phase.".
+-spec waits(meter(), what(), phase()) -> waits().
+waits(Meter, What, Phase) ->
+    Key = {What, Phase},
+    #{Key := Histogram} = Meter,
+    #{count := _} = Summary = erlmcp_native:latency_summary(Histogram),
+    maps:with([count, p50_us, p99_us, max_us], Summary).
 
--doc "The requests so far.".
--spec read(meter()) -> flow().
-read(#{flow := Flow}) ->
-    #{offered => counters:get(Flow, ?OFFERED), finished => counters:get(Flow, ?FINISHED)}.
+place(Name, Names) -> place(Name, Names, 1).
 
--doc "A role's measurements so far.".
--spec read(meter(), erlmcp_queue_limits:role()) -> role_reading().
-read(Meter, Role) ->
-    #{Role := #{marks := Marks, admitted := Admitted, refused := Refused}} = Meter,
-    #{
-        held => atomics:get(Marks, ?HELD),
-        retry_after_ms => positive(atomics:get(Marks, ?RETRY_AFTER)),
-        admitted_ns => percentile(50, Admitted),
-        refused_ns => percentile(50, Refused)
-    }.
-
--doc "How long timed requests took so far; the percentiles are rounded up to tenths of a millisecond.".
--spec waits(meter()) -> waits().
-waits(#{waits := Histogram, longest := Longest}) ->
-    case percentile(50, Histogram) of
-        undefined ->
-            #{p50_us => undefined, p99_us => undefined, max_us => undefined};
-        P50 ->
-            Max = atomics:get(Longest, ?LONGEST_WAIT),
-            #{
-                p50_us => min(Max, P50 * ?WAIT_STEP_US),
-                p99_us => min(Max, percentile(99, Histogram) * ?WAIT_STEP_US),
-                max_us => Max
-            }
-    end.
-
-positive(0) -> undefined;
-positive(N) -> N.
-
-percentile(Percent, Histogram) ->
-    case counters:get(Histogram, ?ALL) of
-        0 -> undefined;
-        All -> walk(Histogram, 1, (All * Percent + 99) div 100)
-    end.
-
-walk(Histogram, Value, Left) when Value < ?MAX ->
-    case counters:get(Histogram, Value) of
-        N when N >= Left -> Value;
-        N -> walk(Histogram, Value + 1, Left - N)
-    end;
-walk(_Histogram, Value, _Left) ->
-    Value.
+place(Name, [Name | _], Index) -> Index;
+place(Name, [_ | Names], Index) -> place(Name, Names, Index + 1).

@@ -2,22 +2,21 @@
 -moduledoc """
 A steady number of things a second, by the clock: whoever wakes up asks how many are due.
 
-Being late is made good up to a tenth of a second; what is later than that is lost, so that a busy machine
+Being late is made good up to a twentieth of a second; what is later than that is lost, so that a busy machine
 shows a lower rate and not a burst.
 """.
 
--export([new/2, due/2, tick_us/0]).
+-export([new/2, due/2]).
 
 -export_type([pace/0]).
 
--define(CATCH_UP_US, 100_000).
--define(TICK_US, 4_000).
+-define(CATCH_UP_US, 50_000).
 
 -doc "How far a pace has been kept.".
--opaque pace() :: #{per_s := pos_integer(), since_us := integer(), done := non_neg_integer()}.
+-opaque pace() :: #{per_s := non_neg_integer(), since_us := integer(), done := non_neg_integer()}.
 
 -doc "`PerS` a second from `NowUs` on.".
--spec new(PerS :: pos_integer(), NowUs :: integer()) -> pace().
+-spec new(PerS :: non_neg_integer(), NowUs :: integer()) -> pace().
 new(PerS, NowUs) ->
     #{per_s => PerS, since_us => NowUs, done => 0}.
 
@@ -26,8 +25,3 @@ new(PerS, NowUs) ->
 due(#{per_s := PerS, since_us := Since, done := Done} = Pace, NowUs) ->
     Should = PerS * (NowUs - Since) div 1_000_000,
     {min(Should - Done, PerS * ?CATCH_UP_US div 1_000_000), Pace#{done := Should}}.
-
--doc "How long to wait between two turns, in microseconds.".
--spec tick_us() -> pos_integer().
-tick_us() ->
-    ?TICK_US.

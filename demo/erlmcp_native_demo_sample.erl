@@ -1,128 +1,90 @@
 -module(erlmcp_native_demo_sample).
 -moduledoc "All that is known at one moment, from the library and from the demo's own meter.".
 
--export([take/1, role/2, per_s/3]).
+-export([take/1, per_s/3]).
 
--export_type([world/0, sample/0, role_sample/0, control/0]).
+-export_type([world/0, sample/0, role/0]).
 
--doc """
-What runs: the owners of each role, in the order they are shown, who probes, the components of the control
-plane, and what was asked of all.
-""".
+-doc "Where to look.".
 -type world() :: #{
     meter := erlmcp_native_demo_meter:meter(),
-    owners := [{erlmcp_queue_limits:role(), [pid()]}],
-    probers := [pid()],
-    handler := erlmcp_control_plane:component_id(),
-    executors := [erlmcp_control_plane:component_id()],
-    offered_per_s := pos_integer(),
-    finished_per_s := pos_integer()
+    book := erlmcp_native_demo_handler:book(),
+    crew := erlmcp_native_demo_crew:crew(),
+    share := erlmcp_native_demo_share:share()
 }.
--doc "One role: the library's numbers, the depth of its fullest owner, and what the meter says.".
--type role_sample() :: #{
-    role := erlmcp_queue_limits:role(),
-    owners := pos_integer(),
+-doc "A role: the library's numbers, the depth of its fullest owner now, its level and its breaker.".
+-type role() :: #{
+    role := erlmcp_native_demo_meter:role(),
+    limit := non_neg_integer(),
+    owners := non_neg_integer(),
     fullest := non_neg_integer(),
-    stats := erlmcp_queue_limits:role_stats(),
-    own := erlmcp_native_demo_meter:role_reading()
+    level := erlmcp_overload_monitor:status(),
+    breaker := open | close,
+    held := non_neg_integer(),
+    stats := erlmcp_queue_limits:role_stats()
 }.
--doc """
-The control plane: what was delivered, and what senders waited, in all, for the component with a handler
-process, and for the slowest of the executors; and what those waited who sent an executor an ordinary message.
-""".
--type control() :: #{
-    delivered := non_neg_integer(),
-    by_type := [{erlmcp_control_message:control_type(), non_neg_integer()}],
-    in_all := erlmcp_native_demo_meter:waits(),
-    handler := erlmcp_native_demo_meter:waits(),
-    executor := erlmcp_native_demo_meter:waits(),
-    ordinary := erlmcp_native_demo_meter:waits(),
-    slo_violations := non_neg_integer(),
-    unanswered := non_neg_integer()
-}.
--doc "One moment; `at_us` is monotonic time.".
+-doc "One moment; `at_us` is monotonic time. Mailboxes are the longest of any owner and of any service.".
 -type sample() :: #{
     at_us := integer(),
-    offered := non_neg_integer(),
-    finished := non_neg_integer(),
-    admitted := non_neg_integer(),
-    refused := non_neg_integer(),
-    roles := [role_sample()],
-    control := control()
+    phase := erlmcp_native_demo_meter:phase(),
+    counts := #{erlmcp_native_demo_meter:counter() => non_neg_integer()},
+    roles := [role()],
+    waits := #{
+        {erlmcp_native_demo_meter:what(), erlmcp_native_demo_meter:phase()} => erlmcp_native_demo_meter:waits()
+    },
+    control := #{delivered | slo_violations | health_checks => non_neg_integer()},
+    alerts := #{raised | cleared | opened => non_neg_integer()},
+    owner_mailbox := non_neg_integer(),
+    service_mailbox := non_neg_integer(),
+    share := float()
 }.
 
 -doc "Looks at everything.".
 -spec take(world()) -> sample().
-take(#{meter := Meter, owners := Owners} = World) ->
-    #{offered := Offered, finished := Finished} = erlmcp_native_demo_meter:read(Meter),
-    Roles = [role_sample(Meter, Role, Pids) || {Role, Pids} <- Owners],
-    #{stats := #{total_enqueued := Admitted}} = find(tool_executor, Roles),
+take(#{meter := Meter, book := Book, crew := Crew, share := Share}) ->
+    Levels = #{Role => Level || #{role := Role, level := Level} <- erlmcp_overload_monitor:summary()},
+    Breakers = erlmcp_native_demo_handler:breakers(Book),
+    Held = erlmcp_native_demo_meter:most_held(Meter),
+    #{share := Own} = erlmcp_native_demo_share:read(Share),
     #{
         at_us => erlang:monotonic_time(microsecond),
-        offered => Offered,
-        finished => Finished,
-        admitted => Admitted,
-        refused => lists:sum([Refused || #{stats := #{total_rejected := Refused}} <- Roles]),
-        roles => Roles,
-        control => control(World)
+        phase => erlmcp_native_demo_meter:phase(Meter),
+        counts => erlmcp_native_demo_meter:counts(Meter),
+        roles => [role(Role, Levels, Breakers, Held) || Role <- [session, transport, tool_executor, sse_stream]],
+        waits => #{
+            {What, Phase} => erlmcp_native_demo_meter:waits(Meter, What, Phase)
+         || What <- [control, ordinary, crossing], Phase <- [calm, surge, overload, recovery]
+        },
+        control => control(erlmcp_control_plane:get_stats()),
+        alerts => erlmcp_native_demo_handler:counts(Book),
+        owner_mailbox => longest(erlmcp_native_demo_crew:owners(Crew)),
+        service_mailbox => longest([
+            Pid
+         || Name <- [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane],
+            Pid <- [whereis(Name)],
+            is_pid(Pid)
+        ]),
+        share => Own
     }.
 
-role_sample(Meter, Role, Pids) ->
+role(Role, Levels, Breakers, Held) ->
+    #{limit := Limit, owners := Owners} = Stats = erlmcp_queue_limits:get_role_stats(Role),
     #{
         role => Role,
-        owners => length(Pids),
-        fullest => lists:max([erlmcp_queue_limits:get_queue_depth(Role, Pid) || Pid <- Pids]),
-        stats => stats(Role),
-        own => erlmcp_native_demo_meter:read(Meter, Role)
+        limit => Limit,
+        owners => Owners,
+        fullest => lists:max([0 | [Depth || #{depth := Depth} <- erlmcp_overload_monitor:queues(Role, #{top => 1})]]),
+        level => maps:get(Role, Levels, ok),
+        breaker => maps:get(Role, Breakers, close),
+        held => maps:get(Role, Held),
+        stats => Stats
     }.
 
-stats(Role) ->
-    #{} = erlmcp_queue_limits:get_role_stats(Role).
+control(#{total_delivered := Delivered, slo_violations := Violations, by_type := #{health_check := Checks}}) ->
+    #{delivered => Delivered, slo_violations => Violations, health_checks => Checks}.
 
-control(#{meter := Meter, handler := Handler, executors := Executors}) ->
-    Stats = erlmcp_control_plane:get_stats(),
-    #{total_delivered := Delivered, by_type := ByType, by_component := ByComponent} = Stats,
-    #{slo_violations := Violations, timeouts := Unanswered} = Stats,
-    #{Handler := HandlerStats} = ByComponent,
-    #{
-        delivered => Delivered,
-        by_type => [
-            {Type, maps:get(Type, ByType)}
-         || Type <- [circuit_breaker, health_check, drain_session, cancel_task]
-        ],
-        in_all => waits(Delivered, Stats),
-        handler => component_waits(HandlerStats),
-        executor => slowest([component_waits(maps:get(Id, ByComponent)) || Id <- Executors]),
-        ordinary => erlmcp_native_demo_meter:waits(Meter),
-        slo_violations => Violations,
-        unanswered => Unanswered
-    }.
-
-component_waits(#{delivered := Delivered} = Stats) ->
-    waits(Delivered, Stats).
-
-waits(0, _Stats) ->
-    #{p50_us => undefined, p99_us => undefined, max_us => undefined};
-waits(_, #{latency_p50_us := P50, latency_p99_us := P99, max_latency_us := Max}) ->
-    #{p50_us => P50, p99_us => P99, max_us => Max}.
-
-slowest(All) ->
-    maps:from_list([{Key, highest([maps:get(Key, Waits) || Waits <- All])} || Key <- [p50_us, p99_us, max_us]]).
-
-highest(Values) ->
-    case [Us || Us <- Values, Us =/= undefined] of
-        [] -> undefined;
-        Known -> lists:max(Known)
-    end.
-
--doc "The role in the sample.".
--spec role(erlmcp_queue_limits:role(), sample()) -> role_sample().
-role(Role, #{roles := Roles}) ->
-    find(Role, Roles).
-
-find(Role, Roles) ->
-    [Found] = [Sample || #{role := R} = Sample <- Roles, R =:= Role],
-    Found.
+longest(Pids) ->
+    lists:max([0 | [Length || Pid <- Pids, {_, Length} <- [process_info(Pid, message_queue_len)]]]).
 
 -doc "How much a number has grown between two samples, per second.".
 -spec per_s(fun((sample()) -> integer()), sample(), sample()) -> integer().

@@ -1,7 +1,7 @@
 -module(erlmcp_native_demo_text).
 -moduledoc "Numbers, columns and bars as text. A bar is left to the display, which knows what it can draw.".
 
--export([number/1, or_dash/2, left/2, right/2, width/1]).
+-export([number/1, short/1, ms/1, left/2, right/2, width/1]).
 
 -export_type([line/0, span/0, style/0]).
 
@@ -18,10 +18,20 @@ number(N) when N < 0 -> [$- | number(-N)];
 number(N) when N < 1000 -> integer_to_list(N);
 number(N) -> number(N div 1000) ++ io_lib:format(",~3..0b", [N rem 1000]).
 
--doc "A number and its unit, or a dash where there is none.".
--spec or_dash(integer() | undefined, string()) -> string().
-or_dash(undefined, _Unit) -> "-";
-or_dash(N, Unit) -> number(N) ++ Unit.
+-doc "The same in at most seven characters, if it is below 10^19: from a million on in units of millions and more.".
+-spec short(non_neg_integer()) -> string().
+short(N) when N < 1_000_000 -> number(N);
+short(N) -> short(N / 1.0e6, "MGTP").
+
+short(Value, [Unit | Larger]) when Value < 999.95, Larger =/= [] ->
+    lists:flatten(io_lib:format("~.1f~c", [Value, Unit]));
+short(Value, [Unit]) -> lists:flatten(io_lib:format("~.1f~c", [Value, Unit]));
+short(Value, [_ | Larger]) -> short(Value / 1000, Larger).
+
+-doc "Microseconds as milliseconds.".
+-spec ms(non_neg_integer()) -> string().
+ms(Us) when Us < 1_000_000 -> lists:flatten(io_lib:format("~.1f ms", [Us / 1000]));
+ms(Us) -> short(Us div 1000) ++ " ms".
 
 -doc "Padded on the right.".
 -spec left(unicode:chardata(), non_neg_integer()) -> unicode:chardata().

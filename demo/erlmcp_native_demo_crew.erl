@@ -1,0 +1,87 @@
+-module(erlmcp_native_demo_crew).
+-moduledoc """
+The node's processes: sessions, transports, tool executors, SSE streams, and those who send control messages. The
+crew starts a new executor, as the same component, for each one that dies, and tells the sessions. Any other death
+is a fault of the demo, and ends it.
+""".
+
+-export([start/1, executors/1, owners/1]).
+
+-export_type([crew/0]).
+
+-define(SESSIONS, 8).
+-define(TRANSPORTS, 2).
+-define(EXECUTORS, 8).
+-define(STREAMS, 4).
+-define(PROBERS, 2).
+-define(HANDLER, server).
+
+-doc "Who works.".
+-type crew() :: #{crew := pid(), sessions := [pid()], relays := [pid()]}.
+
+-doc "Starts everybody, linked to the caller, and returns when all executors are ready.".
+-spec start(erlmcp_native_demo_meter:meter()) -> crew().
+start(Meter) ->
+    Transports = [spawn_link(fun() -> erlmcp_native_demo_relay:transport(Meter) end) || _ <- lists:seq(1, ?TRANSPORTS)],
+    Streams = [spawn_link(fun() -> erlmcp_native_demo_relay:stream(Meter) end) || _ <- lists:seq(1, ?STREAMS)],
+    Sessions = [
+        spawn_link(fun() -> erlmcp_native_demo_session:run(Meter, Transports) end)
+     || _ <- lists:seq(1, ?SESSIONS)
+    ],
+    ok = erlmcp_control_plane:register_component(?HANDLER, fun({control, _Type, _Data}) -> ok end),
+    Ids = [list_to_atom("tool_executor_" ++ integer_to_list(N)) || N <- lists:seq(1, ?EXECUTORS)],
+    Run = fun(Id) ->
+        Crew = self(),
+        {Pid, _} = spawn_monitor(fun() -> erlmcp_native_demo_executor:run(Crew, Id, Meter, Streams) end),
+        Pid
+    end,
+    Crew = spawn_link(fun() -> keep(#{Run(Id) => Id || Id <- Ids}, Run, Sessions) end),
+    await(Crew, length(Ids)),
+    lists:foreach(
+        fun(_) -> spawn_link(fun() -> erlmcp_native_demo_control:run(Meter, ?HANDLER, Ids) end) end,
+        lists:seq(1, ?PROBERS)
+    ),
+    #{crew => Crew, sessions => Sessions, relays => Transports ++ Streams}.
+
+await(Crew, Number) ->
+    case length(ready(Crew)) of
+        Number -> ok;
+        _ -> receive after 5 -> await(Crew, Number) end
+    end.
+
+-doc "The executors that are ready now.".
+-spec executors(crew()) -> [pid()].
+executors(#{crew := Crew}) ->
+    ready(Crew).
+
+-doc "Everybody who owns a queue.".
+-spec owners(crew()) -> [pid()].
+owners(#{sessions := Sessions, relays := Relays} = Crew) ->
+    Sessions ++ Relays ++ executors(Crew).
+
+ready(Crew) ->
+    Reference = make_ref(),
+    Crew ! {executors, self(), Reference},
+    receive
+        {Reference, Pids} -> Pids
+    end.
+
+%% An executor is its component's name until it is ready.
+keep(Executors, Run, Sessions) ->
+    receive
+        {ready, Pid} ->
+            #{Pid := Id} = Executors,
+            lists:foreach(fun(Session) -> Session ! {executor, Pid} end, Sessions),
+            keep(Executors#{Pid := {ready, Id}}, Run, Sessions);
+        {executors, From, Reference} ->
+            From ! {Reference, [Pid || {Pid, {ready, _}} <- maps:to_list(Executors)]},
+            keep(Executors, Run, Sessions);
+        {'DOWN', _, process, Pid, killed} ->
+            {Was, Left} = maps:take(Pid, Executors),
+            Id =
+                case Was of
+                    {ready, Name} -> Name;
+                    Name -> Name
+                end,
+            keep(Left#{Run(Id) => Id}, Run, Sessions)
+    end.

@@ -1,0 +1,80 @@
+-module(erlmcp_native_demo_json).
+-moduledoc """
+The run as lines of JSON: `second`, `alert`, `breaker` and `fault` while it runs, `compare` if asked for, and
+`promises` last.
+""".
+
+-export([open/1, write/2, second/2, event/1, fault/2, compared/1, promises/2]).
+
+-doc "Opens the file anew, making its folder.".
+-spec open(file:filename()) -> {ok, file:io_device()} | {error, file:posix() | badarg | system_limit}.
+open(Name) ->
+    case filelib:ensure_dir(Name) of
+        ok -> file:open(Name, [raw, write, binary]);
+        {error, _} = Error -> Error
+    end.
+
+-doc "Adds a line.".
+-spec write(file:io_device(), iodata()) -> ok.
+write(File, Line) ->
+    ok = file:write(File, Line).
+
+-doc "The node a second after the other sample.".
+-spec second(erlmcp_native_demo_sample:sample(), erlmcp_native_demo_sample:sample()) -> iodata().
+second(New, Old) ->
+    #{phase := Phase, counts := Counts, roles := Roles, waits := Waits, control := Control} = New,
+    #{alerts := Alerts, owner_mailbox := Owners, service_mailbox := Services, share := Share} = New,
+    line(#{
+        type => second,
+        at_ms => erlang:system_time(millisecond),
+        phase => Phase,
+        counts => Counts,
+        per_s => #{
+            Counter => erlmcp_native_demo_sample:per_s(fun(#{counts := All}) -> maps:get(Counter, All) end, Old, New)
+         || Counter := _ <- Counts
+        },
+        roles => [role(Role) || Role <- Roles],
+        latencies => #{What => maps:get({What, Phase}, Waits) || What <- [control, ordinary, crossing]},
+        control => Control,
+        alerts => Alerts,
+        longest_mailbox => #{owner => Owners, service => Services},
+        cpu_share => Share
+    }).
+
+role(#{stats := Stats} = Role) ->
+    #{total_enqueued := Enqueued, total_rejected := Refused, current_depth := Depth, max_depth := Max} = Stats,
+    maps:merge(maps:without([stats], Role), #{
+        depth => Depth, max_depth => Max, enqueued => Enqueued, refused => Refused
+    }).
+
+-doc "An alert or what a breaker did.".
+-spec event(erlmcp_native_demo_handler:event()) -> iodata().
+event(#{what := breaker} = Event) -> line(Event#{type => breaker});
+event(Event) -> line(text_of_process(Event#{type => alert})).
+
+-doc "Something that was broken on purpose, and what came of it.".
+-spec fault(executor | limits, map()) -> iodata().
+fault(Kind, Fault) ->
+    line(text_of_process(Fault#{type => fault, kind => Kind, at_ms => erlang:system_time(millisecond)})).
+
+text_of_process(#{process := Process} = Map) when is_pid(Process) ->
+    Map#{process := list_to_binary(pid_to_list(Process))};
+text_of_process(Map) ->
+    Map.
+
+-doc "What the comparison measured.".
+-spec compared([erlmcp_native_demo_compare:result()]) -> iodata().
+compared(Results) ->
+    line(#{type => compare, results => Results}).
+
+-doc "The end.".
+-spec promises([erlmcp_native_demo_promises:verdict()], Status :: 0..1) -> iodata().
+promises(Verdicts, Status) ->
+    Texts = [maps:map(fun(_, Value) -> text(Value) end, Verdict) || Verdict <- Verdicts],
+    line(#{type => promises, status => Status, promises => Texts}).
+
+text(Text) when is_list(Text) -> unicode:characters_to_binary(Text);
+text(Value) -> Value.
+
+line(Map) ->
+    [json:encode(Map), $\n].

@@ -1,0 +1,175 @@
+-module(erlmcp_native_demo_promises).
+-moduledoc """
+What is promised, what was measured, and whether that keeps it.
+
+Exit statuses must not depend on what else a machine does. So what is correct or not decides as it is, and what is a
+matter of time decides by a bound far beyond its target. That no owner passed its limit is seen twice: by the library,
+and by the owners themselves, in their mailboxes and their own counts.
+""".
+
+-export([verdicts/1, kept/1, lines/1]).
+
+-export_type([facts/0, verdict/0]).
+
+-import(erlmcp_native_demo_text, [short/1, ms/1, left/2, right/2]).
+
+-doc "What is known at the end. `surge_per_s` was offered in the surge; mailboxes are the longest that were seen.".
+-type facts() :: #{
+    sample := erlmcp_native_demo_sample:sample(),
+    freed := [erlmcp_native_demo_fault:freed()],
+    survived := [erlmcp_native_demo_fault:survived()],
+    surge_per_s := non_neg_integer(),
+    owner_mailbox := non_neg_integer(),
+    service_mailbox := non_neg_integer()
+}.
+-doc """
+A promise. `bound` is what decides: `exact` the target itself, `none` nothing, else a text; `ok` whether that holds.
+""".
+-type verdict() :: #{
+    name := string(),
+    target := string(),
+    measured := string(),
+    met := boolean(),
+    bound := exact | none | string(),
+    ok := boolean()
+}.
+
+%% Answers, executors' news and control messages come on top of what is limited.
+-define(BESIDES, 100).
+
+-doc "All promises.".
+-spec verdicts(facts()) -> [verdict()].
+verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
+    #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
+    #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
+    #{{control, overload} := ControlWaits, {crossing, overload} := Crossing} = Waits,
+    #{answered := Answered, refused := Refused, lost := Lost, offered := Offered, finished := Finished} = Counts,
+    #{control := Controls, unanswered := Unanswered, died := Died} = Counts,
+    #{slo_violations := Violations, health_checks := Checks} = Control,
+    [#{stats := Executors}] = [Role || #{role := tool_executor} = Role <- Roles],
+    #{total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Executors,
+    [depth(Role) || Role <- Roles] ++
+        [
+            most("roles whose counts do not add up", length([Role || Role <- Roles, not adds_up(Role)]), 0),
+            most("requests that are unaccounted for", abs(Offered - Answered - Refused - Lost), 0),
+            %% One that is killed between working and counting makes a difference of one.
+            most("executors' own count - the library's", abs(Finished - (Dequeued - Unmatched)), length(Freed)),
+            freed(Freed),
+            survived(Survived),
+            bounded("health checks over 100 ms (SLO)", max(0, Violations - Died), 0, 1 + Checks div 50),
+            bounded("control messages without an answer", Unanswered, 0, 1 + Controls div 50),
+            timed("control message p99 under overload", ControlWaits, 10_000),
+            timed("crossing to handler p99", Crossing, 10_000),
+            least("alerts raised, breakers opened", min(Raised, Opened), [short(Raised), $/, short(Opened)], 1),
+            most("alerts standing after recovery", length([R || #{level := L} = R <- Roles, L =/= ok]), 0),
+            most("breakers open after recovery", length([R || #{breaker := open} = R <- Roles]), 0),
+            most("longest mailbox of an owner", OwnerMailbox, lists:max([Limit || #{limit := Limit} <- Roles]) + ?BESIDES),
+            bounded("longest mailbox of a library process", ServiceMailbox, 1_000, 20_000),
+            least("requests/s offered in the surge", maps:get(surge_per_s, Facts), short(maps:get(surge_per_s, Facts)), 90_000),
+            share(Share)
+        ].
+
+-doc "Does everything hold that decides?".
+-spec kept([verdict()]) -> boolean().
+kept(Verdicts) ->
+    lists:all(fun(#{ok := Ok}) -> Ok end, Verdicts).
+
+-doc "A table, and the verdict on all.".
+-spec lines([verdict()]) -> [erlmcp_native_demo_text:line()].
+lines(Verdicts) ->
+    Missed = length([Missed || #{met := false} = Missed <- Verdicts]),
+    [
+        ["Depths: by the library/by the owners themselves. The CPU share: how long the"],
+        ["processes that sample, draw and write were on a scheduler (traced), by the CPU"],
+        ["time of the whole VM. Decides on the exit status: the target, a bound, or not."],
+        []
+    ] ++
+        [[{bold, row("promise", "target", "measured", "", "decides")}]] ++
+        [line(Verdict) || Verdict <- Verdicts] ++
+        [
+            case kept(Verdicts) of
+                true when Missed =:= 0 -> [{green, "All promises are met."}];
+                true -> [{yellow, io_lib:format("~b not met; none of what decides the exit status.", [Missed])}];
+                false -> [{red, io_lib:format("FAILED: ~b not met.", [Missed])}]
+            end
+        ].
+
+line(#{name := Name, target := Target, measured := Measured, met := Met, bound := Bound, ok := Ok}) ->
+    Decides =
+        case Bound of
+            exact -> "yes";
+            none -> "no";
+            Text -> Text
+        end,
+    Verdict =
+        case Met of
+            true -> "met";
+            false -> "NOT MET"
+        end,
+    Style =
+        case {Met, Ok} of
+            {true, true} -> green;
+            {false, true} -> yellow;
+            {_, false} -> red
+        end,
+    [row(Name, Target, Measured), {Style, right(Verdict, 8)}, right(Decides, 10)].
+
+row(Name, Target, Measured) ->
+    [left(Name, 36), right(Target, 10), right(Measured, 15)].
+
+row(Name, Target, Measured, Verdict, Decides) ->
+    [row(Name, Target, Measured), right(Verdict, 8), right(Decides, 10)].
+
+depth(#{role := Role, limit := Limit, held := Held, stats := #{max_depth := Max}}) ->
+    Met = Max =< Limit andalso Held =< Limit,
+    Name = [atom_to_list(Role), ": highest depth"],
+    verdict(Name, ["<= ", short(Limit)], [short(Max), "/", short(Held)], Met, exact, Met).
+
+adds_up(#{stats := Stats}) ->
+    #{total_enqueued := Enqueued, total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Stats,
+    #{total_released := Released, current_depth := Current} = Stats,
+    Enqueued =:= Dequeued - Unmatched + Released + Current.
+
+freed(Freed) ->
+    Longest = lists:max([0 | [Us || #{us := Us} <- Freed]]),
+    Gone = Freed =/= [] andalso lists:all(fun(#{left := Left}) -> Left =:= 0 end, Freed),
+    verdict("killed executors' counts are gone in", "100 ms", ms(Longest), Gone andalso Longest =< 100_000, "<= 5 s", Gone).
+
+survived([]) ->
+    verdict("counts lost with erlmcp_queue_limits", "0", "not tried", false, exact, false);
+survived(Survived) ->
+    most("counts lost with erlmcp_queue_limits", lists:sum([Lost || #{counts_lost := Lost} <- Survived]), 0).
+
+timed(Name, #{count := 0}, TargetUs) ->
+    verdict(Name, ms(TargetUs), "none", false, none, true);
+timed(Name, #{p99_us := Us}, TargetUs) ->
+    verdict(Name, ms(TargetUs), ms(Us), Us =< TargetUs, "<= 1 s", Us =< 1_000_000).
+
+share(Share) ->
+    Percent = io_lib:format("~.1f %", [Share * 100]),
+    verdict("the demo's own share of the CPU", "< 5 %", Percent, Share < 0.05, "<= 25 %", Share =< 0.25).
+
+most(Name, Measured, Target) ->
+    verdict(Name, at_most(Target), short(Measured), Measured =< Target, exact, Measured =< Target).
+
+bounded(Name, Measured, Target, Bound) ->
+    verdict(Name, at_most(Target), short(Measured), Measured =< Target, at_most(Bound), Measured =< Bound).
+
+least(Name, Value, Measured, Target) ->
+    verdict(Name, [">= ", short(Target)], Measured, Value >= Target, none, true).
+
+at_most(0) -> "0";
+at_most(N) -> ["<= ", short(N)].
+
+verdict(Name, Target, Measured, Met, Bound, Ok) ->
+    #{
+        name => lists:flatten(Name),
+        target => lists:flatten(Target),
+        measured => lists:flatten(Measured),
+        met => Met,
+        bound => bound(Bound),
+        ok => Ok
+    }.
+
+bound(Bound) when is_atom(Bound) -> Bound;
+bound(Bound) -> lists:flatten(Bound).

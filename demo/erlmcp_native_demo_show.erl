@@ -1,0 +1,142 @@
+-module(erlmcp_native_demo_show).
+-moduledoc """
+Goes through the timeline: gives the orders of each phase and has faults happen, and meanwhile draws four frames or one
+plain line a second, and writes the log.
+""".
+
+-export([run/4]).
+
+-define(FRAMES_PER_S, 4).
+-define(KEPT_EVENTS, 4).
+
+-doc "Takes as long as the settings say. Returns what the promises need besides the sample at rest.".
+-spec run(World, file:io_device(), Display, #{seconds := pos_integer(), page := string()}) ->
+    #{
+        freed := [erlmcp_native_demo_fault:freed()],
+        survived := [erlmcp_native_demo_fault:survived()],
+        surge_per_s := non_neg_integer(),
+        owner_mailbox := non_neg_integer(),
+        service_mailbox := non_neg_integer()
+    }
+when
+    World :: erlmcp_native_demo_sample:world(), Display :: erlmcp_native_demo_display:display().
+run(World, File, Display, #{seconds := Seconds} = Settings) ->
+    First = erlmcp_native_demo_sample:take(World),
+    Frames =
+        case erlmcp_native_demo_display:mode(Display) of
+            terminal -> ?FRAMES_PER_S;
+            plain -> 1
+        end,
+    turn(Settings#{
+        world => World,
+        file => File,
+        display => Display,
+        frames_per_s => Frames,
+        frame => 1,
+        start_us => maps:get(at_us, First),
+        steps => erlmcp_native_demo_phases:timeline(Seconds),
+        window => [First],
+        surge => undefined,
+        pending => 0,
+        events => [],
+        facts => #{freed => [], survived => [], surge_per_s => 0, owner_mailbox => 0, service_mailbox => 0}
+    }).
+
+turn(#{steps := [{StepUs, Step} | Steps], frame := Frame, frames_per_s := PerS, start_us := Start} = State) ->
+    FrameUs = Frame * 1_000_000 div PerS,
+    Next = min(StepUs, FrameUs),
+    receive
+        {event, Event} ->
+            turn(event(Event, State));
+        {fault, Kind, Fault} ->
+            turn(fault(Kind, Fault, State))
+    after max(0, (Start + Next - erlang:monotonic_time(microsecond) + 999) div 1000) ->
+        %% A second that ends with its phase is shown as part of it.
+        case Step of
+            _ when FrameUs =< StepUs -> turn(frame(State#{frame := later(Frame, PerS, Start)}));
+            stop -> finish(State);
+            _ -> turn(step(Step, State#{steps := Steps}))
+        end
+    end.
+
+%% What was missed is not made good.
+later(Frame, PerS, Start) ->
+    max(Frame + 1, (erlang:monotonic_time(microsecond) - Start) * PerS div 1_000_000).
+
+step({phase, Phase}, #{world := #{meter := Meter} = World, display := Display} = State) ->
+    Sample = erlmcp_native_demo_sample:take(World),
+    ok = erlmcp_native_demo_meter:set(Meter, erlmcp_native_demo_phases:orders(Phase)),
+    _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
+        erlmcp_native_demo_display:print(Display, erlmcp_native_demo_frame:heading(Phase)),
+    surge(Phase, Sample, State);
+step({fault, Kind}, #{world := #{crew := Crew}, pending := Pending} = State) ->
+    Show = self(),
+    Executors = erlmcp_native_demo_crew:executors(Crew),
+    _ = spawn_link(fun() -> Show ! {fault, Kind, break(Kind, Executors)} end),
+    State#{pending := Pending + 1}.
+
+break(executor, Executors) -> erlmcp_native_demo_fault:kill_executor(Executors);
+break(limits, _Executors) -> erlmcp_native_demo_fault:kill_limits().
+
+surge(surge, Sample, State) ->
+    State#{surge := Sample};
+surge(overload, Sample, #{surge := Since, facts := Facts} = State) ->
+    PerS = erlmcp_native_demo_sample:per_s(fun(#{counts := #{offered := N}}) -> N end, Since, Sample),
+    State#{facts := Facts#{surge_per_s := PerS}};
+surge(_Phase, _Sample, State) ->
+    State.
+
+event(Event, #{file := File} = State) ->
+    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:event(Event)),
+    case Event of
+        #{level := Level} when Level =/= overload -> State;
+        _ -> noted(Event, State)
+    end.
+
+fault(Kind, Fault, #{file := File, facts := Facts, pending := Pending, display := Display} = State) ->
+    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:fault(Kind, Fault)),
+    Key =
+        case Kind of
+            executor -> freed;
+            limits -> survived
+        end,
+    Noted = #{events := [Text | _]} = noted(Fault, State),
+    _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso erlmcp_native_demo_display:print(Display, [[Text]]),
+    Noted#{facts := Facts#{Key := [Fault | maps:get(Key, Facts)]}, pending := Pending - 1}.
+
+noted(Event, #{start_us := Start, events := Events} = State) ->
+    AtS = (erlang:monotonic_time(microsecond) - Start) / 1.0e6,
+    State#{events := lists:sublist([erlmcp_native_demo_frame:event(AtS, Event) | Events], ?KEPT_EVENTS)}.
+
+frame(#{world := World, window := Window, start_us := Start, frames_per_s := PerS, frame := Next} = State) ->
+    #{file := File, display := Display, facts := Facts} = State,
+    #{at_us := At} = New = erlmcp_native_demo_sample:take(World),
+    Old = lists:last(Window),
+    IsSecond = (Next - 1) rem PerS =:= 0,
+    _ = IsSecond andalso erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:second(New, Old)),
+    View = #{
+        new => New,
+        old => Old,
+        at_s => (At - Start) div 1_000_000,
+        seconds => maps:get(seconds, State),
+        page => maps:get(page, State),
+        events => maps:get(events, State)
+    },
+    ok =
+        case erlmcp_native_demo_display:mode(Display) of
+            terminal -> erlmcp_native_demo_display:frame(Display, erlmcp_native_demo_frame:frame(View));
+            plain -> erlmcp_native_demo_display:print(Display, [erlmcp_native_demo_frame:plain(View)])
+        end,
+    State#{window := [New | lists:sublist(Window, PerS - 1)], facts := mailboxes(New, Facts)}.
+
+mailboxes(#{owner_mailbox := Owner, service_mailbox := Service}, Facts) ->
+    #{owner_mailbox := LongestOwner, service_mailbox := LongestService} = Facts,
+    Facts#{owner_mailbox := max(Owner, LongestOwner), service_mailbox := max(Service, LongestService)}.
+
+finish(#{pending := 0, facts := Facts}) ->
+    Facts;
+finish(State) ->
+    receive
+        {event, Event} -> finish(event(Event, State));
+        {fault, Kind, Fault} -> finish(fault(Kind, Fault, State))
+    end.
