@@ -1,7 +1,7 @@
 -module(erlmcp_native_exporters).
 -moduledoc """
-Supervises what tells others: the event hub and what it and the endpoints share, the relays, and, as far as they are configured, the HTTP listener and
-the pusher to an OpenTelemetry endpoint.
+Supervises what tells others: the event hub and what it and the endpoints share, the relays, and, as far as they are
+configured, the HTTP listener and the pusher to an OpenTelemetry endpoint.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
 whatever becomes of the exporters has no effect on the services.

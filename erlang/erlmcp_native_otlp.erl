@@ -2,15 +2,17 @@
 -moduledoc """
 Pushes metrics to an OpenTelemetry endpoint at an interval: OTLP over HTTP, in JSON.
 
-What is pushed is what `m:erlmcp_native_metrics` knows, see `m:erlmcp_native_otlp_encode`. The options are in `m:erlmcp_native_otlp_options`.
+What is pushed is what `m:erlmcp_native_metrics` knows, see `m:erlmcp_native_otlp_encode`. The options are in
+`m:erlmcp_native_otlp_options`.
 
-Whatever the endpoint does concerns this process and its helper only, which makes one push at a time and is killed when its time is over.
-Snapshots that could not be pushed wait, at most 32 of 8 MB in all, the oldest are given up for new ones; when they are tried again, and
-which are not, is in `m:erlmcp_native_otlp_answer`. A failure is logged when it starts and when it is over.
-`m:erlmcp_native_self` counts pushes and what was given up.
+Whatever the endpoint does concerns this process and its helper only, which makes one push at a time and is killed
+when its time is over. Snapshots that could not be pushed wait, at most 32 of 8 MB in all, the oldest are given up
+for new ones; when they are tried again, and which are not, is in `m:erlmcp_native_otlp_answer`. A failure is logged
+when it starts and when it is over. `m:erlmcp_native_self` counts pushes and what was given up.
 
-The first snapshot comes after a part of the interval by chance, so that many nodes do not push all at once. When this process is stopped, what waits
-is given up and no last push is made: stopping must not have to wait for somebody else's machine.
+The first snapshot comes after a part of the interval by chance, so that many nodes do not push all at once. When
+this process is stopped, what waits is given up and no last push is made: stopping must not have to wait for
+somebody else's machine.
 
 ```
 1> erlmcp_native_otlp:options(#{endpoint => "127.0.0.1:4318"}).

@@ -3,11 +3,12 @@
 What the outcome of a push means, as OTLP has it, and when to try again.
 
 - 200 to 299: it was taken. Some of its points may have been rejected, which the body says.
-- 429, 502, 503 and 504, and no answer that could be read: it is to be pushed again later. `Retry-After` is heeded, up to five minutes.
+- 429, 502, 503 and 504, and no answer that could be read: it is to be pushed again later. `Retry-After` is heeded,
+  up to five minutes.
 - All else, a redirect too: this snapshot will not be taken, ever.
 
-The n-th try is made 1 to 1.5 times 2^(n - 1) seconds after the one before failed, at most 40 to 60 seconds, by chance, so that
-many nodes do not come back all at once.
+The n-th try is made 1 to 1.5 times 2^(n - 1) seconds after the one before failed, at most 40 to 60 seconds, by
+chance, so that many nodes do not come back all at once.
 """.
 
 -export([judge/2, delay_ms/3]).

@@ -2,8 +2,9 @@
 -moduledoc """
 Metrics as the JSON that OTLP over HTTP takes: one `ExportMetricsServiceRequest` with one resource and one scope.
 
-Names and units are OpenTelemetry's: the first two words are the namespace, and the unit, in UCUM, is not in the name. What a
-collector's Prometheus exporter makes of them is what `erlmcp_native_metrics` calls them, and so what `/metrics` says:
+Names and units are OpenTelemetry's: the first two words are the namespace, and the unit, in UCUM, is not in the
+name. What a collector's Prometheus exporter makes of them is what `erlmcp_native_metrics` calls them, and so what
+`/metrics` says:
 
 | Prometheus | OTLP | unit | as |
 | --- | --- | --- | --- |
@@ -18,9 +19,9 @@ collector's Prometheus exporter makes of them is what `erlmcp_native_metrics` ca
 The last keeps its unit, since there is an `erlmcp.queue.level`; the exporter does not append what is there. A number
 of things has no unit: `1` would make a ratio of it.
 
-Counters and histograms are cumulative, since when `m:erlmcp_native_otlp_series` knows. The bounds of OTLP's buckets are the
-highest values in them, those of ours the lowest above. As latencies are whole microseconds, the fraction dropped, and bounds are too, this
-is the same for all but latencies of exactly a bound, to the nanosecond.
+Counters and histograms are cumulative, since when `m:erlmcp_native_otlp_series` knows. The bounds of OTLP's buckets
+are the highest values in them, those of ours the lowest above. As latencies are whole microseconds, the fraction
+dropped, and bounds are too, this is the same for all but latencies of exactly a bound, to the nanosecond.
 """.
 
 -export([request/3, body/2, name/1, unit/1]).

@@ -11,8 +11,9 @@ The options of `m:erlmcp_native_otlp`, checked by name at the door.
 | `headers` | list of `{Name, Value}` that each push carries, such as `authorization` | `[]` |
 | `resource` | map of attributes that say what is measured: names to texts, numbers, booleans | `#{}` |
 
-Texts are strings or binaries. To the resource are added, unless they are given, `service.instance.id`, which is the node, or the
-host and the process id of a node without a name, and `service.name`, which is `erlmcp_native`, with its `service.version`.
+Texts are strings or binaries. To the resource are added, unless they are given, `service.instance.id`, which is the
+node, or the host and the process id of a node without a name, and `service.name`, which is `erlmcp_native`, with
+its `service.version`.
 
 An endpoint with https needs the applications ssl and public_key and the system's CA certificates. CA certificates of
 one's own are set with `public_key`'s `cacerts_path`.

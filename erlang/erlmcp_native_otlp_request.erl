@@ -2,9 +2,9 @@
 -moduledoc """
 One POST to an endpoint that may do anything, with a deadline, over TCP or TLS.
 
-Why not `httpc`: it collects an answer of any length in memory, and asks for no deadline on the whole. Here the runtime's own
-parser reads at most 64 headers of 8 KB each, then at most 64 KB of the body, and nothing takes longer than
-the deadline. There is no proxy, no redirect is followed, and a connection is used once.
+Why not `httpc`: it collects an answer of any length in memory, and asks for no deadline on the whole. Here the
+runtime's own parser reads at most 64 headers of 8 KB each, then at most 64 KB of the body, and nothing takes longer
+than the deadline. There is no proxy, no redirect is followed, and a connection is used once.
 
 To be called in a process of its own that ends soon after: its end closes the connection, without waiting for whoever
 is on the other side.
