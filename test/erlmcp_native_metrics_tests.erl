@@ -208,7 +208,7 @@ what_leaves_is_read_before_what_enters() ->
                 } <- Rows
             ]
         end
-     || _ <- lists:seq(1, 2000)
+     || _ <- lists:seq(1, 500)
     ],
     [begin unlink(Pid), erlmcp_native_test_lib:kill(Pid) end || Pid <- Workers].
 
