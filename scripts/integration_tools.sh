@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 me=integration_tools
 quiet=
 min_prometheus=2.40
-min_chromium=120
+min_chromium=123
 min_python=3.10
 recipe=1 # raise when the packages or their treatment change: the old folders are then left alone
 

@@ -1,7 +1,8 @@
 // The last alerts, and what became of them.
 
 export const MOST = 100;
-const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
+/** The levels in order. */
+export const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
 /** A snapshot may have been taken before an alert that came before it. */
 const SETTLED_MS = 2000;
 

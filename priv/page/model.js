@@ -1,6 +1,6 @@
 // What is known of the node: the last snapshot, what changed since the one before, and the history.
 
-import { AlertLog } from './alerts.js';
+import { AlertLog, SEVERITY } from './alerts.js';
 import { History } from './history.js';
 import { Latencies, percentile } from './latency.js';
 
@@ -12,8 +12,6 @@ const DISORDER_MS = 5000;
 /** For so long after its last refusal a role counts as refusing. */
 const REFUSING_MS = 5000;
 const TOTALS = ['enqueued', 'dequeued', 'refused'];
-
-export const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
 
 const utilization = (depth, limit) => (limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
 

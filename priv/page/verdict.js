@@ -37,7 +37,7 @@ export const switches = ({ services, switches: states }) => [
 
 /**
  * @param {import('./model.js').Model} model that has a snapshot
- * @returns {{severity: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
+ * @returns {{level: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
  */
 export const verdict = ({ snapshot, roles, resetAt }) => {
   const down = Object.keys(SERVICES).filter((key) => snapshot.services?.[key] === false);
@@ -57,7 +57,7 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
   }
 
   const of = `of ${plural(roles.length, 'role')}`;
-  const result = (severity, short, headline) => ({ severity, short, headline, reasons });
+  const result = (level, short, headline) => ({ level, short, headline, reasons });
   if (refusing.length) {
     return result('overload', `${refusing.length} refusing`,
       `${refusing.length} ${of} ${refusing.length === 1 ? 'refuses' : 'refuse'}: ${some(refusing.map(refusal))}`);

@@ -24,7 +24,7 @@ const update = (element, { role, times, total }) => {
     const width = `${Math.round(share * 1000) / 10}%`;
     if (bar.children[i].style.width !== width) bar.children[i].style.width = width;
     say(cells[i], times[level] > 0 ? duration(times[level]) : '–');
-    attribute(cells[i], 'data-level', times[level] > 0 ? level : '');
+    attribute(cells[i], 'data-level', times[level] > 0 ? level : 'ok');
   });
   attribute(bar, 'aria-label', LEVELS.map((level) => `${level} ${percent(total > 0 ? times[level] / total : 0)}`).join(', '));
 };

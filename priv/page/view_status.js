@@ -25,8 +25,8 @@ export const renderStatus = (model, feed) => {
   const { snapshot } = model;
   if (!snapshot) return;
   const stale = feed === 'stale';
-  const { severity, headline, short, reasons } = verdict(model);
-  attribute($('verdict'), 'data-severity', stale ? 'stale' : severity);
+  const { level, headline, short, reasons } = verdict(model);
+  attribute($('verdict'), 'data-level', stale ? 'stale' : level);
   say($('headline'), stale ? `As of ${clock(snapshot.at_ms)}: ${headline}` : headline);
   say($('node'), name(snapshot.node));
   const title = `${stale ? 'STALE' : short} · ${name(snapshot.node, 80)} · erlmcp_native`;
