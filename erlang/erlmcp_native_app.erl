@@ -20,7 +20,7 @@ Wrong values change nothing. `supervise` matters at the start only.
 reload_config() ->
     maybe
         ok ?= erlmcp_native_config:check(),
-        ok ?= erlmcp_native_limits_server:reload_config(),
+        ok ?= erlmcp_limits_server:reload_config(),
         ok ?= erlmcp_overload_server:reload_config(),
         ok ?= erlmcp_control_server:reload_config(),
         erlmcp_native_exporters:reload_config()

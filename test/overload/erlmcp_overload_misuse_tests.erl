@@ -48,7 +48,7 @@ on_a_new_node_test_() ->
             ],
             {ok, _} = peer:call(Peer, gen_server, start, [{local, ?M}, erlmcp_overload_server, [], []]),
             ?assertEqual([], peer:call(Peer, ?M, queues, [])),
-            {ok, _} = peer:call(Peer, gen_server, start, [{local, erlmcp_queue_limits}, erlmcp_native_limits_server, [], []]),
+            {ok, _} = peer:call(Peer, gen_server, start, [{local, erlmcp_queue_limits}, erlmcp_limits_server, [], []]),
             ok = peer:call(Peer, erlmcp_queue_limits, set_limit, [r, 1]),
             ok = peer:call(Peer, erlmcp_queue_limits, record_enqueue, [r, a]),
             ?assertMatch([#{level := overload}], peer:call(Peer, ?M, get_alert_history, []))

@@ -1,4 +1,4 @@
--module(erlmcp_native_limits_server).
+-module(erlmcp_limits_server).
 -moduledoc """
 The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration and logs
 refusals. It counts nothing: that is done in the callers, and goes on while this process is away.

@@ -41,7 +41,7 @@ with_peer(Ebin, Fun) ->
 
 %% Starts the service over there, linked to nothing that ends.
 start(Call) ->
-    Call(gen_server, start, [{local, ?LIMITS}, erlmcp_native_limits_server, [], []]).
+    Call(gen_server, start, [{local, ?LIMITS}, erlmcp_limits_server, [], []]).
 
 is_not_started(Call) ->
     Args = [session, a],
@@ -80,7 +80,7 @@ with_a_library_that_is_none(Dir) ->
 %% The Erlang side is made a version ahead.
 with_a_library_of_another_version(Dir) ->
     Ebin = erlmcp_native_test_lib:install(Dir, [{file_name(), library_bytes()}]),
-    Source = filename:join([erlmcp_native_test_lib:root(), "erlang", "erlmcp_native.erl"]),
+    Source = filename:join([erlmcp_native_test_lib:root(), "erlang", "native", "erlmcp_native.erl"]),
     {ok, Text} = file:read_file(Source),
     Version = <<"\"", (list_to_binary(version()))/binary, "\"">>,
     Ahead = binary:replace(Text, Version, <<"\"99.9.9\"">>),
@@ -129,7 +129,7 @@ loading_the_module_again(Dir) ->
         %% All the rest can be loaded again while it counts.
         [
             ?assertEqual({module, Module}, Call(c, l, [Module]))
-         || Module <- [?LIMITS, erlmcp_native_error, erlmcp_native_config, erlmcp_native_limits_server]
+         || Module <- [?LIMITS, erlmcp_native_error, erlmcp_native_config, erlmcp_limits_server]
         ],
         ?assertEqual(1, Call(?LIMITS, get_queue_depth, [session, a]))
     end).
@@ -170,7 +170,7 @@ version() ->
 versions_agree_test() ->
     {ok, Cargo} = file:read_file(filename:join(erlmcp_native_test_lib:root(), "Cargo.toml")),
     {match, [OfLibrary]} = re:run(Cargo, "^version *= *\"(.*)\"", [multiline, {capture, all_but_first, list}]),
-    {ok, Source} = file:read_file(filename:join([erlmcp_native_test_lib:root(), "erlang", "erlmcp_native.erl"])),
+    {ok, Source} = file:read_file(filename:join([erlmcp_native_test_lib:root(), "erlang", "native", "erlmcp_native.erl"])),
     {match, [OfModule]} = re:run(Source, "define\\(VERSION, \"(.*)\"\\)", [{capture, all_but_first, list}]),
     ?assertEqual([version(), version()], [OfLibrary, OfModule]).
 

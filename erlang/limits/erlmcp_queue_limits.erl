@@ -94,7 +94,7 @@ seconds, between 1 and 60000, and 1000 when nothing drained.
 -doc "Starts the service. It runs natively; the process owns the name and writes the log.".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
-    erlmcp_native_limits_server:start_link().
+    erlmcp_limits_server:start_link().
 
 -doc """
 Is the owner's depth below its limit? Takes nothing: between this and `record_enqueue/2` others may come.

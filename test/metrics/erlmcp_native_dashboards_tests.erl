@@ -188,7 +188,7 @@ scan(Text) ->
 
 %% What a name may be: a metric, a module, the application, something of erlmcp's.
 known() ->
-    Modules = filelib:wildcard(filename:join([erlmcp_native_test_lib:root(), "erlang", "*.erl"])),
+    Modules = filelib:wildcard(filename:join([erlmcp_native_test_lib:root(), "erlang", "**", "*.erl"])),
     ?THEIRS ++
         [list_to_binary(filename:basename(Module, ".erl")) || Module <- Modules] ++
         [Name || #{kind := histogram, name := Name} <- erlmcp_native_metrics:fields()] ++

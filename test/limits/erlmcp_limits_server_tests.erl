@@ -1,5 +1,5 @@
 %% The process behind the name: what it logs of refusals, and that nothing it is sent harms it.
--module(erlmcp_native_limits_server_tests).
+-module(erlmcp_limits_server_tests).
 
 -include_lib("eunit/include/eunit.hrl").
 
