@@ -128,7 +128,10 @@ the_application_file_is_right() ->
     _ = application:load(erlmcp_native),
     {ok, Modules} = application:get_key(erlmcp_native, modules),
     Sources = filelib:wildcard("**/*.erl", filename:join(erlmcp_native_test_lib:root(), "erlang")),
-    ?assertEqual(lists:sort([filename:basename(Source) || Source <- Sources]), lists:sort([atom_to_list(Module) ++ ".erl" || Module <- Modules])),
+    ?assertEqual(
+        lists:sort([filename:basename(Source, ".erl") || Source <- Sources]),
+        lists:sort([atom_to_list(Module) || Module <- Modules])
+    ),
     ours(otlp, #{endpoint => "http://127.0.0.1:1/v1/metrics"}),
     ok = start(),
     {ok, Registered} = application:get_key(erlmcp_native, registered),

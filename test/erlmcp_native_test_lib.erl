@@ -6,7 +6,7 @@
 -export([idle/0, kill/1, dead/0, foreign_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
--export([temp_dir/0, remove_dir/1, root/0, install/2, peer/2]).
+-export([temp_dir/0, remove_dir/1, root/0, ebins/1, install/2, peer/2]).
 
 %% A service of its own for each test, and nobody linked to it. What the logger would say of crashes that
 %% are meant to happen is not said.
@@ -161,8 +161,17 @@ remove_dir(Dir) ->
 
 %% Where the sources are.
 root() ->
-    Source = proplists:get_value(source, erlmcp_queue_limits:module_info(compile)),
-    filename:dirname(filename:dirname(Source)).
+    root(filename:dirname(proplists:get_value(source, erlmcp_queue_limits:module_info(compile)))).
+
+root(Dir) ->
+    case filelib:is_regular(filename:join(Dir, "Cargo.lock")) of
+        true -> Dir;
+        false when Dir =/= "/" -> root(filename:dirname(Dir))
+    end.
+
+%% The folders that these modules were loaded from, and this one.
+ebins(Modules) ->
+    lists:usort([filename:dirname(code:which(Module)) || Module <- [?MODULE | Modules]]).
 
 %% Copies the application into Dir, with these files in its priv folder. Returns its ebin folder.
 install(Dir, Priv) ->

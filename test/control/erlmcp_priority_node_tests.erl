@@ -36,8 +36,7 @@ on_a_node(Name, Test) ->
     ok = peer:stop(Peer).
 
 peer_node(Name) ->
-    Paths = [filename:dirname(code:which(Module)) || Module <- [erlmcp_priority, ?MODULE]],
-    erlmcp_native_test_lib:peer(Paths, node_args(Name)).
+    erlmcp_native_test_lib:peer(erlmcp_native_test_lib:ebins([erlmcp_priority, ?MODULE]), node_args(Name)).
 
 without_the_application() ->
     Pid = receiver(),

@@ -183,8 +183,7 @@ owners_of_their_own_are_exact() ->
 %% In a node of its own, whose memory nothing else changes.
 come_and_go_test_() ->
     {timeout, 120, fun() ->
-        Ebins = [filename:dirname(code:which(Module)) || Module <- [erlmcp_queue_limits, ?MODULE]],
-        Peer = erlmcp_native_test_lib:peer(Ebins, []),
+        Peer = erlmcp_native_test_lib:peer(erlmcp_native_test_lib:ebins([erlmcp_queue_limits, ?MODULE]), []),
         try
             Rounds = peer:call(Peer, ?MODULE, come_and_go, [10, 100000], 100000),
             {Runtime2, Native2} = lists:nth(2, Rounds),
