@@ -3,7 +3,7 @@
 # Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration bench shell toolchain lint test-rust test-loom test-erlang test-consumer
+.PHONY: demo test integration bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -13,6 +13,10 @@ bench: toolchain
 
 shell: toolchain
 	@$(with_toolchain) rebar3 shell
+
+# The tables of options in the documentation, from those in the code. A test tells when they differ.
+tables: toolchain
+	@$(with_toolchain) rebar3 compile && escript scripts/tables.escript _build/default/lib/erlmcp_native/ebin
 
 toolchain:
 	@scripts/toolchain.sh >/dev/null

@@ -3,13 +3,40 @@
 The application: checks the configuration, starts the services unless `supervise` is `false`, and applies
 configuration that changes later.
 
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `queue_limits` | a map of roles to limits | see `m:erlmcp_queue_limits` | The limits per owner, from 0 to 2^59 - 1, of at most 1024 roles. |
+| `queue_limits_enabled` | true or false | `true` | Whether a full queue refuses. |
+| `control_plane_enabled` | true or false | `true` | Whether control messages use the priority lane. |
+| `overload_monitor_enabled` | true or false | `true` | Whether there are alerts. |
+| `overload` | a map of options | `#{}` | The monitor's options, see `m:erlmcp_overload_options`. |
+| `supervise` | true or false | `true` | Whether the application starts the three services itself. |
+| `http` | off, or a map of options | `off` | The options of the HTTP listener, see `m:erlmcp_native_http`. |
+| `otlp` | off, or a map of options | `off` | The options of the pusher, see `m:erlmcp_native_otlp_options`. |
+
+`http` and `otlp` are looked up in the environment of `erlmcp_native` only; of the others each is looked up there, else
+in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over theirs, both over the defaults. Maps may
+be written as keyword lists. A wrong value, or a key in this application's environment that is none of these, stops the
+start with `{bad_config, #{application, key, value, expected}}`.
+
 What was set at run time by a function wins over the configuration until the service is stopped.
 """.
 
 -behaviour(application).
+-behaviour(erlmcp_native_config).
 
--export([reload_config/0]).
+-export([reload_config/0, config/0, table/0]).
 -export([start/2, stop/1, config_change/3]).
+
+%% Whoever reads configuration, in the order in which it is checked.
+-define(READERS, [
+    erlmcp_limits_server,
+    erlmcp_control_server,
+    erlmcp_overload_server,
+    ?MODULE,
+    erlmcp_native_http,
+    erlmcp_native_otlp
+]).
 
 -doc """
 Applies the configuration as it is now to the services that are started. Needed after
@@ -19,19 +46,43 @@ Wrong values change nothing. `supervise` matters at the start only.
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        ok ?= erlmcp_native_config:check(),
+        ok ?= check(),
         ok ?= erlmcp_limits_server:reload_config(),
         ok ?= erlmcp_overload_server:reload_config(),
         ok ?= erlmcp_control_server:reload_config(),
-        erlmcp_native_exporters:reload_config()
+        erlmcp_native_sup:reload_exporters()
+    end.
+
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    [
+        #{
+            name => supervise,
+            type => erlmcp_native_options:boolean(),
+            default => true,
+            doc => ~"Whether the application starts the three services itself."
+        }
+    ].
+
+-doc "Returns the table of all keys that are read, by whomever.".
+-spec table() -> erlmcp_native_options:table().
+table() ->
+    lists:append([Reader:config() || Reader <- ?READERS]).
+
+check() ->
+    Table = table(),
+    maybe
+        ok ?= erlmcp_native_config:check([Key || #{name := Key} <- Table], Table),
+        erlmcp_native_config:unknown(Table)
     end.
 
 -doc false.
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     maybe
-        ok ?= erlmcp_native_config:check(),
-        {ok, Supervise} ?= erlmcp_native_config:lookup(supervise),
+        ok ?= check(),
+        {ok, Supervise} ?= erlmcp_native_config:lookup(supervise, config()),
         erlmcp_native_sup:start_link(Supervise)
     end.
 

@@ -9,10 +9,11 @@ whatever becomes of the exporters has no effect on the services.
 
 -behaviour(supervisor).
 
--export([child_spec/0, start_link/0, reload_config/0]).
+-export([child_spec/0, start_link/0, reload_config/0, problem/2]).
 -export([init/1]).
 
--define(CONFIGURED, [http, otlp]).
+%% By the key of their options.
+-define(CONFIGURED, [{http, erlmcp_native_http}, {otlp, erlmcp_native_otlp}]).
 
 -doc "As a child of the application's supervisor: not started again, since that would count against the services.".
 -spec child_spec() -> supervisor:child_spec().
@@ -24,27 +25,19 @@ child_spec() ->
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
 
--doc "Starts, restarts and stops what is configured otherwise than before, if the application is started.".
--spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
+-doc "Starts, restarts and stops what is configured otherwise than before, if the exporters are started.".
+-spec reload_config() -> ok | not_started | {error, erlmcp_native_config:problem()}.
 reload_config() ->
-    case {whereis(?MODULE), whereis(erlmcp_native_sup)} of
-        {undefined, undefined} -> ok;
-        {undefined, _} -> revive();
+    case whereis(?MODULE) of
+        undefined -> not_started;
         _ -> reload(?CONFIGURED)
-    end.
-
-%% They were given up.
-revive() ->
-    case supervisor:start_child(erlmcp_native_sup, child_spec()) of
-        {ok, _} -> ok;
-        {error, Reason} -> {error, problem(http, Reason)}
     end.
 
 reload([]) ->
     ok;
-reload([Id | Rest]) ->
+reload([{Id, Module} | Rest]) ->
     maybe
-        {ok, Options} ?= erlmcp_native_config:lookup(Id),
+        {ok, Options} ?= erlmcp_native_config:lookup(Id, Module:config()),
         ok ?= change(Id, running(Id), wanted(Id, Options)),
         reload(Rest)
     end.
@@ -62,20 +55,18 @@ change(_Id, Start, #{start := Start}) ->
 change(Id, off, Spec) ->
     case supervisor:start_child(?MODULE, Spec) of
         {ok, _} -> ok;
-        {error, Reason} -> {error, problem(Id, Reason)}
+        {error, Reason} -> problem(Id, Reason)
     end;
 change(Id, _Start, Wanted) ->
     _ = supervisor:terminate_child(?MODULE, Id),
     _ = supervisor:delete_child(?MODULE, Id),
     change(Id, off, Wanted).
 
+-doc "Says that what is configured under a key cannot be started, for this reason.".
+-spec problem(http | otlp, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
 problem(Id, Reason) ->
-    {bad_config, #{
-        application => erlmcp_native,
-        key => Id,
-        value => application:get_env(erlmcp_native, Id, off),
-        expected => lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason]))
-    }}.
+    Expected = lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason])),
+    erlmcp_native_config:problem(erlmcp_native, Id, {[], application:get_env(erlmcp_native, Id, off), Expected}).
 
 -doc false.
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}} | ignore.
@@ -87,8 +78,8 @@ init([]) ->
     ],
     Configured = [
         Spec
-     || Id <- ?CONFIGURED,
-        {ok, Options} <- [erlmcp_native_config:lookup(Id)],
+     || {Id, Module} <- ?CONFIGURED,
+        {ok, Options} <- [erlmcp_native_config:lookup(Id, Module:config())],
         Spec <- [wanted(Id, Options)],
         Spec =/= off
     ],

@@ -7,13 +7,28 @@ Should the exporters crash again and again, they are given up, and the services 
 
 -behaviour(supervisor).
 
--export([start_link/1]).
+-export([start_link/1, reload_exporters/0]).
 -export([init/1]).
 
 -doc "Starts the supervisor, with the services as its children or with none.".
 -spec start_link(Supervise :: boolean()) -> supervisor:startlink_ret().
 start_link(Supervise) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, Supervise).
+
+-doc "Has the exporters apply the configuration, if the application is started. Those that were given up start again.".
+-spec reload_exporters() -> ok | {error, erlmcp_native_config:problem()}.
+reload_exporters() ->
+    case {erlmcp_native_exporters:reload_config(), whereis(?MODULE)} of
+        {not_started, undefined} -> ok;
+        {not_started, _} -> revive();
+        {Result, _} -> Result
+    end.
+
+revive() ->
+    case supervisor:start_child(?MODULE, erlmcp_native_exporters:child_spec()) of
+        {ok, _} -> ok;
+        {error, Reason} -> erlmcp_native_exporters:problem(http, Reason)
+    end.
 
 -doc false.
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.

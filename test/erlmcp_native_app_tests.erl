@@ -21,6 +21,8 @@ app_test_() ->
             fun leaves_supervision_to_others/0,
             fun restarts_the_service/0,
             fun wrong_values_stop_the_start/0,
+            fun a_key_that_nobody_reads_stops_the_start/0,
+            fun keyword_lists_are_taken/0,
             fun the_application_file_is_right/0,
             fun limits_are_configured/0,
             fun the_switch_is_configured/0,
@@ -116,13 +118,33 @@ wrong_values_stop_the_start() ->
      || App <- [erlmcp_core, erlmcp_native],
         {Key, Value, At, Wrong, Expected} <- [
             {queue_limits, #{session => -1}, [queue_limits, session], -1, "an integer from 0 to 2^59 - 1"},
-            {queue_limits, [], queue_limits, [], "a map of roles to limits"},
+            {queue_limits, [session], queue_limits, [session], "a map of roles to limits"},
             {queue_limits_enabled, on, queue_limits_enabled, on, "true or false"},
             {control_plane_enabled, [], control_plane_enabled, [], "true or false"},
             {supervise, 1, supervise, 1, "true or false"}
         ]
     ],
     ?assertEqual(ok, start()).
+
+a_key_that_nobody_reads_stops_the_start() ->
+    ours(queue_limit, #{session => 1}),
+    {error, {{bad_config, Problem}, _}} = start(),
+    ?assertMatch(#{application := erlmcp_native, key := queue_limit, value := hidden}, Problem),
+    ?assertEqual("did you mean queue_limits?", lists:last(string:split(maps:get(expected, Problem), "; "))),
+    application:unset_env(erlmcp_native, queue_limit),
+    ok = start(),
+    ours(queue_limit, #{session => 1}),
+    ?assertMatch({error, {bad_config, #{key := queue_limit}}}, reload_config()),
+    application:unset_env(erlmcp_native, queue_limit).
+
+keyword_lists_are_taken() ->
+    ours(queue_limits, [{session, 2}]),
+    ours(overload, [{max_alert_history, 1}, {open_breaker_at, never}]),
+    ok = start(),
+    ?assertEqual([2, 500], [get_limit(Role) || Role <- [session, tool_executor]]),
+    [ok = erlmcp_queue_limits:record_enqueue(session, Owner) || Owner <- [a, a, b, b]],
+    ?assertMatch([_], erlmcp_overload_monitor:get_alert_history()),
+    application:unset_env(erlmcp_native, overload).
 
 the_application_file_is_right() ->
     _ = application:load(erlmcp_native),

@@ -25,6 +25,16 @@ Handlers run at process priority `high`, so that busy ordinary processes do not 
 computes for long at `high` keeps ordinary processes of its scheduler from running: register it with
 `priority => normal`, or have it hand the work on.
 
+The options of `register_component/2`, of which one of the first two must be given:
+
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `handler` | a fun of one argument |  | Runs the messages, in a process of its own. |
+| `alias` | a priority alias |  | Where messages go instead of to a handler. |
+| `owner` | a pid of this node |  | The component is unregistered when this process dies; the process of an `alias` is one. |
+| `timeout_ms` | milliseconds, an integer from 0 to 2^32 - 1 | `5000` | How long a sender waits for the answer. |
+| `priority` | high or normal | `high` | The process priority of the handler. |
+
 A component that wants the messages in its own process registers a priority alias instead of a handler, and
 answers with `reply/2`. There they come before everything in that mailbox, first in first out.
 
@@ -40,6 +50,7 @@ raise `badarg` for an id that is no atom and for a message that is none.
 -export([send_priority/2, cast_priority/2, reply/2]).
 -export([send_health_check/2, send_drain_session/2, send_cancel_task/2, send_circuit_breaker/2]).
 -export([get_stats/0, reset_stats/0, set_enabled/1]).
+-export([table/0]).
 
 -export_type([component_id/0, handler/0, options/0, from/0, result/0]).
 
@@ -47,10 +58,7 @@ raise `badarg` for an id that is no atom and for a message that is none.
 -type component_id() :: atom().
 -doc "Runs a message; its value is the answer.".
 -type handler() :: fun((control_message()) -> {error, Reason :: term()} | term()).
--doc """
-Either `handler` or `alias`. `owner`: unregister when this process dies; the process of an `alias` is one.
-`timeout_ms`: what a sender waits, 5000 by default. `priority`: of the handler's process, `high` by default.
-""".
+-doc "How a component is registered, as a map or a keyword list: with a `handler`, or else with an `alias`.".
 -type options() :: #{
     handler => handler(),
     alias => erlmcp_priority:alias(),
@@ -82,7 +90,7 @@ waits is run by the new handler.
 -spec register_component(component_id(), handler() | options()) -> ok | {error, term()}.
 register_component(Id, Fun) when is_atom(Id), is_function(Fun, 1) ->
     register_checked(Id, #{handler => Fun}, Fun);
-register_component(Id, Options) when is_atom(Id), is_map(Options) ->
+register_component(Id, Options) when is_atom(Id), (is_map(Options) orelse is_list(Options)) ->
     register_checked(Id, Options, Options);
 register_component(Id, Handler) when is_atom(Id) ->
     raise(bad_handler, {?MODULE, ?FUNCTION_NAME, [Id, Handler]});
@@ -90,31 +98,62 @@ register_component(Id, Handler) ->
     raise(bad_component, {?MODULE, ?FUNCTION_NAME, [Id, Handler]}).
 
 register_checked(Id, Options, Given) ->
-    Defaults = #{
-        handler => undefined,
-        alias => undefined,
-        owner => undefined,
-        timeout_ms => 5000,
-        priority => high
-    },
-    Registration = maps:merge(Defaults, Options),
     Call = {?MODULE, register_component, [Id, Given]},
-    case map_size(Registration) =:= map_size(Defaults) andalso is_registration(Registration) of
-        true -> serve(fun() -> erlmcp_control_server:register_component(Id, Registration) end, Call);
-        false -> raise(bad_option, Call)
+    maybe
+        {ok, Registration} ?= erlmcp_native_options:check(erlmcp_native_options:options(table()), Options),
+        ok ?= one_target(Registration),
+        serve(fun() -> erlmcp_control_server:register_component(Id, Registration) end, Call)
+    else
+        {error, Problem} -> raise({bad_option, Problem}, Call)
     end.
 
-is_registration(#{
-    handler := Fun, alias := Alias, owner := Owner, timeout_ms := TimeoutMs, priority := Priority
-}) ->
-    is_target(Fun, Alias) andalso
-        (Owner =:= undefined orelse (is_pid(Owner) andalso node(Owner) =:= node())) andalso
-        is_integer(TimeoutMs) andalso TimeoutMs >= 0 andalso TimeoutMs =< ?MAX_TIMEOUT_MS andalso
-        (Priority =:= high orelse Priority =:= normal).
+-doc false.
+-spec table() -> erlmcp_native_options:table().
+table() ->
+    [
+        #{
+            name => handler,
+            type => erlmcp_native_options:checked("a fun of one argument", fun(Fun) -> is_function(Fun, 1) end),
+            default => undefined,
+            shown => ~"",
+            doc => ~"Runs the messages, in a process of its own."
+        },
+        #{
+            name => alias,
+            type => erlmcp_native_options:checked("a priority alias", fun erlmcp_priority:is_priority_alias/1),
+            default => undefined,
+            shown => ~"",
+            doc => ~"Where messages go instead of to a handler."
+        },
+        #{
+            name => owner,
+            type => erlmcp_native_options:checked(
+                "a pid of this node", fun(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() end
+            ),
+            default => undefined,
+            shown => ~"",
+            doc => ~"The component is unregistered when this process dies; the process of an `alias` is one."
+        },
+        #{
+            name => timeout_ms,
+            type => erlmcp_native_options:milliseconds(0, ?MAX_TIMEOUT_MS),
+            default => 5000,
+            doc => ~"How long a sender waits for the answer."
+        },
+        #{
+            name => priority,
+            type => erlmcp_native_options:one_of([high, normal]),
+            default => high,
+            doc => ~"The process priority of the handler."
+        }
+    ].
 
-is_target(Fun, undefined) -> is_function(Fun, 1);
-is_target(undefined, Alias) -> erlmcp_priority:is_priority_alias(Alias);
-is_target(_, _) -> false.
+one_target(#{handler := undefined, alias := undefined}) ->
+    {error, {[handler], undefined, "a fun of one argument, or else an alias"}};
+one_target(#{handler := Fun, alias := Alias}) when Fun =/= undefined, Alias =/= undefined ->
+    {error, {[alias], Alias, "left out beside a handler"}};
+one_target(_) ->
+    ok.
 
 -doc """
 Unregisters a component, registered or not. A handler may finish the message that it is at; the senders of

@@ -8,8 +8,9 @@ linked: a new process finds both.
 """.
 
 -behaviour(gen_server).
+-behaviour(erlmcp_native_config).
 
--export([start_link/0, reload_config/0, register_component/2, unregister_component/1, revive/2]).
+-export([start_link/0, config/0, reload_config/0, register_component/2, unregister_component/1, revive/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -51,11 +52,23 @@ linked: a new process finds both.
 start_link() ->
     gen_server:start_link({local, ?NAME}, ?MODULE, [], [{spawn_opt, [{message_queue_data, off_heap}]}]).
 
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    [
+        #{
+            name => control_plane_enabled,
+            type => erlmcp_native_options:boolean(),
+            default => true,
+            doc => ~"Whether control messages use the priority lane."
+        }
+    ].
+
 -doc "Applies the configuration, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled),
+        {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled, config()),
         _ = erlmcp_native:control_configure(Priority),
         ok
     end.
@@ -84,7 +97,7 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled),
+        {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled, config()),
         Rows = erlmcp_native:control_open(Priority),
         true ?= is_list(Rows) orelse {error, Rows},
         %% After a crash: what died unseen is told by its new monitor.

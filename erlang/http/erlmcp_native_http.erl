@@ -30,12 +30,12 @@ then, and so is the socket option `send_timeout`, by which a client is closed th
 Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes() ++ MyRoutes}])
 ```
 
-| option | value | default |
-| --- | --- | --- |
-| `port` | 0 to 65535; 0 for any that is free | none, it must be given |
-| `ip` | the address to listen on, a tuple | `{127,0,0,1}` |
-| `max_connections` | how many connections are served at once, give or take one, 1 to 65535; others wait | 1024 |
-| `max_streams` | event streams open at once on this node, 1 to 10000 | 256 |
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `port` | an integer from 0 to 65535 | must be given | The port to listen on; 0 for any that is free. |
+| `ip` | an IP address as a tuple, such as {127,0,0,1} | `{127,0,0,1}` | The address to listen on. |
+| `max_connections` | an integer from 1 to 65535 | `1024` | How many connections are served at once, give or take one; others wait. |
+| `max_streams` | an integer from 1 to 10000 | `256` | How many event streams are open at once on this node. |
 
 A stream holds a connection: with `max_streams` as high as `max_connections`, streams may leave no room for probes.
 
@@ -49,7 +49,9 @@ A request line or header beyond 12 KB, more than 64 headers, or a request that t
 refused; so is a body. A client that does not take what is sent to it within 10 s is closed.
 """.
 
--export([routes/0, child_spec/1, start_link/1, port/0, options/1]).
+-behaviour(erlmcp_native_config).
+
+-export([routes/0, child_spec/1, start_link/1, port/0, options/1, table/0, config/0]).
 
 -export_type([options/0, problem/0]).
 
@@ -57,8 +59,8 @@ refused; so is a body. A client that does not take what is sent to it within 10 
 -type options() :: #{
     port := inet:port_number(), ip := inet:ip_address(), max_connections := 1..65535, max_streams := 1..10000
 }.
--doc "The path to a wrong value in the options, `[]` for the whole; the value; what was expected there.".
--type problem() :: {Path :: [term()], BadValue :: term(), Expected :: string()}.
+-doc "What is wrong with the options.".
+-type problem() :: erlmcp_native_options:problem().
 
 -define(REF, ?MODULE).
 -define(MAX_STREAMS, 256).
@@ -168,29 +170,63 @@ port() ->
 
 -doc "Checks options, and whether cowboy is there and started; the options with the defaults of those left out.".
 -spec options(term()) -> {ok, options()} | {error, problem()}.
-options(Given) when is_map(Given) ->
-    Named = lists:sort(maps:to_list(Given)),
-    Problems = [{[Name], Value, Expected} || {Name, Value} <- Named, Expected <- wrong(Name, Value)],
-    case Problems ++ [{[port], undefined, port_range()} || not is_map_key(port, Given)] ++ missing(Given) of
-        [] -> {ok, maps:merge(#{ip => {127, 0, 0, 1}, max_connections => 1024, max_streams => ?MAX_STREAMS}, Given)};
-        [Problem | _] -> {error, Problem}
-    end;
 options(Given) ->
-    {error, {[], Given, "off, or a map of options"}}.
+    maybe
+        {ok, Options} ?= erlmcp_native_options:check(erlmcp_native_options:options(table()), Given),
+        [] ?= missing(),
+        {ok, Options}
+    else
+        [Expected | _] -> {error, {[], Given, Expected}};
+        Error -> Error
+    end.
 
-wrong(port, Value) -> [port_range() || not is_between(0, Value, 65535)];
-wrong(ip, Value) -> ["an IP address as a tuple, such as {127,0,0,1}" || not inet:is_ip_address(Value)];
-wrong(max_connections, Value) -> ["an integer from 1 to 65535" || not is_between(1, Value, 65535)];
-wrong(max_streams, Value) -> ["an integer from 1 to 10000" || not is_between(1, Value, 10000)];
-wrong(_, _) -> ["one of port, ip, max_connections, max_streams"].
+-doc "Returns the table of options.".
+-spec table() -> erlmcp_native_options:table().
+table() ->
+    [
+        #{
+            name => port,
+            type => erlmcp_native_options:integer(0, 65535),
+            default => required,
+            doc => ~"The port to listen on; 0 for any that is free."
+        },
+        #{
+            name => ip,
+            type => erlmcp_native_options:checked(
+                "an IP address as a tuple, such as {127,0,0,1}", fun inet:is_ip_address/1
+            ),
+            default => {127, 0, 0, 1},
+            doc => ~"The address to listen on."
+        },
+        #{
+            name => max_connections,
+            type => erlmcp_native_options:integer(1, 65535),
+            default => 1024,
+            doc => ~"How many connections are served at once, give or take one; others wait."
+        },
+        #{
+            name => max_streams,
+            type => erlmcp_native_options:integer(1, 10000),
+            default => ?MAX_STREAMS,
+            doc => ~"How many event streams are open at once on this node."
+        }
+    ].
 
-port_range() ->
-    "an integer from 0 to 65535".
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    Options = erlmcp_native_options:checked("a map of options", fun options/1),
+    [
+        #{
+            name => http,
+            type => erlmcp_native_options:optional(off, Options),
+            default => off,
+            from => [erlmcp_native],
+            doc => ~"The options of the HTTP listener, see `m:erlmcp_native_http`."
+        }
+    ].
 
-is_between(Lowest, Value, Highest) ->
-    is_integer(Value) andalso Value >= Lowest andalso Value =< Highest.
-
-missing(Given) ->
+missing() ->
     Absent = [
         lists:concat(["the application ", Module, " to be there: add cowboy 2 to the dependencies"])
      || Module <- [cowboy, ranch], code:ensure_loaded(Module) =/= {module, Module}
@@ -199,4 +235,4 @@ missing(Given) ->
         lists:concat(["the application ", App, " to be started before erlmcp_native"])
      || {App, Process} <- [{ranch, ranch_server}, {cowboy, cowboy_clock}], whereis(Process) =:= undefined
     ],
-    [{[], Given, Expected} || Expected <- Absent ++ Stopped].
+    Absent ++ Stopped.

@@ -8,8 +8,9 @@ the role, with the number of refusals since. The library sends at most one messa
 """.
 
 -behaviour(gen_server).
+-behaviour(erlmcp_native_config).
 
--export([start_link/0, reload_config/0]).
+-export([start_link/0, config/0, reload_config/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -17,6 +18,8 @@ the role, with the number of refusals since. The library sends at most one messa
 -define(NAME, erlmcp_queue_limits).
 -define(SAMPLE_MS, 1000).
 -define(LOG_MS, 1000).
+-define(MAX_ROLES, 1024).
+-define(MAX_LIMIT, (1 bsl 59 - 1)).
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
@@ -27,18 +30,46 @@ the role, with the number of refusals since. The library sends at most one messa
 start_link() ->
     gen_server:start_link({local, ?NAME}, ?MODULE, [], []).
 
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    Limits = erlmcp_native_options:map_of(
+        erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
+        erlmcp_native_options:integer(0, ?MAX_LIMIT)
+    ),
+    [
+        #{
+            name => queue_limits,
+            type => erlmcp_native_options:at_most(
+                ?MAX_ROLES, "at most 1024 roles", erlmcp_native_options:named("a map of roles to limits", Limits)
+            ),
+            default => #{
+                session => 10000,
+                sse_stream => 5000,
+                task_worker => 1000,
+                tool_executor => 500,
+                transport => 2000,
+                default => 1000
+            },
+            shown => ~"see `m:erlmcp_queue_limits`",
+            merged => true,
+            doc => ~"The limits per owner, from 0 to 2^59 - 1, of at most 1024 roles."
+        },
+        #{
+            name => queue_limits_enabled,
+            type => erlmcp_native_options:boolean(),
+            default => true,
+            doc => ~"Whether a full queue refuses."
+        }
+    ].
+
 -doc "Applies the configuration to the table, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Limits, Enforcing} ?= config(),
+        {ok, Limits, Enforcing} ?= configured(),
         too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Enforcing),
-        {error, {bad_config, #{
-            application => erlmcp_native,
-            key => queue_limits,
-            value => maps:from_list(Limits),
-            expected => ?NO_ROOM
-        }}}
+        erlmcp_native_config:problem(erlmcp_native, queue_limits, {[], maps:from_list(Limits), ?NO_ROOM})
     else
         {error, _} = Error -> Error;
         _AppliedOrNotStarted -> ok
@@ -50,7 +81,7 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Limits, Enforcing} ?= config(),
+        {ok, Limits, Enforcing} ?= configured(),
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
         HadRoom orelse ?LOG_ERROR("erlmcp_queue_limits: ~ts", [?NO_ROOM]),
         sample_later(),
@@ -96,10 +127,10 @@ terminate(Reason, _State) ->
             ok
     end.
 
-config() ->
+configured() ->
     maybe
-        {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits),
-        {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled),
+        {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
         {ok, maps:to_list(Limits), Enforcing}
     end.
 

@@ -27,7 +27,7 @@ and `record_dequeue(session, self())` in `Pid` when it is done.
 
 These six exist from the start. Any other, up to 1024 in all, exists from its first record or its first
 `set_limit/2`, and follows the limit of `default`, live, until it gets its own. Limits are configured in
-`m:erlmcp_native_config`; what `set_limit/2` and `set_enabled/1` set wins over that until the service is
+`m:erlmcp_native_app`; what `set_limit/2` and `set_enabled/1` set wins over that until the service is
 stopped. Counts, limits and the switch survive a crash of the service's process, and calls go on
 meanwhile.
 

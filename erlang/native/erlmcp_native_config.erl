@@ -1,151 +1,90 @@
 -module(erlmcp_native_config).
 -moduledoc """
-What can be configured, and the checks on it.
+Looks up what is configured. It knows no key: whoever reads one brings a table of its keys, with the check of each.
 
-A key is looked up in this application's environment, else in `erlmcp_core`'s, else it has its default.
-For the map `queue_limits` the three are merged.
+A key is looked up in this application's environment, else in `erlmcp_core`'s, else it has its default. An entry with
+`from => [erlmcp_native]` is looked up here only, and of one with `merged => true`, a map, the default, theirs and ours
+are merged. All keys that there are, and which are read by whom, is in `m:erlmcp_native_app`.
 
-| key | value | default |
-| --- | --- | --- |
-| `queue_limits` | map of roles (atoms) to limits (integers from 0 to 2^59 - 1), at most 1024 | see `m:erlmcp_queue_limits` |
-| `queue_limits_enabled` | boolean: does a full queue refuse? | `true` |
-| `control_plane_enabled` | boolean: do control messages use the priority lane? | `true` |
-| `overload_monitor_enabled` | boolean: are there alerts? | `true` |
-| `overload` | map of options, see `m:erlmcp_overload_options` | `#{}` |
-| `supervise` | boolean: does the application start the services itself? | `true` |
-| `http` | `off`, or map of options, see `erlmcp_native_http:options/1` | `off` |
-| `otlp` | `off`, or map of options, see `erlmcp_native_otlp:options/1` | `off` |
-
-The last two are looked up in this application's environment only.
-
-```
-1> application:set_env(erlmcp_native, queue_limits, #{session => 20000}).
+```erlang
+1> Table = [#{name => supervise, type => erlmcp_native_options:boolean(), default => true, doc => ~"Starts them."}].
+2> erlmcp_native_config:lookup(supervise, Table).
+{ok,true}
+3> application:set_env(erlmcp_native, supervise, 1), erlmcp_native_config:lookup(supervise, Table).
+{error,{bad_config,#{application => erlmcp_native,key => supervise,value => 1,expected => "true or false"}}}
+4> application:unset_env(erlmcp_native, supervise).
 ok
-2> erlmcp_native_config:lookup(queue_limits).
-{ok,#{default => 1000,session => 20000,sse_stream => 5000,
-      task_worker => 1000,tool_executor => 500,transport => 2000}}
 ```
 """.
 
--export([check/0, lookup/1]).
+-export([lookup/2, check/2, unknown/1, problem/3]).
 
--export_type([key/0, problem/0]).
+-export_type([problem/0]).
 
--doc "What can be configured.".
--type key() ::
-    queue_limits
-    | queue_limits_enabled
-    | control_plane_enabled
-    | overload_monitor_enabled
-    | overload
-    | supervise
-    | http
-    | otlp.
--doc "What is wrong: the key, or the path to one in a map, its value, and what was expected there.".
+-doc "What is wrong: the key, or the path to what is wrong in its value; the value, or `hidden`; what was expected.".
 -type problem() ::
-    {bad_config, #{
-        application := atom(), key := key() | [key() | term()], value := term(), expected := string()
-    }}.
+    {bad_config, #{application := atom(), key := term() | [term()], value := term(), expected := string()}}.
 
--define(KEYS, [
-    queue_limits,
-    queue_limits_enabled,
-    control_plane_enabled,
-    overload_monitor_enabled,
-    overload,
-    supervise,
-    http,
-    otlp
-]).
--define(MAX_ROLES, 1024).
--define(LIMIT_END, (1 bsl 59)).
+-doc "Returns the keys that a module reads, with a check of each.".
+-callback config() -> erlmcp_native_options:table().
 
--doc "Checks everything.".
--spec check() -> ok | {error, problem()}.
-check() ->
-    Problems = [Problem || Key <- ?KEYS, {error, Problem} <- [lookup(Key)]],
-    case Problems of
-        [] -> ok;
-        [Problem | _] -> {error, Problem}
+-define(OURS, erlmcp_native).
+-define(THEIRS, erlmcp_core).
+
+-doc "Returns the value in force of a key that is in this table.".
+-spec lookup(atom(), erlmcp_native_options:table()) -> {ok, term()} | {error, problem()}.
+lookup(Key, Table) ->
+    [#{type := Type, default := Default} = Entry] = [Entry || #{name := Name} = Entry <- Table, Name =:= Key],
+    Apps = maps:get(from, Entry, [?OURS, ?THEIRS]),
+    Given = [{App, Value} || App <- Apps, {ok, Value} <- [application:get_env(App, Key)]],
+    case {Entry, Given} of
+        {#{merged := true}, _} -> merged(Key, Type, lists:reverse(Given), Default);
+        {_, [{App, Value} | _]} -> check(App, Key, Type, Value);
+        {_, []} -> {ok, Default}
     end.
 
--doc "The value in force of a key.".
--spec lookup(key()) -> {ok, term()} | {error, problem()}.
-lookup(Key) ->
-    try
-        {ok, value(Key)}
-    catch
-        throw:{bad_config, _} = Problem -> {error, Problem}
-    end.
-
-value(queue_limits) ->
-    [Theirs, Ours] = [
-        limits(App, application:get_env(App, queue_limits, #{}))
-     || App <- [erlmcp_core, erlmcp_native]
-    ],
-    Merged = maps:merge(maps:merge(default_limits(), Theirs), Ours),
-    map_size(Merged) =< ?MAX_ROLES orelse
-        bad(erlmcp_native, queue_limits, Merged, "at most 1024 roles"),
-    Merged;
-value(overload) ->
-    {App, Options} =
-        case application:get_env(erlmcp_native, overload) of
-            {ok, Ours} -> {erlmcp_native, Ours};
-            undefined -> {erlmcp_core, application:get_env(erlmcp_core, overload, #{})}
-        end,
-    case erlmcp_overload_options:check(App, Options) of
-        {ok, _} -> Options;
-        {error, Problem} -> throw(Problem)
+merged(Key, Type, [{App, Value} | Rest], Below) ->
+    maybe
+        {ok, Checked} ?= check(App, Key, Type, Value),
+        merged(Key, Type, Rest, maps:merge(Below, Checked))
     end;
-value(http) ->
-    exporter(http, fun erlmcp_native_http:options/1);
-value(otlp) ->
-    exporter(otlp, fun erlmcp_native_otlp:options/1);
-value(Key) ->
-    case application:get_env(erlmcp_native, Key) of
-        {ok, Value} -> boolean(erlmcp_native, Key, Value);
-        undefined -> boolean(erlmcp_core, Key, application:get_env(erlmcp_core, Key, true))
+merged(Key, Type, [], Merged) ->
+    check(?OURS, Key, Type, Merged).
+
+check(App, Key, Type, Value) ->
+    case erlmcp_native_options:check(Type, Value) of
+        {ok, _} = Ok -> Ok;
+        {error, Problem} -> problem(App, Key, Problem)
     end.
 
-exporter(Key, Check) ->
-    case application:get_env(erlmcp_native, Key, off) of
-        off ->
-            off;
-        Given ->
-            case Check(Given) of
-                {ok, Options} -> Options;
-                {error, {[], Value, Expected}} -> bad(erlmcp_native, Key, Value, Expected);
-                {error, {Path, Value, Expected}} -> bad(erlmcp_native, [Key | Path], Value, Expected)
-            end
+-doc "Checks these keys of a table; the first problem is told.".
+-spec check([atom()], erlmcp_native_options:table()) -> ok | {error, problem()}.
+check([], _) ->
+    ok;
+check([Key | Rest], Table) ->
+    case lookup(Key, Table) of
+        {ok, _} -> check(Rest, Table);
+        Error -> Error
     end.
 
-boolean(_, _, Value) when is_boolean(Value) -> Value;
-boolean(App, Key, Value) -> bad(App, Key, Value, "true or false").
+-doc """
+Checks that this application's environment has no key but those of a table. The value is not told: what was meant may
+be a secret.
+""".
+-spec unknown(erlmcp_native_options:table()) -> ok | {error, problem()}.
+unknown(Table) ->
+    %% The runtime itself adds the last.
+    Known = [included_applications | [Name || #{name := Name} <- Table]],
+    case lists:sort([Key || {Key, _} <- application:get_all_env(?OURS), not lists:member(Key, Known)]) of
+        [] ->
+            ok;
+        [Key | _] ->
+            {error, {_, _, Expected}} = erlmcp_native_options:unknown(Key, hidden, Table),
+            problem(?OURS, Key, {[], hidden, Expected})
+    end.
 
-limits(App, Limits) when is_map(Limits) ->
-    maps:foreach(
-        fun(Role, Limit) ->
-            is_atom(Role) orelse
-                bad(App, [queue_limits, Role], Limit, "an atom for the role"),
-            (is_integer(Limit) andalso Limit >= 0 andalso Limit < ?LIMIT_END) orelse
-                bad(App, [queue_limits, Role], Limit, "an integer from 0 to 2^59 - 1")
-        end,
-        Limits
-    ),
-    Limits;
-limits(App, Value) ->
-    bad(App, queue_limits, Value, "a map of roles to limits").
-
-default_limits() ->
-    #{
-        session => 10000,
-        sse_stream => 5000,
-        task_worker => 1000,
-        tool_executor => 500,
-        transport => 2000,
-        default => 1000
-    }.
-
--spec bad(atom(), key() | [term()], term(), string()) -> no_return().
-bad(App, Key, Value, Expected) ->
-    throw({bad_config, #{application => App, key => Key, value => Value, expected => Expected}}).
+-doc "Makes a problem of the configuration of one in the value of a key.".
+-spec problem(App :: atom(), Key :: atom(), erlmcp_native_options:problem()) -> {error, problem()}.
+problem(App, Key, {Path, Value, Expected}) ->
+    At = case Path of [] -> Key; _ -> [Key | Path] end,
+    {error, {bad_config, #{application => App, key => At, value => Value, expected => Expected}}}.

@@ -26,7 +26,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_handler
     | bad_interval
     | bad_number
-    | bad_option
+    | {bad_option, erlmcp_native_options:problem()}
     | bad_sender
     | bad_stats
     | no_priority.
@@ -86,7 +86,7 @@ position(bad_handler) -> 2;
 position(bad_callbacks) -> 1;
 position(bad_interval) -> 1;
 position(bad_number) -> 1;
-position(bad_option) -> 2;
+position({bad_option, _}) -> 2;
 position(bad_answer) -> 2;
 position(bad_fun) -> 3;
 position(bad_sender) -> 3;
@@ -103,7 +103,7 @@ text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";
 text(bad_action) -> "not one of open, close, half_open, query";
 text(bad_handler) -> "neither a fun of one argument nor a map of options";
-text(bad_option) -> "an option is unknown, missing or of the wrong type";
+text({bad_option, Problem}) -> erlmcp_native_options:explain(Problem);
 text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_interval) -> "not an integer from 1 to 2^32 - 1";
 text(bad_callbacks) -> "not a module that exports the callbacks of erlmcp_overload_handler";

@@ -23,8 +23,9 @@ somebody else's machine.
 """.
 
 -behaviour(gen_server).
+-behaviour(erlmcp_native_config).
 
--export([start_link/1, options/1]).
+-export([start_link/1, options/1, config/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 -export([help/4]).
 
@@ -52,9 +53,8 @@ start_link(Given) ->
     case options(Given) of
         {ok, Options} ->
             gen_server:start_link({local, ?MODULE}, ?MODULE, Options, []);
-        {error, {Path, Value, Expected}} ->
-            Problem = #{application => erlmcp_native, key => [otlp | Path], value => Value, expected => Expected},
-            {error, {bad_config, Problem}}
+        {error, Problem} ->
+            erlmcp_native_config:problem(erlmcp_native, otlp, Problem)
     end.
 
 -doc "Checks options, and adds those that are not given.".
@@ -62,6 +62,20 @@ start_link(Given) ->
     {ok, erlmcp_native_otlp_options:options()} | {error, erlmcp_native_otlp_options:problem()}.
 options(Given) ->
     erlmcp_native_otlp_options:check(Given).
+
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    Options = erlmcp_native_options:options(erlmcp_native_otlp_options:table()),
+    [
+        #{
+            name => otlp,
+            type => erlmcp_native_options:optional(off, Options),
+            default => off,
+            from => [erlmcp_native],
+            doc => ~"The options of the pusher, see `m:erlmcp_native_otlp_options`."
+        }
+    ].
 
 -doc false.
 -spec init(erlmcp_native_otlp_options:options()) -> {ok, #state{}} | {error, term()}.

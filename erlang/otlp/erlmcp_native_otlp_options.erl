@@ -2,14 +2,14 @@
 -moduledoc """
 The options of `m:erlmcp_native_otlp`, checked by name at the door.
 
-| option | value | default |
-| --- | --- | --- |
-| `endpoint` | URL that metrics are posted to as it stands, http or https; must be given | |
-| `interval_ms` | milliseconds from one snapshot to the next, 100 to 3600000 | 10000 |
-| `timeout_ms` | how long one push may take in all, 100 to 60000 | 5000 |
-| `compression` | `gzip` or `none` | `gzip` |
-| `headers` | list of `{Name, Value}` that each push carries, such as `authorization` | `[]` |
-| `resource` | map of attributes that say what is measured: names to texts, numbers, booleans | `#{}` |
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `endpoint` | an URL such as http://127.0.0.1:4318/v1/metrics, with http or https | must be given | Where metrics are posted to, as it stands. |
+| `interval_ms` | milliseconds, an integer from 100 to 3600000 | `10000` | The time from one snapshot to the next. |
+| `timeout_ms` | milliseconds, an integer from 100 to 60000 | `5000` | How long one push may take in all. |
+| `compression` | gzip or none | `gzip` | How a push is packed. |
+| `headers` | a list of at most 64 {Name, Value} | `[]` | What each push carries besides, such as `authorization`. |
+| `resource` | a map of attributes | `#{}` | What is measured: names to texts, numbers, booleans. |
 
 Texts are strings or binaries. To the resource are added, unless they are given, `service.instance.id`, which is the
 node, or the host and the process id of a node without a name, and `service.name`, which is `erlmcp_native`, with
@@ -21,7 +21,7 @@ one's own are set with `public_key`'s `cacerts_path`.
 What is wrong is told with its value, unless that may be a secret: then it is `hidden`.
 """.
 
--export([check/1, resource/1, version/0]).
+-export([check/1, table/0, resource/1, version/0]).
 
 -export_type([options/0, attribute/0, problem/0]).
 
@@ -36,8 +36,8 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
 }.
 -doc "An attribute of a resource.".
 -type attribute() :: binary() | number() | boolean().
--doc "The path to what is wrong, its value or `hidden`, and what was expected there.".
--type problem() :: {Path :: [term()], Value :: term(), Expected :: string()}.
+-doc "What is wrong with the options.".
+-type problem() :: erlmcp_native_options:problem().
 
 -define(URL, "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
 %% What a push says itself, or what would change how it is read.
@@ -51,16 +51,56 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
 
 -doc "Checks options, and adds those that are not given. What it returns passes unchanged.".
 -spec check(term()) -> {ok, options()} | {error, problem()}.
-check(#{endpoint := _} = Given) ->
-    try
-        {ok, maps:merge(defaults(), maps:map(fun option/2, Given))}
-    catch
-        throw:{problem, Problem} -> {error, Problem}
-    end;
-check(Given) when is_map(Given) ->
-    {error, {[endpoint], undefined, ?URL}};
-check(_) ->
-    {error, {[], hidden, "a map of options"}}.
+check(Given) ->
+    erlmcp_native_options:check(erlmcp_native_options:options(table()), Given).
+
+-doc "Returns the table of options.".
+-spec table() -> erlmcp_native_options:table().
+table() ->
+    [
+        #{
+            name => endpoint,
+            type => erlmcp_native_options:checked(?URL, fun endpoint/1),
+            default => required,
+            doc => ~"Where metrics are posted to, as it stands."
+        },
+        #{
+            name => interval_ms,
+            type => erlmcp_native_options:milliseconds(100, 3600000),
+            default => 10000,
+            doc => ~"The time from one snapshot to the next."
+        },
+        #{
+            name => timeout_ms,
+            type => erlmcp_native_options:milliseconds(100, 60000),
+            default => 5000,
+            doc => ~"How long one push may take in all."
+        },
+        #{
+            name => compression,
+            type => erlmcp_native_options:one_of([gzip, none]),
+            default => gzip,
+            doc => ~"How a push is packed."
+        },
+        #{
+            name => headers,
+            type => headers(),
+            default => [],
+            doc => ~"What each push carries besides, such as `authorization`."
+        },
+        #{
+            name => resource,
+            type => erlmcp_native_options:named(
+                "a map of attributes",
+                erlmcp_native_options:map_of(
+                    erlmcp_native_options:checked("a name of an attribute as atom, string or binary", fun name/1),
+                    erlmcp_native_options:checked("a text, a number of 64 bits or a boolean", fun attribute/1)
+                )
+            ),
+            default => #{},
+            doc => ~"What is measured: names to texts, numbers, booleans."
+        }
+    ].
 
 -doc "The resource of this node, as of now.".
 -spec resource(options()) -> #{binary() => attribute()}.
@@ -89,54 +129,28 @@ instance() ->
             unicode:characters_to_binary([Host, $:, os:getpid()])
     end.
 
-defaults() ->
-    #{interval_ms => 10000, timeout_ms => 5000, compression => gzip, headers => [], resource => #{}}.
+headers() ->
+    Expected = "a list of at most 64 {Name, Value}",
+    List = erlmcp_native_options:list_of(erlmcp_native_options:checked("{Name, Value}", fun header/1)),
+    erlmcp_native_options:secret(
+        erlmcp_native_options:at_most(?MAX_HEADERS, Expected, erlmcp_native_options:named(Expected, List))
+    ).
 
-option(endpoint, Value) ->
-    endpoint(text(Value), Value);
-option(interval_ms, Ms) ->
-    within(interval_ms, Ms, 100, 3600000);
-option(timeout_ms, Ms) ->
-    within(timeout_ms, Ms, 100, 60000);
-option(compression, Value) ->
-    lists:member(Value, [gzip, none]) orelse bad([compression], Value, "gzip or none"),
-    Value;
-option(headers, Headers) when is_list(Headers), length(Headers) =< ?MAX_HEADERS ->
-    [header(Header) || Header <- Headers];
-option(headers, _) ->
-    bad([headers], hidden, "a list of at most 64 {Name, Value}");
-option(resource, Attributes) when is_map(Attributes) ->
-    maps:from_list([attribute(Name, Value) || Name := Value <- Attributes]);
-option(resource, Value) ->
-    bad([resource], Value, "a map of attributes");
-option(Name, _) ->
-    bad([Name], hidden, "one of endpoint, interval_ms, timeout_ms, compression, headers, resource").
+endpoint(Value) ->
+    maybe
+        {ok, Endpoint} ?= text(Value),
+        case erlmcp_native_otlp_url:parse(Endpoint) of
+            {ok, #{scheme := https}} -> with_tls(Endpoint);
+            {ok, _} -> {ok, Endpoint};
+            {error, credentials} -> wrong([], "an URL without user and password, which are given in headers");
+            {error, no_url} -> {error, {[], unless_credentials(Endpoint), ?URL}}
+        end
+    end.
 
-within(Name, Ms, Least, Most) ->
-    (is_integer(Ms) andalso Ms >= Least andalso Ms =< Most) orelse
-        bad([Name], Ms, lists:flatten(io_lib:format("milliseconds, an integer from ~b to ~b", [Least, Most]))),
-    Ms.
-
-endpoint({ok, Endpoint}, _) ->
-    case erlmcp_native_otlp_url:parse(Endpoint) of
-        {ok, #{scheme := https}} ->
-            tls() orelse
-                bad([endpoint], Endpoint, "http, or ssl, public_key and the system's CA certificates for https"),
-            Endpoint;
-        {ok, _} ->
-            Endpoint;
-        {error, credentials} ->
-            bad([endpoint], hidden, "an URL without user and password, which are given in headers");
-        {error, no_url} ->
-            bad([endpoint], unless_credentials(Endpoint), ?URL)
-    end;
-endpoint(error, Value) ->
-    bad([endpoint], Value, ?URL).
-
-unless_credentials(Endpoint) ->
-    case binary:match(Endpoint, ~"@") of
-        nomatch -> Endpoint;
-        _ -> hidden
+with_tls(Endpoint) ->
+    case tls() of
+        true -> {ok, Endpoint};
+        false -> {error, {[], Endpoint, "http, or ssl, public_key and the system's CA certificates for https"}}
     end.
 
 tls() ->
@@ -148,51 +162,51 @@ tls() ->
         error:_ -> false
     end.
 
+unless_credentials(Endpoint) ->
+    case binary:match(Endpoint, ~"@") of
+        nomatch -> Endpoint;
+        _ -> hidden
+    end.
+
 header({Name, Value}) ->
-    case {text(Name), text(Value)} of
-        {{ok, NameText}, {ok, ValueText}} ->
-            is_token(NameText) orelse bad([headers, Name], hidden, "the name of a header"),
-            lists:member(string:lowercase(NameText), ?RESERVED) andalso
-                bad([headers, Name], hidden, "no header that a push sets itself"),
-            is_field_value(ValueText) orelse
-                bad([headers, Name], hidden, "visible ASCII characters and blanks, at most 8192"),
-            {NameText, ValueText};
-        _ ->
-            bad([headers], hidden, "a name and a value as strings or binaries")
+    maybe
+        {{ok, NameText}, {ok, ValueText}} ?= {text(Name), text(Value)},
+        case {is_token(NameText), lists:member(string:lowercase(NameText), ?RESERVED), is_field_value(ValueText)} of
+            {false, _, _} -> wrong([Name], "the name of a header");
+            {_, true, _} -> wrong([Name], "no header that a push sets itself");
+            {_, _, false} -> wrong([Name], "visible ASCII characters and blanks, at most 8192");
+            {true, false, true} -> {ok, {NameText, ValueText}}
+        end
+    else
+        _ -> wrong([], "a name and a value as strings or binaries")
     end;
 header(_) ->
-    bad([headers], hidden, "a list of {Name, Value}").
+    wrong([], "a list of {Name, Value}").
 
 is_token(Text) ->
     byte_size(Text) =< 256 andalso re:run(Text, ~"\\A[A-Za-z0-9!#$%&'*+.^_`|~-]+\\z", [{capture, none}]) =:= match.
 
 is_field_value(Text) ->
-    byte_size(Text) =< ?MAX_HEADER_BYTES andalso re:run(Text, ~"\\A[\\t\\x20-\\x7e]*\\z", [{capture, none}]) =:= match.
+    byte_size(Text) =< ?MAX_HEADER_BYTES andalso
+        re:run(Text, ~"\\A[\\t\\x20-\\x7e]*\\z", [{capture, none}]) =:= match.
 
-attribute(Name, Value) ->
-    case {name(Name), value(Value)} of
-        {{ok, <<_, _/binary>> = NameText}, {ok, Checked}} -> {NameText, Checked};
-        {{ok, <<_, _/binary>>}, error} -> bad([resource, Name], Value, "a text, a number of 64 bits or a boolean");
-        _ -> bad([resource, Name], Value, "a name of an attribute as atom, string or binary")
+name(Name) when is_atom(Name) ->
+    {ok, atom_to_binary(Name)};
+name(Name) ->
+    case text(Name) of
+        {ok, <<>>} -> false;
+        Result -> Result
     end.
 
-name(Name) when is_atom(Name) -> {ok, atom_to_binary(Name)};
-name(Name) -> text(Name).
+attribute(Value) when is_boolean(Value); is_float(Value) -> true;
+attribute(Value) when is_integer(Value) -> ?INT64(Value);
+attribute(Value) -> text(Value).
 
-value(Value) when is_boolean(Value); is_float(Value) -> {ok, Value};
-value(Value) when is_integer(Value), ?INT64(Value) -> {ok, Value};
-value(Value) -> text(Value).
+text(Value) ->
+    case erlmcp_native_options:check(erlmcp_native_options:text(), Value) of
+        {ok, _} = Ok -> Ok;
+        {error, _} -> false
+    end.
 
-text(Text) when is_binary(Text); is_list(Text) ->
-    try unicode:characters_to_binary(Text) of
-        Binary when is_binary(Binary) -> {ok, Binary};
-        _ -> error
-    catch
-        error:badarg -> error
-    end;
-text(_) ->
-    error.
-
--spec bad([term()], term(), string()) -> no_return().
-bad(Path, Value, Expected) ->
-    throw({problem, {Path, Value, Expected}}).
+wrong(Path, Expected) ->
+    {error, {Path, hidden, Expected}}.

@@ -103,14 +103,18 @@ queues(Role) ->
 
 -doc "The `top` fullest owners of a role, the fullest first.".
 -spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer()}) -> [queue_info()].
-queues(Role, #{top := Most} = Options) when
-    is_atom(Role), is_integer(Most), Most >= 0, map_size(Options) =:= 1
-->
-    list(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Role, Options]});
 queues(Role, Options) when is_atom(Role) ->
-    raise(bad_option, {?MODULE, ?FUNCTION_NAME, [Role, Options]});
+    Call = {?MODULE, ?FUNCTION_NAME, [Role, Options]},
+    case erlmcp_native_options:check(erlmcp_native_options:options(looks()), Options) of
+        {ok, #{top := Most}} -> list(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), Call);
+        {error, Problem} -> raise({bad_option, Problem}, Call)
+    end;
 queues(Role, Options) ->
     raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role, Options]}).
+
+looks() ->
+    Top = erlmcp_native_options:checked("an integer from 0", fun(Most) -> is_integer(Most) andalso Most >= 0 end),
+    [#{name => top, type => Top, default => required, doc => ~"How many."}].
 
 -doc "The so many fullest owners of all roles, by their utilisation, the fullest first.".
 -spec fullest(non_neg_integer()) -> [queue_info()].
@@ -182,9 +186,9 @@ Adds a handler (`m:erlmcp_overload_handler`) to the configured ones, until the s
 -spec add_handler(module(), Arg :: term()) -> ok.
 add_handler(Module, Arg) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Module, Arg]},
-    case erlmcp_overload_options:check(?MODULE, #{handlers => [{Module, Arg}]}) of
-        {ok, _} -> serve(fun() -> erlmcp_overload_server:add_handler({Module, Arg}) end, Call);
-        {error, _} -> raise(bad_callbacks, Call)
+    case erlmcp_overload_options:is_handler({Module, Arg}) of
+        true -> serve(fun() -> erlmcp_overload_server:add_handler({Module, Arg}) end, Call);
+        false -> raise(bad_callbacks, Call)
     end.
 
 -doc "Ends a handler that was added, added or not. Those that are configured stay.".

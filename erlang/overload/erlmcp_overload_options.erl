@@ -1,18 +1,19 @@
 -module(erlmcp_overload_options).
 -moduledoc """
-The overload monitor's options, checked by name at the door.
+The overload monitor's options, in the configuration under `overload` and as the argument of
+`erlmcp_overload_monitor:start_link/1`.
 
-| option | value | default |
-| --- | --- | --- |
-| `check_interval` | milliseconds between checks, from 1 to 2^32 - 1 | 5000 |
-| `max_alert_history` | how many alerts are kept, 1 to 10000 | 100 |
-| `clear_margin` | how far below its threshold a level is left, as a share of the limit, 0 to 0.8 | 0.1 |
-| `realert_interval` | after how many milliseconds a level that lasts is alerted again, 1 to 2^32 - 1 | 60000 |
-| `open_breaker_at` | `overload`, `critical` or `never` | `overload` |
-| `handlers` | list of `{Module, Arg}`, see `m:erlmcp_overload_handler` | `erlmcp_overload_default_handler` |
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `check_interval` | milliseconds, an integer from 1 to 2^32 - 1 | `5000` | The time between two checks. |
+| `max_alert_history` | an integer from 1 to 10000 | `100` | How many alerts are kept. |
+| `clear_margin` | a number from 0 to 0.8 | `0.1` | How far below its threshold a level is left, as a share of the limit. |
+| `realert_interval` | milliseconds, an integer from 1 to 2^32 - 1 | `60000` | The time after which a level that lasts is alerted again. |
+| `open_breaker_at` | overload, critical or never | `overload` | The level of a role at which its breaker opens. |
+| `handlers` | a list of {Module, Arg} | `[{erlmcp_overload_default_handler,[]}]` | Who is told of alerts, see `m:erlmcp_overload_handler`. |
 """.
 
--export([check/2, check_list/1, rules/1]).
+-export([table/0, complete/1, is_handler/1, rules/1]).
 
 -export_type([options/0]).
 
@@ -28,95 +29,79 @@ The overload monitor's options, checked by name at the door.
 
 -define(MAX_MS, 16#ffffffff).
 
--doc "Some options, the others at their defaults. `App` is whose configuration it is.".
--spec check(atom(), term()) -> {ok, options()} | {error, erlmcp_native_config:problem()}.
-check(App, Options) when is_map(Options) ->
-    try
-        maps:foreach(fun(Name, Value) -> check_option(App, Name, Value) end, Options),
-        {ok, maps:merge(defaults(), Options)}
-    catch
-        throw:{bad_config, _} = Problem -> {error, Problem}
-    end;
-check(App, Value) ->
-    {error, problem(App, overload, Value, "a map of options")}.
+-doc "Returns the table of options.".
+-spec table() -> erlmcp_native_options:table().
+table() ->
+    [
+        #{
+            name => check_interval,
+            type => erlmcp_native_options:milliseconds(1, ?MAX_MS),
+            default => 5000,
+            doc => ~"The time between two checks."
+        },
+        #{
+            name => max_alert_history,
+            type => erlmcp_native_options:integer(1, 10000),
+            default => 100,
+            doc => ~"How many alerts are kept."
+        },
+        #{
+            name => clear_margin,
+            type => erlmcp_native_options:number(0, 0.8),
+            default => 0.1,
+            doc => ~"How far below its threshold a level is left, as a share of the limit."
+        },
+        #{
+            name => realert_interval,
+            type => erlmcp_native_options:milliseconds(1, ?MAX_MS),
+            default => 60000,
+            doc => ~"The time after which a level that lasts is alerted again."
+        },
+        #{
+            name => open_breaker_at,
+            type => erlmcp_native_options:one_of([overload, critical, never]),
+            default => overload,
+            doc => ~"The level of a role at which its breaker opens."
+        },
+        #{
+            name => handlers,
+            type => erlmcp_native_options:list_of(
+                erlmcp_native_options:checked("{Module, Arg}", fun handler/1)
+            ),
+            default => [{erlmcp_overload_default_handler, []}],
+            doc => ~"Who is told of alerts, see `m:erlmcp_overload_handler`."
+        }
+    ].
 
--doc "The same for a list of `{Name, Value}`; the first of a name counts.".
--spec check_list(term()) -> {ok, map()} | {error, erlmcp_native_config:problem()}.
-check_list(Options) when is_list(Options), length(Options) >= 0 ->
-    Expanded = proplists:unfold(Options),
-    case [Odd || Odd <- Expanded, not (is_tuple(Odd) andalso tuple_size(Odd) =:= 2)] of
-        [] ->
-            Given = maps:from_list(lists:reverse(Expanded)),
-            case check(erlmcp_native, Given) of
-                {ok, _} -> {ok, Given};
-                Error -> Error
-            end;
-        [Odd | _] ->
-            {error, problem(erlmcp_native, overload, Odd, "{Option, Value}")}
-    end;
-check_list(Value) ->
-    {error, problem(erlmcp_native, overload, Value, "a list of {Option, Value}")}.
+-doc "Adds the defaults to options that were checked.".
+-spec complete(#{atom() => term()}) -> options().
+complete(Options) ->
+    maps:merge(#{Name => Default || #{name := Name, default := Default} <- table()}, Options).
 
--doc "As the library takes them.".
+-doc "Is this a handler: a module that exports the callbacks, and its argument?".
+-spec is_handler(term()) -> boolean().
+is_handler(Handler) ->
+    handler(Handler) =:= true.
+
+-doc "Turns options into what the library takes.".
 -spec rules(options()) -> erlmcp_native:rules().
 rules(#{clear_margin := Margin, realert_interval := RealertMs, max_alert_history := History}) ->
     {round(Margin * 1000000), RealertMs, History}.
 
-defaults() ->
-    #{
-        check_interval => 5000,
-        max_alert_history => 100,
-        clear_margin => 0.1,
-        realert_interval => 60000,
-        open_breaker_at => overload,
-        handlers => [{erlmcp_overload_default_handler, []}]
-    }.
-
-check_option(App, Name, Value) ->
-    case is_option(Name, Value) of
-        true -> ok;
-        Expected -> throw(problem(App, [overload, Name], Value, Expected))
-    end.
-
-is_option(check_interval, Value) ->
-    is_ms(Value);
-is_option(realert_interval, Value) ->
-    is_ms(Value);
-is_option(max_alert_history, Value) ->
-    (is_integer(Value) andalso Value >= 1 andalso Value =< 10000) orelse "an integer from 1 to 10000";
-is_option(clear_margin, Value) ->
-    (is_number(Value) andalso Value >= 0 andalso Value =< 0.8) orelse "a number from 0 to 0.8";
-is_option(open_breaker_at, Value) ->
-    lists:member(Value, [overload, critical, never]) orelse "overload, critical or never";
-is_option(handlers, Value) when is_list(Value), length(Value) >= 0 ->
-    case [Wrong || Handler <- Value, Wrong <- [is_handler(Handler)], Wrong =/= true] of
-        [] -> true;
-        [Wrong | _] -> Wrong
-    end;
-is_option(handlers, _) ->
-    "a list of {Module, Arg}";
-is_option(_, _) ->
-    "one of check_interval, max_alert_history, clear_margin, realert_interval, open_breaker_at, handlers".
-
-is_ms(Value) ->
-    (is_integer(Value) andalso Value >= 1 andalso Value =< ?MAX_MS) orelse
-        "milliseconds, an integer from 1 to 2^32 - 1".
-
-is_handler({Module, _Arg}) when is_atom(Module) ->
+handler({Module, _Arg} = Handler) when is_atom(Module) ->
     case code:ensure_loaded(Module) of
         {module, Module} ->
             Missing = [
-                [atom_to_list(Name), "/", integer_to_list(Arity)]
+                lists:concat([Name, "/", Arity])
              || {Name, Arity} <- erlmcp_overload_handler:callbacks(),
                 not erlang:function_exported(Module, Name, Arity)
             ],
-            Missing =:= [] orelse
-                lists:flatten(io_lib:format("~tp to export ~ts", [Module, lists:join(", ", Missing)]));
+            Missing =:= [] orelse wrong(Handler, "~tp to export ~ts", [Module, lists:join(", ", Missing)]);
         {error, _} ->
-            lists:flatten(io_lib:format("~tp to be a module that can be loaded", [Module]))
+            wrong(Handler, "~tp to be a module that can be loaded", [Module])
     end;
-is_handler(_) ->
-    "a list of {Module, Arg}".
+handler(_) ->
+    false.
 
-problem(App, Key, Value, Expected) ->
-    {bad_config, #{application => App, key => Key, value => Value, expected => Expected}}.
+wrong(Handler, Format, Args) ->
+    {error, {[], Handler, lists:flatten(io_lib:format(Format, Args))}}.

@@ -9,8 +9,9 @@ and these outlive this one.
 """.
 
 -behaviour(gen_server).
+-behaviour(erlmcp_native_config).
 
--export([start_link/1, reload_config/0, set_check_interval/1, add_handler/1, delete_handler/1]).
+-export([start_link/1, config/0, reload_config/0, set_check_interval/1, add_handler/1, delete_handler/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -45,11 +46,30 @@ start_link(Options) ->
     SpawnOptions = [{message_queue_data, off_heap}, {priority, high}],
     gen_server:start_link({local, ?NAME}, ?MODULE, Options, [{spawn_opt, SpawnOptions}]).
 
+-doc false.
+-spec config() -> erlmcp_native_options:table().
+config() ->
+    Given = fun(Options) -> erlmcp_native_options:given(erlmcp_overload_options:table(), Options) end,
+    [
+        #{
+            name => overload_monitor_enabled,
+            type => erlmcp_native_options:boolean(),
+            default => true,
+            doc => ~"Whether there are alerts."
+        },
+        #{
+            name => overload,
+            type => erlmcp_native_options:checked("a map of options", Given),
+            default => #{},
+            doc => ~"The monitor's options, see `m:erlmcp_overload_options`."
+        }
+    ].
+
 -doc "Applies the configuration, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, _, _} ?= config(#{}),
+        {ok, _, _} ?= configured(#{}),
         try
             gen_server:call(?NAME, reload_config, infinity)
         catch
@@ -78,8 +98,8 @@ init(Given) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, GivenMap} ?= erlmcp_overload_options:check_list(Given),
-        {ok, Options, Enabled} ?= config(GivenMap),
+        {ok, GivenMap} ?= checked(Given),
+        {ok, Options, Enabled} ?= configured(GivenMap),
         Rules = erlmcp_overload_options:rules(Options),
         ByHand = erlmcp_native:overload_open(own, Rules, Enabled),
         IntervalMs = interval(ByHand, Options),
@@ -98,12 +118,17 @@ init(Given) ->
         {ok, pass_on(State)}
     end.
 
-config(Given) ->
+checked(Given) ->
+    case erlmcp_native_options:given(erlmcp_overload_options:table(), Given) of
+        {ok, _} = Ok -> Ok;
+        {error, Problem} -> erlmcp_native_config:problem(erlmcp_native, overload, Problem)
+    end.
+
+configured(Given) ->
     maybe
-        {ok, Configured} ?= erlmcp_native_config:lookup(overload),
-        {ok, Options} ?= erlmcp_overload_options:check(erlmcp_native, maps:merge(Configured, Given)),
-        {ok, Enabled} ?= erlmcp_native_config:lookup(overload_monitor_enabled),
-        {ok, Options, Enabled}
+        {ok, Configured} ?= erlmcp_native_config:lookup(overload, config()),
+        {ok, Enabled} ?= erlmcp_native_config:lookup(overload_monitor_enabled, config()),
+        {ok, erlmcp_overload_options:complete(maps:merge(Configured, Given)), Enabled}
     end.
 
 interval(IntervalMs, _) when is_integer(IntervalMs) -> IntervalMs;
@@ -112,7 +137,7 @@ interval(undefined, #{check_interval := IntervalMs}) -> IntervalMs.
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(reload_config, _From, #state{given = Given} = State) ->
-    case config(Given) of
+    case configured(Given) of
         {ok, Options, Enabled} -> {reply, ok, apply_options(Options, Enabled, State)};
         {error, _} = Error -> {reply, Error, State}
     end;

@@ -317,7 +317,8 @@ options_have_defaults() ->
     ?assertEqual({ok, Given}, ?M:options(element(2, ?M:options(Given)))).
 
 wrong_options_are_named() ->
-    [?assertMatch({error, {[], Value, [_ | _]}}, ?M:options(Value)) || Value <- [on, [], [{port, 1}], {port, 1}, 80]],
+    [?assertMatch({error, {[], Value, [_ | _]}}, ?M:options(Value)) || Value <- [on, [80], {port, 1}, 80]],
+    ?assertMatch({ok, #{port := 1}}, ?M:options([{port, 1}])),
     ?assertMatch({error, {[port], undefined, _}}, ?M:options(#{})),
     [
         ?assertMatch({error, {[Name], Value, [_ | _]}}, ?M:options(#{port => 80, Name => Value}))

@@ -3,7 +3,6 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_config, [check/0, lookup/1]).
 
 -define(DEFAULTS, #{
     session => 10000,
@@ -23,6 +22,8 @@ config_test_() ->
         fun either_application_will_do/0,
         fun ours_wins/0,
         fun limits_are_merged/0,
+        fun keyword_lists_are_maps/0,
+        fun unknown_keys/0,
         fun limits_at_the_edges/0,
         fun wrong_values/0,
         fun wrong_limits/0,
@@ -36,6 +37,12 @@ unset() ->
 
 with_defaults(Limits) ->
     maps:merge(?DEFAULTS, Limits).
+
+lookup(Key) ->
+    erlmcp_native_config:lookup(Key, erlmcp_native_app:table()).
+
+check() ->
+    erlmcp_native_config:check(?KEYS, erlmcp_native_app:table()).
 
 set(App, Key, Value) ->
     ok = application:set_env(App, Key, Value).
@@ -77,6 +84,38 @@ limits_are_merged() ->
         lookup(queue_limits)
     ).
 
+keyword_lists_are_maps() ->
+    set(erlmcp_core, queue_limits, [{session, 1}, {transport, 2}, {session, 3}]),
+    set(erlmcp_native, queue_limits, []),
+    ?assertEqual({ok, with_defaults(#{session => 1, transport => 2})}, lookup(queue_limits)).
+
+%% A key that nobody reads is named, with the nearest that somebody does; its value may be a secret.
+unknown_keys() ->
+    Table = erlmcp_native_app:table(),
+    ?assertEqual(ok, erlmcp_native_config:unknown(Table)),
+    Known = "one of queue_limits, queue_limits_enabled, control_plane_enabled, overload_monitor_enabled, overload, "
+        "supervise, http, otlp",
+    [
+        begin
+            ok = application:set_env(erlmcp_native, Key, "hush"),
+            ?assertEqual(
+                problem(erlmcp_native, Key, hidden, Known ++ Hint), erlmcp_native_config:unknown(Table)
+            ),
+            ok = application:unset_env(erlmcp_native, Key)
+        end
+     || {Key, Hint} <- [
+            {queue_limit, "; did you mean queue_limits?"},
+            {queue_limits_enable, "; did you mean queue_limits_enabled?"},
+            {otpl, "; did you mean otlp?"},
+            {supervised, "; did you mean supervise?"},
+            {zzz, ""}
+        ]
+    ],
+    %% Of another application nobody can say what it reads.
+    ok = application:set_env(erlmcp_core, queue_limit, 1),
+    ?assertEqual(ok, erlmcp_native_config:unknown(Table)),
+    ok = application:unset_env(erlmcp_core, queue_limit).
+
 limits_at_the_edges() ->
     Limits = #{session => 0, transport => 1 bsl 59 - 1},
     set(erlmcp_native, queue_limits, Limits),
@@ -96,7 +135,7 @@ wrong_values() ->
         end
      || App <- ?APPS,
         {Key, Expected, Values} <- [
-            {queue_limits, "a map of roles to limits", [[], [{session, 1}], session, 7, undefined]},
+            {queue_limits, "a map of roles to limits", [[session], [{session, 1} | x], [{session, 1, 2}], session, 7, undefined]},
             {queue_limits_enabled, "true or false", [1, "true", yes, undefined, []]},
             {control_plane_enabled, "true or false", [0, <<"false">>, no, undefined]},
             {supervise, "true or false", [0, <<"false">>, no, undefined]}

@@ -44,7 +44,8 @@ all_test() ->
     ?assertEqual({ok, Options}, options(Options)).
 
 not_a_map_test() ->
-    [?assertEqual({error, {[], hidden, "a map of options"}}, options(Value)) || Value <- [undefined, [], [{endpoint, ?URL}], ?URL]].
+    [?assertEqual({error, {[], hidden, "a map of options"}}, options(Value)) || Value <- [undefined, [?URL], ?URL]],
+    ?assertEqual(options(#{endpoint => ?URL}), options([{endpoint, ?URL}])).
 
 wrong(Path, Value, Expected, Options) ->
     ?assertEqual({error, {Path, Value, Expected}}, options(maps:merge(#{endpoint => ?URL}, Options))).
@@ -141,7 +142,7 @@ headers_test() ->
     ?assertMatch({ok, _}, options(#{endpoint => ?URL, headers => lists:duplicate(64, {"a", ""})})).
 
 resources_test() ->
-    wrong([resource], [], "a map of attributes", #{resource => []}),
+    wrong([resource], [a], "a map of attributes", #{resource => [a]}),
     [
         wrong([resource, Name], 1, "a name of an attribute as atom, string or binary", #{resource => #{Name => 1}})
      || Name <- ["", ~"", 7, {a}, <<255>>]
@@ -155,7 +156,15 @@ resources_test() ->
 %% What was meant to be another option may be a secret.
 unknown_test() ->
     Expected = "one of endpoint, interval_ms, timeout_ms, compression, headers, resource",
-    [wrong([Name], hidden, Expected, #{Name => "hush"}) || Name <- [header, "headers", ~"interval_ms", 1]].
+    [
+        wrong([Name], hidden, Expected ++ Hint, #{Name => "hush"})
+     || {Name, Hint} <- [
+            {header, "; did you mean headers?"},
+            {"headers", "; did you mean headers?"},
+            {~"interval", "; did you mean interval_ms?"},
+            {1, ""}
+        ]
+    ].
 
 resource_test() ->
     _ = application:load(erlmcp_native),

@@ -86,7 +86,7 @@ bad_arguments() ->
      || Role <- ?NOT_ROLES,
         {Function, Args} <- [{queues, [Role]}, {queues, [Role, #{top => 1}]}, {get_overloaded, [Role]}, {get_alert_history, [Role]}]
     ],
-    [is_badarg(2, queues, [session, Options]) || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, 1}], 3]],
+    [is_badarg(2, queues, [session, Options]) || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, a}], 3]],
     [is_badarg(1, set_check_interval, [Ms]) || Ms <- [0, -1, 1.0, 1 bsl 32, 1 bsl 100, infinity, "5", undefined]],
     [is_badarg(1, set_enabled, [Switch]) || Switch <- [1, on, "true", undefined, []]].
 
@@ -111,10 +111,10 @@ bad_arguments_change_nothing() ->
     erlmcp_overload_test_lib:fill(r, a, 1),
     ?assertEqual([{overload, r, a, 1, 1}], history()).
 
-%% Key in the error, option, value.
+%% Key in the error, option, value, what is shown of it.
 bad_options() ->
     [
-        {[overload, Name], Name, Value}
+        {[overload, Name], Name, Value, case {Name, Value} of {handlers, [Odd]} -> Odd; _ -> Value end}
      || {Name, Values} <- [
             {check_interval, [0, -1, 1.5, "5", 1 bsl 32, infinity, undefined]},
             {realert_interval, [0, -1, 1.5, 1 bsl 32, infinity]},
@@ -169,10 +169,12 @@ bad_options_at_the_start() ->
         [
             begin
                 Result = start([{Name, Value}]),
-                ?assertMatch({_, {error, {bad_config, #{key := Key, value := Value, expected := [_ | _]}}}}, {{Name, Value}, Result}),
+                ?assertMatch(
+                    {_, {error, {bad_config, #{key := Key, value := Shown, expected := [_ | _]}}}}, {{Name, Value}, Result}
+                ),
                 ?assertEqual(undefined, whereis(?M))
             end
-         || {Key, Name, Value} <- bad_options()
+         || {Key, Name, Value, Shown} <- bad_options()
         ]
     end).
 
@@ -182,10 +184,10 @@ bad_options_in_the_configuration() ->
             begin
                 [ok = application:unset_env(Other, overload) || Other <- [erlmcp_native, erlmcp_core]],
                 ok = application:set_env(App, overload, #{Name => Value}),
-                ?assertMatch({error, {bad_config, #{application := App, key := Key, value := Value}}}, start([])),
-                ?assertMatch({error, {bad_config, #{application := App, key := Key}}}, erlmcp_native_config:check())
+                ?assertMatch({error, {bad_config, #{application := App, key := Key, value := Shown}}}, start([])),
+                ?assertMatch({error, {bad_config, #{application := App, key := Key}}}, erlmcp_native_app:reload_config())
             end
-         || App <- [erlmcp_native, erlmcp_core], {Key, Name, Value} <- bad_options()
+         || App <- [erlmcp_native, erlmcp_core], {Key, Name, Value, Shown} <- bad_options()
         ]
     end).
 
@@ -193,12 +195,12 @@ bad_options_at_a_reload() ->
     monitor([{max_alert_history, 2}]),
     Pid = whereis(?M),
     [
-        ?assertMatch({error, {bad_config, #{key := Key, value := Value}}}, configure([{overload, #{Name => Value}}]))
-     || {Key, Name, Value} <- bad_options()
+        ?assertMatch({error, {bad_config, #{key := Key, value := Shown}}}, configure([{overload, #{Name => Value}}]))
+     || {Key, Name, Value, Shown} <- bad_options()
     ],
     [
         ?assertMatch({error, {bad_config, #{key := overload, value := Value}}}, configure([{overload, Value}]))
-     || Value <- [[], [{check_interval, 5}], a, 5, undefined]
+     || Value <- [[5], [{check_interval, 5} | x], a, 5, undefined]
     ],
     ok = application:unset_env(erlmcp_native, overload),
     [
@@ -213,7 +215,7 @@ not_options_at_all() ->
     quietly(fun() ->
         [
             ?assertMatch({Options, {error, {bad_config, #{key := overload}}}}, {Options, start(Options)})
-         || Options <- [a, 5, #{}, #{check_interval => 5}, {check_interval, 5}, [5], ["check_interval"], [{check_interval, 5, 6}], <<"x">>]
+         || Options <- [a, 5, {check_interval, 5}, [5], ["check_interval"], [{check_interval, 5, 6}], <<"x">>]
         ],
         ?assertMatch({error, {bad_config, #{key := [overload, check_interval], value := true}}}, start([check_interval]))
     end).
@@ -232,14 +234,14 @@ the_error_names_what_is_wrong() ->
     quietly(fun() ->
         Text = fun(Options) ->
             {error, Problem} = start(Options),
-            lists:flatten(io_lib:format("~tp", [Problem]))
+            lists:flatten(io_lib:format("~0tp", [Problem]))
         end,
         [
             ?assertMatch({_, {match, _}}, {Options, re:run(Text(Options), Names)})
          || {Options, Names} <- [
                 {[{handlers, [{Lacks, x}]}], "erlmcp_overload_lacking_handler.*handle_clear/2"},
                 {[{handlers, [{erlmcp_overload_no_such_module, x}]}], "erlmcp_overload_no_such_module"},
-                {[{chek_interval, 5}], "chek_interval"},
+                {[{chek_interval, 5}], "chek_interval.*did you mean check_interval"},
                 {[{max_alert_history, 0}], "max_alert_history"}
             ]
         ]
@@ -249,7 +251,7 @@ the_error_names_what_is_wrong() ->
 good_options() ->
     [
         begin
-            ok = start([{Name, Value}]),
+            ok = start(Options),
             stop()
         end
      || {Name, Values} <- [
@@ -260,6 +262,7 @@ good_options() ->
             {open_breaker_at, [overload, critical, never]},
             {handlers, [[], [{erlmcp_overload_default_handler, []}, {erlmcp_overload_default_handler, []}]]}
         ],
-        Value <- Values
+        Value <- Values,
+        Options <- [[{Name, Value}], #{Name => Value}]
     ],
     ok = start([{max_alert_history, 1}, {max_alert_history, 7}]).
