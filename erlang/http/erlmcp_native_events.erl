@@ -17,7 +17,7 @@ for them.
 
 -behaviour(gen_server).
 
--export([start_link/0, start_link/1, join/2, next/1, publish/1]).
+-export([start_link/0, start_link/1, join/2, next/1]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([position/0]).
@@ -26,6 +26,7 @@ for them.
 -opaque position() :: {erlmcp_native_event_log:id(), Snapshot :: non_neg_integer()}.
 
 -define(MONITOR, erlmcp_overload_monitor).
+%% With the name of the process that it tells as its argument.
 -define(HANDLER, erlmcp_native_events_handler).
 -define(PERIOD_MS, 1000).
 -define(LINGER_MS, 30000).
@@ -77,15 +78,6 @@ with the events as they are to be sent.
 -spec next(position()) -> ok.
 next(Position) ->
     gen_server:cast(?MODULE, {next, self(), Position}).
-
--doc "Tells all streams. Returns when the hub has taken it, or cannot within a second.".
--spec publish(erlmcp_native_http_json:event()) -> ok.
-publish(Event) ->
-    try
-        gen_server:call(?MODULE, {publish, Event}, 1000)
-    catch
-        exit:_ -> ok
-    end.
 
 -doc false.
 -spec init(non_neg_integer()) -> {ok, #state{}, {continue, clean}}.
@@ -177,7 +169,7 @@ tick(State) ->
     sample(attached(State#state{timer = Timer})).
 
 attached(#state{attached = undefined} = State) ->
-    try ?MONITOR:add_handler(?HANDLER, []) of
+    try ?MONITOR:add_handler(?HANDLER, ?MODULE) of
         ok -> State#state{attached = erlang:monitor(process, ?MONITOR)}
     catch
         exit:_ -> State
@@ -192,7 +184,7 @@ detached(#state{attached = Attached} = State) ->
 
 delete_handler() ->
     try
-        ?MONITOR:delete_handler(?HANDLER, [])
+        ?MONITOR:delete_handler(?HANDLER, ?MODULE)
     catch
         exit:_ -> ok
     end.

@@ -1,6 +1,7 @@
 -module(erlmcp_native_events_handler).
 -moduledoc """
-Passes the overload monitor's news on to the event hub, while somebody listens there.
+Passes the overload monitor's news on to the process that is registered under the handler's argument: the event hub,
+while somebody listens there.
 
 It waits until the hub has taken each, for a second at most, so that they pile up here, where their number is bounded,
 and not there.
@@ -10,25 +11,32 @@ and not there.
 
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
 
--doc false.
--spec init(term()) -> {ok, term()}.
-init(Arg) ->
-    {ok, Arg}.
+-define(PATIENCE_MS, 1000).
 
 -doc false.
--spec handle_alert(erlmcp_overload_monitor:alert(), State) -> {ok, State}.
-handle_alert(Alert, State) ->
-    ok = erlmcp_native_events:publish({raised, Alert}),
-    {ok, State}.
+-spec init(Hub) -> {ok, Hub} when Hub :: atom().
+init(Hub) ->
+    {ok, Hub}.
 
 -doc false.
--spec handle_clear(erlmcp_overload_monitor:alert(), State) -> {ok, State}.
-handle_clear(Alert, State) ->
-    ok = erlmcp_native_events:publish({cleared, Alert}),
-    {ok, State}.
+-spec handle_alert(erlmcp_overload_monitor:alert(), Hub) -> {ok, Hub} when Hub :: atom().
+handle_alert(Alert, Hub) ->
+    publish({raised, Alert}, Hub).
 
 -doc false.
--spec handle_role(erlmcp_queue_limits:role(), open | close, State) -> {ok, State}.
-handle_role(Role, Action, State) ->
-    ok = erlmcp_native_events:publish({breaker, Role, Action}),
-    {ok, State}.
+-spec handle_clear(erlmcp_overload_monitor:alert(), Hub) -> {ok, Hub} when Hub :: atom().
+handle_clear(Alert, Hub) ->
+    publish({cleared, Alert}, Hub).
+
+-doc false.
+-spec handle_role(erlmcp_queue_limits:role(), open | close, Hub) -> {ok, Hub} when Hub :: atom().
+handle_role(Role, Action, Hub) ->
+    publish({breaker, Role, Action}, Hub).
+
+publish(Event, Hub) ->
+    try
+        ok = gen_server:call(Hub, {publish, Event}, ?PATIENCE_MS),
+        {ok, Hub}
+    catch
+        exit:_ -> {ok, Hub}
+    end.

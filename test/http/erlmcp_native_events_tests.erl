@@ -7,7 +7,7 @@
 -import(erlmcp_native_test_lib, [eventually/1]).
 
 -define(M, erlmcp_native_events).
--define(HANDLER, {erlmcp_native_events_handler, []}).
+-define(HANDLER, {erlmcp_native_events_handler, erlmcp_native_events}).
 -define(PATIENCE_MS, 5000).
 
 hub_test_() ->
@@ -54,6 +54,10 @@ up() ->
 down(Level) ->
     stop_hub(),
     erlmcp_overload_test_lib:down(Level).
+
+publish({breaker, Role, Action}) ->
+    {ok, ?M} = erlmcp_native_events_handler:handle_role(Role, Action, ?M),
+    ok.
 
 fill(Role, Owner, Times) ->
     erlmcp_overload_test_lib:fill(Role, Owner, Times).
@@ -208,7 +212,7 @@ nothing_waits_for_a_busy_stream() ->
     [_] = got(more(Pid)),
     Other = stream(),
     [_] = got(more(Other)),
-    [ok = ?M:publish({breaker, r, open}) || _ <- lists:seq(1, 1000)],
+    [ok = publish({breaker, r, open}) || _ <- lists:seq(1, 1000)],
     ?assertMatch([{_, ~"missed", _} | _], news(Other)),
     receive
         {Pid, _} -> error(not_asked_for)
@@ -219,15 +223,15 @@ nothing_waits_for_a_busy_stream() ->
 what_came_meanwhile_is_merged() ->
     Pid = stream(),
     [{Id, _, _}] = got(more(Pid)),
-    [ok = ?M:publish({breaker, Role, open}) || Role <- [a, b, c]],
+    [ok = publish({breaker, Role, open}) || Role <- [a, b, c]],
     Events = [Event || {_, Name, _} = Event <- got(more(Pid)), Name =/= ~"snapshot"],
     ?assertMatch([{_, _, #{~"role" := ~"a"}}, {_, _, #{~"role" := ~"b"}}, {_, _, #{~"role" := ~"c"}}], Events),
     ?assertEqual([Id + 1, Id + 2, Id + 3], [I || {I, _, _} <- Events]),
     %% With a snapshot where it belongs: numbers never fall.
-    [ok = ?M:publish({breaker, Role, close}) || Role <- [a, b]],
+    [ok = publish({breaker, Role, close}) || Role <- [a, b]],
     Before = last_snapshot(),
     eventually(fun() -> last_snapshot() =/= Before end),
-    ok = ?M:publish({breaker, c, close}),
+    ok = publish({breaker, c, close}),
     ?assertEqual(
         [{Id + 4, ~"breaker"}, {Id + 5, ~"breaker"}, {Id + 5, ~"snapshot"}, {Id + 6, ~"breaker"}],
         [{I, Name} || {I, Name, _} <- got(more(Pid))]
@@ -243,17 +247,17 @@ last_snapshot() ->
 a_slow_stream_is_told_what_it_missed() ->
     Pid = stream(),
     [{Id, _, _}] = got(more(Pid)),
-    [ok = ?M:publish({breaker, r, open}) || _ <- lists:seq(1, 300)],
+    [ok = publish({breaker, r, open}) || _ <- lists:seq(1, 300)],
     [{At, ~"missed", #{~"events" := 44}} | Events] = [E || {_, Name, _} = E <- got(more(Pid)), Name =/= ~"snapshot"],
     ?assertEqual(Id + 44, At),
     ?assertEqual(lists:seq(Id + 45, Id + 300), [I || {I, _, _} <- Events]),
-    ok = ?M:publish({breaker, r, open}),
+    ok = publish({breaker, r, open}),
     ?assertMatch([{_, ~"breaker", _}], news(Pid)).
 
 whoever_comes_again_goes_on() ->
     Stay = stream(),
     [{Id, _, _}] = got(more(Stay)),
-    [ok = ?M:publish({breaker, Role, open}) || Role <- [a, b, c]],
+    [ok = publish({breaker, Role, open}) || Role <- [a, b, c]],
     Again = stream(Id + 1),
     ?assertMatch([{_, _, #{~"role" := ~"b"}}, {_, _, #{~"role" := ~"c"}}], news(Again)),
     Last = stream(Id + 3),
@@ -264,10 +268,10 @@ whoever_comes_again_goes_on() ->
 a_number_that_has_not_been() ->
     [Event] = got(more(stream())),
     {Id, ~"snapshot", _} = Event,
-    ok = ?M:publish({breaker, a, open}),
+    ok = publish({breaker, a, open}),
     Odd = [stream(Number) || Number <- [Id + 2, 1 bsl 70]],
     [?assertMatch([{Last, ~"snapshot", _}] when Last =:= Id + 1, got(more(Pid))) || Pid <- Odd],
-    ok = ?M:publish({breaker, b, open}),
+    ok = publish({breaker, b, open}),
     [?assertMatch([{_, ~"breaker", #{~"role" := ~"b"}}], news(Pid)) || Pid <- Odd],
     %% One of a hub before this: all that is kept.
     ?assertMatch([{_, ~"breaker", #{~"role" := ~"a"}}, {_, ~"breaker", #{~"role" := ~"b"}}], news(stream(1))).
@@ -294,7 +298,7 @@ it_listens_while_somebody_does() ->
     Two = stream(),
     ?assertEqual([?HANDLER], handlers()),
     leave(One),
-    ok = ?M:publish({breaker, r, open}),
+    ok = publish({breaker, r, open}),
     ?assertEqual([?HANDLER], handlers()),
     leave(Two),
     eventually(fun() -> handlers() =:= [] end).
@@ -371,7 +375,7 @@ a_hub_that_stops_listens_no_more() ->
 
 numbers_grow_over_restarts() ->
     [{Id, _, _}] = got(more(stream())),
-    [ok = ?M:publish({breaker, r, open}) || _ <- lists:seq(1, 100)],
+    [ok = publish({breaker, r, open}) || _ <- lists:seq(1, 100)],
     stop_hub(),
     start_hub(0),
     [{Later, _, _}] = got(more(stream())),
@@ -468,7 +472,7 @@ looks(Count) ->
 without_a_hub() ->
     stop_hub(),
     ?assertEqual({error, not_started}, ?M:join(1, none)),
-    ?assertEqual(ok, ?M:publish({breaker, r, open})).
+    ?assertEqual(ok, publish({breaker, r, open})).
 
 strays_do_no_harm() ->
     Pid = stream(),
