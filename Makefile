@@ -31,6 +31,7 @@ integration: toolchain
 		"$$PYTHON" -I -B -m pytest integration
 
 lint: toolchain
+	scripts/lines.sh
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 

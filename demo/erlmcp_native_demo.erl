@@ -112,7 +112,9 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
     end.
 
 compare(File, Display) ->
-    ok = erlmcp_native_demo_display:print(Display, [[], ["now the library and a gen_server take the same load; waits in µs"]]),
+    ok = erlmcp_native_demo_display:print(Display, [
+        [], ["now the library and a gen_server take the same load; waits in µs"]
+    ]),
     Results = erlmcp_native_demo_compare:run(),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:compared(Results)),
     erlmcp_native_demo_display:print(Display, erlmcp_native_demo_compare:lines(Results)).

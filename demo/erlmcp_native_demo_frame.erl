@@ -33,7 +33,8 @@ frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View
 
 title(#{new := #{phase := Phase}, at_s := At, seconds := Seconds, page := Page}) ->
     Clock = io_lib:format("~b of ~b s", [At, Seconds]),
-    [{bold, left(erlmcp_native_demo_phases:title(Phase), 19)}, left(Clock, 19), left("erlmcp_native", 16), cut(Page, 25)].
+    Name = erlmcp_native_demo_phases:title(Phase),
+    [{bold, left(Name, 19)}, left(Clock, 19), left("erlmcp_native", 16), cut(Page, 25)].
 
 now(Phase) -> ["now: ", erlmcp_native_demo_phases:now(Phase)].
 

@@ -24,8 +24,8 @@ be compared; and what they are all told: the phase, the rate and the speed. With
 }.
 -doc """
 Requests: `offered` by sessions, of them `refused`, `answered`, and `lost` with an executor; `finished` by executors.
-`forwarded` by transports, `streamed` by SSE streams. `control`: messages answered, and `unanswered`; health checks whose
-receiver was killed: `died`.
+`forwarded` by transports, `streamed` by SSE streams. `control`: messages answered, and `unanswered`; health checks
+whose receiver was killed: `died`.
 """.
 -type counter() ::
     offered | refused | answered | lost | finished | forwarded | streamed | control | unanswered | died.

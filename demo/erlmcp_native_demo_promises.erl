@@ -41,6 +41,7 @@ A promise. `bound` is what decides: `exact` the target itself, `none` nothing, e
 -spec verdicts(facts()) -> [verdict()].
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
+    #{surge_per_s := Surge} = Facts,
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
     #{{control, overload} := ControlWaits, {crossing, overload} := Crossing} = Waits,
     #{answered := Answered, refused := Refused, lost := Lost, offered := Offered, finished := Finished} = Counts,
@@ -63,9 +64,13 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             least("alerts raised, breakers opened", min(Raised, Opened), [short(Raised), $/, short(Opened)], 1),
             most("alerts standing after recovery", length([R || #{level := L} = R <- Roles, L =/= ok]), 0),
             most("breakers open after recovery", length([R || #{breaker := open} = R <- Roles]), 0),
-            most("longest mailbox of an owner", OwnerMailbox, lists:max([Limit || #{limit := Limit} <- Roles]) + ?BESIDES),
+            most(
+                "longest mailbox of an owner",
+                OwnerMailbox,
+                lists:max([Limit || #{limit := Limit} <- Roles]) + ?BESIDES
+            ),
             bounded("longest mailbox of a library process", ServiceMailbox, 1_000, 20_000),
-            least("requests/s offered in the surge", maps:get(surge_per_s, Facts), short(maps:get(surge_per_s, Facts)), 90_000),
+            least("requests/s offered in the surge", Surge, short(Surge), 90_000),
             share(Share)
         ].
 
@@ -133,7 +138,8 @@ adds_up(#{stats := Stats}) ->
 freed(Freed) ->
     Longest = lists:max([0 | [Us || #{us := Us} <- Freed]]),
     Gone = Freed =/= [] andalso lists:all(fun(#{left := Left}) -> Left =:= 0 end, Freed),
-    verdict("killed executors' counts are gone in", "100 ms", ms(Longest), Gone andalso Longest =< 100_000, "<= 5 s", Gone).
+    Met = Gone andalso Longest =< 100_000,
+    verdict("killed executors' counts are gone in", "100 ms", ms(Longest), Met, "<= 5 s", Gone).
 
 survived([]) ->
     verdict("counts lost with erlmcp_queue_limits", "0", "not tried", false, exact, false);

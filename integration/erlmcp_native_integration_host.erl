@@ -2,9 +2,9 @@
 -moduledoc """
 The node of the integration tests: evaluates what it reads, and ends with its input.
 
-A line of standard input is a sequence of Erlang expressions, without the full stop. The answer is one line of standard output: `ok` and
-the value of the last one in JSON, or `error` and a JSON string that tells what went wrong. All else that is
-printed on this node, by the logger too, goes to standard error.
+A line of standard input is a sequence of Erlang expressions, without the full stop. The answer is one line of standard
+output: `ok` and the value of the last one in JSON, or `error` and a JSON string that tells what went wrong. All else
+that is printed on this node, by the logger too, goes to standard error.
 
 ```
 $ scripts/run.sh --input integration erlmcp_native_integration_host

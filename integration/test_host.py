@@ -65,7 +65,8 @@ def test_prometheus_says_why_a_scrape_fails(serve, start_prometheus):
 PAGE = """<!doctype html>
 <meta charset="utf-8"><title>Harness</title><link rel="icon" href="data:,">
 <h1>Queues of erlmcp</h1>
-<p style="font: 40px sans-serif"><span id="w">W</span> <span id="i">i</span> <span id="a">ä</span> <span id="le">≤</span></p>
+<p style="font: 40px sans-serif">
+<span id="w">W</span> <span id="i">i</span> <span id="a">ä</span> <span id="le">≤</span></p>
 <script>document.querySelector("h1").style.color = "navy"; console.warn("seen", 42); missing();</script>
 """
 

@@ -31,7 +31,8 @@ METRICS_SERVER = """
         Loop = fun Again() ->
             receive
                 {'$gen_cast', error} -> ets:update_counter(seen, errors, 1, {errors, 0}), Again();
-                {'$gen_cast', {latency, Ms}} when is_number(Ms) -> ets:update_counter(seen, latencies, 1, {latencies, 0}), Again()
+                {'$gen_cast', {latency, Ms}} when is_number(Ms) ->
+                    ets:update_counter(seen, latencies, 1, {latencies, 0}), Again()
             end
         end,
         Loop()
@@ -61,7 +62,8 @@ def test_why_a_request_was_refused_can_be_read(node):
     assert {alert["level"] for alert in node.get("/api/alerts?role=work").json()["alerts"]} >= {"overload"}
 
 
-@pytest.mark.parametrize("path", ["/api/queues?top=many", "/api/queues?top=1&top=2", "/api/queues?role=%ff%zz", "/api/alerts?roll=x"])
+@pytest.mark.parametrize("path", [
+    "/api/queues?top=many", "/api/queues?top=1&top=2", "/api/queues?role=%ff%zz", "/api/alerts?roll=x"])
 def test_a_wrong_parameter_is_named(node, path):
     answer = node.get(path)
     assert answer.status == 400

@@ -120,7 +120,8 @@ fetch() {
     done
 }
 
-# provide <name> <megabytes at most> "<programs, from the root folder>" <packages>: sets prefix, and bin, where they are.
+# provide <name> <megabytes at most> "<programs, from the root folder>" <packages>: sets prefix, and bin, where they
+# are.
 provide() {
     name=$1 megabytes=$2 programs=$3
     shift 3

@@ -5,7 +5,9 @@
 -define(EXTREMES, [0, 1, 999_999, 1_000_000, 16#7fffffffffffffff]).
 
 settings_test_() ->
-    Read = fun(Set) -> erlmcp_native_demo_settings:read(fun(Name, Default) -> proplists:get_value(Name, Set, Default) end) end,
+    Read = fun(Set) ->
+        erlmcp_native_demo_settings:read(fun(Name, Default) -> proplists:get_value(Name, Set, Default) end)
+    end,
     [
         ?_assertMatch(
             {ok, #{seconds := 30, plain := false, compare := false, hold := false, port := 0}}, Read([])
@@ -83,7 +85,9 @@ broken_promises_test_() ->
         "roles whose counts do not add up" => [Stats(total_enqueued, 5), Stats(total_released, 1)],
         "requests that are unaccounted for" => [counts(#{offered => 4}), counts(#{lost => 2})],
         "executors' own count - the library's" => [counts(#{finished => 17})],
-        "killed executors' counts are gone in" => [(facts(1))#{freed := [(freed(1))#{left := 1}]}, (facts(1))#{freed := []}],
+        "killed executors' counts are gone in" => [
+            (facts(1))#{freed := [(freed(1))#{left := 1}]}, (facts(1))#{freed := []}
+        ],
         "counts lost with erlmcp_queue_limits" => [
             (facts(1))#{survived := [(survived(1))#{counts_lost := 1}]}, (facts(1))#{survived := []}
         ],
@@ -108,7 +112,8 @@ late_is_not_met_and_decides_nothing_test() ->
     Late = Waits#{{control, overload} := #{count => 1, p50_us => 1, p99_us => 20_000, max_us => 20_000}},
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts#{sample := Sample#{waits := Late, share := 0.06}}),
     ?assertEqual(
-        ["control message p99 under overload", "the demo's own share of the CPU"], [N || #{name := N, met := false} <- Verdicts]
+        ["control message p99 under overload", "the demo's own share of the CPU"],
+        [N || #{name := N, met := false} <- Verdicts]
     ),
     ?assert(erlmcp_native_demo_promises:kept(Verdicts)).
 

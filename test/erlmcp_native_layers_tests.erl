@@ -1,5 +1,5 @@
-%% The floors: who may know whom. Arrows are calls, behaviours, and modules named as data: in child specifications, routes,
-%% tables, defaults. What is only the name of a process is none, and stands in the list below.
+%% The floors: who may know whom. Arrows are calls, behaviours, and modules named as data: in child specifications,
+%% routes, tables, defaults. What is only the name of a process is none, and stands in the list below.
 -module(erlmcp_native_layers_tests).
 
 -include_lib("eunit/include/eunit.hrl").

@@ -127,7 +127,10 @@ pairs(Times, Owner) ->
 burners(Cores) ->
     ChunkUs = chunk_us(),
     Share = Cores / ?CLIENTS,
-    [spawn_link(fun() -> burn(Share, ChunkUs, erlang:monotonic_time(microsecond), 0) end) || _ <- lists:seq(1, ?CLIENTS)].
+    [
+        spawn_link(fun() -> burn(Share, ChunkUs, erlang:monotonic_time(microsecond), 0) end)
+     || _ <- lists:seq(1, ?CLIENTS)
+    ].
 
 burn(Share, ChunkUs, Since, BurntUs) ->
     Owed = (erlang:monotonic_time(microsecond) - Since) * Share - BurntUs,

@@ -6,7 +6,8 @@
 -doc "Connects to a port of this machine.".
 -spec open(inet:port_number()) -> gen_tcp:socket().
 open(Port) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, http_bin}, {nodelay, true}]),
+    Options = [binary, {active, false}, {packet, http_bin}, {nodelay, true}],
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, Options),
     Socket.
 
 -doc "The body of the answer, which must be good.".

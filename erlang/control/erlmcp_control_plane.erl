@@ -255,8 +255,8 @@ call(Id, Message, Call) ->
     end.
 
 -doc """
-What was delivered, by type and component, how long it took in microseconds (percentiles to three significant
-digits, those of a component to two), and what waits. Numbers start with the service and go on over a crash of its process.
+What was delivered, by type and component, how long it took in microseconds (percentiles to three significant digits,
+those of a component to two), and what waits. Numbers start with the service and go on over a crash of its process.
 """.
 -spec get_stats() -> control_plane_stats().
 get_stats() ->

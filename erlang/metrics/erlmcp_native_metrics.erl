@@ -159,7 +159,10 @@ queues() ->
     [
         role(gauge, ~"queue_depth", ~"Requests that wait, over all owners of the role.", current_depth),
         role(
-            gauge, ~"queue_depth_max", ~"The highest depth that one owner reached since the numbers were reset.", max_depth
+            gauge,
+            ~"queue_depth_max",
+            ~"The highest depth that one owner reached since the numbers were reset.",
+            max_depth
         ),
         role(gauge, ~"queue_limit", ~"The depth per owner from which requests are refused.", limit),
         role(gauge, ~"queue_owners", ~"Processes and names that have a queue.", owners),
@@ -257,7 +260,11 @@ own() ->
         ),
         native(gauge, ~"native_owners", none, ~"Owners tracked.", owners),
         native(
-            gauge, ~"native_memory_bytes", bytes, ~"Native memory, estimated from the records that are held.", memory_bytes
+            gauge,
+            ~"native_memory_bytes",
+            bytes,
+            ~"Native memory, estimated from the records that are held.",
+            memory_bytes
         ),
         native(
             counter,
@@ -266,7 +273,13 @@ own() ->
             ~"Alerts and clearings that came too fast for the handlers; the history has them.",
             news_lost
         ),
-        native(counter, ~"native_wakeups_dropped", none, ~"Wake-ups of an overload monitor that was dead.", wakeups_dropped),
+        native(
+            counter,
+            ~"native_wakeups_dropped",
+            none,
+            ~"Wake-ups of an overload monitor that was dead.",
+            wakeups_dropped
+        ),
         field(
             {counter, ~"otlp_pushes", none, [~"result"]},
             ~"Pushes of metrics to the OpenTelemetry endpoint.",

@@ -86,7 +86,9 @@ row(Role) ->
         {ok, [Row]} ->
             Row#{switches => Switches};
         {ok, []} ->
-            words("nothing was ever counted for ~tp; it would have the limit of default, ~b", [Role, ?L:get_limit(Role)]);
+            words("nothing was ever counted for ~tp; it would have the limit of default, ~b", [
+                Role, ?L:get_limit(Role)
+            ]);
         {Words, _} ->
             Words
     end.
@@ -99,9 +101,17 @@ table(Rows) ->
     [
         row(["role", "owner", "depth", "limit", "full"], status)
         | [
-            row([name(Role), name(Owner), number(Depth), number(Limit), [number(round(Utilization * 100)), "%"]], Status)
+            row(
+                [name(Role), name(Owner), number(Depth), number(Limit), [number(round(Utilization * 100)), "%"]],
+                Status
+            )
          || #{
-                role := Role, process := Owner, depth := Depth, limit := Limit, utilization := Utilization, status := Status
+                role := Role,
+                process := Owner,
+                depth := Depth,
+                limit := Limit,
+                utilization := Utilization,
+                status := Status
             } <- Rows
         ]
     ].

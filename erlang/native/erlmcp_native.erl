@@ -484,7 +484,9 @@ control_remove(_Id) -> absent().
 -spec control_components() -> [atom()] | fault().
 control_components() -> absent().
 
--doc "Where a message goes; `dead` while its process is being replaced, `queue_full` when 65536 of that type wait there.".
+-doc """
+Where a message goes; `dead` while its process is being replaced, `queue_full` when 65536 of that type wait there.
+""".
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
     {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Priority :: boolean()}
     | dead

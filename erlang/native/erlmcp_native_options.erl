@@ -35,9 +35,16 @@ name that is given twice the first counts, and an atom alone stands for `true`.
 }.
 -doc """
 An option. Its default is the value as it is after the check, `required` if it must be given, or `none` if it is left
-out when it is not given. More keys are the reader's own.
+out when it is not given; `shown` is what the documentation says instead. More keys are the reader's own.
 """.
--type option() :: #{name := atom(), type := type(), default := term() | required | none, doc := binary(), atom() => term()}.
+-type option() :: #{
+    name := atom(),
+    type := type(),
+    default := term() | required | none,
+    doc := binary(),
+    shown => binary(),
+    atom() => term()
+}.
 -doc "All options of one reader.".
 -type table() :: [option()].
 -doc "What is wrong: the path to it, `[]` for the whole; its value, or `hidden`; and what was expected there.".

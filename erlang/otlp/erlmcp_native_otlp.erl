@@ -157,7 +157,8 @@ snapshot_at(Ms, State) ->
 next_ms(DueMs, IntervalMs, NowMs) when DueMs + IntervalMs > NowMs -> DueMs + IntervalMs;
 next_ms(_, IntervalMs, NowMs) -> NowMs + IntervalMs.
 
-snapshot(#state{options = #{compression := Compression}, resource = Resource, series = Before, buffer = Buffer} = State) ->
+snapshot(#state{options = Options, resource = Resource, series = Before, buffer = Buffer} = State) ->
+    #{compression := Compression} = Options,
     #{at_ms := AtMs} = Snapshot = erlmcp_native_metrics:snapshot(),
     Families = erlmcp_native_metrics:families(Snapshot),
     Series = erlmcp_native_otlp_series:update(Families, AtMs, Before),

@@ -39,7 +39,8 @@ new(MaxSize, MaxBytes) ->
 in(Item, Buffer) ->
     in(Item, 0, Buffer).
 
-in(Item, Dropped, #{waiting := Waiting, size := Size, bytes := Bytes, max_size := MaxSize, max_bytes := MaxBytes} = Buffer) ->
+in(Item, Dropped, #{waiting := Waiting, size := Size, bytes := Bytes} = Buffer) ->
+    #{max_size := MaxSize, max_bytes := MaxBytes} = Buffer,
     case {Size < MaxSize andalso Bytes + weight(Item) =< MaxBytes, queue:out(Waiting)} of
         {true, _} ->
             {Dropped, add(Item, 1, Buffer#{waiting := queue:in(Item, Waiting)})};

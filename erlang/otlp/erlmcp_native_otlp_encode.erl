@@ -57,7 +57,8 @@ body(Json, Compression) ->
 -spec name(erlmcp_native_metrics:field()) -> binary().
 name(#{name := Name} = Field) ->
     Short = without_unit(Field),
-    Taken = Short =/= Name andalso lists:any(fun(#{name := Other}) -> Other =:= Short end, erlmcp_native_metrics:fields()),
+    Fields = erlmcp_native_metrics:fields(),
+    Taken = Short =/= Name andalso lists:any(fun(#{name := Other}) -> Other =:= Short end, Fields),
     [App, Space | Words] = binary:split(case Taken of true -> Name; false -> Short end, ~"_", [global]),
     iolist_to_binary([App, $., Space, $., lists:join($_, Words)]).
 

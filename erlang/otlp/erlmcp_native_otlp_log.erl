@@ -65,9 +65,10 @@ taken_partly(Rejected, _, #{rejected := Before} = Log) ->
 caught_up(#{trouble := none} = Log) ->
     Log;
 caught_up(#{endpoint := Endpoint, trouble := #{since_ms := SinceMs, failures := Failures, dropped := Dropped}} = Log) ->
-    ?LOG_NOTICE("erlmcp_native_otlp: metrics are pushed to ~ts again after ~b s; ~b pushes failed, ~b snapshots were given up", [
-        Endpoint, (now_ms() - SinceMs) div 1000, Failures, Dropped
-    ]),
+    ?LOG_NOTICE(
+        "erlmcp_native_otlp: metrics are pushed to ~ts again after ~b s; ~b pushes failed, ~b snapshots were given up",
+        [Endpoint, (now_ms() - SinceMs) div 1000, Failures, Dropped]
+    ),
     Log#{trouble := none}.
 
 now_ms() ->

@@ -15,7 +15,8 @@ is on the other side.
 -export_type([outcome/0, reason/0]).
 
 -doc """
-What came of it. With a status the request was answered; the body is what there was of it by the deadline, within its bounds.
+What came of it. With a status the request was answered; the body is what there was of it by the deadline, within its
+bounds.
 """.
 -type outcome() ::
     {answered, 200..599, #{body := binary(), retry_after => binary()}}
@@ -33,7 +34,8 @@ post(Target, Headers, Body, Deadline) ->
     maybe
         {ok, Socket} ?= connect(Target, Deadline),
         {ok, Connection} ?= secure(Target, Socket, Deadline),
-        Sent = send(Connection, [head(Target, [{~"content-length", integer_to_binary(byte_size(Body))} | Headers]), Body]),
+        Length = {~"content-length", integer_to_binary(byte_size(Body))},
+        Sent = send(Connection, [head(Target, [Length | Headers]), Body]),
         %% Who does not want the request may have said why.
         case {answer(Connection, Deadline), Sent} of
             {{failed, answer, _}, {failed, send, _}} -> Sent;

@@ -7,7 +7,9 @@ export const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
 const SETTLED_MS = 2000;
 
 /**
- * @typedef {{level: string, role: string, process: string, depth: number, limit: number, utilization: number, timestamp: number}} Alert
+ * @typedef {{
+ *   level: string, role: string, process: string, depth: number, limit: number, utilization: number, timestamp: number,
+ * }} Alert
  * @typedef {Alert & {id: string, state: 'holds' | 'cleared' | 'unknown', clearedAt: number | null}} Entry
  *   unknown: it was raised while this page did not listen, and may be over
  */
@@ -68,7 +70,8 @@ export class AlertLog {
     const levels = new Map(roles.map(({ role, level }) => [role, SEVERITY[level] ?? 3]));
     for (const entry of this.entries) {
       if (entry.state === 'cleared' || at - entry.timestamp < SETTLED_MS) continue;
-      const owner = entry.state === 'unknown' && owners.find(({ role, process }) => role === entry.role && process === entry.process);
+      const owner = entry.state === 'unknown' &&
+        owners.find(({ role, process }) => role === entry.role && process === entry.process);
       if (owner && SEVERITY[owner.status] >= SEVERITY[entry.level]) entry.state = 'holds';
       if ((levels.get(entry.role) ?? 0) < SEVERITY[entry.level]) {
         entry.state = 'cleared';

@@ -17,7 +17,8 @@ const palette = () => {
     probe.style.color = `var(--${property})`;
     return getComputedStyle(probe).color;
   };
-  colours = Object.fromEntries(['ink2', 'line', 'blue', 'blue-fill', 'overload', 'overload-fill', 'violet', 'teal'].map((key) => [key, read(key)]));
+  const properties = ['ink2', 'line', 'blue', 'blue-fill', 'overload', 'overload-fill', 'violet', 'teal'];
+  colours = Object.fromEntries(properties.map((key) => [key, read(key)]));
   probe.remove();
   return colours;
 };
@@ -37,7 +38,10 @@ const decades = (_, all) => all.map((value) => (powerOfTen(value) ? value : null
 
 const axes = ({ stroke, grid, y, size, x, filter }) => [
   { stroke, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: FONT, size: 24, gap: 3, ...x },
-  { stroke, grid: { stroke: grid, width: 1, ...filter }, ticks: { show: false }, font: FONT, size, gap: 5, space: 26, values: (_, all) => all.map((value) => (value === null ? '' : y(value))), ...filter },
+  {
+    stroke, grid: { stroke: grid, width: 1, ...filter }, ticks: { show: false }, font: FONT, size, gap: 5, space: 26,
+    values: (_, all) => all.map((value) => (value === null ? '' : y(value))), ...filter,
+  },
 ];
 
 /** A chart in an element that has a height; what it is made of is given as a function of the palette. */
@@ -109,16 +113,27 @@ export class TimeChart extends Chart {
     return {
       legend: { show: false },
       padding: [8, 24, 0, 0],
-      cursor: { drag: { x: false, y: false }, points: { show: false }, sync: { key: 'time', setSeries: false }, y: false },
+      cursor: {
+        drag: { x: false, y: false }, points: { show: false }, sync: { key: 'time', setSeries: false }, y: false,
+      },
       scales: {
         x: { time: true, range: (_, from, to) => [Math.min(from ?? 0, (to ?? 0) - LEAST_SPAN_S), to ?? 0] },
         y: log
-          ? { distr: 3, range: (_, low, high) => [10 ** Math.floor(Math.log10(Math.max(1, low ?? 1))), 10 ** Math.ceil(Math.log10(Math.max(100, (high ?? 1) * 1.01)))] }
+          ? {
+            distr: 3,
+            range: (_, low, high) => [
+              10 ** Math.floor(Math.log10(Math.max(1, low ?? 1))),
+              10 ** Math.ceil(Math.log10(Math.max(100, (high ?? 1) * 1.01))),
+            ],
+          }
           : { range: (_, low, high) => [0, Math.max(least, high ?? 0) * 1.08] },
       },
       axes: axes({
         stroke: palette.ink2, grid: palette.line, y, size, filter: log && { filter: decades },
-        x: { space: 70, values: (_, all, __, ___, step) => all.map((at) => clock(at * 1000, at * 1000).slice(0, step < 60 ? 8 : 5)) },
+        x: {
+          space: 70,
+          values: (_, all, __, ___, step) => all.map((at) => clock(at * 1000, at * 1000).slice(0, step < 60 ? 8 : 5)),
+        },
       }),
       series: [{}, ...this.#lines.map(({ colour, fill, dash, width = 1.5 }) => ({
         stroke: palette[colour], fill: fill && palette[fill], dash, width, points: { show: false }, spanGaps: false,
@@ -143,12 +158,18 @@ export class SpreadChart extends Chart {
   }
 
   options(palette) {
-    const bar = (colour, width) => ({ stroke: palette[colour], fill: palette[colour], width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [width, 60] }) });
+    const bar = (colour, width) => ({
+      stroke: palette[colour], fill: palette[colour], width: 0, points: { show: false },
+      paths: uPlot.paths.bars({ size: [width, 60] }),
+    });
     return {
       legend: { show: false },
       padding: [8, 8, 0, 0],
       cursor: { show: false },
-      scales: { x: { time: false, range: (_, from, to) => [(from ?? 0) - 0.6, (to ?? 0) + 0.6] }, y: { range: (_, low, high) => [0, Math.max(10, high ?? 0) * 1.08] } },
+      scales: {
+        x: { time: false, range: (_, from, to) => [(from ?? 0) - 0.6, (to ?? 0) + 0.6] },
+        y: { range: (_, low, high) => [0, Math.max(10, high ?? 0) * 1.08] },
+      },
       axes: axes({
         stroke: palette.ink2, grid: palette.line, size: 40, y: (value) => `${value} %`,
         x: { space: 52, incrs: [1, 2, 3, 4, 6, 8], values: (_, all) => all.map((band) => this.#label(band)) },

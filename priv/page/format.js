@@ -17,7 +17,8 @@ const scientific = (value) => {
 /** A count: 1 234 567; from 10^15 on as a power of ten, since JSON numbers are not exact there. */
 export const count = (value) => {
   if (!known(value)) return NONE;
-  return Math.abs(value) < 1e15 ? (value < 0 ? '−' : '') + grouped(String(Math.abs(Math.round(value)))) : scientific(value);
+  if (Math.abs(value) >= 1e15) return scientific(value);
+  return (value < 0 ? '−' : '') + grouped(String(Math.abs(Math.round(value))));
 };
 
 /** A number a second, without its unit. */

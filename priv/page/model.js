@@ -43,7 +43,8 @@ export class Model {
   /** Takes in a snapshot. @returns {boolean} whether it was news */
   receive(snapshot) {
     const last = this.snapshot;
-    if (last && snapshot.at_ms <= last.at_ms && last.at_ms - snapshot.at_ms < DISORDER_MS && snapshot.node === last.node) {
+    const late = last && snapshot.at_ms <= last.at_ms && last.at_ms - snapshot.at_ms < DISORDER_MS;
+    if (late && snapshot.node === last.node) {
       if (!last.fullest && snapshot.fullest) last.fullest = snapshot.fullest;
       return false;
     }
@@ -67,9 +68,11 @@ export class Model {
   }
 
   #role(row, rates, tops, at) {
-    const [enqueuedRate, dequeuedRate, refusedRate] = rates?.get(row.role) ?? [null, null, rates ? null : row.refused_per_s];
+    const [enqueuedRate, dequeuedRate, refusedRate] =
+      rates?.get(row.role) ?? [null, null, rates ? null : row.refused_per_s];
     const fullest = row.owners === 1 ? row.depth : tops.get(row.role) ?? row.fullest;
-    const quiet = row.last_refused_ms === null || row.last_refused_ms === undefined || at - row.last_refused_ms > REFUSING_MS;
+    const refusedAt = row.last_refused_ms ?? null;
+    const quiet = refusedAt === null || at - refusedAt > REFUSING_MS;
     return {
       ...row, enqueuedRate, dequeuedRate, refusedRate, fullest,
       full: utilization(fullest, row.limit),
@@ -157,7 +160,7 @@ const topDepths = (rows) => {
 };
 
 const sum = (rows, field) =>
-  rows.reduce((total, row) => (row[field] === null || row[field] === undefined ? total : (total ?? 0) + row[field]), null);
+  rows.reduce((total, { [field]: value }) => ((value ?? null) === null ? total : (total ?? 0) + value), null);
 
 const worstFirst = (a, b) =>
   (SEVERITY[b.level] ?? 0) - (SEVERITY[a.level] ?? 0) ||

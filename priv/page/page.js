@@ -40,7 +40,8 @@ const redraw = (all = true) => {
 const choose = (role) => {
   chosen = role === chosen ? null : role;
   redraw();
-  $('queues').scrollIntoView({ block: 'nearest', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
+  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  $('queues').scrollIntoView({ block: 'nearest', behavior: still ? 'auto' : 'smooth' });
 };
 
 const alertsView = new AlertsView();

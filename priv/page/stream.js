@@ -73,7 +73,8 @@ export class Stream {
   /** To be called now and then: takes a connection up again that the browser has given up, or that is silent. */
   check() {
     const now = performance.now();
-    const dead = this.#source === null || this.#source.readyState === EventSource.CLOSED || now - this.#heardAt > SILENT_MS;
+    const closed = this.#source === null || this.#source.readyState === EventSource.CLOSED;
+    const dead = closed || now - this.#heardAt > SILENT_MS;
     if (!dead || now < this.#retryAt) return;
     this.#failures += 1;
     const pause = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** Math.min(this.#failures - 1, 4));

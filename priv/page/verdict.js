@@ -23,7 +23,9 @@ const refusal = ({ role, refusedRate, retry_after_ms: retry }) =>
 
 /** Why there are no roles. */
 export const noRoles = ({ services }) =>
-  services?.erlmcp_queue_limits === false ? 'Queue limits are not running: nothing is counted and nothing is refused.' : 'No role has been used yet.';
+  services?.erlmcp_queue_limits === false
+    ? 'Queue limits are not running: nothing is counted and nothing is refused.'
+    : 'No role has been used yet.';
 
 /** Each switch and service that needs saying. @returns {{text: string, off: boolean}[]} */
 export const switches = ({ services, switches: states }) => [
@@ -62,14 +64,22 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
     return result('overload', `${refusing.length} refusing`,
       `${refusing.length} ${of} ${refusing.length === 1 ? 'refuses' : 'refuse'}: ${some(refusing.map(refusal))}`);
   }
-  if (overload.length) return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
+  if (overload.length) {
+    return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
+  }
   if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, nothing refused`);
   if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, nothing refused`);
-  if (down.length) return result('critical', 'service down', down.length === 3 ? 'No service is running' : `Not running: ${down.join(', ')}`);
+  if (down.length) {
+    return result('critical', 'service down',
+      down.length === 3 ? 'No service is running' : `Not running: ${down.join(', ')}`);
+  }
   if (off.length) return result('warning', 'switched off', `${plural(off.length, 'protection')} switched off`);
-  if (open.length) return result('warning', 'breaker open', `No queue is full, but ${plural(open.length, 'breaker is', 'breakers are')} open`);
+  if (open.length) {
+    return result('warning', 'breaker open',
+      `No queue is full, but ${plural(open.length, 'breaker is', 'breakers are')} open`);
+  }
   if (roles.length === 0) return result('ok', 'ok', 'Nothing to protect yet: no role has been used');
   const fullest = roles.reduce((most, role) => (role.full > most.full ? role : most));
-  return result('ok', 'ok',
-    `All well: nothing refused, ${roles.length === 1 ? 'the only role' : `the fullest of ${roles.length} roles`} at ${percent(fullest.full)}`);
+  const which = roles.length === 1 ? 'the only role' : `the fullest of ${roles.length} roles`;
+  return result('ok', 'ok', `All well: nothing refused, ${which} at ${percent(fullest.full)}`);
 };

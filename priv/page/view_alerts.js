@@ -11,12 +11,19 @@ const lines = (...children) => h('div', { class: 'lines' }, ...children);
 
 const make = () => row([
   { child: lines(badge(), h('span', { 'data-field': 'timestamp' })) },
-  { child: lines(h('span', { class: 'name', 'data-field': 'role' }), h('span', { class: 'name', 'data-field': 'process' })) },
+  {
+    child: lines(
+      h('span', { class: 'name', 'data-field': 'role' }),
+      h('span', { class: 'name', 'data-field': 'process' }),
+    ),
+  },
   { child: lines(h('span', { 'data-field': 'state' }), h('span')) },
 ]);
 
 const state = ({ state: kind, clearedAt, timestamp }, now) => {
-  if (kind === 'holds') return ['holds', `for ${duration(Math.max(1000, Math.floor((now - timestamp) / 1000) * 1000))}`];
+  if (kind === 'holds') {
+    return ['holds', `for ${duration(Math.max(1000, Math.floor((now - timestamp) / 1000) * 1000))}`];
+  }
   if (kind === 'unknown') return ['not known', ''];
   return clearedAt === null ? ['cleared', 'unseen'] : [clock(clearedAt), `after ${duration(clearedAt - timestamp)}`];
 };
@@ -40,8 +47,11 @@ export class AlertsView {
 
   render({ alerts: { entries }, roles, snapshot }) {
     table('alerts', entries, ({ id }) => id, make, (child, entry) => update(child, entry, snapshot.at_ms),
-      snapshot.services?.erlmcp_overload_monitor === false ? 'The overload monitor is not running: no alerts come.' : 'No alert yet.');
-    const above = roles.reduce((sum, { owners_by_level: owners }) => sum + LEVELS.reduce((each, level) => each + (owners?.[level] ?? 0), 0), 0);
+      snapshot.services?.erlmcp_overload_monitor === false
+        ? 'The overload monitor is not running: no alerts come.'
+        : 'No alert yet.');
+    const above = roles.reduce((sum, { owners_by_level: owners }) =>
+      sum + LEVELS.reduce((each, level) => each + (owners?.[level] ?? 0), 0), 0);
     const parts = [`${plural(above, 'owner')} above a threshold now`];
     if (entries.length > 0) parts.push(`last ${plural(entries.length, 'alert')}`);
     if (this.#missed > 0) parts.push(`${plural(this.#missed, 'event')} missed`);
@@ -79,7 +89,8 @@ export class Announcer {
       if (alerts.length === 0) return [];
       const { level, role, process } = alerts.find((alert) => alert.level === 'overload') ?? alerts[0];
       const rest = alerts.length - 1;
-      return [`${level} ${verb}: ${name(role, 60)} ${name(process, 60)}${rest > 0 ? ` and ${plural(rest, 'other')}` : ''}.`];
+      const others = rest > 0 ? ` and ${plural(rest, 'other')}` : '';
+      return [`${level} ${verb}: ${name(role, 60)} ${name(process, 60)}${others}.`];
     };
     say($('said'), [...this.#other, ...about(this.#raised, 'raised'), ...about(this.#cleared, 'cleared')].join(' '));
     this.#raised = [];

@@ -5,7 +5,12 @@ import { clock, count, plural } from './format.js';
 
 const MOST = 12;
 
-const make = () => row([{ tag: 'th', kind: 'name' }, { kind: 'n', field: 'state' }, { kind: 'n', field: 'since' }, { kind: 'n', field: 'changes' }]);
+const make = () => row([
+  { tag: 'th', kind: 'name' },
+  { kind: 'n', field: 'state' },
+  { kind: 'n', field: 'since' },
+  { kind: 'n', field: 'changes' },
+]);
 
 const update = (element, [role, { open, since, changes }]) => {
   const [title, state, from, times] = element.cells;
@@ -18,8 +23,10 @@ const update = (element, [role, { open, since, changes }]) => {
 
 export const renderBreakers = ({ breakers }) => {
   const all = [...breakers].filter(([, { open, changes }]) => open || changes > 0)
-    .sort(([one, a], [other, b]) => Number(b.open) - Number(a.open) || (b.since ?? 0) - (a.since ?? 0) || (one < other ? -1 : 1));
+    .sort(([one, a], [other, b]) =>
+      Number(b.open) - Number(a.open) || (b.since ?? 0) - (a.since ?? 0) || (one < other ? -1 : 1));
   const open = all.filter(([, each]) => each.open).length;
-  table('breakers', all.slice(0, MOST), ([role]) => role, make, update, 'None is open, and none has changed while this page was open.');
+  table('breakers', all.slice(0, MOST), ([role]) => role, make, update,
+    'None is open, and none has changed while this page was open.');
   say($('breakers-note'), open > 0 ? `${plural(open, 'breaker')} open` : 'all closed');
 };

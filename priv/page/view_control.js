@@ -5,7 +5,12 @@ import { SpreadChart, TimeChart } from './chart.js';
 import { count, latency, percent } from './format.js';
 import { percentile, total } from './latency.js';
 
-const LANES = [['circuit_breaker', 'circuit breaker'], ['health_check', 'health check'], ['drain_session', 'drain session'], ['cancel_task', 'cancel task']];
+const LANES = [
+  ['circuit_breaker', 'circuit breaker'],
+  ['health_check', 'health check'],
+  ['drain_session', 'drain session'],
+  ['cancel_task', 'cancel task'],
+];
 
 const laneRow = () => row([{ tag: 'th' }, { kind: 'n', field: 'delivered' }, { kind: 'n', field: 'queued' }]);
 const bandRow = () => row([{ tag: 'th' }, { kind: 'n' }, { kind: 'n' }]);
@@ -21,7 +26,8 @@ export class ControlView {
     y: (us) => latency(us).replace('\u202f', ' '), log: true, size: 52, readout: $('control-at'),
     read: ([p99, p50]) => `p99 ${latency(p99)}, p50 ${latency(p50)}`,
   });
-  #spread = new SpreadChart($('spread-chart'), (band) => (Number.isInteger(band) && this.#bands[band] ? `<${latency(this.#bands[band].to)}` : ''));
+  #spread = new SpreadChart($('spread-chart'), (band) =>
+    (Number.isInteger(band) && this.#bands[band] ? `<${latency(this.#bands[band].to)}` : ''));
 
   render({ snapshot, history, latencies }) {
     const { control } = snapshot;
@@ -33,7 +39,9 @@ export class ControlView {
     }
     const recent = latencies.recent(10000);
     const [p50, p99] = recent ? [percentile(recent, 0.5), percentile(recent, 0.99)] : [null, null];
-    const now = recent === null ? 'measuring' : p99 === null ? 'no message in the last 10 s' : `last 10 s: p50 about ${latency(p50)}, p99 about ${latency(p99)}`;
+    const now = recent === null ? 'measuring'
+      : p99 === null ? 'no message in the last 10 s'
+        : `last 10 s: p50 about ${latency(p50)}, p99 about ${latency(p99)}`;
     say($('control-note'), now);
     attribute($('control-chart'), 'aria-label', `Control latency over the last 10 minutes; ${now}`);
     this.#time.draw(history.read(['p99', 'p50']));
@@ -52,13 +60,18 @@ export class ControlView {
     const all = latencies.all() ?? [];
     const minute = latencies.recent(60000) ?? all.map((band) => ({ ...band, count: 0 }));
     const range = within(all);
-    const [from, to] = range ? [Math.max(0, range[0] - 1), Math.min(all.length - 1, Math.max(range[1] + 1, range[0] + 5))] : [0, Math.min(all.length - 1, 8)];
+    const [from, to] = range
+      ? [Math.max(0, range[0] - 1), Math.min(all.length - 1, Math.max(range[1] + 1, range[0] + 5))]
+      : [0, Math.min(all.length - 1, 8)];
     const places = all.map((_, i) => i).slice(from, to + 1);
     const shares = (bands) => places.map((i) => (total(bands) > 0 ? (100 * bands[i].count) / total(bands) : null));
     this.#bands = all;
     if (places.length > 0) this.#spread.draw([places, shares(all), shares(minute)]);
-    attribute($('spread-chart'), 'aria-label', `Distribution of control latency since start: p50 ${latency(percentile(all, 0.5))}, p99 ${latency(percentile(all, 0.99))}; the table below has the counts`);
-    list($('spread').tBodies[0], range ? all.slice(range[0], range[1] + 1) : [], ({ to: us }) => String(us), bandRow, (element, band) => {
+    const percentiles = `p50 ${latency(percentile(all, 0.5))}, p99 ${latency(percentile(all, 0.99))}`;
+    attribute($('spread-chart'), 'aria-label',
+      `Distribution of control latency since start: ${percentiles}; the table below has the counts`);
+    const rows = range ? all.slice(range[0], range[1] + 1) : [];
+    list($('spread').tBodies[0], rows, ({ to: us }) => String(us), bandRow, (element, band) => {
       const [title, since, last] = element.cells;
       const share = total(all) > 0 ? band.count / total(all) : 0;
       say(title, `${latency(band.from)} to ${latency(band.to)}`);

@@ -26,7 +26,8 @@ const update = (element, { role, times, total }) => {
     say(cells[i], times[level] > 0 ? duration(times[level]) : '–');
     attribute(cells[i], 'data-level', times[level] > 0 ? level : 'ok');
   });
-  attribute(bar, 'aria-label', LEVELS.map((level) => `${level} ${percent(total > 0 ? times[level] / total : 0)}`).join(', '));
+  const share = (level) => `${level} ${percent(total > 0 ? times[level] / total : 0)}`;
+  attribute(bar, 'aria-label', LEVELS.map(share).join(', '));
 };
 
 export class LevelsView {

@@ -27,7 +27,8 @@ export class QueuesView {
       readout: $('detail-at'),
       read: ([fullest, limit, mean]) => `fullest ${count(fullest)}, limit ${count(limit)}, mean ${rate(mean)}`,
     });
-    $('role').addEventListener('change', ({ target }) => choose(target.selectedIndex > 0 ? this.#names[target.selectedIndex - 1] : null));
+    $('role').addEventListener('change', ({ target: { selectedIndex: i } }) =>
+      choose(i > 0 ? this.#names[i - 1] : null));
   }
 
   render(model, chosen) {
@@ -51,7 +52,8 @@ export class QueuesView {
   }
 
   #fullest({ roles, history }) {
-    const share = ({ role, limit, full: now }) => Math.max(now, history.highest(`fullest ${role}`, RECENT) / Math.max(1, limit));
+    const share = ({ role, limit, full: now }) =>
+      Math.max(now, history.highest(`fullest ${role}`, RECENT) / Math.max(1, limit));
     const shown = roles
       .map((role) => [share(role), role])
       .sort(([a, one], [b, other]) => Math.floor(b * 20) - Math.floor(a * 20) || (one.role < other.role ? -1 : 1))
@@ -70,13 +72,16 @@ export class QueuesView {
   }
 
   #one({ history, snapshot }, role) {
-    attribute($('detail-chart'), 'aria-label', `${name(role.role)} over the last 10 minutes; now the fullest owner has ${full(role)}`);
+    attribute($('detail-chart'), 'aria-label',
+      `${name(role.role)} over the last 10 minutes; now the fullest owner has ${full(role)}`);
     this.#detail.draw(history.read([`fullest ${role.role}`, `limit ${role.role}`, `mean ${role.role}`]));
     stats($('detail-stats'), details(role, snapshot.at_ms));
   }
 }
 
-const panel = () => h('li', {}, h('div', { class: 'panel-head' }, h('h3', { class: 'name' }), badge(), h('p')), h('div', { class: 'chart small', role: 'img' }));
+const panel = () => h('li', {},
+  h('div', { class: 'panel-head' }, h('h3', { class: 'name' }), badge(), h('p')),
+  h('div', { class: 'chart small', role: 'img' }));
 
 const byLevel = (counts, levels) =>
   levels.filter((level) => counts?.[level] > 0).map((level) => `${count(counts[level])} ${level}`).join(', ') || 'none';

@@ -6,7 +6,12 @@ import { clock, count, duration, rate } from './format.js';
 
 const MOST = 6;
 
-const make = () => row([{ tag: 'th', kind: 'name' }, { kind: 'n', field: 'refused_rate' }, { kind: 'n', field: 'retry_after' }, { kind: 'n', field: 'last_refused' }]);
+const make = () => row([
+  { tag: 'th', kind: 'name' },
+  { kind: 'n', field: 'refused_rate' },
+  { kind: 'n', field: 'retry_after' },
+  { kind: 'n', field: 'last_refused' },
+]);
 
 const update = (element, role) => {
   const [title, refused, retry, last] = element.cells;
@@ -25,13 +30,15 @@ export class RefusalsView {
   render({ roles, refusedRate, history }) {
     const ever = roles.filter(({ refused }) => refused > 0);
     const worst = ever
-      .sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0) || (b.last_refused_ms ?? 0) - (a.last_refused_ms ?? 0) || (a.role < b.role ? -1 : 1))
+      .sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0) ||
+        (b.last_refused_ms ?? 0) - (a.last_refused_ms ?? 0) || (a.role < b.role ? -1 : 1))
       .slice(0, MOST);
     const peak = history.highest('refused');
     const total = roles.reduce((sum, { refused }) => sum + refused, 0);
     const text = `now ${rate(refusedRate)}/s, ${count(total)} in total`;
     say($('refusals-note'), text);
-    attribute($('refusals-chart'), 'aria-label', `Refusals a second over the last 10 minutes: ${text}, at most ${rate(peak)}/s`);
+    attribute($('refusals-chart'), 'aria-label',
+      `Refusals a second over the last 10 minutes: ${text}, at most ${rate(peak)}/s`);
     this.#chart.draw(history.read(['refused']));
     table('refusals', worst, ({ role }) => role, make, update, 'Nothing has been refused.');
   }

@@ -72,9 +72,14 @@ export class RolesView {
     table('roles', shown, ({ role }) => role, make, (child, role) => update(child, role, chosen),
       wanted && roles.length > 0 ? 'No role has such a name.' : noRoles(snapshot));
     const hidden = found.length - shown.length;
-    say($('roles-note'), `${hidden > 0 ? `the worst ${count(shown.length)} of ${count(found.length)}` : plural(found.length, 'role')}${wanted ? ` found among ${count(roles.length)}` : ''}${roles.length > 0 ? ', limits for each owner' : ''}`);
+    const many = hidden > 0
+      ? `the worst ${count(shown.length)} of ${count(found.length)}`
+      : plural(found.length, 'role');
+    const among = wanted ? ` found among ${count(roles.length)}` : '';
+    say($('roles-note'), `${many}${among}${roles.length > 0 ? ', limits for each owner' : ''}`);
     show($('roles-more'), hidden > 0 && this.#shown < MOST);
-    say($('roles-more'), `Show ${count(Math.min(hidden, Math.min(MOST, this.#shown * 4) - shown.length))} more of ${count(hidden)}`);
+    const more = Math.min(hidden, Math.min(MOST, this.#shown * 4) - shown.length);
+    say($('roles-more'), `Show ${count(more)} more of ${count(hidden)}`);
   }
 
   #steady(shown) {

@@ -11,7 +11,8 @@ const seconds = (ms) => (ms < 9950 ? (ms / 1000).toFixed(1) : String(Math.round(
 export const freshness = (age, open) => {
   if (age === null) return { feed: 'connecting', text: open ? 'connected, no data yet' : 'connecting' };
   if (age <= STALE_MS) return { feed: 'live', text: `live, ${seconds(age)} s ago` };
-  return { feed: 'stale', text: `STALE: no data for ${Math.floor(age / 1000)} s, ${open ? 'waiting' : 'reconnecting'}` };
+  const waits = open ? 'waiting' : 'reconnecting';
+  return { feed: 'stale', text: `STALE: no data for ${Math.floor(age / 1000)} s, ${waits}` };
 };
 
 export const renderFreshness = ({ feed, text }) => {

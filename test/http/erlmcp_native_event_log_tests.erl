@@ -10,8 +10,18 @@ empty_test() ->
     [?assertMatch({[], _}, ?M:since(Id, Log)) || Id <- [0, 99, 100]].
 
 frames_test() ->
-    Alert = #{level => warning, role => null, process => self(), depth => 8, limit => 10, utilization => 0.8, timestamp => 17},
-    Log = lists:foldl(fun ?M:append/2, ?M:new(5), [{raised, Alert}, {cleared, Alert#{process := 'a\n"'}}, {breaker, true, open}]),
+    Alert = #{
+        level => warning,
+        role => null,
+        process => self(),
+        depth => 8,
+        limit => 10,
+        utilization => 0.8,
+        timestamp => 17
+    },
+    Log = lists:foldl(fun ?M:append/2, ?M:new(5), [
+        {raised, Alert}, {cleared, Alert#{process := 'a\n"'}}, {breaker, true, open}
+    ]),
     {[{6, Raised}, {7, Cleared}, {8, Breaker}], Same} = ?M:since(5, Log),
     ?assertEqual(
         {~"alert", #{
@@ -53,14 +63,18 @@ all_are_told_or_missed_test() ->
             Expected = max(0, Count - 256 - max(0, From)),
             case Expected of
                 0 -> ok;
-                _ -> ?assertEqual({~"missed", #{~"events" => Expected}}, read(element(1, hd(Events)), element(2, hd(Events))))
+                _ ->
+                    {Id, Frame} = hd(Events),
+                    ?assertEqual({~"missed", #{~"events" => Expected}}, read(Id, Frame))
             end,
             Told = case Expected of 0 -> Events; _ -> tl(Events) end,
             ?assertEqual(lists:seq(1001 + max(0, From) + Expected, 1000 + Count), [Id || {Id, _} <- Told]),
             Names = [maps:get(~"role", Map) || {Id, Frame} <- Told, {~"breaker", Map} <- [read(Id, Frame)]],
             ?assertEqual([<<"r", (integer_to_binary(Id - 1000))/binary>> || {Id, _} <- Told], Names)
         end
-     || Count <- [1, 255, 256, 257, 300, 511, 512, 513, 514, 800, 1300], From <- [-1000, -1, 0, 1, 200, 256, 300, 700], From =< Count
+     || Count <- [1, 255, 256, 257, 300, 511, 512, 513, 514, 800, 1300],
+        From <- [-1000, -1, 0, 1, 200, 256, 300, 700],
+        From =< Count
     ].
 
 what_is_kept_is_bounded_test() ->

@@ -69,12 +69,16 @@ wrong_parameters() ->
     ],
     ?assertEqual(~"role", refused("/api/alerts?role=session&role=session")),
     ?assertEqual(~"top", refused("/api/alerts?top=1")),
-    {400, #{~"error" := ~"bad_request", ~"reason" := _}} = said(fetch("/api/queues?role=" ++ lists:duplicate(5000, $a))).
+    Long = lists:duplicate(5000, $a),
+    {400, #{~"error" := ~"bad_request", ~"reason" := _}} = said(fetch("/api/queues?role=" ++ Long)).
 
 unknown_parameters() ->
     [
         ?assertEqual(~"x", refused(Path ++ "?x=1"))
-     || Path <- ["/api/summary", "/api/queues", "/api/alerts", "/api/control", "/health/live", "/health/ready", "/metrics", "/events"]
+     || Path <- [
+            "/api/summary", "/api/queues", "/api/alerts", "/api/control", "/health/live", "/health/ready", "/metrics",
+            "/events"
+        ]
     ].
 
 unknown_roles() ->
@@ -100,7 +104,10 @@ unknown_paths() ->
             "/health"
         ]
     ],
-    [?assertMatch({400, #{~"error" := ~"bad_request"}}, said(fetch(Path))) || Path <- ["/%zz", "/api/%", "/api/summary%f"]],
+    [
+        ?assertMatch({400, #{~"error" := ~"bad_request"}}, said(fetch(Path)))
+     || Path <- ["/%zz", "/api/%", "/api/summary%f"]
+    ],
     ?assertMatch({404, _}, said(fetch("/" ++ lists:duplicate(8000, $a)))).
 
 other_methods() ->
@@ -169,7 +176,8 @@ a_request_line_of_a_megabyte() ->
 a_header_of_a_megabyte() ->
     [
         begin
-            {Answer, Used} = memory(fun() -> large(["GET /api/summary HTTP/1.1\r\nhost: a\r\n", Name, ": "], "\r\n\r\n") end),
+            Head = ["GET /api/summary HTTP/1.1\r\nhost: a\r\n", Name, ": "],
+            {Answer, Used} = memory(fun() -> large(Head, "\r\n\r\n") end),
             ?assertMatch({431, #{~"error" := ~"bad_request", ~"reason" := _}}, Answer),
             ?assert(Used < 5 * ?MB)
         end
@@ -228,7 +236,9 @@ what_is_no_http() ->
     %% A prior knowledge of HTTP/2 or an upgrade leads nowhere.
     ?assertMatch(
         {200, _, _},
-        request("GET /health/live", ["connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQCAAAAAAIAAAAA"])
+        request("GET /health/live", [
+            "connection: upgrade, http2-settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQCAAAAAAIAAAAA"
+        ])
     ),
     ?assertMatch({200, _, _}, raw("GET /health/live HTTP/1.0\r\n\r\n")).
 
@@ -264,7 +274,10 @@ a_connection_that_says_nothing() ->
 odd_last_event_ids() ->
     [
         erlmcp_native_http_test_lib:close(erlmcp_native_http_test_lib:open(["last-event-id: " ++ Id]))
-     || Id <- ["", "x", "-1", "1.0", "99999999999999999999", "999999999999999999999999999", [255, 254], lists:duplicate(8000, $1), "1\t"]
+     || Id <- [
+            "", "x", "-1", "1.0", "99999999999999999999", "999999999999999999999999999", [255, 254],
+            lists:duplicate(8000, $1), "1\t"
+        ]
     ].
 
 crashes_are_answered_and_say_nothing() ->
@@ -294,7 +307,8 @@ no_atom_is_made() ->
         [
             begin
                 Word = binary_to_list(binary:encode_hex(rand:bytes(8))),
-                _ = request(lists:nth(rand:uniform(5), ["GET", "HEAD", "POST", "X" ++ Word, Word]) ++ " " ++ path(Word), [
+                Method = lists:nth(rand:uniform(5), ["GET", "HEAD", "POST", "X" ++ Word, Word]),
+                _ = request(Method ++ " " ++ path(Word), [
                     Word ++ ": " ++ Word, "accept: " ++ Word ++ "/" ++ Word, "last-event-id: " ++ Word
                 ])
             end

@@ -107,8 +107,14 @@ what_is_the_same_is_not_sent_again() ->
 nothing_else_is_there() ->
     in_folder(fun(_) ->
         [
-            ?assertMatch({404, #{~"content-type" := ~"application/json"}, <<"{\"error\":\"not_found\"", _/binary>>}, fetch(Path))
-         || Path <- ["/page", "/page/", "/page/no.js", "/page/sub", "/page/sub/", "/page/sub/no", "/page/a.js/b", "/page/index"]
+            ?assertMatch(
+                {404, #{~"content-type" := ~"application/json"}, <<"{\"error\":\"not_found\"", _/binary>>},
+                fetch(Path)
+            )
+         || Path <- [
+                "/page", "/page/", "/page/no.js", "/page/sub", "/page/sub/", "/page/sub/no", "/page/a.js/b",
+                "/page/index"
+            ]
         ]
     end).
 

@@ -47,7 +47,10 @@ bad_ones_test() ->
     ?assertEqual({error, {~"top", ~"there are no parameters here"}}, check(~"top=1", [])),
     [
         ?assertEqual({error, {~"top", ~"it is not an integer from 1 to 1000"}}, check(<<"top=", Top/binary>>, [top]))
-     || Top <- [~"", ~"0", ~"1001", ~"-1", ~"%2b1", ~"+1", ~"1.0", ~"1e2", ~"0x10", ~"ten", ~"1%00", ~"%D9%A1", binary:copy(~"9", 4000)]
+     || Top <- [
+            ~"", ~"0", ~"1001", ~"-1", ~"%2b1", ~"+1", ~"1.0", ~"1e2", ~"0x10", ~"ten", ~"1%00", ~"%D9%A1",
+            binary:copy(~"9", 4000)
+        ]
     ].
 
 known_test() ->

@@ -247,7 +247,10 @@ two_hundred_streams_and_one_that_does_not_read() ->
     [exit(Pid, kill) || {Pid, _} <- Readers],
     ok = gen_tcp:close(Stuck),
     eventually(fun() -> streams() =:= 0 end),
-    eventually(fun() -> erlang:system_info(process_count) =< Processes andalso erlang:system_info(port_count) =< Ports end, 10000).
+    AsBefore = fun() ->
+        erlang:system_info(process_count) =< Processes andalso erlang:system_info(port_count) =< Ports
+    end,
+    eventually(AsBefore, 10000).
 
 %% Counts snapshots.
 read(Owner) ->
@@ -262,7 +265,8 @@ count(Socket, Tail, Count) ->
             Seen = <<Tail/binary, More/binary>>,
             Mark = ~"\nevent: snapshot\n",
             Kept = min(byte_size(Seen), byte_size(Mark) - 1),
-            count(Socket, binary:copy(binary:part(Seen, byte_size(Seen), -Kept)), Count + length(binary:matches(Seen, Mark)));
+            Rest = binary:copy(binary:part(Seen, byte_size(Seen), -Kept)),
+            count(Socket, Rest, Count + length(binary:matches(Seen, Mark)));
         {how_many, Owner} ->
             Owner ! {self(), Count},
             count(Socket, Tail, Count)
@@ -277,7 +281,10 @@ watch(Readers, Until, Most) ->
             Hub = whereis(?HUB),
             {monitors, Monitors} = process_info(Hub, monitors),
             %% Others that the hub watches have no links.
-            Linked = [{Pid, Links} || {process, Pid} <- Monitors, is_pid(Pid), {links, [_ | _] = Links} <- [process_info(Pid, links)]],
+            Linked = [
+                {Pid, Links}
+             || {process, Pid} <- Monitors, is_pid(Pid), {links, [_ | _] = Links} <- [process_info(Pid, links)]
+            ],
             Streams = [Pid || {Pid, _} <- Linked],
             Connections = lists:usort(lists:append([Links || {_, Links} <- Linked])),
             Now = #{

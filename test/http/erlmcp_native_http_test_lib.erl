@@ -80,7 +80,8 @@ json(Path) ->
     json:decode(Body).
 
 request(MethodAndPath, Headers) ->
-    raw([MethodAndPath, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", [[H, "\r\n"] || H <- Headers], "\r\n"]).
+    Lines = [[H, "\r\n"] || H <- Headers],
+    raw([MethodAndPath, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n", Lines, "\r\n"]).
 
 %% A connection of its own for these bytes; the answer, or `closed`.
 raw(Bytes) ->
@@ -97,7 +98,8 @@ connect() ->
     connect([]).
 
 connect(Options) ->
-    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, erlmcp_native_http:port(), [binary, {active, false} | Options], ?PATIENCE_MS),
+    Port = erlmcp_native_http:port(),
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false} | Options], ?PATIENCE_MS),
     Socket.
 
 send(Socket, Bytes) ->
@@ -205,7 +207,8 @@ chunk(Bytes) ->
     end.
 
 fields(Event) ->
-    Fields = #{Name => Value || Line <- binary:split(Event, ~"\n", [global]), [Name, Value] <- [binary:split(Line, ~": ")]},
+    Lines = binary:split(Event, ~"\n", [global]),
+    Fields = #{Name => Value || Line <- Lines, [Name, Value] <- [binary:split(Line, ~": ")]},
     case Fields of
         #{~"data" := Data, ~"id" := Id} -> Fields#{~"data" := json:decode(Data), ~"id" := binary_to_integer(Id)};
         #{} -> Fields

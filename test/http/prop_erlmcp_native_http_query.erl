@@ -46,7 +46,9 @@ value() ->
         "session",
         ?LET(N, integer(-5, 2000), integer_to_list(N)),
         ?LET(Bytes, list(byte()), [["%", binary:encode_hex(<<B>>)] || B <- Bytes]),
-        oneof(["%", "%z", "%0", "+", "%00", "%C3", "%F0%9F%98%80", lists:duplicate(1500, $a), lists:duplicate(5000, $a)])
+        oneof([
+            "%", "%z", "%0", "+", "%00", "%C3", "%F0%9F%98%80", lists:duplicate(1500, $a), lists:duplicate(5000, $a)
+        ])
     ]).
 
 prop_what_was_written_is_read() ->

@@ -22,7 +22,8 @@ every_name_is_known_test_() ->
 %% Those that are read, which a histogram's own name is not.
 every_name_that_is_read_has_values_test_() ->
     Values = lists:append([samples(Field) || Field <- erlmcp_native_metrics:fields()]),
-    Read = [{?RULES, lists:append(found("(" ?NAME ")[{[]", text(?RULES)))} | [{Expr, scan(Expr)} || Expr <- expressions()]],
+    OfRules = {?RULES, lists:append(found("(" ?NAME ")[{[]", text(?RULES)))},
+    Read = [OfRules | [{Expr, scan(Expr)} || Expr <- expressions()]],
     [{unicode:characters_to_list(Where), ?_assertEqual([], lists:usort(Names) -- Values)} || {Where, Names} <- Read].
 
 every_metric_is_documented_test_() ->
@@ -112,7 +113,10 @@ selectors_have_labels_of_the_metric_test_() ->
 
 %% A counter is of use only by its rate, and a gauge has none.
 counters_are_shown_by_their_rates_test_() ->
-    Counters = lists:append([samples(Field) || #{kind := Kind} = Field <- erlmcp_native_metrics:fields(), Kind =/= gauge]),
+    Counters = lists:append([
+        samples(Field)
+     || #{kind := Kind} = Field <- erlmcp_native_metrics:fields(), Kind =/= gauge
+    ]),
     [
         {binary_to_list(Expr),
             ?_assertEqual(

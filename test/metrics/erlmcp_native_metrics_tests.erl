@@ -235,7 +235,10 @@ memory_is_near_what_the_allocator_says() ->
 
 the_fullest_of_all_roles() ->
     [ok = ?L:set_limit(Role, Limit) || {Role, Limit} <- [{big, 1000}, {small, 4}, {none, 0}]],
-    [fill(Role, Owner, Depth) || {Role, Owner, Depth} <- [{big, a, 500}, {big, b, 990}, {small, a, 3}, {small, b, 5}, {none, a, 1}]],
+    [
+        fill(Role, Owner, Depth)
+     || {Role, Owner, Depth} <- [{big, a, 500}, {big, b, 990}, {small, a, 3}, {small, b, 5}, {none, a, 1}]
+    ],
     Order = [{Role, Owner} || #{role := Role, process := Owner} <- erlmcp_overload_monitor:fullest(4)],
     ?assertEqual([{small, b}, {none, a}, {big, b}, {small, a}], Order),
     ?assertEqual([], erlmcp_overload_monitor:fullest(0)),

@@ -35,7 +35,8 @@ descriptor(Prefix, Name, [Line | Rest] = Lines) ->
     end.
 
 sample(Line) ->
-    {match, [Name, Rest]} = re:run(Line, "^([a-zA-Z_:][a-zA-Z0-9_:]*)(.*)$", [{capture, all_but_first, binary}, dotall]),
+    Options = [{capture, all_but_first, binary}, dotall],
+    {match, [Name, Rest]} = re:run(Line, "^([a-zA-Z_:][a-zA-Z0-9_:]*)(.*)$", Options),
     {Labels, Value} = labels(Rest),
     {Name, Labels, number(Value)}.
 

@@ -85,7 +85,9 @@ waiting() ->
 
 what_was_just_seen_is_not_looked_for() ->
     fill(r, a, 1),
-    {Looks, Us} = looks(fun() -> element(1, timer:tc(fun() -> [{ok, [_]} = ?M:fullest(all, N) || N <- lists:seq(1, 100)] end)) end),
+    {Looks, Us} = looks(fun() ->
+        element(1, timer:tc(fun() -> [{ok, [_]} = ?M:fullest(all, N) || N <- lists:seq(1, 100)] end))
+    end),
     ?assert(Looks =< 1 + Us div 100000).
 
 what_is_older_is_looked_for_again() ->

@@ -120,7 +120,10 @@ nothing_is_changed() ->
     ok = ?L:set_limit(r, 1),
     fill(r, a, 1),
     Before = {?L:get_all_stats(), erlmcp_overload_monitor:get_alert_history()},
-    [told(Look) || Look <- [fun() -> erlmcp_overload:why(r) end, fun() -> erlmcp_overload:why(x, y) end, fun erlmcp_overload:top/0]],
+    [
+        told(Look)
+     || Look <- [fun() -> erlmcp_overload:why(r) end, fun() -> erlmcp_overload:why(x, y) end, fun erlmcp_overload:top/0]
+    ],
     ?assertEqual(Before, {?L:get_all_stats(), erlmcp_overload_monitor:get_alert_history()}).
 
 misuse() ->
@@ -132,7 +135,11 @@ misuse() ->
 not_started_test() ->
     [
         says("^not started: erlmcp_(queue_limits|overload_monitor)", told(Look))
-     || Look <- [fun erlmcp_overload:top/0, fun() -> erlmcp_overload:why(session) end, fun() -> erlmcp_overload:why(session, a) end]
+     || Look <- [
+            fun erlmcp_overload:top/0,
+            fun() -> erlmcp_overload:why(session) end,
+            fun() -> erlmcp_overload:why(session, a) end
+        ]
     ].
 
 says(Expected, Told) ->

@@ -135,7 +135,9 @@ wrong_values() ->
         end
      || App <- ?APPS,
         {Key, Expected, Values} <- [
-            {queue_limits, "a map of roles to limits", [[session], [{session, 1} | x], [{session, 1, 2}], session, 7, undefined]},
+            {queue_limits, "a map of roles to limits", [
+                [session], [{session, 1} | x], [{session, 1, 2}], session, 7, undefined
+            ]},
             {queue_limits_enabled, "true or false", [1, "true", yes, undefined, []]},
             {control_plane_enabled, "true or false", [0, <<"false">>, no, undefined]},
             {supervise, "true or false", [0, <<"false">>, no, undefined]}

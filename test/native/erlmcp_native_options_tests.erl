@@ -76,14 +76,15 @@ options_test() ->
      || Given <- [1, [1], {port, 1}, [port | x]]
     ].
 
-%% What is not to be seen is not, wherever it goes wrong: neither a wrong secret, nor what may have been meant to be one.
+%% A secret is not shown, wherever it goes wrong, nor is what may have been meant to be one.
 secrets_test() ->
     Secret = #{name => key, type => secret(list_of(text())), default => [], doc => ~"Hush."},
     Type = options([Secret | table()]),
     Shown = [
         Problem
      || Given <- [
-            #{key => hush}, #{key => [hush]}, #{key => [~"hush" | hush]}, #{kee => hush}, hush, [hush | hush], #{hush => 1}
+            #{key => hush}, #{key => [hush]}, #{key => [~"hush" | hush]}, #{kee => hush}, hush, [hush | hush],
+            #{hush => 1}
         ],
         {error, Problem} <- [check(Type, Given)],
         {_, Value, _} <- [Problem],

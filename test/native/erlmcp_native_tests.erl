@@ -170,7 +170,8 @@ version() ->
 versions_agree_test() ->
     {ok, Cargo} = file:read_file(filename:join(erlmcp_native_test_lib:root(), "Cargo.toml")),
     {match, [OfLibrary]} = re:run(Cargo, "^version *= *\"(.*)\"", [multiline, {capture, all_but_first, list}]),
-    {ok, Source} = file:read_file(filename:join([erlmcp_native_test_lib:root(), "erlang", "native", "erlmcp_native.erl"])),
+    Module = filename:join([erlmcp_native_test_lib:root(), "erlang", "native", "erlmcp_native.erl"]),
+    {ok, Source} = file:read_file(Module),
     {match, [OfModule]} = re:run(Source, "define\\(VERSION, \"(.*)\"\\)", [{capture, all_but_first, list}]),
     ?assertEqual([version(), version()], [OfLibrary, OfModule]).
 

@@ -29,6 +29,7 @@ types() ->
     ],
     [
         ?O:integer(0, 9), ?O:milliseconds(0, 9), ?O:number(0, 1), ?O:boolean(), ?O:atom(), ?O:text(), ?O:one_of([a, b]),
-        ?O:map_of(?O:atom(), ?O:text()), ?O:map_of(?O:text(), ?O:options(Table)), ?O:list_of(?O:atom()), ?O:options(Table),
-        ?O:secret(?O:list_of(?O:text())), ?O:optional(off, ?O:options(Table)), ?O:at_most(2, "two", ?O:list_of(?O:atom()))
+        ?O:map_of(?O:atom(), ?O:text()), ?O:map_of(?O:text(), ?O:options(Table)), ?O:list_of(?O:atom()),
+        ?O:options(Table), ?O:optional(off, ?O:options(Table)), ?O:secret(?O:list_of(?O:text())),
+        ?O:at_most(2, "two", ?O:list_of(?O:atom()))
     ].

@@ -16,8 +16,9 @@ taken_test() ->
         ?assertEqual(taken, answered(Status, Body))
      || Status <- [200, 202, 204, 299],
         Body <- [
-            ~"", ~"{}", ~"{\"partialSuccess\":{}}", ~"{\"partialSuccess\":{\"rejectedDataPoints\":\"0\"}}", ~"<html>", ~"[1]",
-            ~"{\"partialSuccess\":null}", ~"{\"partialSuccess\":{\"rejectedDataPoints\":-1,\"errorMessage\":\"\"}}", ~"{\"partialSuccess\":",
+            ~"", ~"{}", ~"<html>", ~"[1]", ~"{\"partialSuccess\":", ~"{\"partialSuccess\":{}}",
+            ~"{\"partialSuccess\":null}", ~"{\"partialSuccess\":{\"rejectedDataPoints\":\"0\"}}",
+            ~"{\"partialSuccess\":{\"rejectedDataPoints\":-1,\"errorMessage\":\"\"}}",
             <<255, 0>>, binary:copy(~"[", 65536), binary:copy(~"{\"a\":", 10000),
             ~"{\"partialSuccess\":{\"rejectedDataPoints\":\"x\",\"errorMessage\":7}}"
         ]
@@ -66,7 +67,8 @@ problems_test() ->
     ?assertEqual({retry, 0, ~"no answer: timeout"}, judge({failed, answer, timeout}, ?NOW_S)),
     [
         ?assert(string:length(Text) =< 200)
-     || {_, Text} <- [answered(400, <<"{\"message\":\"", (binary:copy(Long, 10000))/binary, "\"}">>) || Long <- [~"a", ~"\\n", ~"日"]]
+     || Long <- [~"a", ~"\\n", ~"日"],
+        {_, Text} <- [answered(400, <<"{\"message\":\"", (binary:copy(Long, 10000))/binary, "\"}">>)]
     ],
     {retry, 0, Alert} = judge({failed, tls, {tls_alert, {unknown_ca, lists:duplicate(10000, $a)}}}, ?NOW_S),
     ?assert(string:length(Alert) =< 200).
@@ -97,8 +99,14 @@ asked(RetryAfter) ->
 
 delays_test() ->
     ?assertEqual(
-        [{1000, 1500}, {2000, 3000}, {4000, 6000}, {8000, 12000}, {16000, 24000}, {32000, 48000}, {40000, 60000}, {40000, 60000}],
-        [{erlmcp_native_otlp_answer:delay_ms(N, 0, 0.0), erlmcp_native_otlp_answer:delay_ms(N, 0, 1.0)} || N <- lists:seq(1, 8)]
+        [
+            {1000, 1500}, {2000, 3000}, {4000, 6000}, {8000, 12000}, {16000, 24000}, {32000, 48000}, {40000, 60000},
+            {40000, 60000}
+        ],
+        [
+            {erlmcp_native_otlp_answer:delay_ms(N, 0, 0.0), erlmcp_native_otlp_answer:delay_ms(N, 0, 1.0)}
+         || N <- lists:seq(1, 8)
+        ]
     ),
     ?assertEqual(60000, erlmcp_native_otlp_answer:delay_ms(1 bsl 100, 0, 1.0)),
     ?assertEqual(300000, erlmcp_native_otlp_answer:delay_ms(1, 300000, 0.5)).

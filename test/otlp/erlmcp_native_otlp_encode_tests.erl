@@ -12,7 +12,10 @@ snapshot() ->
         at_ms => ?AT_MS,
         services => #{erlmcp_queue_limits => true, erlmcp_overload_monitor => false, erlmcp_control_plane => true},
         switches => #{limits => true, overload => false, priority => true},
-        roles => [role(Role, N) || {Role, N} <- [{'', 0}, {'a"b\\c\n', 7}, {session, 1 bsl 62}, {'日本\x{10ffff}', 123456789}]],
+        roles => [
+            role(Role, N)
+         || {Role, N} <- [{'', 0}, {'a"b\\c\n', 7}, {session, 1 bsl 62}, {'日本\x{10ffff}', 123456789}]
+        ],
         control => #{
             latency => distribution(3),
             delivery => distribution(0),
@@ -64,7 +67,8 @@ series(Families) ->
 %% The only resource and its only scope.
 decoded(Families, Series, Resource) ->
     Json = iolist_to_binary(erlmcp_native_otlp_encode:request(Families, Series, Resource)),
-    #{~"resourceMetrics" := [#{~"resource" := #{~"attributes" := Attributes}, ~"scopeMetrics" := [Scope]}]} = Map = json:decode(Json),
+    #{~"resourceMetrics" := [Resources]} = Map = json:decode(Json),
+    #{~"resource" := #{~"attributes" := Attributes}, ~"scopeMetrics" := [Scope]} = Resources,
     ?assertEqual([~"resourceMetrics"], maps:keys(Map)),
     {Attributes, Scope}.
 
@@ -144,7 +148,10 @@ what_is_there_now_test_() ->
         #{at_ms := AtMs} = Snapshot,
         Series = erlmcp_native_otlp_series:update(Families, AtMs, erlmcp_native_otlp_series:new(AtMs - 5)),
         {_, #{~"metrics" := Metrics}} = decoded(Families, Series, #{}),
-        ?assertEqual([erlmcp_native_otlp_encode:name(Field) || {Field, _} <- Families], [Name || #{~"name" := Name} <- Metrics]),
+        ?assertEqual(
+            [erlmcp_native_otlp_encode:name(Field) || {Field, _} <- Families],
+            [Name || #{~"name" := Name} <- Metrics]
+        ),
         [Points] = [Points || #{~"name" := ~"erlmcp.queue.enqueued", ~"sum" := #{~"dataPoints" := Points}} <- Metrics],
         ?assertEqual(
             [{~"session", ~"2"}, {~"ü", ~"1"}],
@@ -161,8 +168,8 @@ what_is_there_now_test_() ->
 
 resource_test() ->
     _ = application:load(erlmcp_native),
-    {Attributes, #{~"scope" := Scope, ~"metrics" := []}} =
-        decoded([], series([]), #{~"a" => ~"ü", ~"b" => 1 bsl 63 - 1, ~"c" => 1.5, ~"d" => true, ~"e" => false, ~"f" => ~""}),
+    Resource = #{~"a" => ~"ü", ~"b" => 1 bsl 63 - 1, ~"c" => 1.5, ~"d" => true, ~"e" => false, ~"f" => ~""},
+    {Attributes, #{~"scope" := Scope, ~"metrics" := []}} = decoded([], series([]), Resource),
     ?assertEqual(
         [
             #{~"key" => ~"a", ~"value" => #{~"stringValue" => ~"ü"}},
@@ -189,7 +196,10 @@ names_test() ->
     Names = [erlmcp_native_otlp_encode:name(Field) || Field <- Fields],
     ?assertEqual(length(Fields), length(lists:usort(Names))),
     [?assertMatch({match, _}, re:run(Name, "^erlmcp\\.[a-z0-9]+\\.[a-z0-9_]+$")) || Name <- Names],
-    Known = #{Name => {erlmcp_native_otlp_encode:name(Field), erlmcp_native_otlp_encode:unit(Field)} || #{name := Name} = Field <- Fields},
+    Known = #{
+        Name => {erlmcp_native_otlp_encode:name(Field), erlmcp_native_otlp_encode:unit(Field)}
+     || #{name := Name} = Field <- Fields
+    },
     ?assertMatch(
         #{
             ~"erlmcp_queue_depth" := {~"erlmcp.queue.depth", ~""},

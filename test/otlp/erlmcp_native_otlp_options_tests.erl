@@ -56,17 +56,20 @@ endpoints_test() ->
         wrong([endpoint], Url, ?EXPECTED_URL, #{endpoint => Url})
      || Url <- [
             ~"127.0.0.1:4318", ~"localhost:4318", ~"localhost", ~"/v1/metrics", ~"//localhost/v1/metrics", ~"",
-            ~"ftp://localhost/", ~"file:///etc/passwd", ~"http:", ~"http://", ~"http:///v1/metrics", ~"http://local host/",
-            ~"http://localhost/a b", ~"http://localhost/a\r\nb: c", ~"http://localhost:0/", ~"http://localhost:65536/",
-            ~"http://localhost:-1/", ~"http://localhost:port/", ~"http://localhost/#part", ~"http://%6c/", ~"http://[::1/",
-            ~"http://[::g]/", ~"http://a,b/", ~"http://localhost/\x{0}", ~"http://localh\x{f6}st/", <<"http://h/", 255>>,
+            ~"ftp://localhost/", ~"file:///etc/passwd", ~"http:", ~"http://", ~"http:///v1/metrics",
+            ~"http://local host/", ~"http://localhost/a b", ~"http://localhost/a\r\nb: c", ~"http://localhost:0/",
+            ~"http://localhost:65536/", ~"http://localhost:-1/", ~"http://localhost:port/", ~"http://localhost/#part",
+            ~"http://%6c/", ~"http://[::1/", ~"http://[::g]/", ~"http://a,b/", ~"http://localhost/\x{0}",
+            ~"http://localh\x{f6}st/", <<"http://h/", 255>>,
             <<"http://", (binary:copy(~"a", 256))/binary>>, <<"http://h\n">>, undefined, 4318, {127, 0, 0, 1}
         ]
     ],
     [wrong([endpoint], Url, ?EXPECTED_URL, #{endpoint => Url}) || Url <- [[$a | b], [ok], [16#110000]]].
 
 credentials_test() ->
-    wrong([endpoint], hidden, "an URL without user and password, which are given in headers", #{endpoint => "http://me:hush@localhost/"}),
+    wrong([endpoint], hidden, "an URL without user and password, which are given in headers", #{
+        endpoint => "http://me:hush@localhost/"
+    }),
     wrong([endpoint], hidden, ?EXPECTED_URL, #{endpoint => "http://me:hu sh@localhost/"}),
     wrong([endpoint], hidden, ?EXPECTED_URL, #{endpoint => ~"me:hush@localhost"}),
     ?assertMatch({ok, _}, options(#{endpoint => ~"http://localhost/a@b"})).
@@ -76,7 +79,11 @@ url_test() ->
         ?assertEqual({ok, Target}, erlmcp_native_otlp_url:parse(Url))
      || {Url, Target} <- [
             {?URL, #{
-                scheme => http, host => {127, 0, 0, 1}, port => 4318, authority => ~"127.0.0.1:4318", path => ~"/v1/metrics"
+                scheme => http,
+                host => {127, 0, 0, 1},
+                port => 4318,
+                authority => ~"127.0.0.1:4318",
+                path => ~"/v1/metrics"
             }},
             {~"https://otlp.example", #{
                 scheme => https, host => "otlp.example", port => 443, authority => ~"otlp.example", path => ~"/"
@@ -151,7 +158,10 @@ resources_test() ->
         wrong([resource, a], Value, "a text, a number of 64 bits or a boolean", #{resource => #{a => Value}})
      || Value <- [atom, undefined, <<255>>, {a}, #{}, 1 bsl 63, -(1 bsl 63) - 1, [a], [$a | $b]]
     ],
-    [?assertMatch({ok, _}, options(#{endpoint => ?URL, resource => #{a => V}})) || V <- [1 bsl 63 - 1, -(1 bsl 63), 0.0, false]].
+    [
+        ?assertMatch({ok, _}, options(#{endpoint => ?URL, resource => #{a => V}}))
+     || V <- [1 bsl 63 - 1, -(1 bsl 63), 0.0, false]
+    ].
 
 %% What was meant to be another option may be a secret.
 unknown_test() ->
@@ -178,9 +188,12 @@ resource_test() ->
         true -> ?assertEqual(atom_to_binary(node()), Instance);
         false -> ?assertMatch({match, _}, re:run(Instance, [$:, os:getpid(), $$]))
     end,
-    {ok, Named} = options(#{endpoint => ?URL, resource => #{"service.name" => "a", "service.instance.id" => "b", "c" => 1}}),
+    {ok, Named} = options(#{
+        endpoint => ?URL, resource => #{"service.name" => "a", "service.instance.id" => "b", "c" => 1}
+    }),
     ?assertEqual(
-        #{~"service.name" => ~"a", ~"service.instance.id" => ~"b", ~"c" => 1}, erlmcp_native_otlp_options:resource(Named)
+        #{~"service.name" => ~"a", ~"service.instance.id" => ~"b", ~"c" => 1},
+        erlmcp_native_otlp_options:resource(Named)
     ).
 
 %% Where there are no CA certificates, https is refused at the door.

@@ -1,5 +1,5 @@
-%% One POST to endpoints that do anything but what they should. What matters: the outcome, that it comes by the deadline,
-%% that memory stays as it is, and that nothing is left over.
+%% One POST to endpoints that do anything but what they should. What matters: the outcome, that it comes by the
+%% deadline, that memory stays as it is, and that nothing is left over.
 -module(erlmcp_native_otlp_request_tests).
 
 -include_lib("eunit/include/eunit.hrl").
@@ -267,7 +267,8 @@ on_the_wire_test() ->
     {ok, Target} = erlmcp_native_otlp_url:parse(url(Port)),
     Outcome = erlmcp_native_test_lib:in_process(fun() ->
         Deadline = erlang:monotonic_time(millisecond) + 5000,
-        erlmcp_native_otlp_request:post(Target, [{~"content-type", ~"application/json"}, {~"a", ~"b c"}], ?BODY, Deadline)
+        Headers = [{~"content-type", ~"application/json"}, {~"a", ~"b c"}],
+        erlmcp_native_otlp_request:post(Target, Headers, ?BODY, Deadline)
     end),
     ?assertEqual({answered, 200, #{body => ~"{}", retry_after => ~"1"}}, Outcome),
     Expected = <<

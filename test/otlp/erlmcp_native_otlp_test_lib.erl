@@ -10,7 +10,8 @@ listen(Fun) ->
     listen(0, Fun).
 
 listen(Port, Fun) ->
-    {ok, Listener} = gen_tcp:listen(Port, [binary, {active, false}, {reuseaddr, true}, {ip, {127, 0, 0, 1}}, {backlog, 64}]),
+    Options = [binary, {active, false}, {reuseaddr, true}, {ip, {127, 0, 0, 1}}, {backlog, 64}],
+    {ok, Listener} = gen_tcp:listen(Port, Options),
     {ok, Bound} = inet:port(Listener),
     serve(Bound, Listener, fun() -> accept(Listener) end, Fun).
 
@@ -152,7 +153,11 @@ answering(Answers) ->
         Nth = counters:get(Left, 1) + 1,
         counters:put(Left, 1, Nth),
         {Status, Headers, Body} = lists:nth(min(Nth, length(Answers)), Answers),
-        Seen = #{status => Status, at_ms => erlang:monotonic_time(millisecond), system_ms => erlang:system_time(millisecond)},
+        Seen = #{
+            status => Status,
+            at_ms => erlang:monotonic_time(millisecond),
+            system_ms => erlang:system_time(millisecond)
+        },
         Test ! {request, self(), maps:merge(Request, Seen)},
         answer(Connection, Status, Headers, Body)
     end.

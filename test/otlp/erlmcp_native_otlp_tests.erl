@@ -70,7 +70,8 @@ metrics(#{json := Json}) ->
 value(Name, Labels, Request) ->
     [Metric] = [Metric || #{~"name" := N} = Metric <- metrics(Request), N =:= Name],
     [Data] = [Data || Key := Data <- Metric, lists:member(Key, [~"gauge", ~"sum", ~"histogram"])],
-    [Point] = [Point || #{~"attributes" := Attributes} = Point <- maps:get(~"dataPoints", Data), labels(Attributes) =:= Labels],
+    Points = maps:get(~"dataPoints", Data),
+    [Point] = [Point || #{~"attributes" := Attributes} = Point <- Points, labels(Attributes) =:= Labels],
     case Point of
         #{~"asInt" := Text} -> binary_to_integer(Text);
         #{~"asDouble" := Float} -> Float
@@ -167,7 +168,8 @@ down_and_up_again() ->
     [{warning, Begin}, {notice, End} | _] = Lines,
     ?assertEqual("erlmcp_native_otlp: metrics cannot be pushed to http://127.0.0.1:" ++ integer_to_list(Port) ++
         ": no connection: econnrefused", Begin),
-    ?assertMatch({match, _}, re:run(End, "pushed to http://127.0.0.1:[0-9]+ again after [0-9]+ s; [1-9][0-9]* pushes failed, 0 snapshots")).
+    Expected = "pushed to http://127.0.0.1:[0-9]+ again after [0-9]+ s; [1-9][0-9]* pushes failed, 0 snapshots",
+    ?assertMatch({match, _}, re:run(End, Expected)).
 
 until(Condition) ->
     Request = next_request(?WAIT_MS),
@@ -235,7 +237,8 @@ given_up() ->
 redirects() ->
     Elsewhere = listen(answering([?OK])),
     {_, Lines} = logged(fun() ->
-        pushing(answering([{Status, ["location: ", url(Elsewhere), "\r\n"], ~""} || Status <- [301, 302, 307, 308]] ++ [{200, "", ~"last"}]), #{}, fun(_) ->
+        Redirects = [{Status, ["location: ", url(Elsewhere), "\r\n"], ~""} || Status <- [301, 302, 307, 308]],
+        pushing(answering(Redirects ++ [{200, "", ~"last"}]), #{}, fun(_) ->
             Requests = [next_request(?WAIT_MS) || _ <- lists:seq(1, 5)],
             ?assertEqual([301, 302, 307, 308, 200], [Status || #{status := Status} <- Requests])
         end)

@@ -28,12 +28,15 @@ tls_test_() ->
         ]
     end}.
 
-%% Certificates for localhost, for 127.0.0.1 and for someone else from an authority that is trusted, and for localhost from one that is not.
+%% Certificates for localhost, for 127.0.0.1 and for someone else from an authority that is trusted, and for localhost
+%% from one that is not.
 trust() ->
     {ok, _} = application:ensure_all_started(ssl),
     Dir = erlmcp_native_test_lib:temp_dir(),
     Made = [{Name, make(Subject)} || {Name, Subject} <- [
-        {localhost, {dNSName, "localhost"}}, {address, {iPAddress, <<127, 0, 0, 1>>}}, {other, {dNSName, "other.example"}}
+        {localhost, {dNSName, "localhost"}},
+        {address, {iPAddress, <<127, 0, 0, 1>>}},
+        {other, {dNSName, "other.example"}}
     ]],
     File = filename:join(Dir, "authorities.pem"),
     Authorities = [{'Certificate', Der, not_encrypted} || {_, {_, Ders}} <- Made, Der <- Ders],
@@ -64,13 +67,17 @@ post(Options, Host, Endpoint, Ms) ->
     end.
 
 post_to(Host, Port, Ms, Body) ->
-    {ok, Target} = erlmcp_native_otlp_url:parse(<<"https://", Host/binary, $:, (integer_to_binary(Port))/binary, "/v1/metrics">>),
+    Url = <<"https://", Host/binary, $:, (integer_to_binary(Port))/binary, "/v1/metrics">>,
+    {ok, Target} = erlmcp_native_otlp_url:parse(Url),
     erlmcp_native_test_lib:in_process(fun() ->
         erlmcp_native_otlp_request:post(Target, [], Body, erlang:monotonic_time(millisecond) + Ms)
     end).
 
 by_name(#{localhost := Options}) ->
-    ?assertEqual({answered, 200, #{body => ~"{}"}}, post(Options, ~"localhost", answering([{200, "", ~"{}"}]), ?WAIT_MS)),
+    ?assertEqual(
+        {answered, 200, #{body => ~"{}"}},
+        post(Options, ~"localhost", answering([{200, "", ~"{}"}]), ?WAIT_MS)
+    ),
     receive
         {request, _, #{path := Path, headers := #{~"host" := Host}}} ->
             ?assertMatch({~"/v1/metrics", <<"localhost:", _/binary>>}, {Path, Host})
@@ -133,7 +140,9 @@ never_reads(#{localhost := Options}) ->
         end
     end,
     #{port := Port} = Server = listen_tls(?LOOPBACK, Options, Endpoint),
-    {Pid, Monitor} = spawn_monitor(fun() -> exit(post_to(~"localhost", Port, 60000, binary:copy(~"a", 32 * 1024 * 1024))) end),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        exit(post_to(~"localhost", Port, 60000, binary:copy(~"a", 32 * 1024 * 1024)))
+    end),
     erlmcp_native_test_lib:eventually(fun() -> client_processes() -- Before =/= [] end, ?WAIT_MS),
     exit(Pid, kill),
     receive
@@ -158,7 +167,8 @@ all_of_it(#{localhost := Options, unknown := Unknown}) ->
     Failed = erlmcp_native_otlp_test_lib:counted(otlp_failed),
     {_, Lines} = erlmcp_native_otlp_test_lib:logged(fun() ->
         erlmcp_native_otlp_test_lib:with_pusher(Url(Bad), #{}, fun(_) ->
-            erlmcp_native_test_lib:eventually(fun() -> erlmcp_native_otlp_test_lib:counted(otlp_failed) > Failed + 1 end, ?WAIT_MS)
+            Again = fun() -> erlmcp_native_otlp_test_lib:counted(otlp_failed) > Failed + 1 end,
+            erlmcp_native_test_lib:eventually(Again, ?WAIT_MS)
         end)
     end),
     close(Bad),

@@ -39,7 +39,11 @@ body() ->
         binary(),
         ?LET(Term, json_term(), iolist_to_binary(json:encode(Term))),
         ?LET(Term, json_term(), iolist_to_binary(json:encode(#{partialSuccess => Term}))),
-        ?LET({A, B}, {json_term(), json_term()}, iolist_to_binary(json:encode(#{partialSuccess => #{rejectedDataPoints => A, errorMessage => B}})))
+        ?LET(
+            {A, B},
+            {json_term(), json_term()},
+            iolist_to_binary(json:encode(#{partialSuccess => #{rejectedDataPoints => A, errorMessage => B}}))
+        )
     ]).
 
 json_term() ->
@@ -97,14 +101,15 @@ trimmed(Taken, Waiting, Item, MaxSize, MaxBytes) ->
         {false, []} -> []
     end.
 
-%% A counter that goes up, is reset, goes away and comes back, by a clock that is set back at times: its start is never before the
-%% last moment at which it was seen at zero or not at all, as long as each reset can be seen.
+%% A counter that goes up, is reset, goes away and comes back, by a clock that is set back at times: its start is never
+%% before the last moment at which it was seen at zero or not at all, as long as each reset can be seen.
 prop_starts_are_true() ->
     ?FORALL(
         Steps,
         non_empty(list({range(-5, 50), oneof([{up, range(0, 9)}, reset, gone])})),
         begin
-            {_, _, _, Right} = lists:foldl(fun snapshot/2, {?S:new(1000), 1000, #{value => gone, since => 1000}, true}, Steps),
+            Start = {?S:new(1000), 1000, #{value => gone, since => 1000}, true},
+            {_, _, _, Right} = lists:foldl(fun snapshot/2, Start, Steps),
             Right
         end
     ).
@@ -122,7 +127,8 @@ snapshot({Ms, Step}, {Series, Before, #{value := Value, since := Since} = Model,
             {reset, 0} -> Model;
             {reset, _} -> #{value => 0, since => LastMs}
         end,
-    Families = [{#{name => ~"n", kind => counter}, [{[~"a"], Now}]} || Now =/= gone] ++ [{#{name => ~"g", kind => gauge}, [{[], 1}]}],
+    Counters = [{#{name => ~"n", kind => counter}, [{[~"a"], Now}]} || Now =/= gone],
+    Families = Counters ++ [{#{name => ~"g", kind => gauge}, [{[], 1}]}],
     NewSeries = ?S:update(Families, At, Series),
     Start = [?S:start_ms(~"n", [~"a"], NewSeries) || Now =/= gone],
     AtMs = ?S:at_ms(NewSeries),

@@ -67,7 +67,8 @@ a_handler_keeps_its_state() ->
     Count = fun Count(N) ->
         {return, {ok, {Self, count, fun(E) -> Self ! {n, N, E}, Count(N + 1) end}}}
     end,
-    ok = start([{handlers, [{erlmcp_overload_test_lib, {Self, count, fun(init) -> Count(1) end}}]}, {open_breaker_at, never}]),
+    Handler = {erlmcp_overload_test_lib, {Self, count, fun(init) -> Count(1) end}},
+    ok = start([{handlers, [Handler]}, {open_breaker_at, never}]),
     ok = set_limit(r, 10),
     fill(r, a, 10),
     Seen = [
@@ -141,7 +142,10 @@ a_crash_at_the_start_delays_nobody() ->
 a_module_that_is_gone() ->
     Gone = erlmcp_overload_gone_handler,
     ok = erlmcp_overload_test_lib:stand_in(Gone, [
-        "init(_) -> {ok, s}. handle_alert(_, S) -> {ok, S}. handle_clear(_, S) -> {ok, S}. handle_role(_, _, S) -> {ok, S}."
+        "init(_) -> {ok, s}.",
+        "handle_alert(_, S) -> {ok, S}.",
+        "handle_clear(_, S) -> {ok, S}.",
+        "handle_role(_, _, S) -> {ok, S}."
     ]),
     Good = make_ref(),
     ok = start([{handlers, [{Gone, x}, handler(Good)]}]),
@@ -278,7 +282,10 @@ alerts_go_on_while_it_is_away() ->
     [#{level := overload} | _] = [Row || #{role := r} = Row <- ?M:summary()],
     ok = ?M:force_check(),
     ok = start(Options),
-    ?assertEqual([{alert, {L, r, a, D, 10}} || {L, D} <- [{warning, 8}, {critical, 9}, {overload, 10}]], until(Tag, {r, open})).
+    ?assertEqual(
+        [{alert, {L, r, a, D, 10}} || {L, D} <- [{warning, 8}, {critical, 9}, {overload, 10}]],
+        until(Tag, {r, open})
+    ).
 
 a_breaker_left_meanwhile_is_closed() ->
     Tag = make_ref(),
@@ -307,7 +314,16 @@ a_breaker_of_a_role_gone_meanwhile_is_closed() ->
 odd_messages() ->
     Tag = monitor([]),
     Monitor = whereis(?M),
-    [Monitor ! Odd || Odd <- [hello, news, {timeout, make_ref(), check}, {'EXIT', erlmcp_native_test_lib:dead(), crash}, {'DOWN', make_ref(), process, self(), x}]],
+    [
+        Monitor ! Odd
+     || Odd <- [
+            hello,
+            news,
+            {timeout, make_ref(), check},
+            {'EXIT', erlmcp_native_test_lib:dead(), crash},
+            {'DOWN', make_ref(), process, self(), x}
+        ]
+    ],
     ok = gen_server:cast(?M, hello),
     ?assertEqual({error, unknown_call}, gen_server:call(?M, hello)),
     ?assert(silent(Tag, marker)),
@@ -437,7 +453,13 @@ configured_options_apply() ->
     ?assertEqual([{overload, r, a, 10, 10}], history()),
     _ = until(Tag, {r, open}),
     ok = configure([
-        {overload, #{max_alert_history => 2, clear_margin => 0, open_breaker_at => critical, handlers => [handler(Tag)], check_interval => 5}}
+        {overload, #{
+            max_alert_history => 2,
+            clear_margin => 0,
+            open_breaker_at => critical,
+            handlers => [handler(Tag)],
+            check_interval => 5
+        }}
     ]),
     fill(s, a, 9),
     ?assertEqual([{critical, s, a, 9, 10}, {warning, s, a, 8, 10}], history()),
@@ -460,7 +482,8 @@ without_limits_there_is_nothing() ->
     ok = gen_server:stop(erlmcp_queue_limits),
     monitor([]),
     Nothing = [
-        ?M:queues(), ?M:queues(session), ?M:queues(session, #{top => 3}), ?M:get_overloaded(), ?M:get_overloaded(session),
+        ?M:queues(), ?M:queues(session), ?M:queues(session, #{top => 3}),
+        ?M:get_overloaded(), ?M:get_overloaded(session),
         ?M:get_alert_history(), ?M:get_alert_history(session), ?M:summary()
     ],
     ?assertEqual([], lists:append(Nothing)),

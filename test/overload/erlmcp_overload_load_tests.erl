@@ -247,8 +247,9 @@ switched_and_configured_under_load() ->
         begin
             ok = ?M:set_enabled(N rem 2 =:= 0),
             ok = erlmcp_queue_limits:set_enabled(N rem 3 =/= 0),
+            Handlers = lists:sublist([handler(Tag), handler(Tag, fun(_) -> ok end)], 1 + N rem 2),
             ok = configure([
-                {overload, #{handlers => lists:sublist([handler(Tag), handler(Tag, fun(_) -> ok end)], 1 + N rem 2), max_alert_history => 1 + N}},
+                {overload, #{handlers => Handlers, max_alert_history => 1 + N}},
                 {overload_monitor_enabled, N rem 5 =/= 0}
             ]),
             ok = set_limit(r, 5 + N rem 10),
@@ -268,7 +269,10 @@ switched_and_configured_under_load() ->
      || {I, Worker} <- lists:zip([1, 2, 3, 4], Workers)
     ],
     Total = lists:sum(Counted),
-    ?assertEqual([Total, Total, 0, 0], erlmcp_native_test_lib:stats([total_enqueued, total_dequeued, unmatched_dequeues, current_depth], r)),
+    ?assertEqual(
+        [Total, Total, 0, 0],
+        erlmcp_native_test_lib:stats([total_enqueued, total_dequeued, unmatched_dequeues, current_depth], r)
+    ),
     ?assert(erlmcp_native_test_lib:at_rest(r)),
     ok = ?M:set_enabled(true),
     ok = ?M:force_check(),

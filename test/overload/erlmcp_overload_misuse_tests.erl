@@ -84,9 +84,18 @@ bad_arguments() ->
     [
         is_badarg(1, Function, Args)
      || Role <- ?NOT_ROLES,
-        {Function, Args} <- [{queues, [Role]}, {queues, [Role, #{top => 1}]}, {get_overloaded, [Role]}, {get_alert_history, [Role]}]
+        {Function, Args} <- [
+            {queues, [Role]}, {queues, [Role, #{top => 1}]}, {get_overloaded, [Role]}, {get_alert_history, [Role]}
+        ]
     ],
-    [is_badarg(2, queues, [session, Options]) || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, a}], 3]],
+    [
+        is_badarg(2, queues, [session, Options])
+     || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, 1}], 3]
+    ],
+    [
+        is_badarg(2, queues, [session, Options])
+     || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, a}], 3]
+    ],
     [is_badarg(1, set_check_interval, [Ms]) || Ms <- [0, -1, 1.0, 1 bsl 32, 1 bsl 100, infinity, "5", undefined]],
     [is_badarg(1, set_enabled, [Switch]) || Switch <- [1, on, "true", undefined, []]].
 
@@ -170,7 +179,8 @@ bad_options_at_the_start() ->
             begin
                 Result = start([{Name, Value}]),
                 ?assertMatch(
-                    {_, {error, {bad_config, #{key := Key, value := Shown, expected := [_ | _]}}}}, {{Name, Value}, Result}
+                    {_, {error, {bad_config, #{key := Key, value := Shown, expected := [_ | _]}}}},
+                    {{Name, Value}, Result}
                 ),
                 ?assertEqual(undefined, whereis(?M))
             end
@@ -185,7 +195,9 @@ bad_options_in_the_configuration() ->
                 [ok = application:unset_env(Other, overload) || Other <- [erlmcp_native, erlmcp_core]],
                 ok = application:set_env(App, overload, #{Name => Value}),
                 ?assertMatch({error, {bad_config, #{application := App, key := Key, value := Shown}}}, start([])),
-                ?assertMatch({error, {bad_config, #{application := App, key := Key}}}, erlmcp_native_app:reload_config())
+                ?assertMatch(
+                    {error, {bad_config, #{application := App, key := Key}}}, erlmcp_native_app:reload_config()
+                )
             end
          || App <- [erlmcp_native, erlmcp_core], {Key, Name, Value, Shown} <- bad_options()
         ]
@@ -204,7 +216,10 @@ bad_options_at_a_reload() ->
     ],
     ok = application:unset_env(erlmcp_native, overload),
     [
-        ?assertMatch({error, {bad_config, #{key := overload_monitor_enabled, value := Value}}}, configure([{overload_monitor_enabled, Value}]))
+        ?assertMatch(
+            {error, {bad_config, #{key := overload_monitor_enabled, value := Value}}},
+            configure([{overload_monitor_enabled, Value}])
+        )
      || Value <- [1, on, "true", undefined]
     ],
     ?assertEqual(Pid, whereis(?M)),
@@ -217,7 +232,10 @@ not_options_at_all() ->
             ?assertMatch({Options, {error, {bad_config, #{key := overload}}}}, {Options, start(Options)})
          || Options <- [a, 5, {check_interval, 5}, [5], ["check_interval"], [{check_interval, 5, 6}], <<"x">>]
         ],
-        ?assertMatch({error, {bad_config, #{key := [overload, check_interval], value := true}}}, start([check_interval]))
+        ?assertMatch(
+            {error, {bad_config, #{key := [overload, check_interval], value := true}}},
+            start([check_interval])
+        )
     end).
 
 improper_lists() ->
@@ -226,7 +244,10 @@ improper_lists() ->
         ?assertMatch({error, {bad_config, #{key := overload}}}, start([{check_interval, 5} | x])),
         ?assertMatch({error, {bad_config, #{key := [overload, handlers]}}}, start([{handlers, Handlers}]))
     end),
-    ?assertMatch({error, {bad_config, #{key := [overload, handlers]}}}, configure([{overload, #{handlers => Handlers}}])).
+    ?assertMatch(
+        {error, {bad_config, #{key := [overload, handlers]}}},
+        configure([{overload, #{handlers => Handlers}}])
+    ).
 
 the_error_names_what_is_wrong() ->
     Lacks = erlmcp_overload_lacking_handler,

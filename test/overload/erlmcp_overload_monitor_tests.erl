@@ -280,7 +280,10 @@ owner_goes(Owner, Goes) ->
     ?assertEqual(3, length(until(Tag, {r, open}))),
     Goes(Owner),
     Clears = until(Tag, {r, close}),
-    ?assertMatch([{clear, {overload, r, Owner, _, _}}, {clear, {critical, _, _, _, _}}, {clear, {warning, _, _, _, _}}], Clears),
+    ?assertMatch(
+        [{clear, {overload, r, Owner, _, _}}, {clear, {critical, _, _, _, _}}, {clear, {warning, _, _, _, _}}],
+        Clears
+    ),
     ?assertEqual({ok, 0}, {maps:get(level, row(r)), maps:get(owners, row(r))}),
     ?assertEqual(3, length(history())).
 
@@ -289,7 +292,10 @@ the_role_follows_its_worst_owner() ->
     ok = set_limit(r, 10),
     fill(r, b, 1),
     fill(r, a, 10),
-    ?assertEqual([{alert, {L, r, a, D, 10}} || {L, D} <- [{warning, 8}, {critical, 9}, {overload, 10}]], until(Tag, {r, open})),
+    ?assertEqual(
+        [{alert, {L, r, a, D, 10}} || {L, D} <- [{warning, 8}, {critical, 9}, {overload, 10}]],
+        until(Tag, {r, open})
+    ),
     fill(r, b, 9),
     drain(r, a, 10),
     ?assertEqual([], [Event || {r, _} = Event <- until(Tag, {clear, {warning, r, a, 7, 10}})]),
@@ -358,8 +364,9 @@ all_rows() ->
     fill(session, self(), 1),
     Rows = ?M:queues(),
     ?assertEqual([?ROW_KEYS], lists:usort([lists:sort(maps:keys(Row)) || Row <- Rows])),
+    Roles = [default, sse_stream, task_worker, tool_executor, transport],
     ?assertEqual(
-        lists:sort([{r, a}, {r, b}, {session, self()}] ++ [{R, R} || R <- [default, sse_stream, task_worker, tool_executor, transport]]),
+        lists:sort([{r, a}, {r, b}, {session, self()}] ++ [{R, R} || R <- Roles]),
         lists:sort([{Role, Process} || #{role := Role, process := Process} <- Rows])
     ).
 
@@ -394,7 +401,9 @@ the_overloaded() ->
     monitor([]),
     [ok = set_limit(Role, 10) || Role <- [r, s]],
     [fill(Role, Owner, N) || {Role, Owner, N} <- [{r, a, 8}, {r, b, 9}, {r, c, 10}, {s, a, 11}]],
-    Brief = fun(Rows) -> lists:sort([{Role, Process, Status} || #{role := Role, process := Process, status := Status} <- Rows]) end,
+    Brief = fun(Rows) ->
+        lists:sort([{Role, Process, Status} || #{role := Role, process := Process, status := Status} <- Rows])
+    end,
     ?assertEqual([{r, b, critical}, {r, c, overload}], Brief(?M:get_overloaded(r))),
     ?assertEqual([{r, b, critical}, {r, c, overload}, {s, a, overload}], Brief(?M:get_overloaded())),
     ?assertEqual([], ?M:get_overloaded(session)),

@@ -13,7 +13,11 @@
 
 neighbours_test_() ->
     {foreach, fun up/0, fun down/1, [
-        {atom_to_list(Name), {timeout, 60, fun() -> erlmcp_overload_test_lib:start([{handlers, [?DEFAULT]}]), Test() end}}
+        {atom_to_list(Name),
+            {timeout, 60, fun() ->
+                erlmcp_overload_test_lib:start([{handlers, [?DEFAULT]}]),
+                Test()
+            end}}
      || Test <- [
             fun all_are_told/0,
             fun the_milder_levels/0,
@@ -91,14 +95,16 @@ all_are_told() ->
     with(?HEALTH, fun answer/1, fun() ->
         with(r, fun answer/1, fun() ->
             fill(r, a, 10),
-            ?assertEqual([{degraded, r}, {degraded, r}, {breaker, r, open}], lists:sort([told(?HEALTH) || _ <- [1, 2, 3]])),
+            Told = lists:sort([told(?HEALTH) || _ <- [1, 2, 3]]),
+            ?assertEqual([{degraded, r}, {degraded, r}, {breaker, r, open}], Told),
             ?assertEqual([force_open, open], [told(r), told(component)]),
             drain(r, a, 10),
             ?assertEqual([{breaker, r, closed}, force_close, close], [told(?HEALTH), told(r), told(component)])
         end)
     end).
 
-%% What was told, the markers left out. A barrier: what was told before this alert has been dealt with by the default handler.
+%% What was told, the markers left out. A barrier: what was told before this alert has been dealt with by the default
+%% handler.
 settle(Marker) ->
     _ = [sys:get_state(?M) || _ <- [1, 2]],
     ok = set_limit(Marker, 1),

@@ -15,13 +15,19 @@
 
 %% Each test has queue limits of its own, and starts the monitor itself.
 with_services(Tests) ->
-    {foreach, fun up/0, fun down/1, [{atom_to_list(Name), {timeout, 30, Test}} || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]]}.
+    {foreach, fun up/0, fun down/1, [
+        {atom_to_list(Name), {timeout, 30, Test}}
+     || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]
+    ]}.
 
 up() ->
     erlmcp_native_test_lib:start().
 
 down(Level) ->
-    [ok = application:unset_env(App, Key) || App <- [erlmcp_native, erlmcp_core], Key <- [overload, overload_monitor_enabled]],
+    [
+        ok = application:unset_env(App, Key)
+     || App <- [erlmcp_native, erlmcp_core], Key <- [overload, overload_monitor_enabled]
+    ],
     stop(),
     erlmcp_native_test_lib:stop(Level).
 
@@ -161,7 +167,8 @@ configure(Env) ->
 
 %% Loads a module made of these lines.
 stand_in(Module, Lines) ->
-    Source = ["-module(", atom_to_list(Module), "). -compile([export_all, nowarn_export_all]).\n", lists:join("\n", Lines), "\n"],
+    Head = ["-module(", atom_to_list(Module), "). -compile([export_all, nowarn_export_all]).\n"],
+    Source = [Head, lists:join("\n", Lines), "\n"],
     {ok, Tokens, _} = erl_scan:string(lists:flatten(Source)),
     {ok, Module, Beam} = compile:forms(forms(Tokens, [])),
     {module, Module} = code:load_binary(Module, atom_to_list(Module) ++ ".erl", Beam),

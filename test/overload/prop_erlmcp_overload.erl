@@ -20,7 +20,8 @@ prop_alerts_are_the_models() ->
                 ]),
                 ok = erlmcp_queue_limits:set_limit(r, 10),
                 [ok = run(Step) || Step <- Steps],
-                {_, _, Expected} = lists:foldl(fun(Step, State) -> model(Step, Margin, State) end, {10, #{}, []}, Steps),
+                Run = fun(Step, State) -> model(Step, Margin, State) end,
+                {_, _, Expected} = lists:foldl(Run, {10, #{}, []}, Steps),
                 Alerts = [Alert || {alert, Alert} <- Expected],
                 ok = erlmcp_queue_limits:set_limit(marker, 1),
                 History = erlmcp_overload_test_lib:history(),
@@ -28,7 +29,10 @@ prop_alerts_are_the_models() ->
                 Told = erlmcp_overload_test_lib:until(Tag, {alert, {overload, marker, a, 1, 1}}),
                 ?WHENFAIL(
                     io:format(user, "~nexpected ~p~nhistory ~p~ntold ~p~n", [lists:reverse(Expected), History, Told]),
-                    conjunction([{history, by_owner(History) =:= by_owner(Alerts)}, {told, kinds(Told) =:= kinds(lists:reverse(Expected))}])
+                    conjunction([
+                        {history, by_owner(History) =:= by_owner(Alerts)},
+                        {told, kinds(Told) =:= kinds(lists:reverse(Expected))}
+                    ])
                 )
             after
                 erlmcp_overload_test_lib:down(Level)
@@ -70,7 +74,8 @@ model({fill, Owner, Times}, Margin, State) ->
 model({drain, Owner, Times}, Margin, State) ->
     repeat(Times, fun(S) -> change(Owner, -1, Margin, S) end, State);
 model({limit, Limit}, Margin, {_, Owners, Events}) ->
-    lists:foldl(fun(Owner, S) -> change(Owner, 0, Margin, S) end, {Limit, Owners, Events}, lists:sort(maps:keys(Owners)));
+    Change = fun(Owner, S) -> change(Owner, 0, Margin, S) end,
+    lists:foldl(Change, {Limit, Owners, Events}, lists:sort(maps:keys(Owners)));
 model({forget, Owner}, _, {Limit, Owners, Events}) ->
     case Owners of
         #{Owner := {_, Level}} -> {Limit, maps:remove(Owner, Owners), left(Level, ok, Owner, 0, Limit) ++ Events};

@@ -141,7 +141,8 @@ events() ->
     ?assertMatch({clear, #{depth := 7}, #{level := warning, role := s}}, event(overload)),
     fill(s, a, 3),
     %% The breaker follows the role, and may be told before the alerts.
-    {Alerts, Breaker} = lists:partition(fun({What, _, _}) -> What =:= alert end, [event(overload) || _ <- lists:seq(1, 4)]),
+    Events = [event(overload) || _ <- lists:seq(1, 4)],
+    {Alerts, Breaker} = lists:partition(fun({What, _, _}) -> What =:= alert end, Events),
     ?assertEqual([warning, critical, overload], [Level || {alert, _, #{level := Level}} <- Alerts]),
     ?assertEqual([{breaker, #{count => 1}, #{role => s, action => open}}], Breaker),
     refuse(5),

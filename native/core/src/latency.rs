@@ -17,8 +17,8 @@ const MAX_SHARDS: usize = 16;
 /// A histogram of latencies from 0 µs to 60 s, to three significant digits, or two.
 ///
 /// It is split over shards by thread, each behind a lock that is practically never contended. A shard
-/// takes no memory before its first record, and with three digits 16 KiB while latencies stay below 2 ms, 140 KiB at most.
-/// Nothing that was recorded before a summary begins is missing from it.
+/// takes no memory before its first record, and with three digits 16 KiB while latencies stay below
+/// 2 ms, 140 KiB at most. Nothing that was recorded before a summary begins is missing from it.
 #[derive(Debug)]
 pub struct Latency {
     shards: Box<[Shard]>,
