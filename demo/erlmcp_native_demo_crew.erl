@@ -3,6 +3,9 @@
 The node's processes: sessions, transports, tool executors, SSE streams, and those who send control messages. The
 crew starts a new executor, as the same component, for each one that dies, and tells the sessions. Any other death
 is a fault of the demo, and ends it.
+
+Transports take a request on to its executor if that has room, SSE streams frame a result; each counts itself one down
+for what it has taken from its mailbox.
 """.
 
 -export([start/1, executors/1, owners/1]).
@@ -15,6 +18,7 @@ is a fault of the demo, and ends it.
 -define(STREAMS, 4).
 -define(PROBERS, 2).
 -define(HANDLER, server).
+-define(NOTED, 64).
 
 -doc "Who works.".
 -type crew() :: #{crew := pid(), sessions := [pid()], relays := [pid()]}.
@@ -22,8 +26,8 @@ is a fault of the demo, and ends it.
 -doc "Starts everybody, linked to the caller, and returns when all executors are ready.".
 -spec start(erlmcp_native_demo_meter:meter()) -> crew().
 start(Meter) ->
-    Transports = [spawn_link(fun() -> erlmcp_native_demo_relay:transport(Meter) end) || _ <- lists:seq(1, ?TRANSPORTS)],
-    Streams = [spawn_link(fun() -> erlmcp_native_demo_relay:stream(Meter) end) || _ <- lists:seq(1, ?STREAMS)],
+    Transports = [spawn_link(fun() -> relay(transport, Meter, ?NOTED) end) || _ <- lists:seq(1, ?TRANSPORTS)],
+    Streams = [spawn_link(fun() -> relay(sse_stream, Meter, ?NOTED) end) || _ <- lists:seq(1, ?STREAMS)],
     Sessions = [
         spawn_link(fun() -> erlmcp_native_demo_session:run(Meter, Transports) end)
      || _ <- lists:seq(1, ?SESSIONS)
@@ -85,3 +89,25 @@ keep(Executors, Run, Sessions) ->
                 end,
             keep(Left#{Run(Id) => Id}, Run, Sessions)
     end.
+
+relay(Role, Meter, 0) ->
+    {message_queue_len, Length} = process_info(self(), message_queue_len),
+    ok = erlmcp_native_demo_meter:held(Meter, Role, Length),
+    relay(Role, Meter, ?NOTED);
+relay(Role, Meter, Left) ->
+    receive
+        Message ->
+            pass(Message, Meter),
+            ok = erlmcp_queue_limits:record_dequeue(Role, self()),
+            relay(Role, Meter, Left - 1)
+    end.
+
+pass({forward, Executor, {work, Session, _, _, _} = Work}, Meter) ->
+    ok = erlmcp_native_demo_meter:add(Meter, forwarded, 1),
+    case erlmcp_queue_limits:try_enqueue(tool_executor, Executor) of
+        ok -> Executor ! Work;
+        {error, {capacity_exceeded, _}} -> Session ! {refused, Executor}
+    end;
+pass({event, Sum}, Meter) ->
+    _ = iolist_size([~"event: result\ndata: ", integer_to_binary(Sum), ~"\n\n"]),
+    erlmcp_native_demo_meter:add(Meter, streamed, 1).
