@@ -29,9 +29,9 @@ The options of `register_component/2`, of which one of the first two must be giv
 
 | option | value | default | meaning |
 | --- | --- | --- | --- |
-| `handler` | a fun of one argument |  | Runs the messages, in a process of its own. |
-| `alias` | a priority alias |  | Where messages go instead of to a handler. |
-| `owner` | a pid of this node |  | The component is unregistered when this process dies; the process of an `alias` is one. |
+| `handler` | undefined, or a fun of one argument |  | Runs the messages, in a process of its own. |
+| `alias` | undefined, or a priority alias |  | Where messages go instead of to a handler. |
+| `owner` | undefined, or a pid of this node |  | The component is unregistered when this process dies; the process of an `alias` is one. |
 | `timeout_ms` | milliseconds, an integer from 0 to 2^32 - 1 | `5000` | How long a sender waits for the answer. |
 | `priority` | high or normal | `high` | The process priority of the handler. |
 
@@ -113,23 +113,21 @@ table() ->
     [
         #{
             name => handler,
-            type => erlmcp_native_options:checked("a fun of one argument", fun(Fun) -> is_function(Fun, 1) end),
+            type => unless_undefined("a fun of one argument", fun(Fun) -> is_function(Fun, 1) end),
             default => undefined,
             shown => ~"",
             doc => ~"Runs the messages, in a process of its own."
         },
         #{
             name => alias,
-            type => erlmcp_native_options:checked("a priority alias", fun erlmcp_priority:is_priority_alias/1),
+            type => unless_undefined("a priority alias", fun erlmcp_priority:is_priority_alias/1),
             default => undefined,
             shown => ~"",
             doc => ~"Where messages go instead of to a handler."
         },
         #{
             name => owner,
-            type => erlmcp_native_options:checked(
-                "a pid of this node", fun(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() end
-            ),
+            type => unless_undefined("a pid of this node", fun(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() end),
             default => undefined,
             shown => ~"",
             doc => ~"The component is unregistered when this process dies; the process of an `alias` is one."
@@ -147,6 +145,9 @@ table() ->
             doc => ~"The process priority of the handler."
         }
     ].
+
+unless_undefined(Expected, Check) ->
+    erlmcp_native_options:optional(undefined, erlmcp_native_options:checked(Expected, Check)).
 
 one_target(#{handler := undefined, alias := undefined}) ->
     {error, {[handler], undefined, "a fun of one argument, or else an alias"}};

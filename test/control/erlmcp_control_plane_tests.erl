@@ -31,7 +31,10 @@ service_test_() ->
     ]).
 
 misuse_test_() ->
-    ?C:with_plane([fun bad_ids/0, fun bad_handlers/0, fun bad_options/0, fun bad_messages/0, fun bad_rest/0]).
+    ?C:with_plane([
+        fun bad_ids/0, fun bad_handlers/0, fun bad_options/0, fun the_option_is_named/0, fun bad_messages/0,
+        fun bad_rest/0
+    ]).
 
 not_started_test_() ->
     [{"before the start", fun not_started/0}, {"after a stop", fun stopped/0}].
@@ -299,7 +302,29 @@ bad_options() ->
         #{alias => Dead}, #{alias => a}, #{alias => ?LIB:foreign_pid()}, #{alias => erlang:alias([priority])}
     ],
     [?assertEqual({2, Options}, {?C:badarg(register_component, [a, Options]), Options}) || Options <- Bad],
-    ?assertEqual([], ?P:components()).
+    ?assertEqual([], ?P:components()),
+    ok = ?P:register_component(a, [{handler, Fun}, {timeout_ms, 1}]),
+    ok = ?P:register_component(b, #{handler => Fun, alias => undefined, owner => undefined}).
+
+%% The explanation names the option, and the nearest that there is.
+the_option_is_named() ->
+    Fun = fun(_) -> ok end,
+    [
+        ?assertEqual(
+            Text,
+            try
+                ?P:register_component(a, Options)
+            catch
+                error:badarg:Stack -> maps:get(2, erlmcp_native_error:format_error(badarg, Stack))
+            end
+        )
+     || {Options, Text} <- [
+            {#{handler => Fun, timeout => 1},
+                "timeout: 1 is not one of handler, alias, owner, timeout_ms, priority; did you mean timeout_ms?"},
+            {[{handler, Fun}, {priority, low}], "priority: low is not high or normal"},
+            {#{}, "handler: undefined is not a fun of one argument, or else an alias"}
+        ]
+    ].
 
 bad_messages() ->
     ok = ?P:register_component(a, fun(_) -> ok end),

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_http_test_lib, [start_hub/1, stop_hub/0]).
+-import(erlmcp_native_http_test_lib, [start_hub/1, stop_hub/0, publish/1]).
 -import(erlmcp_native_test_lib, [eventually/1]).
 
 -define(M, erlmcp_native_events).
@@ -54,10 +54,6 @@ up() ->
 down(Level) ->
     stop_hub(),
     erlmcp_overload_test_lib:down(Level).
-
-publish({breaker, Role, Action}) ->
-    {ok, ?M} = erlmcp_native_events_handler:handle_role(Role, Action, ?M),
-    ok.
 
 fill(Role, Owner, Times) ->
     erlmcp_overload_test_lib:fill(Role, Owner, Times).

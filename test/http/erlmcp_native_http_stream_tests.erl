@@ -100,7 +100,7 @@ a_client_comes_again() ->
     {#{~"id" := Id}, Stream} = event(open(), ?MS),
     close(Stream),
     eventually(fun() -> streams() =:= 0 end),
-    [ok = ?HUB:publish({breaker, Role, open}) || Role <- [a, b, c]],
+    [ok = erlmcp_native_http_test_lib:publish({breaker, Role, open}) || Role <- [a, b, c]],
     Again = open([["last-event-id: ", integer_to_binary(Id + 1)]]),
     {#{~"data" := #{~"role" := ~"b"}, ~"id" := Second}, More} = named(~"breaker", Again, ?MS),
     {#{~"data" := #{~"role" := ~"c"}}, _} = named(~"breaker", More, ?MS),
@@ -117,7 +117,7 @@ a_client_comes_again() ->
 a_client_was_too_slow() ->
     {#{~"id" := Id}, Stream} = event(open(), ?MS),
     close(Stream),
-    [ok = ?HUB:publish({breaker, r, open}) || _ <- lists:seq(1, 1000)],
+    [ok = erlmcp_native_http_test_lib:publish({breaker, r, open}) || _ <- lists:seq(1, 1000)],
     Again = open([["last-event-id: ", integer_to_binary(Id)]]),
     {#{~"data" := #{~"events" := 744}, ~"id" := At}, More} = named(~"missed", Again, ?MS),
     ?assertEqual(Id + 744, At),

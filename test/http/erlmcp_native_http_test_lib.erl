@@ -5,9 +5,14 @@
 -export([fetch/1, fetch/2, head/1, json/1, request/2, raw/1, raw/2]).
 -export([connect/0, connect/1, send/2, answer/1, answer/2, closed/1, trickle/2]).
 -export([open/0, open/1, opened/2, event/2, named/3, close/1]).
--export([memory/1, settled_atoms/1]).
+-export([publish/1, memory/1, settled_atoms/1]).
 
 -define(PATIENCE_MS, 10000).
+
+%% Tells all streams, as the overload monitor's handler does.
+publish({breaker, Role, Action}) ->
+    {ok, _} = erlmcp_native_events_handler:handle_role(Role, Action, erlmcp_native_events),
+    ok.
 
 with_listener(Tests) ->
     with_listener(#{}, Tests).

@@ -90,7 +90,7 @@ bad_arguments() ->
     ],
     [
         is_badarg(2, queues, [session, Options])
-     || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, 1}], 3]
+     || Options <- [#{}, #{top => -1}, #{top => a}, #{top => 1.0}, #{top => 1, x => 2}, #{x => 1}, [{top, a}], 3]
     ],
     [
         is_badarg(2, queues, [session, Options])
