@@ -66,7 +66,8 @@ change(Id, _Start, Wanted) ->
 -spec problem(http | otlp, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
 problem(Id, Reason) ->
     Expected = lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason])),
-    erlmcp_native_config:problem(erlmcp_native, Id, {[], application:get_env(erlmcp_native, Id, off), Expected}).
+    %% Its value may have secrets in it.
+    erlmcp_native_config:problem(erlmcp_native, Id, {[], hidden, Expected}).
 
 -doc false.
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}} | ignore.
@@ -94,4 +95,18 @@ wanted(_Id, off) ->
 wanted(http, Options) ->
     (erlmcp_native_http:child_spec(Options))#{id => http};
 wanted(otlp, Options) ->
-    #{id => otlp, start => {erlmcp_native_otlp, start_link, [Options]}}.
+    #{id => otlp, start => {erlmcp_native_otlp, start_configured, [fingerprint(Options)]}}.
+
+%% Tells options apart and does not tell them: they may have secrets in them, and a child's start is printed.
+fingerprint(Options) ->
+    erlang:md5(term_to_binary({salt(), Options}, [deterministic])).
+
+salt() ->
+    case persistent_term:get({?MODULE, salt}, undefined) of
+        undefined ->
+            Salt = rand:bytes(16),
+            persistent_term:put({?MODULE, salt}, Salt),
+            Salt;
+        Salt ->
+            Salt
+    end.

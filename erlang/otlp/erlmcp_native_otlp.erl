@@ -14,10 +14,15 @@ The first snapshot comes after a part of the interval by chance, so that many no
 this process is stopped, what waits is given up and no last push is made: stopping must not have to wait for
 somebody else's machine.
 
+Headers, and the path and query of the endpoint, may be secrets. As they are configured they stand in the application's
+environment and nowhere else that is printed: the process reads them itself, since a supervisor logs what it starts a
+child with, and keeps them in a table that only it can read. Options that are given to `start_link/1` are in the child
+specification of whoever starts it so.
+
 ```
 1> erlmcp_native_otlp:options(#{endpoint => "127.0.0.1:4318"}).
 {error,{[endpoint],
-        <<"127.0.0.1:4318">>,
+        hidden,
         "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https"}}
 ```
 """.
@@ -25,7 +30,7 @@ somebody else's machine.
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/1, options/1, config/0]).
+-export([start_configured/1, start_link/1, options/1, config/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2, format_status/1]).
 -export([help/4]).
 
@@ -33,8 +38,11 @@ somebody else's machine.
 -define(GRACE_MS, 100).
 
 -record(state, {
-    options :: erlmcp_native_otlp_options:options(),
-    target :: erlmcp_native_otlp_url:target(),
+    interval_ms :: pos_integer(),
+    timeout_ms :: pos_integer(),
+    compression :: gzip | none,
+    %% Where to and with which headers: a private table, so that the state can be shown.
+    secrets :: ets:tid(),
     resource :: #{binary() => erlmcp_native_otlp_options:attribute()},
     series :: erlmcp_native_otlp_series:series(),
     buffer = erlmcp_native_otlp_buffer:new() :: erlmcp_native_otlp_buffer:buffer(),
@@ -46,6 +54,20 @@ somebody else's machine.
     failures = 0 :: non_neg_integer(),
     again = none :: none | reference()
 }).
+
+-doc """
+Starts pushing with what is configured. The argument is not looked at: a supervisor tells by it that the configuration
+has changed.
+""".
+-spec start_configured(Fingerprint :: binary()) -> gen_server:start_ret().
+start_configured(_Fingerprint) ->
+    maybe
+        {ok, #{} = Options} ?= erlmcp_native_config:lookup(otlp, config()),
+        gen_server:start_link({local, ?MODULE}, ?MODULE, Options, [])
+    else
+        {ok, off} -> ignore;
+        Error -> Error
+    end.
 
 -doc "Starts pushing. Takes options, checked or not.".
 -spec start_link(term()) -> gen_server:start_ret().
@@ -79,7 +101,7 @@ config() ->
 
 -doc false.
 -spec init(erlmcp_native_otlp_options:options()) -> {ok, #state{}} | {error, term()}.
-init(#{endpoint := Endpoint, interval_ms := IntervalMs} = Options) ->
+init(#{endpoint := Endpoint, interval_ms := IntervalMs, headers := Headers} = Options) ->
     process_flag(trap_exit, true),
     {ok, #{scheme := Scheme} = Target} = erlmcp_native_otlp_url:parse(Endpoint),
     maybe
@@ -87,14 +109,21 @@ init(#{endpoint := Endpoint, interval_ms := IntervalMs} = Options) ->
         erlmcp_native_self:set(otlp_buffered_bytes, 0),
         {ok,
             snapshot_at(now_ms() + rand:uniform(IntervalMs), #state{
-                options = Options,
-                target = Target,
+                interval_ms = IntervalMs,
+                timeout_ms = maps:get(timeout_ms, Options),
+                compression = maps:get(compression, Options),
+                secrets = secrets(Target, Headers),
                 resource = erlmcp_native_otlp_options:resource(Options),
                 series = erlmcp_native_otlp_series:new(runtime_started_ms()),
                 log = erlmcp_native_otlp_log:new(erlmcp_native_otlp_url:name(Target)),
                 due_ms = 0
             })}
     end.
+
+secrets(Target, Headers) ->
+    Table = ets:new(?MODULE, [private]),
+    true = ets:insert(Table, {push, Target, Headers}),
+    Table.
 
 tls(http) ->
     ok;
@@ -116,7 +145,7 @@ handle_cast(_Cast, State) ->
 
 -doc false.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {noreply, #state{}, hibernate}.
-handle_info({timeout, _, snapshot}, #state{due_ms = DueMs, options = #{interval_ms := IntervalMs}} = State) ->
+handle_info({timeout, _, snapshot}, #state{due_ms = DueMs, interval_ms = IntervalMs} = State) ->
     Pushing = push(snapshot(State)),
     %% It left much garbage.
     {noreply, snapshot_at(next_ms(DueMs, IntervalMs, now_ms()), Pushing), hibernate};
@@ -144,7 +173,7 @@ terminate(_Reason, #state{push = Push}) ->
 -doc false.
 -spec format_status(gen_server:format_status()) -> gen_server:format_status().
 format_status(#{state := #state{buffer = Buffer, failures = Failures}} = Status) ->
-    %% The options have secrets among them.
+    %% The rest is long.
     Status#{state := #{waiting => erlmcp_native_otlp_buffer:size(Buffer), failures => Failures}};
 format_status(Status) ->
     Status.
@@ -157,8 +186,7 @@ snapshot_at(Ms, State) ->
 next_ms(DueMs, IntervalMs, NowMs) when DueMs + IntervalMs > NowMs -> DueMs + IntervalMs;
 next_ms(_, IntervalMs, NowMs) -> NowMs + IntervalMs.
 
-snapshot(#state{options = Options, resource = Resource, series = Before, buffer = Buffer} = State) ->
-    #{compression := Compression} = Options,
+snapshot(#state{compression = Compression, resource = Resource, series = Before, buffer = Buffer} = State) ->
     #{at_ms := AtMs} = Snapshot = erlmcp_native_metrics:snapshot(),
     Families = erlmcp_native_metrics:families(Snapshot),
     Series = erlmcp_native_otlp_series:update(Families, AtMs, Before),
@@ -179,7 +207,8 @@ push(#state{push = none, again = none, buffer = Buffer} = State) ->
 push(State) ->
     State.
 
-start({Encoding, Body}, #state{target = Target, options = #{headers := Given, timeout_ms := TimeoutMs}}) ->
+start({Encoding, Body}, #state{secrets = Secrets, timeout_ms = TimeoutMs}) ->
+    [{push, Target, Given}] = ets:lookup(Secrets, push),
     Deadline = now_ms() + TimeoutMs,
     Headers = headers(Encoding) ++ Given,
     %% Linked, so that it does not outlive this process however that ends.

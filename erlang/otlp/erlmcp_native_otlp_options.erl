@@ -136,21 +136,27 @@ headers() ->
         erlmcp_native_options:at_most(?MAX_HEADERS, Expected, erlmcp_native_options:named(Expected, List))
     ).
 
+endpoint(Value) when is_atom(Value); is_number(Value) ->
+    false;
 endpoint(Value) ->
     maybe
         {ok, Endpoint} ?= text(Value),
         case erlmcp_native_otlp_url:parse(Endpoint) of
-            {ok, #{scheme := https}} -> with_tls(Endpoint);
+            {ok, #{scheme := https} = Target} -> with_tls(Endpoint, Target);
             {ok, _} -> {ok, Endpoint};
             {error, credentials} -> wrong([], "an URL without user and password, which are given in headers");
-            {error, no_url} -> {error, {[], unless_credentials(Endpoint), ?URL}}
+            {error, no_url} -> wrong([], ?URL)
         end
+    else
+        false -> wrong([], ?URL)
     end.
 
-with_tls(Endpoint) ->
+with_tls(Endpoint, Target) ->
     case tls() of
         true -> {ok, Endpoint};
-        false -> {error, {[], Endpoint, "http, or ssl, public_key and the system's CA certificates for https"}}
+        false ->
+            Expected = "http, or ssl, public_key and the system's CA certificates for https",
+            {error, {[], erlmcp_native_otlp_url:name(Target), Expected}}
     end.
 
 tls() ->
@@ -160,12 +166,6 @@ tls() ->
         true
     catch
         error:_ -> false
-    end.
-
-unless_credentials(Endpoint) ->
-    case binary:match(Endpoint, ~"@") of
-        nomatch -> Endpoint;
-        _ -> hidden
     end.
 
 header({Name, Value}) ->
