@@ -8,7 +8,7 @@ use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::role::Role;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, order_after_change};
-use crate::{Instant, OwnerId, RoleId};
+use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// An owner's account with a role. Vacant ones stay in the owner's chain, at most one a role.
 ///

@@ -7,7 +7,7 @@ use once_cell::sync::OnceCell;
 
 use crate::overload::Level;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::{OwnerId, RoleId};
+use crate::vocabulary::{OwnerId, RoleId};
 
 /// The most alerts that are kept.
 pub const MAX_HISTORY: usize = 10_000;

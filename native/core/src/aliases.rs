@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use papaya::HashMap;
 use parking_lot::Mutex;
 
-use crate::{Dead, Host, OwnerId};
+use crate::vocabulary::{Dead, Host, OwnerId};
 
 /// An alias, as the host numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -167,7 +167,7 @@ impl<W> State<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Instant, Runtime};
+    use crate::vocabulary::{Instant, Runtime};
 
     struct Immortals;
 

@@ -3,12 +3,12 @@
 //! The allocator could be asked, but locks itself for milliseconds to answer. So records are counted, times their
 //! size, with what is known of the tables that they are in.
 
-use crate::OwnerId;
 use crate::account::Account;
 use crate::alerts::Alert;
 use crate::limits::Limits;
 use crate::owner::Owner;
 use crate::role::Role;
+use crate::vocabulary::OwnerId;
 
 /// What the allocator adds to a record: its own word, and rounding up to two.
 const ALLOCATION: usize = 16;

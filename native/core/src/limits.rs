@@ -12,7 +12,7 @@ use crate::owners::Owners;
 use crate::role::{Role, RoleStats};
 use crate::roles::{Roles, TooManyRoles};
 use crate::sync::Arc;
-use crate::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
+use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// Why and how an owner was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

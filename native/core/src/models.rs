@@ -9,7 +9,7 @@ use crate::overload::{Level, Margin};
 use crate::owner::{End, Ended, Owner};
 use crate::role::{Policy, Role};
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::{Instant, OwnerId, RoleId};
+use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 const NOW: Instant = Instant {
     monotonic_ms: 0,

@@ -7,7 +7,7 @@ use crate::account::Account;
 use crate::judge::Judge;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex};
-use crate::{Instant, OwnerId, RoleId};
+use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// The owner has ended: it died, or its last role was forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

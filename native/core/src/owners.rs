@@ -10,8 +10,8 @@ use foldhash::fast::RandomState;
 use papaya::{Guard, HashMap};
 use seize::Collector;
 
-use crate::OwnerId;
 use crate::owner::Owner;
+use crate::vocabulary::OwnerId;
 
 const SHARD_BITS: u32 = 6;
 const SHARDS: usize = 1 << SHARD_BITS;

@@ -5,11 +5,10 @@ use crate::overload::Level;
 use crate::rate::Rate;
 use crate::retry;
 use crate::standing::{RoleStanding, Standing};
-use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
-use crate::timeline::Timeline;
-use crate::{Instant, RoleId};
+use crate::timeline::{ByLevel, Timeline};
+use crate::vocabulary::{Instant, RoleId};
 
 /// A limit of its own has not been set: the role follows the default role's.
 const FOLLOWS_DEFAULT: u64 = u64::MAX;
@@ -218,12 +217,14 @@ impl Role {
         retry::after_ms(excess, owners, self.drained_per_ms(now))
     }
 
-    fn drained_per_ms(&self, now: Instant) -> f64 {
+    /// Dequeues per millisecond that took something, over the last ten seconds.
+    pub(crate) fn drained_per_ms(&self, now: Instant) -> f64 {
         self.drained
             .per_ms(now.monotonic_ms, || self.tally.drained())
     }
 
-    fn refused_per_ms(&self, now: Instant) -> f64 {
+    /// Refusals per millisecond, over the last ten seconds.
+    pub(crate) fn refused_per_ms(&self, now: Instant) -> f64 {
         self.refused
             .per_ms(now.monotonic_ms, || self.tally.refused())
     }
@@ -260,19 +261,19 @@ impl Role {
         *self.fill.lock() = fill;
     }
 
-    pub(crate) fn summary(&self, now: Instant) -> RoleSummary {
-        const MS_PER_S: f64 = 1_000.0;
-        let stats = self.stats();
-        RoleSummary {
-            stats,
-            standing: self.standing(now),
-            alerts: self.alerts.each_ref().map(|n| n.load(Ordering::Relaxed)),
-            fill: *self.fill.lock(),
-            drained_per_s: self.drained_per_ms(now) * MS_PER_S,
-            refused_per_s: self.refused_per_ms(now) * MS_PER_S,
-            refusing_since_ms: at(&self.refusing_since_ms),
-            retry_after_ms: self.retry_after_ms(stats.limit, now),
-        }
+    /// Alerts raised of each level since the role exists.
+    pub(crate) fn alerts(&self) -> ByLevel {
+        self.alerts.each_ref().map(|n| n.load(Ordering::Relaxed))
+    }
+
+    /// How full its owners were at the last check.
+    pub(crate) fn fill(&self) -> Fill {
+        *self.fill.lock()
+    }
+
+    /// When the last refusals began without a quiet second since, in milliseconds of system time.
+    pub(crate) fn refusing_since_ms(&self) -> Option<u64> {
+        at(&self.refusing_since_ms)
     }
 
     pub(crate) fn stats(&self) -> RoleStats {

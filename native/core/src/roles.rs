@@ -10,7 +10,7 @@ use crate::overload::Level;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, Mutex};
-use crate::{Instant, RoleId};
+use crate::vocabulary::{Instant, RoleId};
 
 /// The most roles a table takes.
 pub const MAX_ROLES: usize = 1024;
@@ -164,7 +164,8 @@ impl Roles {
     /// Every role's summary, in no order.
     pub fn summary(&self, now: Instant) -> Vec<RoleSummary> {
         let roles = self.roles.pin();
-        roles.values().map(|role| role.summary(now)).collect()
+        let summary = |role: &Arc<Role>| RoleSummary::of(role, now);
+        roles.values().map(summary).collect()
     }
 
     /// Every role's alert level, in no order.

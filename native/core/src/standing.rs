@@ -1,8 +1,8 @@
 //! The alert level of a role: its owners' worst, and since when.
 
-use crate::Instant;
 use crate::overload::Level;
 use crate::timeline::{TimeAtLevel, Timeline};
+use crate::vocabulary::Instant;
 
 /// The role's alert level, which is its owners' worst.
 #[derive(Debug)]

@@ -1,9 +1,12 @@
 //! All there is to say about a role at one moment.
 
 use crate::fill::Fill;
-use crate::role::RoleStats;
+use crate::role::{Role, RoleStats};
 use crate::standing::RoleStanding;
 use crate::timeline::ByLevel;
+use crate::vocabulary::Instant;
+
+const MS_PER_S: f64 = 1_000.0;
 
 /// A role in a summary. Each of its counters is read once, what leaves before what enters.
 #[derive(Clone, Copy, Debug)]
@@ -24,4 +27,20 @@ pub struct RoleSummary {
     pub refusing_since_ms: Option<u64>,
     /// What a caller would be told that is refused by an owner just at its limit, in milliseconds.
     pub retry_after_ms: u64,
+}
+
+impl RoleSummary {
+    pub(crate) fn of(role: &Role, now: Instant) -> Self {
+        let stats = role.stats();
+        Self {
+            stats,
+            standing: role.standing(now),
+            alerts: role.alerts(),
+            fill: role.fill(),
+            drained_per_s: role.drained_per_ms(now) * MS_PER_S,
+            refused_per_s: role.refused_per_ms(now) * MS_PER_S,
+            refusing_since_ms: role.refusing_since_ms(),
+            retry_after_ms: role.retry_after_ms(stats.limit, now),
+        }
+    }
 }

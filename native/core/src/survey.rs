@@ -11,7 +11,7 @@ use crate::fill::{Bands, Fill};
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
-use crate::{OwnerId, RoleId, Runtime};
+use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
 /// An owner in a role, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
