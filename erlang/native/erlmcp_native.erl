@@ -43,9 +43,9 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_sample/1
 ]).
 -export([
-    overload_open/3,
+    overload_open/4,
     overload_close/1,
-    overload_configure/3,
+    overload_configure/4,
     overload_set_enabled/2,
     overload_set_interval/2,
     overload_active/1,
@@ -118,9 +118,9 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
-    overload_open/3,
+    overload_open/4,
     overload_close/1,
-    overload_configure/3,
+    overload_configure/4,
     overload_set_enabled/2,
     overload_set_interval/2,
     overload_active/1,
@@ -350,24 +350,25 @@ limits_sample(_Table) -> absent().
 
 -doc """
 Judges by these rules from now on, unless switched off, and has the calling process get `news` when handlers
-have to be told something. Returns the check interval that was set by hand before a crash.
+have to be told something. What was set by hand before a crash wins. Returns the check interval that holds.
 """.
--spec overload_open(table(), rules(), Enabled :: boolean()) -> pos_integer() | undefined | fault().
-overload_open(_Table, _Rules, _Enabled) -> absent().
+-spec overload_open(table(), rules(), Enabled :: boolean(), IntervalMs :: pos_integer()) -> pos_integer() | fault().
+overload_open(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
 
 -doc "Judges nothing any more, and forgets all alerts and levels.".
 -spec overload_close(table()) -> ok | fault().
 overload_close(_Table) -> absent().
 
--doc "Judges by these rules from now on; what was set by hand stays.".
--spec overload_configure(table(), rules(), Enabled :: boolean()) -> ok | fault().
-overload_configure(_Table, _Rules, _Enabled) -> absent().
+-doc "Judges by these rules from now on; what was set by hand stays. Returns the check interval that holds.".
+-spec overload_configure(table(), rules(), Enabled :: boolean(), IntervalMs :: pos_integer()) ->
+    pos_integer() | fault().
+overload_configure(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
 
 -doc "Switches judging on or off by hand.".
 -spec overload_set_enabled(table(), boolean()) -> ok | fault().
 overload_set_enabled(_Table, _Enabled) -> absent().
 
--doc "Keeps the check interval that was set by hand for the next process.".
+-doc "Sets the check interval by hand, for the next process too.".
 -spec overload_set_interval(table(), pos_integer()) -> ok | fault().
 overload_set_interval(_Table, _IntervalMs) -> absent().
 

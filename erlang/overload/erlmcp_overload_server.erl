@@ -32,8 +32,7 @@ and these outlive this one.
     %% The roles whose breaker was reported open.
     opened = [] :: [erlmcp_queue_limits:role()],
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
-    more = false :: boolean(),
-    by_hand = false :: boolean()
+    more = false :: boolean()
 }).
 
 -doc "A handler and its argument.".
@@ -100,15 +99,14 @@ init(Given) ->
         ok ?= erlmcp_native_error:library(),
         {ok, GivenMap} ?= checked(Given),
         {ok, Options, Enabled} ?= configured(GivenMap),
+        #{check_interval := ConfiguredMs} = Options,
         Rules = erlmcp_overload_options:rules(Options),
-        ByHand = erlmcp_native:overload_open(own, Rules, Enabled),
-        IntervalMs = interval(ByHand, Options),
+        IntervalMs = erlmcp_native:overload_open(own, Rules, Enabled, ConfiguredMs),
         {Running, Added} = persistent_term:get(?HANDLERS, {[], []}),
         State = #state{
             given = GivenMap,
             options = Options,
             interval_ms = IntervalMs,
-            by_hand = ByHand =/= undefined,
             timer = check_later(IntervalMs),
             handlers = handlers(Options, Added, Running),
             added = Added,
@@ -131,9 +129,6 @@ configured(Given) ->
         {ok, erlmcp_overload_options:complete(maps:merge(Configured, Given)), Enabled}
     end.
 
-interval(IntervalMs, _) when is_integer(IntervalMs) -> IntervalMs;
-interval(undefined, #{check_interval := IntervalMs}) -> IntervalMs.
-
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(reload_config, _From, #state{given = Given} = State) ->
@@ -143,7 +138,7 @@ handle_call(reload_config, _From, #state{given = Given} = State) ->
     end;
 handle_call({set_check_interval, IntervalMs}, _From, State) ->
     _ = erlmcp_native:overload_set_interval(own, IntervalMs),
-    {reply, ok, set_interval(IntervalMs, State#state{by_hand = true})};
+    {reply, ok, set_interval(IntervalMs, State)};
 handle_call({add_handler, Handler}, _From, #state{added = Added} = State) ->
     {reply, ok, set_added(lists:uniq(Added ++ [Handler]), State)};
 handle_call({delete_handler, Handler}, _From, #state{added = Added} = State) ->
@@ -183,15 +178,15 @@ terminate(Reason, #state{handlers = Handlers}) ->
             ok
     end.
 
-apply_options(Options, Enabled, #state{by_hand = ByHand, handlers = Handlers, added = Added} = State) ->
+apply_options(Options, Enabled, #state{handlers = Handlers, added = Added} = State) ->
+    #{check_interval := ConfiguredMs} = Options,
     Rules = erlmcp_overload_options:rules(Options),
-    _ = erlmcp_native:overload_configure(own, Rules, Enabled),
+    IntervalMs = erlmcp_native:overload_configure(own, Rules, Enabled, ConfiguredMs),
     NewState = State#state{options = Options, handlers = handlers(Options, Added, Handlers)},
-    case Options of
-        #{check_interval := IntervalMs} when not ByHand -> pass_on(set_interval(IntervalMs, NewState));
-        #{} -> pass_on(NewState)
-    end.
+    pass_on(set_interval(IntervalMs, NewState)).
 
+set_interval(IntervalMs, #state{interval_ms = IntervalMs} = State) ->
+    State;
 set_interval(IntervalMs, #state{timer = Timer} = State) ->
     _ = erlang:cancel_timer(Timer),
     State#state{interval_ms = IntervalMs, timer = check_later(IntervalMs)}.

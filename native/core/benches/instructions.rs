@@ -41,7 +41,7 @@ fn main() {
         realert_ms: u64::MAX,
         history: 100,
     };
-    table.watch_overload(rules, &Still);
+    table.configure_overload(rules, true, &Still);
     table.enqueue(ROLE, OWNER, &Still).unwrap();
     match std::env::args().nth(1).as_deref() {
         Some("check") => repeat(|| drop(table.check(ROLE, OWNER, &Still))),

@@ -6,7 +6,8 @@ use papaya::HashMap;
 use crate::lanes::ByType;
 pub use crate::lanes::ControlType;
 use crate::latency::{Distribution, Latency, Seen, Summary};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::setting::Setting;
+use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A health check that takes longer breaks the service level objective, in microseconds.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
@@ -78,8 +79,7 @@ pub struct ControlStats {
 #[derive(Debug)]
 pub struct Components<R> {
     components: HashMap<ComponentId, Component<R>, RandomState>,
-    priority: AtomicBool,
-    set_by_hand: Mutex<bool>,
+    priority: Setting<bool>,
     delivered: ByType,
     latency: Latency,
     delivery: Latency,
@@ -93,8 +93,7 @@ impl<R: Send + Sync> Components<R> {
     pub fn new() -> Self {
         Self {
             components: HashMap::with_hasher(RandomState::default()),
-            priority: AtomicBool::new(true),
-            set_by_hand: Mutex::new(false),
+            priority: Setting::new(true),
             delivered: ByType::default(),
             latency: Latency::sharded(),
             delivery: Latency::sharded(),
@@ -192,21 +191,17 @@ impl<R: Send + Sync> Components<R> {
 
     /// Whether messages use the priority lane.
     pub fn priority(&self) -> bool {
-        self.priority.load(Ordering::Relaxed)
+        self.priority.get()
     }
 
     /// Switches the priority lane by hand.
     pub fn set_priority(&self, priority: bool) {
-        *self.set_by_hand.lock() = true;
-        self.priority.store(priority, Ordering::Relaxed);
+        self.priority.set(priority);
     }
 
     /// Switches the priority lane as configured, unless it was switched by hand.
     pub fn configure(&self, priority: bool) {
-        let set_by_hand = self.set_by_hand.lock();
-        if !*set_by_hand {
-            self.priority.store(priority, Ordering::Relaxed);
-        }
+        self.priority.configure(priority);
     }
 
     /// The numbers over all components.
@@ -272,8 +267,7 @@ impl<R: Send + Sync> Components<R> {
     pub fn clear(&self) {
         self.components.pin().clear();
         self.reset_stats();
-        *self.set_by_hand.lock() = false;
-        self.priority.store(true, Ordering::Relaxed);
+        self.priority.reset(true);
     }
 }
 

@@ -2,12 +2,13 @@
 
 use crate::alerts::Alerts;
 use crate::overload::{self, Level, Margin, Marks};
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::setting::Setting;
+use crate::sync::{AtomicU64, Ordering};
 
 /// The monitor's settings, and where its alerts go.
 #[derive(Debug)]
 pub struct Judge {
-    active: AtomicBool,
+    active: Setting<bool>,
     margin: AtomicU64,
     realert_ms: AtomicU64,
     alerts: Alerts,
@@ -28,7 +29,7 @@ impl Judge {
     /// Judges nothing yet.
     pub(crate) fn new() -> Self {
         Self {
-            active: AtomicBool::new(false),
+            active: Setting::new(false),
             margin: AtomicU64::new(0),
             realert_ms: AtomicU64::new(u64::MAX),
             alerts: Alerts::new(0),
@@ -42,11 +43,11 @@ impl Judge {
 
     /// Whether anything is judged.
     pub fn active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+        self.active.get()
     }
 
-    pub(crate) fn set_active(&self, active: bool) {
-        self.active.store(active, Ordering::Relaxed);
+    pub(crate) fn switch(&self) -> &Setting<bool> {
+        &self.active
     }
 
     pub(crate) fn set_rules(&self, rules: Rules) {

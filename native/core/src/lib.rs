@@ -18,6 +18,7 @@
 //! control     components, where messages go     latency     histograms
 //!   lanes       types of messages
 //! aliases     whose priority aliases
+//! setting     what configuration gives and a hand may override
 //! sync        the standard atomics, or loom's in a model
 //! vocabulary  roles, owners, moments, the runtime around
 //! ```
@@ -67,6 +68,7 @@ mod retry;
 mod role;
 #[cfg(not(loom))]
 pub mod roles;
+pub mod setting;
 mod standing;
 mod summary;
 #[cfg(not(loom))]

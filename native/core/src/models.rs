@@ -8,6 +8,7 @@ use crate::judge::{Judge, Rules};
 use crate::overload::{Level, Margin};
 use crate::owner::{End, Ended, Owner};
 use crate::role::{Policy, Role};
+use crate::setting::Setting;
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
@@ -193,7 +194,7 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         let setter = {
             let (role, told) = (Arc::clone(&role), Arc::clone(&told));
             thread::spawn(move || {
-                role.set_limit(Some(2));
+                role.own_limit.set(Some(2));
                 // Pairs with the load below: how a caller knows that the setting has returned.
                 told.store(true, Ordering::Release);
             })
@@ -212,6 +213,25 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         }
         setter.join().unwrap();
         others.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_set_by_hand_survives_a_configuration_at_the_same_time() {
+    explore(|| {
+        let setting = Arc::new(Setting::new(1_u64));
+        let changes: [fn(&Setting<u64>); 2] =
+            [|setting| setting.configure(2), |setting| setting.set(3)];
+        let changers = changes.map(|change| {
+            let setting = Arc::clone(&setting);
+            thread::spawn(move || change(&setting))
+        });
+        // Nothing but what somebody gave it.
+        assert!((1..=3).contains(&setting.get()));
+        for changer in changers {
+            changer.join().unwrap();
+        }
+        assert_eq!(setting.get(), 3);
     });
 }
 
@@ -237,7 +257,7 @@ fn refusals_are_reported_once_each() {
 fn no_crossing_is_missed() {
     explore(|| {
         let judge = Arc::new(Judge::new());
-        judge.set_active(true);
+        judge.switch().set(true);
         judge.set_rules(Rules {
             margin: Margin::ZERO,
             realert_ms: u64::MAX,

@@ -4,14 +4,13 @@ use crate::fill::Fill;
 use crate::overload::Level;
 use crate::rate::Rate;
 use crate::retry;
+use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
 use crate::vocabulary::{Instant, RoleId};
 
-/// A limit of its own has not been set: the role follows the default role's.
-const FOLLOWS_DEFAULT: u64 = u64::MAX;
 const NEVER: u64 = u64::MAX;
 /// A refusal after this many milliseconds without one is announced.
 const QUIET_MS: u64 = 1_000;
@@ -19,8 +18,8 @@ const QUIET_MS: u64 = 1_000;
 /// What all roles of a table share: the limit of those without one, and the switch.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    default_limit: AtomicU64,
-    enforcing: AtomicBool,
+    pub(crate) default_limit: Setting<u64>,
+    pub(crate) enforcing: Setting<bool>,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
 }
@@ -28,32 +27,16 @@ pub(crate) struct Policy {
 impl Policy {
     pub(crate) fn new(default_limit: u64) -> Self {
         Self {
-            default_limit: AtomicU64::new(default_limit),
-            enforcing: AtomicBool::new(true),
+            default_limit: Setting::new(default_limit),
+            enforcing: Setting::new(true),
             tenures: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn default_limit(&self) -> u64 {
-        self.default_limit.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_default_limit(&self, limit: u64) {
-        self.default_limit.store(limit, Ordering::Relaxed);
-    }
-
-    pub(crate) fn enforcing(&self) -> bool {
-        self.enforcing.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_enforcing(&self, enforcing: bool) {
-        self.enforcing.store(enforcing, Ordering::Relaxed);
-    }
-
     /// The depth at which a follower of the default is refused now.
     pub(crate) fn refuses_at(&self) -> u64 {
-        if self.enforcing() {
-            self.default_limit()
+        if self.enforcing.get() {
+            self.default_limit.get()
         } else {
             u64::MAX
         }
@@ -65,7 +48,8 @@ impl Policy {
 pub(crate) struct Role {
     id: RoleId,
     policy: Arc<Policy>,
-    own_limit: AtomicU64,
+    /// Without one it follows the default role's.
+    pub(crate) own_limit: Setting<Option<u64>>,
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
@@ -117,7 +101,7 @@ impl Role {
         Self {
             id,
             policy,
-            own_limit: AtomicU64::new(FOLLOWS_DEFAULT),
+            own_limit: Setting::new(None),
             owners: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
@@ -143,28 +127,18 @@ impl Role {
     }
 
     pub(crate) fn limit(&self) -> u64 {
-        match self.own_limit.load(Ordering::Relaxed) {
-            FOLLOWS_DEFAULT => self.policy.default_limit(),
-            own => own,
-        }
+        self.own_limit
+            .get()
+            .unwrap_or_else(|| self.policy.default_limit.get())
     }
 
     /// The depth at which an owner is refused now.
-    ///
-    /// Relaxed loads do: whoever knows that a limit was set was told by something that ordered the
-    /// setting before this.
     pub(crate) fn refuses_at(&self) -> u64 {
-        if self.policy.enforcing() {
+        if self.policy.enforcing.get() {
             self.limit()
         } else {
             u64::MAX
         }
-    }
-
-    /// Gives the role a limit of its own, or with `None` the default role's.
-    pub(crate) fn set_limit(&self, limit: Option<u64>) {
-        self.own_limit
-            .store(limit.unwrap_or(FOLLOWS_DEFAULT), Ordering::Relaxed);
     }
 
     /// Where operations on the role's gauges are counted.
@@ -328,19 +302,19 @@ mod tests {
     fn a_role_follows_the_default_until_it_has_a_limit() {
         let role = role(5);
         assert_eq!(role.limit(), 5);
-        role.policy.set_default_limit(6);
+        role.policy.default_limit.set(6);
         assert_eq!(role.limit(), 6);
-        role.set_limit(Some(0));
-        role.policy.set_default_limit(9);
+        role.own_limit.set(Some(0));
+        role.policy.default_limit.set(9);
         assert_eq!(role.limit(), 0);
-        role.set_limit(None);
+        role.own_limit.set(None);
         assert_eq!(role.limit(), 9);
     }
 
     #[test]
     fn switched_off_it_refuses_nothing_but_keeps_its_limit() {
         let role = role(5);
-        role.policy.set_enforcing(false);
+        role.policy.enforcing.set(false);
         assert_eq!(role.refuses_at(), u64::MAX);
         assert_eq!(role.limit(), 5);
     }

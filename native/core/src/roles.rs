@@ -1,6 +1,6 @@
 //! The roles of a table: which there are, their limits, and what was set by hand.
 
-use std::collections::{HashMap as StdHashMap, HashSet};
+use std::collections::HashMap as StdHashMap;
 
 use foldhash::fast::RandomState;
 use papaya::HashMap;
@@ -9,7 +9,7 @@ use crate::fill::Fill;
 use crate::overload::Level;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{Instant, RoleId};
 
 /// The most roles a table takes.
@@ -27,14 +27,10 @@ pub struct Roles {
     default_role: RoleId,
     policy: Arc<Policy>,
     roles: HashMap<RoleId, Arc<Role>, RandomState>,
-    by_hand: Mutex<ByHand>,
-}
-
-/// What was set by hand, which configuration must not undo.
-#[derive(Default)]
-struct ByHand {
-    limits: HashSet<RoleId>,
-    enforcing: bool,
+    /// Held while a role is made: one at a time, so that there are never too many.
+    making: Mutex<()>,
+    /// System time of the last look at all owners, in milliseconds; 0 before the first.
+    checked_ms: AtomicU64,
 }
 
 impl Roles {
@@ -44,7 +40,8 @@ impl Roles {
             default_role,
             policy: Arc::new(Policy::new(default_limit)),
             roles: HashMap::with_hasher(RandomState::default()),
-            by_hand: Mutex::new(ByHand::default()),
+            making: Mutex::new(()),
+            checked_ms: AtomicU64::new(0),
         };
         roles.insert(default_role, now);
         roles
@@ -62,7 +59,7 @@ impl Roles {
         if let Some(known) = self.get(role) {
             return Ok(known);
         }
-        let _one_at_a_time = self.by_hand.lock();
+        let _one_at_a_time = self.making.lock();
         if self.roles.len() >= MAX_ROLES && !self.roles.pin().contains_key(&role) {
             return Err(TooManyRoles);
         }
@@ -83,15 +80,17 @@ impl Roles {
     /// The role's limit; the default role's for an unknown one.
     pub fn limit(&self, role: RoleId) -> u64 {
         self.get(role)
-            .map_or_else(|| self.policy.default_limit(), |role| role.limit())
+            .map_or_else(|| self.policy.default_limit.get(), |role| role.limit())
     }
 
     /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
     pub fn set_limit(&self, role: RoleId, limit: u64, now: Instant) -> Result<(), TooManyRoles> {
         let known = self.get_or_insert(role, || now)?;
-        let mut by_hand = self.by_hand.lock();
-        by_hand.limits.insert(role);
-        self.apply_limit(&known, Some(limit));
+        if role == self.default_role {
+            self.policy.default_limit.set(limit);
+        } else {
+            known.own_limit.set(Some(limit));
+        }
         Ok(())
     }
 
@@ -110,13 +109,13 @@ impl Roles {
         for &role in limits.keys() {
             self.get_or_insert(role, || now)?;
         }
-        let by_hand = self.by_hand.lock();
-        if !by_hand.enforcing {
-            self.policy.set_enforcing(enforcing);
-        }
+        self.policy.enforcing.configure(enforcing);
         for (id, role) in self.roles.pin().iter() {
-            if !by_hand.limits.contains(id) {
-                self.apply_limit(role, limits.get(id).copied());
+            match limits.get(id) {
+                Some(limit) if *id == self.default_role => {
+                    self.policy.default_limit.configure(*limit)
+                }
+                limit => role.own_limit.configure(limit.copied()),
             }
         }
         Ok(())
@@ -124,20 +123,12 @@ impl Roles {
 
     /// Switches refusals on or off by hand.
     pub fn set_enforcing(&self, enforcing: bool) {
-        self.by_hand.lock().enforcing = true;
-        self.policy.set_enforcing(enforcing);
+        self.policy.enforcing.set(enforcing);
     }
 
     /// Whether anything is refused.
     pub fn enforcing(&self) -> bool {
-        self.policy.enforcing()
-    }
-
-    fn apply_limit(&self, role: &Role, limit: Option<u64>) {
-        match limit {
-            Some(limit) if role.id() == self.default_role => self.policy.set_default_limit(limit),
-            limit => role.set_limit(limit),
-        }
+        self.policy.enforcing.get()
     }
 
     /// Every role's limit, in no order.
@@ -164,7 +155,8 @@ impl Roles {
     /// Every role's summary, in no order.
     pub fn summary(&self, now: Instant) -> Vec<RoleSummary> {
         let roles = self.roles.pin();
-        let summary = |role: &Arc<Role>| RoleSummary::of(role, now);
+        let as_of_ms = Some(self.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
+        let summary = |role: &Arc<Role>| RoleSummary::of(role, as_of_ms, now);
         roles.values().map(summary).collect()
     }
 
@@ -174,7 +166,9 @@ impl Roles {
         roles.iter().map(|(id, role)| (*id, role.level())).collect()
     }
 
-    pub(crate) fn note_fill(&self, fill: impl Fn(RoleId) -> Fill) {
+    /// All owners were looked at, at this time.
+    pub(crate) fn note_check(&self, now: Instant, fill: impl Fn(RoleId) -> Fill) {
+        self.checked_ms.store(now.system_ms, Ordering::Relaxed);
         for (id, role) in self.roles.pin().iter() {
             role.note_fill(fill(*id));
         }
@@ -205,10 +199,15 @@ impl Roles {
 
     /// Only the default role again, nothing set by hand. The default limit stays.
     pub(crate) fn clear(&self, now: Instant) {
-        let mut by_hand = self.by_hand.lock();
-        *by_hand = ByHand::default();
+        let _one_at_a_time = self.making.lock();
         self.roles.pin().clear();
-        self.policy.set_enforcing(true);
+        let Policy {
+            default_limit,
+            enforcing,
+            ..
+        } = &*self.policy;
+        default_limit.reset(default_limit.get());
+        enforcing.reset(true);
         self.insert(self.default_role, now);
     }
 }

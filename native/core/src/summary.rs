@@ -19,6 +19,8 @@ pub struct RoleSummary {
     pub alerts: ByLevel,
     /// How full its owners were at the last check.
     pub fill: Fill,
+    /// System time of that check, in milliseconds.
+    pub as_of_ms: Option<u64>,
     /// Dequeues a second that took something, over the last ten seconds.
     pub drained_per_s: f64,
     /// Refusals a second, over the last ten seconds.
@@ -30,13 +32,14 @@ pub struct RoleSummary {
 }
 
 impl RoleSummary {
-    pub(crate) fn of(role: &Role, now: Instant) -> Self {
+    pub(crate) fn of(role: &Role, as_of_ms: Option<u64>, now: Instant) -> Self {
         let stats = role.stats();
         Self {
             stats,
             standing: role.standing(now),
             alerts: role.alerts(),
             fill: role.fill(),
+            as_of_ms,
             drained_per_s: role.drained_per_ms(now) * MS_PER_S,
             refused_per_s: role.refused_per_ms(now) * MS_PER_S,
             refusing_since_ms: role.refusing_since_ms(),

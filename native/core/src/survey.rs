@@ -27,27 +27,32 @@ pub struct Row {
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
-    /// Judges from now on by these rules. What is held stays held.
-    pub fn watch_overload(&self, rules: Rules, runtime: &impl Runtime) {
-        self.set_rules(rules);
-        self.resume_overload(runtime);
-    }
-
-    /// Judges from now on by the rules as they are.
-    pub fn resume_overload(&self, runtime: &impl Runtime) {
-        self.judge().set_active(true);
-        self.check_overload(runtime);
-    }
-
-    /// Sets the rules, for whenever there is judging.
-    pub fn set_rules(&self, rules: Rules) {
+    /// Judges by these rules from now on if `active`, unless that was switched by hand. What is held stays held.
+    pub fn configure_overload(&self, rules: Rules, active: bool, runtime: &impl Runtime) {
         self.judge().set_rules(rules);
+        self.judge().switch().configure(active);
+        self.begin_or_forget(runtime);
     }
 
-    /// Judges nothing any more, and forgets all levels without telling anybody.
-    pub fn ignore_overload(&self, runtime: &impl Runtime) {
-        self.judge().set_active(false);
-        self.forget_levels(runtime);
+    /// Switches judging on or off by hand.
+    pub fn switch_overload(&self, active: bool, runtime: &impl Runtime) {
+        self.judge().switch().set(active);
+        self.begin_or_forget(runtime);
+    }
+
+    /// Judges nothing any more, whatever was set by hand.
+    pub fn stop_overload(&self, runtime: &impl Runtime) {
+        self.judge().switch().reset(false);
+        self.begin_or_forget(runtime);
+    }
+
+    /// What is not judged holds no level; nobody is told.
+    fn begin_or_forget(&self, runtime: &impl Runtime) {
+        if self.judge().active() {
+            self.check_overload(runtime);
+        } else {
+            self.forget_levels(runtime);
+        }
     }
 
     /// Forgets all levels without telling anybody. Who is still above a threshold is alerted anew by its next
@@ -88,7 +93,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 news |= owner.review(id, self.judge(), now);
             }
         });
-        self.roles().note_fill(|role| glances.fill(role));
+        self.roles().note_check(now, |role| glances.fill(role));
         if news {
             runtime.wake();
         }

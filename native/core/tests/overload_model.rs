@@ -245,7 +245,7 @@ proptest! {
         let mut model = Model::default();
         table.roles().set_limit(RoleId(1), 5, host.now()).unwrap();
         model.limits.insert(1, 5);
-        table.watch_overload(Rules { margin: MARGIN, realert_ms: REALERT_MS, history: HISTORY }, &host);
+        table.configure_overload(Rules { margin: MARGIN, realert_ms: REALERT_MS, history: HISTORY }, true, &host);
         let mut raised = Vec::new();
         for operation in &operations {
             host.wakes();

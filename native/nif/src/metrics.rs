@@ -11,7 +11,6 @@ use crate::atoms;
 use crate::control::{PLANE, with_plane};
 use crate::control_stats::detailed_map;
 use crate::host::Beam;
-use crate::overload;
 use crate::rows::role_map;
 use crate::table::{self, Table, with_any_table};
 use crate::term;
@@ -74,17 +73,9 @@ fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     if !beam.table.open.load(Ordering::Relaxed) {
         return Term::list_new_empty(beam.env);
     }
-    let as_of = overload::as_of(beam);
     let reported_open = beam.table.reported_open.lock().clone();
     let rows = beam.table.limits.roles().summary(beam.now());
-    let row = |row| {
-        role_map(
-            beam.env,
-            row,
-            as_of,
-            reported_open.contains(&row.stats.role),
-        )
-    };
+    let row = |row| role_map(beam.env, row, reported_open.contains(&row.stats.role));
     rows.iter().map(row).collect::<Vec<_>>().encode(beam.env)
 }
 

@@ -12,7 +12,7 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::host::Beam;
 use crate::rows::{alert_map, level_atom, row_map, summary_map};
-use crate::table::{self, ByHand, Table, with_any_table};
+use crate::table::{self, DEFAULT_INTERVAL_MS, Table, with_any_table};
 use crate::term::{self, Answer, Fault};
 
 const MOST_NEWS: usize = 100;
@@ -30,37 +30,43 @@ fn rules(term: Term<'_>) -> Answer<Rules> {
     })
 }
 
-/// Judges by these rules from now on, or not at all.
-fn apply(beam: &Beam<'_, '_, Table>, rules: Rules, enabled: bool) {
-    let enabled = beam.table.by_hand.lock().enabled.unwrap_or(enabled);
-    let limits = &beam.table.limits;
-    if enabled {
-        limits.watch_overload(rules, beam);
-        note_check(beam);
-    } else {
-        limits.set_rules(rules);
-        limits.ignore_overload(beam);
-    }
+/// Rules, whether to judge by them, and milliseconds between checks: all from configuration.
+type Configured = (Rules, bool, u64);
+
+fn configured<'a>(rules_: Term<'a>, on: Term<'a>, interval_ms: Term<'a>) -> Answer<Configured> {
+    let interval_ms = term::milliseconds(interval_ms)?;
+    Ok((rules(rules_)?, term::switch(on)?, interval_ms))
 }
 
-fn note_check(beam: &Beam<'_, '_, Table>) {
-    let now_ms = beam.now().system_ms;
-    beam.table.checked_ms.store(now_ms, Ordering::Relaxed);
+/// Applies all that but what was set by hand. The check interval that holds.
+fn apply(beam: &Beam<'_, '_, Table>, (rules, on, interval_ms): Configured) -> u64 {
+    let Table {
+        limits,
+        check_interval_ms,
+        ..
+    } = &**beam.table;
+    check_interval_ms.configure(interval_ms);
+    limits.configure_overload(rules, on, beam);
+    check_interval_ms.get()
 }
 
 /// Attaches the calling process, which from now on gets `news` when handlers have to be told something, and
-/// judges by these rules. What is held and what was set by hand before a crash stays. Returns the check
-/// interval that was set by hand, or `undefined`.
+/// judges by these rules. What is held and what was set by hand before a crash stays. Returns the check interval
+/// that holds, in milliseconds.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn overload_open<'a>(env: Env<'a>, table: Term<'a>, rules_: Term<'a>, on: Term<'a>) -> Term<'a> {
+fn overload_open<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    rules: Term<'a>,
+    on: Term<'a>,
+    interval_ms: Term<'a>,
+) -> Term<'a> {
     table::make_own();
     with_any_table(env, table, |beam| {
-        let (rules, enabled) = (rules(rules_)?, term::switch(on)?);
+        let configured = configured(rules, on, interval_ms)?;
         *beam.table.monitor.lock() = Some(env.pid());
         beam.table.monitored.store(true, Ordering::Relaxed);
-        apply(beam, rules, enabled);
-        let ByHand { interval_ms, .. } = *beam.table.by_hand.lock();
-        Ok(term::optional(env, interval_ms))
+        Ok(apply(beam, configured))
     })
 }
 
@@ -70,25 +76,25 @@ fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_any_table(env, table, |beam| {
         beam.table.monitored.store(false, Ordering::Relaxed);
         *beam.table.monitor.lock() = None;
-        *beam.table.by_hand.lock() = ByHand::default();
+        beam.table.check_interval_ms.reset(DEFAULT_INTERVAL_MS);
         beam.table.reported_open.lock().clear();
-        beam.table.limits.ignore_overload(beam);
+        beam.table.limits.stop_overload(beam);
         beam.table.limits.judge().alerts().reset();
         Ok(atoms::ok())
     })
 }
 
-/// Judges by these rules from now on; what was set by hand stays.
+/// Judges by these rules from now on; what was set by hand stays. Returns the check interval that holds.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_configure<'a>(
     env: Env<'a>,
     table: Term<'a>,
-    rules_: Term<'a>,
+    rules: Term<'a>,
     on: Term<'a>,
+    interval_ms: Term<'a>,
 ) -> Term<'a> {
     with_monitor(env, table, |beam| {
-        apply(beam, rules(rules_)?, term::switch(on)?);
-        Ok(atoms::ok())
+        Ok(apply(beam, configured(rules, on, interval_ms)?))
     })
 }
 
@@ -97,12 +103,8 @@ fn overload_configure<'a>(
 fn overload_set_enabled<'a>(env: Env<'a>, table: Term<'a>, enabled: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
         let enabled = term::switch(enabled)?;
-        beam.table.by_hand.lock().enabled = Some(enabled);
-        if enabled {
-            beam.table.limits.resume_overload(beam);
-            note_check(beam);
-        } else {
-            beam.table.limits.ignore_overload(beam);
+        beam.table.limits.switch_overload(enabled, beam);
+        if !enabled {
             // What was opened is to be closed.
             beam.wake();
         }
@@ -110,11 +112,12 @@ fn overload_set_enabled<'a>(env: Env<'a>, table: Term<'a>, enabled: Term<'a>) ->
     })
 }
 
-/// Keeps the check interval that was set by hand, for the next process.
+/// Sets the check interval by hand, for the next process too.
 #[rustler::nif]
 fn overload_set_interval<'a>(env: Env<'a>, table: Term<'a>, interval_ms: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
-        beam.table.by_hand.lock().interval_ms = Some(term::milliseconds(interval_ms)?);
+        let interval_ms = term::milliseconds(interval_ms)?;
+        beam.table.check_interval_ms.set(interval_ms);
         Ok(atoms::ok())
     })
 }
@@ -130,7 +133,6 @@ fn overload_active<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 fn overload_check<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
         beam.table.limits.check_overload(beam);
-        note_check(beam);
         Ok(atoms::ok())
     })
 }
@@ -247,12 +249,8 @@ fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Ter
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_summary<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
-        let as_of = as_of(beam);
         let rows = beam.table.limits.roles().summary(beam.now());
-        Ok(rows
-            .iter()
-            .map(|row| summary_map(env, row, as_of))
-            .collect())
+        Ok(rows.iter().map(|row| summary_map(env, row)).collect())
     })
 }
 
@@ -293,10 +291,4 @@ fn one_or_all(role: Term<'_>) -> Answer<Option<RoleId>> {
     } else {
         term::role(role).map(Some)
     }
-}
-
-/// System time of the last check in milliseconds, or `undefined`.
-pub(crate) fn as_of<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
-    let checked_ms = Some(beam.table.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
-    term::optional(beam.env, checked_ms)
 }

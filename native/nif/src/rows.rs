@@ -64,8 +64,8 @@ pub(crate) fn row_map<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
 }
 
 /// The map `role_summary()`.
-pub(crate) fn summary_map<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) -> Term<'a> {
-    let mut fields = standing_fields(env, row, as_of);
+pub(crate) fn summary_map<'a>(env: Env<'a>, row: &RoleSummary) -> Term<'a> {
+    let mut fields = standing_fields(env, row);
     fields.extend([
         (atoms::role(), term::role_term(env, row.stats.role)),
         (atoms::owners(), row.stats.owners.encode(env)),
@@ -76,12 +76,7 @@ pub(crate) fn summary_map<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) 
 }
 
 /// Everything that is known of a role.
-pub(crate) fn role_map<'a>(
-    env: Env<'a>,
-    row: &RoleSummary,
-    as_of: Term<'a>,
-    breaker_open: bool,
-) -> Term<'a> {
+pub(crate) fn role_map<'a>(env: Env<'a>, row: &RoleSummary, breaker_open: bool) -> Term<'a> {
     let [_, alerts @ ..] = level_fields(env, row.alerts);
     let breaker = if breaker_open {
         atoms::open()
@@ -92,7 +87,7 @@ pub(crate) fn role_map<'a>(
     let bands: Vec<_> = bands
         .map(|(percent, owners)| (percent as f64 / 100.0, owners))
         .collect();
-    let mut fields = standing_fields(env, row, as_of);
+    let mut fields = standing_fields(env, row);
     fields.extend(term::role_fields(env, &row.stats));
     fields.extend([
         (atoms::retry_after_ms(), row.retry_after_ms.encode(env)),
@@ -110,7 +105,7 @@ pub(crate) fn role_map<'a>(
     term::map(env, &fields)
 }
 
-fn standing_fields<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) -> Vec<(Atom, Term<'a>)> {
+fn standing_fields<'a>(env: Env<'a>, row: &RoleSummary) -> Vec<(Atom, Term<'a>)> {
     let standing = &row.standing;
     let alerted: u64 = standing.owners_at.iter().sum();
     let mut owners_at = standing.owners_at;
@@ -134,7 +129,7 @@ fn standing_fields<'a>(env: Env<'a>, row: &RoleSummary, as_of: Term<'a>) -> Vec<
         (atoms::owners_by_level(), by_level(env, owners_at)),
         (atoms::ms_at_level(), term::map(env, &time)),
         (atoms::max_utilization(), max_utilization.encode(env)),
-        (atoms::as_of(), as_of),
+        (atoms::as_of(), term::optional(env, row.as_of_ms)),
     ]
 }
 

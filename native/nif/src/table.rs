@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use erlmcp_core::RoleId;
 use erlmcp_core::limits::Limits;
+use erlmcp_core::setting::Setting;
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
@@ -12,6 +13,9 @@ use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 use crate::atoms;
 use crate::host::{Beam, Callback, Wakes, now};
 use crate::term::{self, Answer, Fault};
+
+/// Until somebody says otherwise.
+pub(crate) const DEFAULT_INTERVAL_MS: u64 = 5_000;
 
 /// A table of limits, and the processes that speak for it.
 pub(crate) struct Table {
@@ -26,18 +30,10 @@ pub(crate) struct Table {
     pub(crate) monitor: Mutex<Option<LocalPid>>,
     /// The roles whose breaker was reported open; they may be gone.
     pub(crate) reported_open: Mutex<BTreeSet<RoleId>>,
-    /// What was set by hand of the monitor, which configuration must not undo.
-    pub(crate) by_hand: Mutex<ByHand>,
-    /// System time of the last check in milliseconds; 0 before the first.
-    pub(crate) checked_ms: AtomicU64,
+    /// How often the monitor's process is to look at all owners, in milliseconds.
+    pub(crate) check_interval_ms: Setting<u64>,
     /// How often the monitor's process was dead when it had to be woken.
     pub(crate) wakeups_dropped: AtomicU64,
-}
-
-#[derive(Clone, Copy, Default)]
-pub(crate) struct ByHand {
-    pub(crate) enabled: Option<bool>,
-    pub(crate) interval_ms: Option<u64>,
 }
 
 /// The table that calls with `own` use, made when it is first opened. It lives as long as the library,
@@ -57,8 +53,7 @@ impl Table {
             monitored: AtomicBool::new(false),
             monitor: Mutex::new(None),
             reported_open: Mutex::new(BTreeSet::new()),
-            by_hand: Mutex::new(ByHand::default()),
-            checked_ms: AtomicU64::new(0),
+            check_interval_ms: Setting::new(DEFAULT_INTERVAL_MS),
             wakeups_dropped: AtomicU64::new(0),
         }
     }
