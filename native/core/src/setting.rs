@@ -40,7 +40,10 @@ impl Word for Option<u64> {
     }
 
     fn from_word(word: u64) -> Self {
-        Some(word).filter(|word| *word != u64::MAX)
+        match word {
+            u64::MAX => None,
+            word => Some(word),
+        }
     }
 }
 
