@@ -27,22 +27,16 @@ encode(Map) ->
 -spec summary(erlmcp_native_metrics:snapshot()) -> map().
 summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
     #{at_ms := AtMs, services := Services, switches := Switches} = Snapshot,
-    #{owners := Owners, memory_bytes := MemoryBytes, news_lost := NewsLost, wakeups_dropped := WakeupsDropped} = Self,
+    Numbers = erlmcp_native_role:numbers(),
     #{
         at_ms => AtMs,
         node => text(node()),
         version => version(),
         services => Services,
         switches => Switches,
-        roles => [role(Role) || Role <- Roles],
+        roles => [role(Role, Numbers) || Role <- Roles],
         control => plane(Control),
-        self => #{
-            owners => Owners,
-            memory_bytes => MemoryBytes,
-            alerts_lost => NewsLost,
-            wakeups_dropped => WakeupsDropped,
-            streams => maps:get(http_streams, erlmcp_native_self:read(), 0)
-        }
+        self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
 
 -doc "The control plane with its components; of more than 1024 the first by name.".
@@ -82,65 +76,27 @@ version() ->
         undefined -> null
     end.
 
-role(#{role := Role, as_of := AsOf, last_capacity_exceeded := LastRefused, owners_by_utilization := Bands} = Row) ->
-    (renamed(Row, [
-        limit,
-        owners,
-        {current_depth, depth},
-        max_depth,
-        fullest,
-        max_utilization,
-        level,
-        {total_enqueued, enqueued},
-        {total_dequeued, dequeued},
-        {total_rejected, refused},
-        {unmatched_dequeues, unmatched},
-        {total_released, released},
-        refused_per_s,
-        drained_per_s,
-        retry_after_ms,
-        owners_by_level,
-        alerts,
-        ms_at_level,
-        breaker
-    ]))#{
-        role => text(Role),
-        as_of_ms => or_null(AsOf),
-        last_refused_ms => or_null(LastRefused),
-        owners_by_utilization => [#{from => From, owners => Owners} || {From, Owners} <- Bands]
-    }.
+role(Row, Numbers) ->
+    #{Name => value(Kind, maps:get(Name, Row)) || #{name := Name, kind := Kind} <- Numbers}.
+
+value(role, Role) -> text(Role);
+value(moment, undefined) -> null;
+value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
+value(_, Value) -> Value.
 
 plane(undefined) ->
     null;
 plane(#{by_component := Rows, latency := #{below := Below}} = Control) ->
-    (renamed(Control, [
-        {total_delivered, delivered},
-        by_type,
-        delivery_p50_us,
-        delivery_p99_us,
-        slo_violations,
-        timeouts,
-        handler_crashes
-        | waits()
-    ]))#{
+    Told = [
+        delivered, by_type, delivery_p50_us, delivery_p99_us, slo_violations, timeouts, handler_crashes | waits()
+    ],
+    (maps:with(Told, Control))#{
         components => map_size(Rows),
         latency_below => [#{us => Us, count => Count} || {Us, Count} <- Below]
     }.
 
 component(Row) ->
-    renamed(Row, [delivered, delivered_by_type | waits()]).
+    maps:with([delivered, by_type | waits()], Row).
 
 waits() ->
     [queued, latency_p50_us, latency_p95_us, latency_p99_us, latency_p999_us, max_latency_us].
-
-renamed(Row, Fields) ->
-    maps:from_list([
-        case Field of
-            {From, To} -> {To, maps:get(From, Row)};
-            Same -> {Same, maps:get(Same, Row)}
-        end
-     || Field <- Fields
-    ]).
-
-or_null(undefined) -> null;
-or_null(Number) -> Number.

@@ -140,7 +140,7 @@ sample_later() ->
 
 log_refusals(Role, State) ->
     case erlmcp_native:limits_take_refusals(own, Role) of
-        {Count, #{limit := Limit, owners := Owners, current_depth := Depth}} ->
+        {Count, Limit, Owners, Depth} ->
             ?LOG_WARNING(
                 "erlmcp_queue_limits: ~tp refused ~b; limit ~b per owner, ~b owners, depth ~b in all",
                 [Role, Count, Limit, Owners, Depth],

@@ -16,7 +16,7 @@ series is bounded by 1024 roles and as many components.
 -export([fields/0, collect/0, families/1, snapshot/0]).
 
 -export_type([field/0, kind/0, unit/0, value/0, sample/0, family/0]).
--export_type([snapshot/0, role_row/0, control_row/0, distribution/0]).
+-export_type([snapshot/0, control_row/0, distribution/0]).
 
 -doc "A counter only grows, until its service is stopped or its numbers are reset.".
 -type kind() :: counter | gauge | histogram.
@@ -52,7 +52,7 @@ series is bounded by 1024 roles and as many components.
     %% The three kill switches: are there refusals, alerts, a priority lane?
     switches := #{limits | overload | priority => boolean()},
     %% By name; none while queue limits are not started.
-    roles := [role_row()],
+    roles := [erlmcp_native_role:row()],
     control := control_row() | undefined,
     self := #{
         %% Tracked; an estimate while some come and go.
@@ -60,47 +60,10 @@ series is bounded by 1024 roles and as many components.
         %% Native memory, an estimate from what is counted.
         memory_bytes := non_neg_integer(),
         %% Alerts and clearings that came too fast for the handlers.
-        news_lost := non_neg_integer(),
+        alerts_lost := non_neg_integer(),
         %% Wake-ups of a monitor that was dead.
         wakeups_dropped := non_neg_integer()
     }
-}.
--doc """
-What `erlmcp_queue_limits:role_stats()` and `erlmcp_overload_monitor:role_summary()` say of a role, and more.
-""".
--type role_row() :: #{
-    role := erlmcp_queue_limits:role(),
-    current_depth := non_neg_integer(),
-    max_depth := non_neg_integer(),
-    limit := non_neg_integer(),
-    owners := non_neg_integer(),
-    total_enqueued := non_neg_integer(),
-    total_dequeued := non_neg_integer(),
-    unmatched_dequeues := non_neg_integer(),
-    total_released := non_neg_integer(),
-    total_rejected := non_neg_integer(),
-    capacity_exceeded_count := non_neg_integer(),
-    last_capacity_exceeded := integer() | undefined,
-    %% Over the last ten seconds.
-    drained_per_s := float(),
-    refused_per_s := float(),
-    %% When the last refusals began without a quiet second since.
-    refusing_since := integer() | undefined,
-    %% What a caller would be told that is refused by an owner just at its limit.
-    retry_after_ms := 1..60000,
-    level := erlmcp_overload_monitor:status(),
-    owners_by_level := #{erlmcp_overload_monitor:status() => non_neg_integer()},
-    %% Raised since the role exists.
-    alerts := #{warning | critical | overload => non_neg_integer()},
-    ms_at_level := #{last_minute | last_hour | since_start => erlmcp_overload_monitor:ms_by_level()},
-    %% As of the last check.
-    fullest := non_neg_integer(),
-    max_utilization := float(),
-    %% From which utilisation up to the next row's, how many owners.
-    owners_by_utilization := [{float(), non_neg_integer()}],
-    as_of := integer() | undefined,
-    %% As it was last reported.
-    breaker := open | closed
 }.
 -doc "Latencies in microseconds: how many were below which bounds. Exact.".
 -type distribution() :: #{
@@ -109,13 +72,14 @@ What `erlmcp_queue_limits:role_stats()` and `erlmcp_overload_monitor:role_summar
     below := [{Us :: pos_integer(), Cumulative :: non_neg_integer()}]
 }.
 -doc """
-`erlmcp_control_plane:get_stats/0` with the distributions of `latency` and `delivery`, and in each component's row
-`latency` and `delivered_by_type`.
+`erlmcp_control_plane:get_stats/0`, where `delivered` is called `total_delivered`, with the distributions of `latency`
+and `delivery`, and in each component's row `latency` and `by_type`.
 """.
--type control_row() :: #{latency := distribution(), delivery := distribution(), atom() => term()}.
+-type control_row() :: #{
+    delivered := non_neg_integer(), latency := distribution(), delivery := distribution(), atom() => term()
+}.
 
 -define(MAX_COMPONENTS, 1024).
--define(LEVELS, [ok, warning, critical, overload]).
 -define(TYPES, [circuit_breaker, health_check, drain_session, cancel_task]).
 
 -doc "The table, without values.".
@@ -148,78 +112,51 @@ snapshot() ->
                 switches => #{limits => false, overload => false, priority => false},
                 roles => [],
                 control => undefined,
-                self => #{owners => 0, memory_bytes => 0, news_lost => 0, wakeups_dropped => 0}
+                self => #{owners => 0, memory_bytes => 0, alerts_lost => 0, wakeups_dropped => 0}
             }
     end.
 
 table() ->
-    queues() ++ levels() ++ control() ++ own().
+    queues() ++ control() ++ own().
 
 queues() ->
     [
-        role(gauge, ~"queue_depth", ~"Requests that wait, over all owners of the role.", current_depth),
-        role(
-            gauge,
-            ~"queue_depth_max",
-            ~"The highest depth that one owner reached since the numbers were reset.",
-            max_depth
-        ),
-        role(gauge, ~"queue_limit", ~"The depth per owner from which requests are refused.", limit),
-        role(gauge, ~"queue_owners", ~"Processes and names that have a queue.", owners),
-        role(counter, ~"queue_enqueued", ~"Requests recorded.", total_enqueued),
-        role(counter, ~"queue_dequeued", ~"Dequeues recorded, unmatched ones included.", total_dequeued),
-        role(counter, ~"queue_unmatched_dequeues", ~"Dequeues that found nothing to take.", unmatched_dequeues),
-        role(counter, ~"queue_released", ~"Depth given up by owners that died or were forgotten.", total_released),
-        role(counter, ~"queue_refused", ~"Requests refused.", total_rejected),
-        role(gauge, ~"queue_refusals_per_second", ~"Refusals a second over the last ten seconds.", refused_per_s),
         field(
-            {gauge, ~"queue_retry_after_seconds", seconds, [~"role"]},
-            ~"What a caller is told to wait that is refused by an owner just at its limit. An estimate.",
-            by_role(fun(#{retry_after_ms := Ms}) -> [{[], Ms / 1000}] end)
-        ),
-        field(
-            {gauge, ~"queue_utilization_ratio", ratio, [~"role"]},
-            ~"Depth of the fullest owner as a share of the limit, at the last check.",
-            by_role(fun(#{max_utilization := Utilization}) -> [{[], Utilization}] end)
-        ),
-        field(
-            {gauge, ~"queue_owners_by_utilization", none, [~"role", ~"from"]},
-            ~"Owners at the last check, by utilisation from this share of the limit up to the next.",
-            by_role(fun(#{owners_by_utilization := Bands}) ->
-                [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands]
-            end)
+            {Metric, Name, unit(Kind), [~"role" | labels(Kind)]},
+            Help,
+            by_role(fun(#{Number := Value}) -> samples(Kind, Value) end)
         )
+     || #{name := Number, kind := Kind, metric := {Metric, Name}, help := Help} <- erlmcp_native_role:numbers()
     ].
 
-levels() ->
-    [
-        field(
-            {gauge, ~"queue_level", none, [~"role"]},
-            ~"Alert level of the role: 0 ok, 1 warning, 2 critical, 3 overload.",
-            by_role(fun(#{level := Level}) -> [{[], severity(Level)}] end)
-        ),
-        field(
-            {counter, ~"queue_level_seconds", seconds, [~"role", ~"level"]},
-            ~"Time that the role was at each alert level.",
-            by_role(fun(#{ms_at_level := #{since_start := Ms}}) ->
-                [{[word(Level)], maps:get(Level, Ms) / 1000} || Level <- ?LEVELS]
-            end)
-        ),
-        field(
-            {counter, ~"queue_alerts", none, [~"role", ~"level"]},
-            ~"Alerts raised.",
-            by_role(fun(#{alerts := Alerts}) ->
-                [{[word(Level)], maps:get(Level, Alerts)} || Level <- tl(?LEVELS)]
-            end)
-        )
-    ].
+unit(ms) -> seconds;
+unit(ms_at_level) -> seconds;
+unit(ratio) -> ratio;
+unit(_) -> none.
+
+labels(by_utilization) -> [~"from"];
+labels(Kind) when Kind =:= by_level; Kind =:= by_alert_level; Kind =:= ms_at_level -> [~"level"];
+labels(_) -> [].
+
+samples(ms, Ms) ->
+    [{[], Ms / 1000}];
+samples(level, Level) ->
+    [{[], erlmcp_native_role:severity(Level)}];
+samples(ms_at_level, #{since_start := ByLevel}) ->
+    [{Labels, Ms / 1000} || {Labels, Ms} <- samples(by_level, ByLevel)];
+samples(Kind, ByLevel) when Kind =:= by_level; Kind =:= by_alert_level ->
+    [{[word(Level)], maps:get(Level, ByLevel)} || Level <- erlmcp_native_role:levels(), is_map_key(Level, ByLevel)];
+samples(by_utilization, Bands) ->
+    [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands];
+samples(_, Number) ->
+    [{[], Number}].
 
 control() ->
     [
         field(
             {counter, ~"control_messages", none, [~"component", ~"type"]},
             ~"Control messages whose handler was started.",
-            by_component(fun(#{delivered_by_type := ByType}) -> types(ByType) end)
+            by_component(fun(#{by_type := ByType}) -> types(ByType) end)
         ),
         field(
             {gauge, ~"control_queued", none, [~"component", ~"type"]},
@@ -271,7 +208,7 @@ own() ->
             ~"native_alerts_lost",
             none,
             ~"Alerts and clearings that came too fast for the handlers; the history has them.",
-            news_lost
+            alerts_lost
         ),
         native(
             counter,
@@ -304,9 +241,6 @@ own() ->
 
 field({Kind, Name, Unit, Labels}, Help, Read) ->
     {#{name => <<"erlmcp_", Name/binary>>, kind => Kind, unit => Unit, help => Help, labels => Labels}, Read}.
-
-role(Kind, Name, Help, Key) ->
-    field({Kind, Name, none, [~"role"]}, Help, by_role(fun(#{Key := Value}) -> [{[], Value}] end)).
 
 by_role(Samples) ->
     fun(#{roles := Rows}) ->
@@ -352,11 +286,6 @@ buckets([{Us, Cumulative} | Rest], Step) ->
     [{Us / 1.0e6, Cumulative} | buckets(lists:nthtail(min(Step - 1, length(Rest)), Rest), Step)];
 buckets([], _) ->
     [].
-
-severity(ok) -> 0;
-severity(warning) -> 1;
-severity(critical) -> 2;
-severity(overload) -> 3.
 
 word(Atom) ->
     atom_to_binary(Atom).

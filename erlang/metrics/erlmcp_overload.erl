@@ -175,12 +175,12 @@ owners(#{owners := 0}) ->
 owners(#{owners := Owners, owners_by_level := ByLevel}) ->
     [words("~b: ", [Owners]), list([words("~b ~s", [N, Level]) || {Level, N} <- by_level(ByLevel), N > 0])].
 
-refusals(#{total_rejected := 0}) ->
+refusals(#{refused := 0}) ->
     "none";
-refusals(#{total_rejected := InAll, refused_per_s := PerS} = Row) ->
+refusals(#{refused := InAll, refused_per_s := PerS} = Row) ->
     words("~s a second, ~b in all~ts", [rate(PerS), InAll, when_refused(Row)]).
 
-when_refused(#{refusing_since := Since, last_capacity_exceeded := Last}) when is_integer(Since), is_integer(Last) ->
+when_refused(#{refusing_since_ms := Since, last_refused_ms := Last}) when is_integer(Since), is_integer(Last) ->
     words("; since ~s (~s ago), the last ~s ago", [clock(Since), ago(Since), ago(Last)]);
 when_refused(_) ->
     "".
@@ -214,7 +214,7 @@ alert(#{level := Level, process := Process, depth := Depth, limit := Limit, time
     words("~s ~s ~ts", [clock(At), Level, full(Process, Depth, Limit)]).
 
 by_level(ByLevel) ->
-    [{Level, maps:get(Level, ByLevel)} || Level <- [ok, warning, critical, overload]].
+    [{Level, maps:get(Level, ByLevel)} || Level <- erlmcp_native_role:levels()].
 
 line(Name, Words) ->
     words("  ~-11s ~ts", [Name, Words]).

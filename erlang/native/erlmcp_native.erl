@@ -339,9 +339,14 @@ limits_all_stats(_Table) -> absent().
 -spec limits_reset_stats(table(), erlmcp_queue_limits:role()) -> ok | fault().
 limits_reset_stats(_Table, _Role) -> absent().
 
--doc "The role's refusals since this was last asked, and its numbers. Each refusal is handed out once.".
+-doc """
+Counts the role's refusals since this was last asked: each is handed out once. Also says the role's limit, owners and
+depth.
+""".
 -spec limits_take_refusals(table(), erlmcp_queue_limits:role()) ->
-    {pos_integer(), erlmcp_queue_limits:role_stats()} | not_found | fault().
+    {pos_integer(), erlmcp_queue_limits:limit(), Owners :: non_neg_integer(), Depth :: non_neg_integer()}
+    | not_found
+    | fault().
 limits_take_refusals(_Table, _Role) -> absent().
 
 -doc "Notes how much every role has drained; to be called once a second.".

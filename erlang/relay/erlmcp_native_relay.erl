@@ -85,7 +85,7 @@ tell(Target, What, News) -> Target:What(News).
 
 refused() ->
     #{roles := Rows} = erlmcp_native_metrics:snapshot(),
-    #{Role => Refused || #{role := Role, total_rejected := Refused} <- Rows}.
+    #{Role => Refused || #{role := Role, refused := Refused} <- Rows}.
 
 %% A role whose numbers were reset starts at 0.
 since(Before, Now) ->

@@ -92,25 +92,27 @@ snapshot(Roles, Components) ->
             latency => distribution(27),
             delivery => distribution(27),
             by_component => #{
-                Id => #{latency => distribution(27), delivered_by_type => ByType, queued => ByType}
+                Id => #{latency => distribution(27), by_type => ByType, queued => ByType}
              || Id <- Components
             }
         },
-        self => #{owners => 1000000, memory_bytes => 341000000, news_lost => 1234567, wakeups_dropped => 1234}
+        self => #{owners => 1000000, memory_bytes => 341000000, alerts_lost => 1234567, wakeups_dropped => 1234}
     }.
 
+%% What is not said here is a million.
 role(Role) ->
-    #{
+    Million = #{Name => 1000000 || #{name := Name} <- erlmcp_native_role:numbers()},
+    maps:merge(Million, #{
         role => Role,
-        current_depth => 1234567,
+        depth => 1234567,
         max_depth => 10000,
         limit => 10000,
         owners => 123456,
-        total_enqueued => 9234567890,
-        total_dequeued => 9234567890,
-        unmatched_dequeues => 1234567,
-        total_released => 12345678,
-        total_rejected => 1234567890,
+        enqueued => 9234567890,
+        dequeued => 9234567890,
+        unmatched => 1234567,
+        released => 12345678,
+        refused => 1234567890,
         refused_per_s => 12345.678901234567,
         retry_after_ms => 12345,
         max_utilization => 0.9876,
@@ -118,7 +120,7 @@ role(Role) ->
         level => overload,
         ms_at_level => #{since_start => maps:from_keys([ok, warning, critical, overload], 2678400123)},
         alerts => maps:from_keys([warning, critical, overload], 12345678)
-    }.
+    }).
 
 distribution(Bounds) ->
     #{

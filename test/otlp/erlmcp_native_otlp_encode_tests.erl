@@ -23,33 +23,24 @@ snapshot() ->
             timeouts => 6,
             handler_crashes => 7,
             by_component => #{
-                Id => #{delivered_by_type => types(N), queued => types(N + 1), latency => distribution(N)}
+                Id => #{by_type => types(N), queued => types(N + 1), latency => distribution(N)}
              || Id := N <- #{server => 1, 'сервер' => 20}
             }
         },
-        self => #{owners => 11, memory_bytes => 12345678901234, news_lost => 13, wakeups_dropped => 14}
+        self => #{owners => 11, memory_bytes => 12345678901234, alerts_lost => 13, wakeups_dropped => 14}
     }.
 
 role(Role, N) ->
-    #{
-        role => Role,
-        limit => N,
-        owners => N + 1,
-        current_depth => N + 2,
-        max_depth => N + 3,
-        total_enqueued => N + 4,
-        total_dequeued => N + 5,
-        unmatched_dequeues => N + 6,
-        total_released => N + 7,
-        total_rejected => N + 8,
-        refused_per_s => N / 7,
-        retry_after_ms => 1 + N rem 60000,
-        level => lists:nth(1 + N rem 4, ?LEVELS),
-        alerts => #{warning => N + 9, critical => N + 10, overload => N + 11},
-        ms_at_level => #{since_start => #{Level => N + 12 || Level <- ?LEVELS}},
-        max_utilization => N / 3,
-        owners_by_utilization => [{0.0, N}, {0.25, 1}, {0.5, 0}, {0.8, N}, {0.9, 2}, {1.0, 3}]
-    }.
+    Numbers = lists:enumerate(erlmcp_native_role:numbers()),
+    (#{Name => number(Kind, N, Place) || {Place, #{name := Name, kind := Kind}} <- Numbers})#{role := Role}.
+
+number(Kind, N, Place) when Kind =:= ratio; Kind =:= per_s -> N / Place;
+number(level, N, _) -> lists:nth(1 + N rem 4, ?LEVELS);
+number(by_level, N, Place) -> maps:from_keys(?LEVELS, N + Place);
+number(by_alert_level, N, Place) -> maps:from_keys(tl(?LEVELS), N + Place);
+number(ms_at_level, N, Place) -> #{since_start => maps:from_keys(?LEVELS, N + Place)};
+number(by_utilization, N, _) -> [{0.0, N}, {0.25, 1}, {0.5, 0}, {0.8, N}, {0.9, 2}, {1.0, 3}];
+number(_, N, Place) -> N + Place.
 
 types(N) ->
     #{circuit_breaker => N, health_check => 0, drain_session => N + 1, cancel_task => 2 * N}.

@@ -50,8 +50,8 @@ struct Record {
 pub struct ComponentStats {
     /// Which one.
     pub id: ComponentId,
-    /// Messages whose handler was started, by type.
-    pub delivered: [u64; 4],
+    /// Messages whose handler was started, by type; see [`delivered`](Self::delivered) for all of them.
+    pub by_type: [u64; 4],
     /// Messages that wait, by type.
     pub queued: [u64; 4],
     /// What senders waited.
@@ -61,8 +61,8 @@ pub struct ComponentStats {
 /// Numbers over all components, those included that are gone.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlStats {
-    /// Messages whose handler was started, by type.
-    pub delivered: [u64; 4],
+    /// Messages whose handler was started, by type; see [`delivered`](Self::delivered) for all of them.
+    pub by_type: [u64; 4],
     /// What senders waited.
     pub latency: (Summary, Distribution),
     /// From the sending to the start of the handler.
@@ -73,6 +73,24 @@ pub struct ControlStats {
     pub timeouts: u64,
     /// Handlers that raised or died.
     pub handler_crashes: u64,
+}
+
+impl ComponentStats {
+    /// Messages whose handler was started.
+    pub fn delivered(&self) -> u64 {
+        all(self.by_type)
+    }
+}
+
+impl ControlStats {
+    /// Messages whose handler was started.
+    pub fn delivered(&self) -> u64 {
+        all(self.by_type)
+    }
+}
+
+fn all(by_type: [u64; 4]) -> u64 {
+    by_type.into_iter().fold(0, u64::saturating_add)
 }
 
 /// All components, and what they count.
@@ -207,7 +225,7 @@ impl<R: Send + Sync> Components<R> {
     /// The numbers over all components.
     pub fn stats(&self) -> ControlStats {
         ControlStats {
-            delivered: self.delivered.read(),
+            by_type: self.delivered.read(),
             latency: self.latency.distribution(),
             delivery: self.delivery.distribution(),
             slo_violations: self.slo_violations.load(Ordering::Relaxed),
@@ -221,7 +239,7 @@ impl<R: Send + Sync> Components<R> {
         let components = self.components.pin();
         let row = |(id, component): (&ComponentId, &Component<R>)| ComponentStats {
             id: *id,
-            delivered: component.record.delivered.read(),
+            by_type: component.record.delivered.read(),
             queued: component.waiting.read(),
             latency: component.record.latency.distribution(),
         };
@@ -335,8 +353,9 @@ mod tests {
         components.put(ID, 2, |&old| old == 2);
         assert_eq!(queued(&components), [0; 4]);
         let stats = components.component_stats();
-        assert_eq!(stats.first().unwrap().delivered, [0, 1, 0, 0]);
-        assert_eq!(components.stats().delivered, [0, 1, 0, 0]);
+        assert_eq!(stats.first().unwrap().by_type, [0, 1, 0, 0]);
+        assert_eq!(components.stats().by_type, [0, 1, 0, 0]);
+        assert_eq!(components.stats().delivered(), 1);
         assert!(components.remove(ID));
         assert!(!components.remove(ID));
     }

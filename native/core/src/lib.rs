@@ -82,7 +82,6 @@ mod vocabulary;
 mod models;
 
 pub use role::RoleStats;
-pub use standing::RoleStanding;
-pub use summary::RoleSummary;
+pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};

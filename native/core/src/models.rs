@@ -52,11 +52,11 @@ fn admitted(owner: &Owner<()>, role: &Arc<Role>) -> Result<bool, Ended> {
 /// Nothing is left in the role, and all that was counted in is counted out.
 fn assert_settled(role: &Role) {
     let stats = role.stats();
-    assert_eq!(stats.current_depth, 0);
+    assert_eq!(stats.depth, 0);
     assert_eq!(stats.owners, 0);
     assert_eq!(
-        stats.total_enqueued,
-        stats.total_dequeued - stats.unmatched_dequeues + stats.total_released
+        stats.enqueued,
+        stats.dequeued - stats.unmatched + stats.released
     );
 }
 

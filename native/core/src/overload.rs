@@ -100,6 +100,15 @@ pub fn status(depth: u64, limit: u64) -> Level {
         .unwrap_or_default()
 }
 
+/// How much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0, any depth is all.
+pub fn utilization(depth: u64, limit: u64) -> f64 {
+    match (depth, limit) {
+        (0, 0) => 0.0,
+        (_, 0) => 1.0,
+        (depth, limit) => depth as f64 / limit as f64,
+    }
+}
+
 /// The level now, given the one held until now: up at once, down only below the margin.
 pub fn judge(depth: u64, limit: u64, held: Level, margin: Margin) -> Level {
     let status = status(depth, limit);

@@ -68,28 +68,28 @@ pub(crate) struct Role {
 ///
 /// Each number is exact, but they are read one after the other: while others count, they may be a
 /// few operations apart. At rest
-/// `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far
+/// `enqueued = dequeued - unmatched + released + depth`, as far
 /// as they were counted since the last reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleStats {
     /// The role these numbers are about.
     pub role: RoleId,
     /// Sum of the depths of the role's owners.
-    pub current_depth: u64,
+    pub depth: u64,
     /// The highest depth that one owner reached since the last reset.
     pub max_depth: u64,
     /// Enqueues recorded.
-    pub total_enqueued: u64,
+    pub enqueued: u64,
     /// Dequeues recorded, unmatched ones included.
-    pub total_dequeued: u64,
+    pub dequeued: u64,
     /// Dequeues that found a depth of zero, or no owner.
-    pub unmatched_dequeues: u64,
+    pub unmatched: u64,
     /// Depth given up by owners that died or were forgotten.
-    pub total_released: u64,
+    pub released: u64,
     /// Refusals.
-    pub total_rejected: u64,
+    pub refused: u64,
     /// System time of the last refusal, in milliseconds.
-    pub last_rejected_ms: Option<u64>,
+    pub last_refused_ms: Option<u64>,
     /// Owners with a gauge in this role now.
     pub owners: u64,
     /// The limit per owner in force now.
@@ -255,14 +255,14 @@ impl Role {
         let baseline = *self.baseline.lock();
         RoleStats {
             role: self.id,
-            current_depth: totals.depth(),
+            depth: totals.depth(),
             max_depth: self.tally.max_depth(),
-            total_enqueued: totals.enqueued.saturating_sub(baseline.enqueued),
-            total_dequeued: totals.dequeued.saturating_sub(baseline.dequeued),
-            unmatched_dequeues: totals.unmatched.saturating_sub(baseline.unmatched),
-            total_released: totals.released.saturating_sub(baseline.released),
-            total_rejected: totals.refused.saturating_sub(baseline.refused),
-            last_rejected_ms: at(&self.last_refusal_system_ms),
+            enqueued: totals.enqueued.saturating_sub(baseline.enqueued),
+            dequeued: totals.dequeued.saturating_sub(baseline.dequeued),
+            unmatched: totals.unmatched.saturating_sub(baseline.unmatched),
+            released: totals.released.saturating_sub(baseline.released),
+            refused: totals.refused.saturating_sub(baseline.refused),
+            last_refused_ms: at(&self.last_refusal_system_ms),
             owners: self.owners.load(Ordering::Relaxed),
             limit: self.limit(),
         }
@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(announced, [0, 2_499, 9_000]);
         assert_eq!(role.take_unreported_refusals(), 7);
         assert_eq!(role.take_unreported_refusals(), 0);
-        assert_eq!(role.stats().last_rejected_ms, Some(1_009_000));
+        assert_eq!(role.stats().last_refused_ms, Some(1_009_000));
     }
 
     #[test]
@@ -343,12 +343,9 @@ mod tests {
         role.count_refusal(at(3));
         role.reset_stats();
         let stats = role.stats();
-        assert_eq!(stats.current_depth, 2);
-        assert_eq!(
-            (stats.total_enqueued, stats.total_dequeued, stats.max_depth),
-            (0, 0, 0)
-        );
-        assert_eq!((stats.total_rejected, stats.last_rejected_ms), (0, None));
+        assert_eq!(stats.depth, 2);
+        assert_eq!((stats.enqueued, stats.dequeued, stats.max_depth), (0, 0, 0));
+        assert_eq!((stats.refused, stats.last_refused_ms), (0, None));
         assert_eq!(role.take_unreported_refusals(), 1);
     }
 }

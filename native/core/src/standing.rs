@@ -1,26 +1,26 @@
 //! The alert level of a role: its owners' worst, and since when.
 
 use crate::overload::Level;
-use crate::timeline::{TimeAtLevel, Timeline};
+use crate::timeline::{ByLevel, TimeAtLevel, Timeline};
 use crate::vocabulary::Instant;
 
 /// The role's alert level, which is its owners' worst.
 #[derive(Debug)]
 pub(crate) struct Standing {
     /// Owners that hold a level; those at none are not counted here.
-    owners_at: [u64; 4],
+    owners_at: ByLevel,
     timeline: Timeline,
 }
 
 /// A role's alert level as a reader sees it, exact as of now.
 #[derive(Clone, Copy, Debug)]
-pub struct RoleStanding {
+pub(crate) struct RoleStanding {
     /// The role's level.
-    pub level: Level,
+    pub(crate) level: Level,
     /// Owners that hold each level; the rest of the role's owners hold none.
-    pub owners_at: [u64; 4],
+    pub(crate) owners_at: ByLevel,
     /// How long the role was at each level.
-    pub time: TimeAtLevel,
+    pub(crate) time: TimeAtLevel,
 }
 
 impl Standing {

@@ -1,9 +1,9 @@
-//! All there is to say about a role at one moment.
+//! All there is to say of a role at one moment, each number under its one name.
 
-use crate::fill::Fill;
+use crate::fill::BANDS;
+use crate::overload::{Level, utilization};
 use crate::role::{Role, RoleStats};
-use crate::standing::RoleStanding;
-use crate::timeline::ByLevel;
+use crate::timeline::{ByLevel, TimeAtLevel};
 use crate::vocabulary::Instant;
 
 const MS_PER_S: f64 = 1_000.0;
@@ -13,13 +13,21 @@ const MS_PER_S: f64 = 1_000.0;
 pub struct RoleSummary {
     /// Its counts and its limit.
     pub stats: RoleStats,
-    /// Its alert level, its owners' levels, and how long it held each.
-    pub standing: RoleStanding,
+    /// Its alert level, which is the worst of its owners'; exact as of now.
+    pub level: Level,
+    /// Its owners by the level that they hold; exact as of now.
+    pub owners_by_level: ByLevel,
+    /// How long it was at each level, in milliseconds.
+    pub ms_at_level: TimeAtLevel,
     /// Alerts raised of each level, since the role exists; `reset_stats` leaves them.
     pub alerts: ByLevel,
-    /// How full its owners were at the last check.
-    pub fill: Fill,
-    /// System time of that check, in milliseconds.
+    /// The highest depth of one owner at the last check.
+    pub fullest: u64,
+    /// That depth as a share of the limit.
+    pub max_utilization: f64,
+    /// Owners in each band of utilisation at the last check.
+    pub owners_by_utilization: [u64; BANDS],
+    /// System time of that check in milliseconds, if there was one.
     pub as_of_ms: Option<u64>,
     /// Dequeues a second that took something, over the last ten seconds.
     pub drained_per_s: f64,
@@ -27,23 +35,91 @@ pub struct RoleSummary {
     pub refused_per_s: f64,
     /// When the last refusals began without a quiet second since, in milliseconds of system time.
     pub refusing_since_ms: Option<u64>,
-    /// What a caller would be told that is refused by an owner just at its limit, in milliseconds.
+    /// What a caller would be told that is refused by an owner just at its limit, in milliseconds. An estimate.
     pub retry_after_ms: u64,
+}
+
+/// A number of a role, or some that belong together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A count, or milliseconds.
+    Whole(u64),
+    /// The same, if there is any.
+    Maybe(Option<u64>),
+    /// A rate or a ratio.
+    Real(f64),
+    /// A level.
+    Level(Level),
+    /// One for each level.
+    ByLevel(ByLevel),
+    /// One for each level that there are alerts of: all but the first.
+    ByAlertLevel(ByLevel),
+    /// Milliseconds at each level.
+    AtLevel(TimeAtLevel),
+    /// One for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
+    ByUtilization([u64; BANDS]),
 }
 
 impl RoleSummary {
     pub(crate) fn of(role: &Role, as_of_ms: Option<u64>, now: Instant) -> Self {
-        let stats = role.stats();
+        let (stats, standing, fill) = (role.stats(), role.standing(now), role.fill());
+        let holding = standing.owners_at.into_iter().fold(0, u64::saturating_add);
+        let mut owners_by_level = standing.owners_at;
+        if let Some(at_none) = owners_by_level.get_mut(Level::Ok.index()) {
+            *at_none = stats.owners.saturating_sub(holding);
+        }
         Self {
             stats,
-            standing: role.standing(now),
+            level: standing.level,
+            owners_by_level,
+            ms_at_level: standing.time,
             alerts: role.alerts(),
-            fill: role.fill(),
+            fullest: fill.fullest,
+            max_utilization: utilization(fill.fullest, stats.limit),
+            owners_by_utilization: fill.owners,
             as_of_ms,
             drained_per_s: role.drained_per_ms(now) * MS_PER_S,
             refused_per_s: role.refused_per_ms(now) * MS_PER_S,
             refusing_since_ms: role.refusing_since_ms(),
             retry_after_ms: role.retry_after_ms(stats.limit, now),
         }
+    }
+
+    /// Every number of the role with the name that it has from here to the page, and the same names in the same
+    /// order each time. A unit is the end of a name.
+    ///
+    /// What each means stands in the table of `erlmcp_native_role`, on the Erlang side; a number that is new here is
+    /// entered there, and nowhere else.
+    pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
+        use Number::{AtLevel, ByAlertLevel, ByLevel, ByUtilization, Level, Maybe, Real, Whole};
+        let stats = &self.stats;
+        [
+            ("depth", Whole(stats.depth)),
+            ("max_depth", Whole(stats.max_depth)),
+            ("limit", Whole(stats.limit)),
+            ("owners", Whole(stats.owners)),
+            ("enqueued", Whole(stats.enqueued)),
+            ("dequeued", Whole(stats.dequeued)),
+            ("unmatched", Whole(stats.unmatched)),
+            ("released", Whole(stats.released)),
+            ("refused", Whole(stats.refused)),
+            ("last_refused_ms", Maybe(stats.last_refused_ms)),
+            ("refusing_since_ms", Maybe(self.refusing_since_ms)),
+            ("refused_per_s", Real(self.refused_per_s)),
+            ("drained_per_s", Real(self.drained_per_s)),
+            ("retry_after_ms", Whole(self.retry_after_ms)),
+            ("level", Level(self.level)),
+            ("owners_by_level", ByLevel(self.owners_by_level)),
+            ("ms_at_level", AtLevel(self.ms_at_level)),
+            ("alerts", ByAlertLevel(self.alerts)),
+            ("fullest", Whole(self.fullest)),
+            ("max_utilization", Real(self.max_utilization)),
+            (
+                "owners_by_utilization",
+                ByUtilization(self.owners_by_utilization),
+            ),
+            ("as_of_ms", Maybe(self.as_of_ms)),
+        ]
+        .into_iter()
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Timeline {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeAtLevel {
     /// Since the beginning.
-    pub total_ms: ByLevel,
+    pub since_start_ms: ByLevel,
     /// In the last 60 buckets of one second, the one that runs included: 59 to 60 s.
     pub last_minute_ms: ByLevel,
     /// In the last 60 buckets of one minute, the one that runs included: 59 to 60 min.
@@ -61,7 +61,7 @@ impl Timeline {
         self.account(now_ms);
         let now_ms = self.accounted_ms;
         TimeAtLevel {
-            total_ms: self.total,
+            since_start_ms: self.total,
             last_minute_ms: self.seconds.sum(now_ms),
             last_hour_ms: self.minutes.sum(now_ms),
         }
@@ -158,7 +158,7 @@ mod tests {
         timeline.change(Level::Overload, 1_700);
         timeline.change(Level::Ok, 4_000);
         let read = timeline.read(5_000);
-        assert_eq!(read.total_ms, [2_200, 0, 0, 2_300]);
+        assert_eq!(read.since_start_ms, [2_200, 0, 0, 2_300]);
         assert_eq!(read.last_minute_ms, [2_200, 0, 0, 2_300]);
         assert_eq!(read.last_hour_ms, [2_200, 0, 0, 2_300]);
     }
@@ -170,7 +170,7 @@ mod tests {
         timeline.change(Level::Ok, 10_000);
         let day_ms = 86_400_000;
         let read = timeline.read(day_ms);
-        assert_eq!(read.total_ms, [day_ms - 10_000, 10_000, 0, 0]);
+        assert_eq!(read.since_start_ms, [day_ms - 10_000, 10_000, 0, 0]);
         assert_eq!(read.last_minute_ms, [59_000, 0, 0, 0]);
         assert_eq!(read.last_hour_ms, [59 * 60_000, 0, 0, 0]);
     }
@@ -194,7 +194,7 @@ mod tests {
             for (width_ms, measured) in [
                 (1_000, read.last_minute_ms),
                 (60_000, read.last_hour_ms),
-                (u64::MAX / 60, read.total_ms),
+                (u64::MAX / 60, read.since_start_ms),
             ] {
                 let from_ms = (now_ms / width_ms).saturating_sub(59) * width_ms;
                 let mut expected = ByLevel::default();

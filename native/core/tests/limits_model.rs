@@ -59,7 +59,7 @@ struct Counters {
     dequeued: u64,
     unmatched: u64,
     released: u64,
-    rejected: u64,
+    refused: u64,
 }
 
 /// The obvious implementation: maps, and one caller at a time.
@@ -110,7 +110,7 @@ impl Model {
             && self.enforcing()
             && self.depth(role, owner) >= self.limit(role);
         if refused {
-            self.counters.entry(role).or_default().rejected += 1;
+            self.counters.entry(role).or_default().refused += 1;
         }
         refused
     }
@@ -264,16 +264,16 @@ fn compare(table: &Limits<OwnerId>, model: &Model, host: &TestHost) {
             continue;
         };
         let of_role = || model.depths.iter().filter(|((r, _), _)| *r == role);
-        assert_eq!(stats.current_depth, of_role().map(|(_, depth)| depth).sum());
+        assert_eq!(stats.depth, of_role().map(|(_, depth)| depth).sum());
         assert_eq!(stats.owners, of_role().count() as u64);
         assert_eq!(
             Counters {
                 max_depth: stats.max_depth,
-                enqueued: stats.total_enqueued,
-                dequeued: stats.total_dequeued,
-                unmatched: stats.unmatched_dequeues,
-                released: stats.total_released,
-                rejected: stats.total_rejected,
+                enqueued: stats.enqueued,
+                dequeued: stats.dequeued,
+                unmatched: stats.unmatched,
+                released: stats.released,
+                refused: stats.refused,
             },
             *counters
         );

@@ -38,8 +38,8 @@ fn many_callers_never_pass_the_limit_of_one_owner() {
     });
     let stats = table.roles().stats(ROLE).unwrap();
     assert!(stats.max_depth <= 50);
-    assert_eq!(stats.total_enqueued, stats.total_dequeued);
-    assert_eq!((stats.current_depth, stats.unmatched_dequeues), (0, 0));
+    assert_eq!(stats.enqueued, stats.dequeued);
+    assert_eq!((stats.depth, stats.unmatched), (0, 0));
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn counting_loses_nothing() {
         }
     });
     let stats = table.roles().stats(ROLE).unwrap();
-    assert_eq!(stats.total_enqueued, 800_000);
-    assert_eq!(stats.current_depth, 800_000);
+    assert_eq!(stats.enqueued, 800_000);
+    assert_eq!(stats.depth, 800_000);
     assert_eq!(stats.owners, 15);
     assert_eq!(table.depth(ROLE, OwnerId(FIRST_PROCESS)), 50_000);
 }
@@ -100,10 +100,10 @@ fn owners_that_die_while_they_are_used_leave_nothing() {
     assert_eq!(table.owners(), 0);
     assert_eq!(host.watches(), 0);
     for stats in table.roles().all_stats() {
-        assert_eq!((stats.owners, stats.current_depth), (0, 0), "{stats:?}");
+        assert_eq!((stats.owners, stats.depth), (0, 0), "{stats:?}");
         assert_eq!(
-            stats.total_enqueued,
-            stats.total_dequeued - stats.unmatched_dequeues + stats.total_released
+            stats.enqueued,
+            stats.dequeued - stats.unmatched + stats.released
         );
     }
 }

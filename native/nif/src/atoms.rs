@@ -1,4 +1,5 @@
-//! The atoms that natives answer with.
+//! The atoms that natives answer with. Names that only the drop-in modules use are in `faces`, and those of a role's
+//! numbers come from core, see `rows`.
 
 rustler::atoms! {
     alias,
@@ -35,22 +36,13 @@ rustler::atoms! {
     not_started,
     too_many_roles,
 
-    // Keys of a role's statistics.
-    capacity_exceeded_count,
-    current_depth,
+    // Keys of what is told of a role.
     depth,
-    last_capacity_exceeded,
     limit,
     max_depth,
     owners,
-    process,
     retry_after_ms,
     role,
-    total_dequeued,
-    total_enqueued,
-    total_rejected,
-    total_released,
-    unmatched_dequeues,
 
     // The types of control messages.
     cancel_task,
@@ -79,31 +71,23 @@ rustler::atoms! {
     queued,
     slo_violations,
     timeouts,
-    total_delivered,
 
     // Keys of what exporters read.
-    alerts,
+    alerts_lost,
     at_ms,
     below,
     breaker,
     closed,
     control,
-    delivered_by_type,
     delivery,
-    drained_per_s,
     erlmcp_control_plane,
     erlmcp_overload_monitor,
     erlmcp_queue_limits,
-    fullest,
     latency,
     limits,
     memory_bytes,
-    news_lost,
     open,
-    owners_by_utilization,
     priority,
-    refused_per_s,
-    refusing_since,
     roles,
     self_ = "self",
     services,
@@ -112,7 +96,6 @@ rustler::atoms! {
     wakeups_dropped,
 
     // Levels, and what the monitor tells.
-    as_of,
     cleared,
     critical,
     last_hour,
@@ -124,8 +107,5 @@ rustler::atoms! {
     owners_by_level,
     raised,
     since_start,
-    status,
-    timestamp,
-    utilization,
     warning,
 }

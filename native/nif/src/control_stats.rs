@@ -6,39 +6,36 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control::{Route, id_term, type_atom, with_plane};
+use crate::faces;
 use crate::latency;
 use crate::term;
 
-/// The map `control_plane_stats()`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn control_stats<'a>(env: Env<'a>) -> Term<'a> {
     with_plane(env, |components| {
-        Ok(term::map(env, &summary_fields(env, components)))
+        Ok(faces::control_plane_stats(env, components))
     })
 }
 
-/// The same with distributions of the latencies.
-pub(crate) fn detailed_map<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
+/// The plane as all else reads it, with distributions of the latencies.
+pub(crate) fn row<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
     let (stats, rows) = (components.stats(), components.component_stats());
     let mut fields = fields(env, &stats, &rows, |row| {
         vec![
-            (atoms::delivered_by_type(), by_type(env, row.delivered)),
+            (atoms::by_type(), by_type(env, row.by_type)),
             (atoms::latency(), distribution(env, &row.latency.1)),
         ]
     });
     fields.extend([
+        (atoms::delivered(), stats.delivered().encode(env)),
         (atoms::latency(), distribution(env, &stats.latency.1)),
         (atoms::delivery(), distribution(env, &stats.delivery.1)),
     ]);
     term::map(env, &fields)
 }
 
-fn summary_fields<'a>(env: Env<'a>, components: &Components<Route>) -> Vec<(Atom, Term<'a>)> {
-    let (stats, rows) = (components.stats(), components.component_stats());
-    fields(env, &stats, &rows, |_| Vec::new())
-}
-
-fn fields<'a>(
+/// All but the number of those delivered, and with `more` in each component's row.
+pub(crate) fn fields<'a>(
     env: Env<'a>,
     stats: &ControlStats,
     rows: &[ComponentStats],
@@ -52,8 +49,7 @@ fn fields<'a>(
     });
     let delivery = &stats.delivery.0;
     let mut fields = vec![
-        (atoms::total_delivered(), sum(stats.delivered).encode(env)),
-        (atoms::by_type(), by_type(env, stats.delivered)),
+        (atoms::by_type(), by_type(env, stats.by_type)),
         (atoms::queued(), by_type(env, queued)),
         (atoms::slo_violations(), stats.slo_violations.encode(env)),
         (atoms::timeouts(), stats.timeouts.encode(env)),
@@ -76,7 +72,7 @@ fn by_component<'a>(
         .map(|row| {
             let mut fields = more(row);
             fields.extend([
-                (atoms::delivered(), sum(row.delivered).encode(env)),
+                (atoms::delivered(), row.delivered().encode(env)),
                 (atoms::queued(), by_type(env, row.queued)),
             ]);
             fields.extend(latency::fields(env, &row.latency.0, latency_keys()));
@@ -103,10 +99,6 @@ fn by_type(env: Env<'_>, numbers: [u64; 4]) -> Term<'_> {
         .map(|(kind, number)| (type_atom(kind), number.encode(env)))
         .collect();
     term::map(env, &fields)
-}
-
-fn sum(numbers: [u64; 4]) -> u64 {
-    numbers.into_iter().fold(0, u64::saturating_add)
 }
 
 /// `#{count, sum_us, below := [{Us, Count}]}`.

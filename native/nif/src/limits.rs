@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::faces;
 use crate::host::{Beam, Callback, now};
 use crate::table::{self, Table, with_any_table, with_table};
 use crate::term::{self, Answer, Fault};
@@ -67,7 +68,7 @@ fn refused<'a>(
                 .send(&pid, (atoms::refused(), term::role_term(beam.env, role)));
         }
     }
-    let stats = term::refusal(beam.env, owner, refusal);
+    let stats = faces::refusal(beam.env, owner, refusal);
     (atoms::refused(), stats).encode(beam.env)
 }
 
@@ -199,7 +200,7 @@ fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
     with_table(env, table, |_, limits| {
         let stats = limits.roles().stats(term::role(role)?);
         stats
-            .map(|stats| term::role_stats(env, &stats))
+            .map(|stats| faces::role_stats(env, &stats))
             .ok_or(Fault(atoms::not_found()))
     })
 }
@@ -226,7 +227,7 @@ fn limits_owners<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| Ok(limits.owners()))
 }
 
-/// `{Count, Stats}` with the refusals nobody was told of yet, or `not_found` if there are none.
+/// `{Count, Limit, Owners, Depth}` with the refusals that nobody was told of yet, or `not_found` if there are none.
 #[rustler::nif]
 fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
@@ -234,7 +235,7 @@ fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Te
             .roles()
             .take_unreported_refusals(term::role(role)?)
             .ok_or(Fault(atoms::not_found()))?;
-        Ok((refusals, term::role_stats(env, &stats)))
+        Ok((refusals, stats.limit, stats.owners, stats.depth))
     })
 }
 
@@ -255,7 +256,7 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
         let rows = limits.roles().all_stats().into_iter();
         Ok(term::by_role(
             env,
-            rows.map(|stats| (stats.role, term::role_stats(env, &stats))),
+            rows.map(|stats| (stats.role, faces::role_stats(env, &stats))),
         ))
     })
 }

@@ -9,9 +9,9 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control::{PLANE, with_plane};
-use crate::control_stats::detailed_map;
+use crate::control_stats;
 use crate::host::Beam;
-use crate::rows::role_map;
+use crate::rows::role_row;
 use crate::table::{self, Table, with_any_table};
 use crate::term;
 
@@ -75,13 +75,13 @@ fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     }
     let reported_open = beam.table.reported_open.lock().clone();
     let rows = beam.table.limits.roles().summary(beam.now());
-    let row = |row| role_map(beam.env, row, reported_open.contains(&row.stats.role));
+    let row = |row| role_row(beam.env, row, reported_open.contains(&row.stats.role));
     rows.iter().map(row).collect::<Vec<_>>().encode(beam.env)
 }
 
 fn control(env: Env<'_>) -> Term<'_> {
     if PLANE.open.load(Ordering::Relaxed) {
-        detailed_map(env, &PLANE.components)
+        control_stats::row(env, &PLANE.components)
     } else {
         atoms::undefined().encode(env)
     }
@@ -95,7 +95,7 @@ fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
         (atoms::owners(), limits.owners().encode(env)),
         (atoms::memory_bytes(), memory.encode(env)),
         (
-            atoms::news_lost(),
+            atoms::alerts_lost(),
             limits.judge().alerts().lost().encode(env),
         ),
         (atoms::wakeups_dropped(), dropped.encode(env)),

@@ -10,8 +10,9 @@ use erlmcp_core::{RoleId, Runtime};
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
+use crate::faces;
 use crate::host::Beam;
-use crate::rows::{alert_map, level_atom, row_map, summary_map};
+use crate::rows::level_atom;
 use crate::table::{self, DEFAULT_INTERVAL_MS, Table, with_any_table};
 use crate::term::{self, Answer, Fault};
 
@@ -154,7 +155,10 @@ fn overload_reset<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 fn overload_history<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
         let history = beam.table.limits.judge().alerts().history();
-        Ok(history.iter().map(|alert| alert_map(env, alert)).collect())
+        Ok(history
+            .iter()
+            .map(|alert| faces::alert(env, alert))
+            .collect())
     })
 }
 
@@ -167,8 +171,8 @@ fn overload_news<'a>(env: Env<'a>, table: Term<'a>, most: Term<'a>) -> Term<'a> 
         let most = most.min(MOST_NEWS);
         let (news, lost) = beam.table.limits.judge().alerts().take(most);
         let row = |news: &News| match news {
-            News::Raised(alert) => (atoms::raised(), alert_map(env, alert)),
-            News::Cleared(alert) => (atoms::cleared(), alert_map(env, alert)),
+            News::Raised(alert) => (atoms::raised(), faces::alert(env, alert)),
+            News::Cleared(alert) => (atoms::cleared(), faces::alert(env, alert)),
         };
         Ok((news.iter().map(row).collect::<Vec<_>>(), lost))
     })
@@ -231,7 +235,10 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
         let crowded = term::switch(crowded)?;
         let rows = beam.table.limits.rows(of).into_iter();
         let wanted = |row: &Row| !crowded || status(row.depth, row.limit) >= Level::Critical;
-        Ok(rows.filter(wanted).map(|row| row_map(env, &row)).collect())
+        Ok(rows
+            .filter(wanted)
+            .map(|row| faces::queue_info(env, &row))
+            .collect())
     })
 }
 
@@ -241,7 +248,7 @@ fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Ter
     with_open_table(env, table, |beam| {
         let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
         let rows = beam.table.limits.fullest(one_or_all(role)?, most);
-        Ok(rows.iter().map(|row| row_map(env, row)).collect())
+        Ok(rows.iter().map(|row| faces::queue_info(env, row)).collect())
     })
 }
 
@@ -250,7 +257,10 @@ fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Ter
 fn overload_summary<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
         let rows = beam.table.limits.roles().summary(beam.now());
-        Ok(rows.iter().map(|row| summary_map(env, row)).collect())
+        Ok(rows
+            .iter()
+            .map(|row| faces::role_summary(env, row))
+            .collect())
     })
 }
 

@@ -1,8 +1,7 @@
 //! How the core's types look in Erlang, in both directions. Nothing else knows.
 
-use erlmcp_core::limits::Refusal;
 use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
-use erlmcp_core::{OwnerId, RoleId, RoleStats};
+use erlmcp_core::{OwnerId, RoleId};
 use rustler::sys::ErlNifTerm;
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
@@ -116,44 +115,6 @@ fn immediate(env: Env<'_>, word: u64) -> Term<'_> {
     // SAFETY: the transmutation as in `word`. Roles and owners are made in this module alone, from atoms
     // and local pids. Both are immediate terms: the word is the whole term, valid in every environment.
     unsafe { Term::new(env, std::mem::transmute::<u64, ErlNifTerm>(word)) }
-}
-
-/// The map `role_stats()`.
-pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
-    map(env, &role_fields(env, stats))
-}
-
-/// The map of a refusal: the role's, and what it means for this owner.
-pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
-    let mut fields = role_fields(env, &refusal.stats);
-    fields.extend([
-        (atoms::process(), owner_term(env, owner)),
-        (atoms::depth(), refusal.depth.encode(env)),
-        (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env)),
-    ]);
-    map(env, &fields)
-}
-
-pub(crate) fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
-    let rejected = stats.total_rejected.encode(env);
-    let last_rejected = optional(env, stats.last_rejected_ms);
-    vec![
-        (atoms::role(), role_term(env, stats.role)),
-        (atoms::current_depth(), stats.current_depth.encode(env)),
-        (atoms::max_depth(), stats.max_depth.encode(env)),
-        (atoms::total_enqueued(), stats.total_enqueued.encode(env)),
-        (atoms::total_dequeued(), stats.total_dequeued.encode(env)),
-        (
-            atoms::unmatched_dequeues(),
-            stats.unmatched_dequeues.encode(env),
-        ),
-        (atoms::total_released(), stats.total_released.encode(env)),
-        (atoms::total_rejected(), rejected),
-        (atoms::capacity_exceeded_count(), rejected),
-        (atoms::last_capacity_exceeded(), last_rejected),
-        (atoms::owners(), stats.owners.encode(env)),
-        (atoms::limit(), stats.limit.encode(env)),
-    ]
 }
 
 /// A number, or `undefined`.

@@ -1,0 +1,134 @@
+-module(erlmcp_native_role).
+-moduledoc """
+Every number of a role, in one table: its name, what kind of number it is, what it says, and the metric that is made
+of it.
+
+A number has this one name from the library to the page. The library names it (`RoleSummary::numbers` in
+`native/core/src/summary.rs`) and `erlmcp_native_metrics:snapshot/0` has it under that name; the metrics
+(`m:erlmcp_native_metrics`) and the JSON (`m:erlmcp_native_http_json`) are made from this table. A number that is new
+in the library is entered here, in the type `t:row/0` and in the table, and needs nothing else.
+
+Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:get_role_stats/1` and
+`erlmcp_overload_monitor:summary/0` go on saying what erlmcp's modules said.
+
+```
+1> [{Name, Help} || #{name := Name, kind := ratio, help := Help} <- erlmcp_native_role:numbers()].
+[{max_utilization,<<"Depth of the fullest owner as a share of the limit, at the last check.">>}]
+```
+""".
+
+-export([numbers/0, levels/0, severity/1]).
+
+-export_type([row/0, entry/0, kind/0, metric/0]).
+
+-doc "A role's numbers at one moment. Each is exact unless its help calls it an estimate.".
+-type row() :: #{
+    role := erlmcp_queue_limits:role(),
+    depth := non_neg_integer(),
+    max_depth := non_neg_integer(),
+    limit := erlmcp_queue_limits:limit(),
+    owners := non_neg_integer(),
+    enqueued := non_neg_integer(),
+    dequeued := non_neg_integer(),
+    unmatched := non_neg_integer(),
+    released := non_neg_integer(),
+    refused := non_neg_integer(),
+    refused_per_s := float(),
+    retry_after_ms := 1..60000,
+    max_utilization := float(),
+    %% From which utilisation up to the next row's, how many owners.
+    owners_by_utilization := [{float(), non_neg_integer()}],
+    level := erlmcp_overload_monitor:status(),
+    ms_at_level := #{last_minute | last_hour | since_start => erlmcp_overload_monitor:ms_by_level()},
+    alerts := #{warning | critical | overload => non_neg_integer()},
+    drained_per_s := float(),
+    last_refused_ms := integer() | undefined,
+    refusing_since_ms := integer() | undefined,
+    owners_by_level := #{erlmcp_overload_monitor:status() => non_neg_integer()},
+    fullest := non_neg_integer(),
+    as_of_ms := integer() | undefined,
+    breaker := open | closed
+}.
+
+-doc "What there is to know of a number but its value.".
+-type entry() :: #{
+    name := atom(),
+    kind := kind(),
+    %% A sentence, of the metric too if there is one.
+    help := binary(),
+    metric := metric() | none
+}.
+-doc """
+What a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system time in
+milliseconds or `undefined`. `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level`
+milliseconds at each level in three windows of time, and `by_utilization` a list of shares of the limit, each with a
+number for what lies from there up to the next.
+""".
+-type kind() ::
+    role
+    | count
+    | ratio
+    | per_s
+    | ms
+    | moment
+    | level
+    | by_level
+    | by_alert_level
+    | ms_at_level
+    | by_utilization
+    | breaker.
+-doc "The metric made of a number, named without the `erlmcp_` before it.".
+-type metric() :: {counter | gauge, Name :: binary()}.
+
+-doc "The table. Those with a metric come first, in the order of the metrics.".
+-spec numbers() -> [entry()].
+numbers() ->
+    [
+        #{name => Name, kind => Kind, metric => Metric, help => Help}
+     || {Name, Kind, Metric, Help} <- [
+            {depth, count, {gauge, ~"queue_depth"}, ~"Requests that wait, over all owners of the role."},
+            {max_depth, count, {gauge, ~"queue_depth_max"},
+                ~"The highest depth that one owner reached since the numbers were reset."},
+            {limit, count, {gauge, ~"queue_limit"}, ~"The depth per owner from which requests are refused."},
+            {owners, count, {gauge, ~"queue_owners"}, ~"Processes and names that have a queue."},
+            {enqueued, count, {counter, ~"queue_enqueued"}, ~"Requests recorded."},
+            {dequeued, count, {counter, ~"queue_dequeued"}, ~"Dequeues recorded, unmatched ones included."},
+            {unmatched, count, {counter, ~"queue_unmatched_dequeues"}, ~"Dequeues that found nothing to take."},
+            {released, count, {counter, ~"queue_released"},
+                ~"Depth given up by owners that died or were forgotten."},
+            {refused, count, {counter, ~"queue_refused"}, ~"Requests refused."},
+            {refused_per_s, per_s, {gauge, ~"queue_refusals_per_second"},
+                ~"Refusals a second over the last ten seconds."},
+            {retry_after_ms, ms, {gauge, ~"queue_retry_after_seconds"},
+                ~"What a caller is told to wait that is refused by an owner just at its limit. An estimate."},
+            {max_utilization, ratio, {gauge, ~"queue_utilization_ratio"},
+                ~"Depth of the fullest owner as a share of the limit, at the last check."},
+            {owners_by_utilization, by_utilization, {gauge, ~"queue_owners_by_utilization"},
+                ~"Owners at the last check, by utilisation from this share of the limit up to the next."},
+            {level, level, {gauge, ~"queue_level"},
+                ~"Alert level of the role: 0 ok, 1 warning, 2 critical, 3 overload."},
+            {ms_at_level, ms_at_level, {counter, ~"queue_level_seconds"},
+                ~"Time that the role was at each alert level."},
+            {alerts, by_alert_level, {counter, ~"queue_alerts"}, ~"Alerts raised."},
+            {role, role, none, ~"The role that the numbers are of."},
+            {drained_per_s, per_s, none, ~"Dequeues a second that took something, over the last ten seconds."},
+            {last_refused_ms, moment, none, ~"When a request was refused last."},
+            {refusing_since_ms, moment, none, ~"When the last refusals began without a quiet second since."},
+            {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},
+            {fullest, count, none, ~"Depth of the fullest owner at the last check."},
+            {as_of_ms, moment, none, ~"When the last check was, which looks at every owner."},
+            {breaker, breaker, none, ~"The role's breaker as it was reported last."}
+        ]
+    ].
+
+-doc "The alert levels, the mildest first.".
+-spec levels() -> [erlmcp_overload_monitor:status()].
+levels() ->
+    [ok, warning, critical, overload].
+
+-doc "The place of a level among `levels/0`, from 0.".
+-spec severity(erlmcp_overload_monitor:status()) -> 0..3.
+severity(ok) -> 0;
+severity(warning) -> 1;
+severity(critical) -> 2;
+severity(overload) -> 3.

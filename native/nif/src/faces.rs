@@ -1,0 +1,130 @@
+//! What the drop-in modules answer: maps with the names that erlmcp gave its numbers. Below them a number has the one
+//! name that core gives it; these names stand here and nowhere else.
+
+use erlmcp_core::alerts::Alert;
+use erlmcp_core::control::Components;
+use erlmcp_core::limits::Refusal;
+use erlmcp_core::overload::{status, utilization};
+use erlmcp_core::survey::Row;
+use erlmcp_core::{OwnerId, RoleStats, RoleSummary};
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::control::Route;
+use crate::control_stats;
+use crate::rows::{at_level, by_level, level_atom};
+use crate::term;
+
+mod named {
+    rustler::atoms! {
+        as_of,
+        capacity_exceeded_count,
+        current_depth,
+        last_capacity_exceeded,
+        process,
+        status,
+        timestamp,
+        total_delivered,
+        total_dequeued,
+        total_enqueued,
+        total_rejected,
+        total_released,
+        unmatched_dequeues,
+        utilization,
+    }
+}
+
+/// `erlmcp_queue_limits:role_stats()`.
+pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
+    term::map(env, &role_fields(env, stats))
+}
+
+/// `erlmcp_queue_limits:refusal()`: the role's, and what it means for this owner.
+pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
+    let mut fields = role_fields(env, &refusal.stats);
+    fields.extend([
+        (named::process(), term::owner_term(env, owner)),
+        (atoms::depth(), refusal.depth.encode(env)),
+        (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env)),
+    ]);
+    term::map(env, &fields)
+}
+
+fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
+    let refused = stats.refused.encode(env);
+    let last_refused = term::optional(env, stats.last_refused_ms);
+    vec![
+        (atoms::role(), term::role_term(env, stats.role)),
+        (named::current_depth(), stats.depth.encode(env)),
+        (atoms::max_depth(), stats.max_depth.encode(env)),
+        (named::total_enqueued(), stats.enqueued.encode(env)),
+        (named::total_dequeued(), stats.dequeued.encode(env)),
+        (named::unmatched_dequeues(), stats.unmatched.encode(env)),
+        (named::total_released(), stats.released.encode(env)),
+        (named::total_rejected(), refused),
+        (named::capacity_exceeded_count(), refused),
+        (named::last_capacity_exceeded(), last_refused),
+        (atoms::owners(), stats.owners.encode(env)),
+        (atoms::limit(), stats.limit.encode(env)),
+    ]
+}
+
+/// `erlmcp_overload_monitor:role_summary()`.
+pub(crate) fn role_summary<'a>(env: Env<'a>, row: &RoleSummary) -> Term<'a> {
+    let fields = [
+        (atoms::role(), term::role_term(env, row.stats.role)),
+        (atoms::owners(), row.stats.owners.encode(env)),
+        (atoms::depth(), row.stats.depth.encode(env)),
+        (atoms::limit(), row.stats.limit.encode(env)),
+        (atoms::level(), level_atom(row.level).encode(env)),
+        (atoms::owners_by_level(), by_level(env, row.owners_by_level)),
+        (atoms::ms_at_level(), at_level(env, row.ms_at_level)),
+        (atoms::max_utilization(), row.max_utilization.encode(env)),
+        (named::as_of(), term::optional(env, row.as_of_ms)),
+    ];
+    term::map(env, &fields)
+}
+
+/// `erlmcp_overload_monitor:queue_info()`.
+pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
+    let role = term::role_term(env, row.role);
+    let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
+    let status = level_atom(status(row.depth, row.limit));
+    let fields = [
+        (atoms::role(), role),
+        (named::process(), process),
+        (atoms::depth(), row.depth.encode(env)),
+        (atoms::limit(), row.limit.encode(env)),
+        (
+            named::utilization(),
+            utilization(row.depth, row.limit).encode(env),
+        ),
+        (named::status(), status.encode(env)),
+    ];
+    term::map(env, &fields)
+}
+
+/// `erlmcp_overload_monitor:alert()`.
+pub(crate) fn alert<'a>(env: Env<'a>, alert: &Alert) -> Term<'a> {
+    let fields = [
+        (atoms::level(), level_atom(alert.level).encode(env)),
+        (atoms::role(), term::role_term(env, alert.role)),
+        (named::process(), term::owner_term(env, alert.owner)),
+        (atoms::depth(), alert.depth.encode(env)),
+        (atoms::limit(), alert.limit.encode(env)),
+        (
+            named::utilization(),
+            utilization(alert.depth, alert.limit).encode(env),
+        ),
+        (named::timestamp(), alert.at_ms.encode(env)),
+    ];
+    term::map(env, &fields)
+}
+
+/// `erlmcp_control_plane:control_plane_stats()`.
+pub(crate) fn control_plane_stats<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
+    let (stats, rows) = (components.stats(), components.component_stats());
+    let mut fields = control_stats::fields(env, &stats, &rows, |_| Vec::new());
+    fields.push((named::total_delivered(), stats.delivered().encode(env)));
+    term::map(env, &fields)
+}
