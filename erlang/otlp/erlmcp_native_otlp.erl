@@ -156,7 +156,7 @@ handle_info({timeout, Timer, too_late}, #state{push = {Helper, _, Timer}} = Stat
     {noreply, State};
 handle_info({'DOWN', Monitor, process, _, Reason}, #state{push = {_, Monitor, Timer}} = State) ->
     _ = erlang:cancel_timer(Timer),
-    Verdict = erlmcp_native_otlp_answer:judge(outcome(Reason), erlang:system_time(second)),
+    Verdict = erlmcp_native_otlp_answer:verdict(outcome(Reason), erlang:system_time(second)),
     {noreply, push(pushed(Verdict, State#state{push = none}))};
 handle_info(_Info, State) ->
     {noreply, State}.

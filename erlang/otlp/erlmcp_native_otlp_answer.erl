@@ -11,7 +11,7 @@ The n-th try is made 1 to 1.5 times 2^(n - 1) seconds after the one before faile
 chance, so that many nodes do not come back all at once.
 """.
 
--export([judge/2, delay_ms/3]).
+-export([verdict/2, delay_ms/3]).
 
 -export_type([verdict/0]).
 
@@ -26,17 +26,17 @@ chance, so that many nodes do not come back all at once.
 -define(LONGEST_MS, 40000).
 -define(MAX_TEXT, 200).
 
--doc "The meaning of an outcome, at this system time in seconds.".
--spec judge(erlmcp_native_otlp_request:outcome(), NowS :: integer()) -> verdict().
-judge({answered, Status, #{body := Body}}, _) when Status < 300 ->
+-doc "Says what an outcome means; `NowS` is the system time in seconds, for a `Retry-After` that is a date.".
+-spec verdict(erlmcp_native_otlp_request:outcome(), NowS :: integer()) -> verdict().
+verdict({answered, Status, #{body := Body}}, _) when Status < 300 ->
     taken(decoded(Body));
-judge({answered, Status, #{body := Body} = Answer}, NowS) ->
+verdict({answered, Status, #{body := Body} = Answer}, NowS) ->
     Problem = problem(Status, decoded(Body)),
     case lists:member(Status, [429, 502, 503, 504]) of
         true -> {retry, asked_ms(maps:get(retry_after, Answer, <<>>), NowS), Problem};
         false -> {give_up, Problem}
     end;
-judge({failed, Stage, Reason}, _) ->
+verdict({failed, Stage, Reason}, _) ->
     {retry, 0, text("~ts: ~0tp", [stage(Stage), Reason])}.
 
 -doc "How long to wait after so many failures in a row; `Chance` is from 0.0 to 1.0.".

@@ -11,7 +11,7 @@ Nothing says when a number was last zero, so a start is the latest moment for wh
   reset in between;
 - else it began when it did before.
 
-Each series is judged by itself. One that was reset and has grown beyond its old value by the next snapshot cannot
+Each series is looked at by itself. One that was reset and has grown beyond its old value by the next snapshot cannot
 be told from one that went on; it shows too small an increase, once. A start never lies before the last point of
 what it replaces, and never behind its own point, even if the system's clock is set back: then points keep the
 latest time that there was.

@@ -3,13 +3,13 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_otlp_answer, [judge/2]).
+-import(erlmcp_native_otlp_answer, [verdict/2]).
 
 %% Sun, 06 Nov 1994 08:49:37 GMT
 -define(NOW_S, 784111777).
 
 answered(Status, Body) ->
-    judge({answered, Status, #{body => Body}}, ?NOW_S).
+    verdict({answered, Status, #{body => Body}}, ?NOW_S).
 
 taken_test() ->
     [
@@ -63,14 +63,14 @@ problems_test() ->
     ?assertEqual({give_up, ~"status 400"}, answered(400, ~"<html>")),
     ?assertEqual({give_up, ~"status 400: \"no\\nway\""}, answered(400, ~"{\"code\":3,\"message\":\"no\\nway\"}")),
     ?assertEqual({give_up, ~"status 308, and redirects are not followed"}, answered(308, ~"")),
-    ?assertEqual({retry, 0, ~"no connection: econnrefused"}, judge({failed, connect, econnrefused}, ?NOW_S)),
-    ?assertEqual({retry, 0, ~"no answer: timeout"}, judge({failed, answer, timeout}, ?NOW_S)),
+    ?assertEqual({retry, 0, ~"no connection: econnrefused"}, verdict({failed, connect, econnrefused}, ?NOW_S)),
+    ?assertEqual({retry, 0, ~"no answer: timeout"}, verdict({failed, answer, timeout}, ?NOW_S)),
     [
         ?assert(string:length(Text) =< 200)
      || Long <- [~"a", ~"\\n", ~"日"],
         {_, Text} <- [answered(400, <<"{\"message\":\"", (binary:copy(Long, 10000))/binary, "\"}">>)]
     ],
-    {retry, 0, Alert} = judge({failed, tls, {tls_alert, {unknown_ca, lists:duplicate(10000, $a)}}}, ?NOW_S),
+    {retry, 0, Alert} = verdict({failed, tls, {tls_alert, {unknown_ca, lists:duplicate(10000, $a)}}}, ?NOW_S),
     ?assert(string:length(Alert) =< 200).
 
 retry_after_test() ->
@@ -91,10 +91,10 @@ retry_after_test() ->
             {~"Sunday, 06-Nov-94 08:49:37 GMT", 0}
         ]
     ],
-    ?assertMatch({retry, 0, _}, judge({answered, 503, #{body => ~""}}, ?NOW_S)).
+    ?assertMatch({retry, 0, _}, verdict({answered, 503, #{body => ~""}}, ?NOW_S)).
 
 asked(RetryAfter) ->
-    {retry, Ms, ~"status 503"} = judge({answered, 503, #{body => ~"", retry_after => RetryAfter}}, ?NOW_S),
+    {retry, Ms, ~"status 503"} = verdict({answered, 503, #{body => ~"", retry_after => RetryAfter}}, ?NOW_S),
     Ms.
 
 delays_test() ->

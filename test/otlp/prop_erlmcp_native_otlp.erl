@@ -26,7 +26,7 @@ prop_any_answer_has_a_meaning() ->
     ?FORALL(
         {Status, Body, RetryAfter},
         {range(200, 599), body(), binary()},
-        case ?A:judge({answered, Status, #{body => Body, retry_after => RetryAfter}}, 784111777) of
+        case ?A:verdict({answered, Status, #{body => Body, retry_after => RetryAfter}}, 784111777) of
             taken -> Status < 300;
             {taken_partly, Rejected, Message} -> Status < 300 andalso Rejected >= 0 andalso is_binary(Message);
             {retry, Ms, Text} -> Status >= 300 andalso Ms >= 0 andalso Ms =< 300000 andalso is_binary(Text);

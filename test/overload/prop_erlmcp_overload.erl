@@ -90,7 +90,7 @@ change(Owner, By, _, {_, Owners, _} = State) when not is_map_key(Owner, Owners),
 change(Owner, By, Margin, {Limit, Owners, Events}) ->
     {Before, Held} = maps:get(Owner, Owners, {0, ok}),
     Depth = max(0, Before + By),
-    Level = judge(Depth, Limit, Held, Margin),
+    Level = level_after(Depth, Limit, Held, Margin),
     New =
         case rank(Level) > rank(Held) of
             true -> [{alert, {Level, r, Owner, Depth, Limit}}];
@@ -101,7 +101,7 @@ change(Owner, By, Margin, {Limit, Owners, Events}) ->
 left(Held, Level, Owner, Depth, Limit) ->
     [{clear, {L, r, Owner, Depth, Limit}} || L <- ?LEVELS, rank(L) > rank(Level), rank(L) =< rank(Held)].
 
-judge(Depth, Limit, Held, Margin) ->
+level_after(Depth, Limit, Held, Margin) ->
     Reached = lists:last([L || L <- ?LEVELS, L =:= ok orelse (Depth > 0 andalso Depth * 10 >= Limit * tenths(L))]),
     case rank(Reached) >= rank(Held) of
         true ->

@@ -66,7 +66,7 @@ impl Judge {
     }
 
     pub(crate) fn level(&self, depth: u64, limit: u64, held: Level) -> Level {
-        overload::judge(depth, limit, held, self.margin())
+        overload::level_after(depth, limit, held, self.margin())
     }
 
     /// The marks of a level, or none while nothing is judged.

@@ -110,7 +110,7 @@ pub fn utilization(depth: u64, limit: u64) -> f64 {
 }
 
 /// The level now, given the one held until now: up at once, down only below the margin.
-pub fn judge(depth: u64, limit: u64, held: Level, margin: Margin) -> Level {
+pub fn level_after(depth: u64, limit: u64, held: Level, margin: Margin) -> Level {
     let status = status(depth, limit);
     if status >= held {
         return status;
@@ -213,21 +213,21 @@ mod tests {
     #[test]
     fn a_level_is_left_below_the_margin() {
         use Level::{Critical, Ok, Overload, Warning};
-        let down = |depth, held| judge(depth, 10, held, MARGIN);
+        let down = |depth, held| level_after(depth, 10, held, MARGIN);
         assert_eq!(down(10, Overload), Overload);
         assert_eq!(down(9, Overload), Critical);
         assert_eq!(down(8, Critical), Warning);
         assert_eq!(down(8, Warning), Warning);
         assert_eq!(down(7, Warning), Ok);
         assert_eq!(down(0, Overload), Ok);
-        assert_eq!(judge(0, 1, Overload, MARGIN), Ok);
+        assert_eq!(level_after(0, 1, Overload, MARGIN), Ok);
     }
 
     #[test]
     fn without_a_margin_a_level_is_left_right_below_its_threshold() {
         let none = Margin(0);
-        assert_eq!(judge(8, 10, Level::Warning, none), Level::Warning);
-        assert_eq!(judge(7, 10, Level::Warning, none), Level::Ok);
+        assert_eq!(level_after(8, 10, Level::Warning, none), Level::Warning);
+        assert_eq!(level_after(7, 10, Level::Warning, none), Level::Ok);
     }
 
     proptest! {
@@ -259,7 +259,7 @@ mod tests {
                 }
             }
             let margin = Margin(margin);
-            prop_assert_eq!(judge(depth, limit, held, margin), expected);
+            prop_assert_eq!(level_after(depth, limit, held, margin), expected);
             let marks = Marks::of(held, limit, margin);
             prop_assert_eq!(marks.crossed(depth), expected != held);
         }

@@ -9,7 +9,7 @@ use common::{FIRST_PROCESS, TestHost};
 use erlmcp_core::alerts::News;
 use erlmcp_core::judge::Rules;
 use erlmcp_core::limits::Limits;
-use erlmcp_core::overload::{Level, Margin, judge};
+use erlmcp_core::overload::{Level, Margin, level_after};
 use erlmcp_core::{OwnerId, RoleId, Runtime};
 use proptest::prelude::*;
 
@@ -86,18 +86,18 @@ impl Model {
         let held = self.owners.entry((role, owner)).or_insert(fresh);
         held.depth = change(held.depth);
         // A changed limit is noticed when something is judged by it: when the old one says so.
-        if judge(held.depth, held.limit, held.level, MARGIN) != held.level {
+        if level_after(held.depth, held.limit, held.level, MARGIN) != held.level {
             self.judge(role, owner);
         }
     }
 
-    fn judge(&mut self, role: u64, owner: u64) {
+    fn level_after(&mut self, role: u64, owner: u64) {
         let limit = self.limit(role);
         let now_ms = self.now_ms;
         let held = self.owners.get_mut(&(role, owner)).unwrap();
         held.limit = limit;
         loop {
-            let level = judge(held.depth, limit, held.level, MARGIN);
+            let level = level_after(held.depth, limit, held.level, MARGIN);
             if level == held.level {
                 return;
             }
