@@ -9,7 +9,9 @@ message is sent, the sender asks for it to be replaced and sends to its successo
 
 -export([call/4, cast/3]).
 
--doc "Sends and waits. `SentAt` is when the caller began, in native time units.".
+-include("erlmcp_control_request.hrl").
+
+-doc "Sends a message and waits for the answer. `SentAt` is when the caller began, in native time units.".
 -spec call(
     atom(),
     erlmcp_control_message:control_type(),
@@ -18,16 +20,19 @@ message is sent, the sender asks for it to be replaced and sends to its successo
 ) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()} | erlmcp_native:fault().
 call(Id, Type, Message, SentAt) ->
     case erlmcp_native:control_route(Id, Type) of
-        {Kind, Pid, Alias, TimeoutMs, Lane} ->
+        {Kind, Pid, Alias, TimeoutMs, Ahead} ->
             Deadline = SentAt + erlang:convert_time_unit(TimeoutMs, millisecond, native),
             Monitor = erlang:monitor(process, Pid, [{alias, reply_demonitor}]),
-            send(Kind, Alias, Monitor, Type, Message, SentAt, Deadline, Lane),
+            Request = #control_request{
+                from = Monitor, type = Type, message = Message, sent_at = SentAt, deadline = Deadline
+            },
+            send(Kind, Alias, Request, Ahead),
             receive
                 {Monitor, Answer} ->
                     answered(Kind, Id, Type, SentAt, Answer);
                 {'DOWN', Monitor, process, _, Reason} ->
-                    down(fate(Reason), Pid, Id, Type, Message, SentAt)
-            after remaining_ms(Deadline) -> gave_up(Monitor, Kind, Id, Type, SentAt)
+                    down(fate(Reason), Pid, Id, Request)
+            after remaining_ms(Deadline) -> gave_up(Monitor, Kind, Id, Request)
             end;
         dead ->
             again(Id, Type, Message, SentAt);
@@ -35,14 +40,15 @@ call(Id, Type, Message, SentAt) ->
             not_sent(NotSent)
     end.
 
--doc "Sends.".
+-doc "Sends a message without waiting for an answer.".
 -spec cast(
     atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()
 ) -> ok | {error, term()} | erlmcp_native:fault().
 cast(Id, Type, Message) ->
     case erlmcp_native:control_route(Id, Type) of
-        {Kind, _Pid, Alias, _TimeoutMs, Lane} ->
-            send(Kind, Alias, none, Type, Message, erlang:monotonic_time(), infinity, Lane);
+        {Kind, _Pid, Alias, _TimeoutMs, Ahead} ->
+            Request = #control_request{from = none, type = Type, message = Message, sent_at = erlang:monotonic_time()},
+            send(Kind, Alias, Request, Ahead);
         dead ->
             case revive(Id, undefined) of
                 {error, _} = Error -> Error;
@@ -56,13 +62,10 @@ not_sent(not_found) -> {error, component_not_registered};
 not_sent(queue_full) -> {error, queue_full};
 not_sent(Fault) -> Fault.
 
-%% Neither branch ends in a call to another module: with one, the compiler gives up the mark that lets the
-%% sender skip what waits in its mailbox.
-send(handler, Alias, From, Type, Message, SentAt, Deadline, Lane) ->
-    ok = erlmcp_control_handler:request(Alias, From, Type, Message, SentAt, Deadline, Lane),
-    ok;
-send(alias, Alias, From, _Type, Message, _SentAt, _Deadline, Lane) ->
-    Options = case Lane of true -> [priority]; false -> [] end,
+send(handler, Alias, Request, Ahead) ->
+    erlmcp_control_handler:request(Alias, Request, Ahead);
+send(alias, Alias, #control_request{from = From, message = Message}, Ahead) ->
+    Options = case Ahead of true -> [priority]; false -> [] end,
     _ = erlang:send(Alias, {priority, From, Message}, Options),
     ok.
 
@@ -86,18 +89,18 @@ fate(Reason) ->
         _ -> {crashed, Reason}
     end.
 
-down(not_started, _, Id, Type, Message, SentAt) ->
+down(not_started, _, Id, #control_request{type = Type, message = Message, sent_at = SentAt}) ->
     again(Id, Type, Message, SentAt);
-down(unregistered, _, _, _, _, _) ->
+down(unregistered, _, _, _) ->
     {error, component_not_registered};
-down(unclear, Pid, Id, Type, Message, SentAt) ->
+down(unclear, Pid, Id, #control_request{type = Type, message = Message, sent_at = SentAt} = Request) ->
     %% Dead before it was monitored, unless it has died of this very reason.
     case revive(Id, Pid) of
-        {died, noproc} -> down({crashed, noproc}, Pid, Id, Type, Message, SentAt);
+        {died, noproc} -> down({crashed, noproc}, Pid, Id, Request);
         {error, _} = Error -> Error;
         _ -> send_again(Id, Type, Message, SentAt)
     end;
-down({crashed, Reason}, _, Id, Type, _, SentAt) ->
+down({crashed, Reason}, _, Id, #control_request{type = Type, sent_at = SentAt}) ->
     _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), died),
     {error, {handler_crashed, Reason}}.
 
@@ -121,7 +124,9 @@ revive(Id, Pid) ->
         exit:_ -> {error, {handler_crashed, noproc}}
     end.
 
-gave_up(Monitor, Kind, Id, Type, SentAt) ->
+%% The monitor's reference marks where the mailbox was when it was made, so that the sender skips what waited there. It
+%% is a parameter of its own here: of one that comes out of the record the compiler does not know that it is the same.
+gave_up(Monitor, Kind, Id, #control_request{type = Type, sent_at = SentAt}) ->
     true = erlang:demonitor(Monitor, [flush]),
     receive
         {Monitor, Answer} -> answered(Kind, Id, Type, SentAt, Answer)

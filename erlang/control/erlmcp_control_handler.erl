@@ -10,10 +10,11 @@ The handler runs in this process. If it raises, that is the answer. If it is kil
 process's crash, this process goes with it, its senders see that at once, and a new one is started.
 """.
 
--export([start/3, entered/1, request/7, replace/3, stop/1, kill/1, retired/0, stopped/0]).
+-export([start/3, entered/1, request/3, replace/3, stop/1, kill/1, retired/0, stopped/0]).
 -export([init/4]).
 
 -include_lib("kernel/include/logger.hrl").
+-include("erlmcp_control_request.hrl").
 
 -doc """
 Starts a handler's process, not linked to the caller. Returns its pid and its priority alias. It ends with the
@@ -31,20 +32,11 @@ entered(Pid) ->
     ok.
 
 -doc """
-Sends a message. `From` gets `{From, ok | {error, Reason}}`, or nobody does if it is `none`. After the
-deadline, in native time units, it is dropped. `Lane` says whether it goes ahead of ordinary messages.
+Sends a message to the handler behind an alias. `Ahead` says whether it goes ahead of ordinary messages.
 """.
--spec request(
-    reference(),
-    reference() | none,
-    erlmcp_control_message:control_type(),
-    erlmcp_control_message:control_message(),
-    SentAt :: integer(),
-    Deadline :: integer() | infinity,
-    Lane :: boolean()
-) -> ok.
-request(Alias, From, Type, Message, SentAt, Deadline, Lane) ->
-    send(Alias, {control_request, From, Type, Message, SentAt, Deadline}, Lane).
+-spec request(reference(), #control_request{}, Ahead :: boolean()) -> ok.
+request(Alias, Request, Ahead) ->
+    send(Alias, Request, Ahead).
 
 -doc "Replaces the handler; what waits is run by the new one.".
 -spec replace(reference(), erlmcp_control_plane:handler(), high | normal) -> ok.
@@ -130,13 +122,13 @@ work(State) ->
             loop(State)
     end.
 
-accept({control_request, _, circuit_breaker, _, _, _} = Request, #state{circuit_breaker = Lane} = State) ->
+accept(#control_request{type = circuit_breaker} = Request, #state{circuit_breaker = Lane} = State) ->
     State#state{circuit_breaker = queue:in(Request, Lane)};
-accept({control_request, _, health_check, _, _, _} = Request, #state{health_check = Lane} = State) ->
+accept(#control_request{type = health_check} = Request, #state{health_check = Lane} = State) ->
     State#state{health_check = queue:in(Request, Lane)};
-accept({control_request, _, drain_session, _, _, _} = Request, #state{drain_session = Lane} = State) ->
+accept(#control_request{type = drain_session} = Request, #state{drain_session = Lane} = State) ->
     State#state{drain_session = queue:in(Request, Lane)};
-accept({control_request, _, cancel_task, _, _, _} = Request, #state{cancel_task = Lane} = State) ->
+accept(#control_request{type = cancel_task} = Request, #state{cancel_task = Lane} = State) ->
     State#state{cancel_task = queue:in(Request, Lane)};
 accept({replace, Fun, Priority}, State) ->
     process_flag(priority, Priority),
@@ -154,7 +146,7 @@ next(#state{circuit_breaker = B, health_check = H, drain_session = D, cancel_tas
         {empty, _} ?= queue:out(C),
         none
     else
-        {{value, {control_request, _, Type, _, _, _} = Request}, Rest} ->
+        {{value, #control_request{type = Type} = Request}, Rest} ->
             {Request, put_lane(Type, Rest, State)}
     end.
 
@@ -164,7 +156,8 @@ put_lane(drain_session, Lane, State) -> State#state{drain_session = Lane};
 put_lane(cancel_task, Lane, State) -> State#state{cancel_task = Lane}.
 
 %% The sender gives up at the deadline, not before: what is started here still has somebody waiting.
-run({control_request, From, Type, Message, SentAt, Deadline}, #state{id = Id, handler = Fun}) ->
+run(Request, #state{id = Id, handler = Fun}) ->
+    #control_request{from = From, type = Type, message = Message, sent_at = SentAt, deadline = Deadline} = Request,
     Now = erlang:monotonic_time(),
     case Now < Deadline of
         true ->
@@ -203,7 +196,7 @@ answer(From, Answer) ->
 %% Whoever sends from now on sees this process gone, and asks anew where to send.
 refuse(State) ->
     case next(State) of
-        {{control_request, From, _, _, _, _}, Rest} ->
+        {#control_request{from = From}, Rest} ->
             answer(From, {error, component_not_registered}),
             refuse(Rest);
         none ->

@@ -491,10 +491,11 @@ control_remove(_Id) -> absent().
 control_components() -> absent().
 
 -doc """
-Where a message goes; `dead` while its process is being replaced, `queue_full` when 65536 of that type wait there.
+Says where a message goes: `dead` while its process is being replaced, `queue_full` when 65536 of that type wait there.
+`Ahead` tells whether it goes ahead of ordinary messages.
 """.
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
-    {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Priority :: boolean()}
+    {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
     | dead
     | queue_full
     | not_found

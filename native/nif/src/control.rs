@@ -167,8 +167,8 @@ fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `{Kind, Pid, Alias, TimeoutMs, Priority}`, `dead` while the process is being replaced, `queue_full`, or
-/// `not_found`. A message to a handler counts as waiting.
+/// `{Kind, Pid, Alias, TimeoutMs, Ahead}`, `dead` while the process is being replaced, `queue_full`, or `not_found`.
+/// `Ahead`: whether it goes ahead of ordinary messages. A message to a handler counts as waiting.
 #[rustler::nif]
 fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
@@ -187,8 +187,8 @@ fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
             } else {
                 atoms::alias()
             };
-            let priority = components.priority();
-            Some((to, route.pid, alias, route.timeout_ms, priority).encode(env))
+            let ahead = components.priority();
+            Some((to, route.pid, alias, route.timeout_ms, ahead).encode(env))
         });
         route.flatten().ok_or(Fault(atoms::not_found()))
     })
