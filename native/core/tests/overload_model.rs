@@ -91,7 +91,7 @@ impl Model {
         }
     }
 
-    fn level_after(&mut self, role: u64, owner: u64) {
+    fn judge(&mut self, role: u64, owner: u64) {
         let limit = self.limit(role);
         let now_ms = self.now_ms;
         let held = self.owners.get_mut(&(role, owner)).unwrap();
