@@ -11,8 +11,8 @@ every_file_is_there_test_() ->
     [{Page, ?_assertEqual([], [File || File <- files(Page), not is_there(File)])} || Page <- pages()].
 
 every_page_is_in_the_index_test() ->
-    Index = found(~B"\]\(([a-z-]+\.md)\)", "docs/internals/README.md"),
-    Pages = [filename:basename(Page) || Page <- pages(), filename:basename(Page) =/= "README.md"],
+    Index = found(~B"\]\(([a-z-]+\.md)\)", "docs/internals/overview.md"),
+    Pages = [filename:basename(Page) || Page <- pages(), filename:basename(Page) =/= "overview.md"],
     ?assertEqual([], [Page || Page <- Pages, not lists:member(list_to_binary(Page), Index)]).
 
 every_folder_is_on_the_map_test() ->
@@ -22,13 +22,13 @@ every_folder_is_on_the_map_test() ->
      || Place <- filelib:wildcard("erlang/*", Root), filelib:is_dir(filename:join(Root, Place))
     ],
     ?assertNotEqual([], Folders),
-    ?assertEqual([], missing([[Folder, "/`"] || Folder <- Folders], "docs/internals/README.md")).
+    ?assertEqual([], missing([[Folder, "/`"] || Folder <- Folders], "docs/internals/overview.md")).
 
 every_file_of_the_core_is_on_the_map_test() ->
     Files = filelib:wildcard("native/core/src/*.rs", erlmcp_native_test_lib:root()),
     Names = [filename:basename(File, ".rs") || File <- Files] -- ["lib", "models"],
     ?assertNotEqual([], Names),
-    ?assertEqual([], missing([[Name, "\\b"] || Name <- Names], "docs/internals/README.md")).
+    ?assertEqual([], missing([[Name, "\\b"] || Name <- Names], "docs/internals/overview.md")).
 
 every_registered_process_is_described_test() ->
     _ = application:load(erlmcp_native),
