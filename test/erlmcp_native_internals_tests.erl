@@ -5,7 +5,7 @@
 -include_lib("eunit/include/eunit.hrl").
 
 %% A path may be given from any of these.
--define(FOLDERS, ["", "native", "native/core/src", "native/nif/src"]).
+-define(FOLDERS, ["", "native", "native/core/src", "native/nif/src", "docs/internals"]).
 
 every_file_is_there_test_() ->
     [{Page, ?_assertEqual([], [File || File <- files(Page), not is_there(File)])} || Page <- pages()].
