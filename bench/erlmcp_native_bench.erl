@@ -14,7 +14,7 @@ A group is a module with this behaviour; a new one is one line in `groups/0`.
 
 -export_type([options/0, result/0, target/0]).
 
--doc "What a run is to be like.".
+-doc "These options say what a run is to be like.".
 -type options() :: #{
     quick := boolean(),
     rounds := pos_integer(),
@@ -23,7 +23,7 @@ A group is a module with this behaviour; a new one is one line in `groups/0`.
     %% How many owners are tracked, ascending.
     tracked := [pos_integer(), ...]
 }.
--doc "A number to reach. Measured and target are in `unit`; better is lower or higher.".
+-doc "A target is a number to reach. Measured and target are in `unit`; better is lower or higher.".
 -type target() :: #{
     name := iodata(),
     better := lower | higher,
@@ -31,7 +31,7 @@ A group is a module with this behaviour; a new one is one line in `groups/0`.
     measured := number(),
     unit := iodata()
 }.
--doc "A group's tables, targets, and whatever else it wants in the JSON.".
+-doc "A result has a group's tables, targets, and whatever else it wants in the JSON.".
 -type result() :: #{
     title := iodata(),
     tables := [erlmcp_native_bench_report:table()],
@@ -43,7 +43,7 @@ A group is a module with this behaviour; a new one is one line in `groups/0`.
 -doc "Measures, and fails rather than report what it did not see.".
 -callback run(options()) -> result().
 
--doc "The groups by name, in the order in which they run. Memory wants a table that never grew: it is first.".
+-doc "Returns the groups by name, in the order in which they run. Memory wants a table that never grew: it is first.".
 -spec groups() -> [{Name :: atom(), module()}].
 groups() ->
     [

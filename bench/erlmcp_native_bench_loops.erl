@@ -11,11 +11,11 @@ a persistent term under the key that is given: a message would copy it.
 -export_type([operation/0, owners/0]).
 
 -doc """
-`nothing` is the empty native, `all` a check, an enqueue and a dequeue. `ets` is the two
-`ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
+An operation is what a loop times: `nothing` is the empty native, `all` a check, an enqueue and a dequeue. `ets` is
+the two `ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
 """.
 -type operation() :: nothing | check | enqueue | dequeue | try_enqueue | all | ets | server.
--doc "One owner, or many in turn.".
+-doc "A loop works on one owner, or on many in turn.".
 -type owners() :: {one, pid()} | {walk, Key :: term(), From :: pos_integer()}.
 
 -define(ONE(NAME, OPERATION),
@@ -50,7 +50,7 @@ a persistent term under the key that is given: a message would copy it.
     erlmcp_native_bench_server:dequeue(Role, Owner)
 end).
 
--doc "Does it so many times.".
+-doc "Does an operation so many times.".
 -spec run(operation(), erlmcp_queue_limits:role(), owners(), N :: non_neg_integer()) -> ok.
 run(nothing, Role, {one, Owner}, N) -> nothing(Role, Owner, N);
 run(check, Role, {one, Owner}, N) -> check(Role, Owner, N);

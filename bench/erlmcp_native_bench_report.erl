@@ -9,10 +9,10 @@
 %% A terminal's, that is.
 -define(COLUMNS, 100).
 
--doc "Cells are texts. The first `left` columns are aligned to the left, the others to the right.".
+-doc "A table has texts as cells. The first `left` columns are aligned to the left, the others to the right.".
 -type table() :: #{head := [iodata()], left := non_neg_integer(), rows := [[iodata()]]}.
 
--doc "What ran this, and on what.".
+-doc "Returns what ran this, and on what.".
 -spec machine() -> map().
 machine() ->
     #{
@@ -69,7 +69,7 @@ print_machine(#{cpu := Cpu, cores_online := Cores, schedulers := Schedulers} = M
 or_unknown(null) -> "unknown";
 or_unknown(Text) -> Text.
 
--doc "Prints a group.".
+-doc "Prints the tables and notes of a group.".
 -spec print(erlmcp_native_bench:result()) -> ok.
 print(#{title := Title, tables := Tables, notes := Notes}) ->
     io:format("~n## ~ts~n", [Title]),
@@ -98,7 +98,7 @@ verdict(Target) ->
 is_met(#{better := lower, target := Wanted, measured := Measured}) -> Measured =< Wanted;
 is_met(#{better := higher, target := Wanted, measured := Measured}) -> Measured >= Wanted.
 
--doc "Writes everything to a file.".
+-doc "Writes everything that was measured to a file.".
 -spec write_json(file:name_all(), map(), erlmcp_native_bench:options(), [{atom(), erlmcp_native_bench:result()}]) ->
     ok.
 write_json(File, Machine, Options, Results) ->
@@ -131,13 +131,13 @@ line(Line, Widths, Left, Gap) ->
 pad(Cell, Width, true) -> string:pad(Cell, Width, trailing);
 pad(Cell, Width, false) -> string:pad(Cell, Width, leading).
 
--doc "A count, short: 100, 10k, 1M.".
+-doc "Writes a count in short: 100, 10k, 1M.".
 -spec count(non_neg_integer()) -> string().
 count(N) when N >= 1_000_000, N rem 1_000_000 =:= 0 -> integer_to_list(N div 1_000_000) ++ "M";
 count(N) when N >= 1_000, N rem 1_000 =:= 0 -> integer_to_list(N div 1_000) ++ "k";
 count(N) -> integer_to_list(N).
 
--doc "Nanoseconds, with one decimal where it means something.".
+-doc "Writes nanoseconds, with one decimal where it means something.".
 -spec ns(number()) -> string().
 ns(Ns) when Ns < 99.95 -> float_to_list(float(Ns), [{decimals, 1}]);
 ns(Ns) -> integer_to_list(round(Ns)).

@@ -15,19 +15,22 @@ the schedulers that the callers can use, by all operations. For one caller that 
 
 -export_type([step/0, timing/0, number_of/0]).
 
--doc "What a caller does in a step; `untimed` ones undo what a timed one did.".
+-doc "A step is what a caller does; `untimed` ones undo what a timed one did.".
 -type step() :: {timed | untimed, erlmcp_native_bench_loops:operation(), number_of()}.
--doc "How often: as often as this operation takes a step's time, divided.".
+-doc "This says how often: as often as this operation takes a step's time, divided.".
 -type number_of() :: {as, erlmcp_native_bench_loops:operation(), Divisor :: pos_integer()}.
--doc "Medians and the least over the rounds, in nanoseconds; operations of one round, all callers together.".
+-doc """
+A timing has medians and the least over the rounds, in nanoseconds, and the operations of one round, all callers
+together.
+""".
 -type timing() :: #{ns := float(), least_ns := float(), caller_ns := float(), operations := pos_integer()}.
 
--doc "Processes that run loops.".
+-doc "Starts processes that run loops.".
 -spec start_callers(pos_integer()) -> [pid(), ...].
 start_callers(Count) ->
     [spawn_link(fun caller/0) || _ <- lists:seq(1, Count)].
 
--doc "Ends them; returns when they are gone.".
+-doc "Ends the callers, and returns when they are gone.".
 -spec stop_callers([pid()]) -> ok.
 stop_callers(Callers) ->
     Monitors = [erlang:monitor(process, Caller) || Caller <- Callers],
@@ -102,13 +105,13 @@ timing(Operation, Rounds, Operations) ->
     {Ns, CallerNs, _} = lists:unzip3([map_get(Operation, Round) || Round <- Rounds]),
     #{ns => median(Ns), least_ns => lists:min(Ns), caller_ns => median(CallerNs), operations => Operations}.
 
--doc "The middle one; of an even number, the upper middle.".
+-doc "Returns the middle one of some numbers; of an even number, the upper middle.".
 -spec median([number(), ...]) -> number().
 median(Numbers) ->
     lists:nth(length(Numbers) div 2 + 1, lists:sort(Numbers)).
 
 -doc """
-Bytes in use now, by malloc and by the runtime, as soon as that hardly changes any more. These processes'
+Returns the bytes in use now, by malloc and by the runtime, as soon as that hardly changes any more. These processes'
 garbage is collected before.
 """.
 -spec memory([pid()]) -> #{native := non_neg_integer(), vm := non_neg_integer()}.

@@ -13,7 +13,7 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 -define(LIMITS, #{session => 2_000, transport => 1_000, tool_executor => 1_000, sse_stream => 1_000}).
 -define(DRAIN_MS, 10_000).
 
--doc "Runs the demo and halts.".
+-doc "Runs the demo and halts with its exit status.".
 -spec main() -> no_return().
 main() ->
     %% Ends at once; an orderly stop would take the services away from under the processes.

@@ -20,7 +20,10 @@ control message goes to whoever stands behind the counts: the rival itself, or a
 -define(COMPONENT, erlmcp_native_demo_compare).
 -define(LIMIT, 1_000).
 
--doc "What one of them made of it; times in microseconds, those of a check with what its enqueue takes.".
+-doc """
+A result says what one of the two made of the load; times are in microseconds, those of a check with what its enqueue
+takes.
+""".
 -type result() :: #{
     who := native | gen_server,
     asked_per_s := pos_integer(),
@@ -32,7 +35,7 @@ control message goes to whoever stands behind the counts: the rival itself, or a
     control := erlmcp_native_demo_meter:waits()
 }.
 
--doc "Takes about eight seconds.".
+-doc "Runs both under the same load, which takes about eight seconds.".
 -spec run() -> [result()].
 run() ->
     lists:foreach(fun(Role) -> ok = erlmcp_queue_limits:set_limit(Role, ?LIMIT) end, ?ROLES),
@@ -148,7 +151,7 @@ timed(Fun, Histogram) ->
     ok = erlmcp_native:latency_record(Histogram, erlang:monotonic_time(microsecond) - Start),
     Value.
 
--doc "As a table.".
+-doc "Shows the results as a table.".
 -spec lines([result()]) -> [erlmcp_native_demo_text:line()].
 lines(Results) ->
     [

@@ -9,7 +9,9 @@ drain of a session.
 
 -define(PER_S, 100).
 
--doc "Sends for ever: sessions are drained at the component `Handler`, tasks cancelled at the executors.".
+-doc """
+Sends control messages for ever: sessions are drained at the component `Handler`, tasks cancelled at the executors.
+""".
 -spec run(erlmcp_native_demo_meter:meter(), Handler, Executors :: [Handler]) -> no_return() when
     Handler :: erlmcp_control_plane:component_id().
 run(Meter, Handler, Executors) ->

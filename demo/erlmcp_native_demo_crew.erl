@@ -20,10 +20,10 @@ for what it has taken from its mailbox.
 -define(HANDLER, server).
 -define(NOTED, 64).
 
--doc "Who works.".
+-doc "The crew has everybody who works.".
 -type crew() :: #{crew := pid(), sessions := [pid()], relays := [pid()]}.
 
--doc "Starts everybody, linked to the caller, and returns when all executors are ready.".
+-doc "Starts the whole crew, linked to the caller, and returns when all executors are ready.".
 -spec start(erlmcp_native_demo_meter:meter()) -> crew().
 start(Meter) ->
     Transports = [spawn_link(fun() -> relay(transport, Meter, ?NOTED) end) || _ <- lists:seq(1, ?TRANSPORTS)],
@@ -53,12 +53,12 @@ await(Crew, Number) ->
         _ -> receive after 5 -> await(Crew, Number) end
     end.
 
--doc "The executors that are ready now.".
+-doc "Returns the executors that are ready now.".
 -spec executors(crew()) -> [pid()].
 executors(#{crew := Crew}) ->
     ready(Crew).
 
--doc "Everybody who owns a queue.".
+-doc "Returns all processes that own a queue.".
 -spec owners(crew()) -> [pid()].
 owners(#{sessions := Sessions, relays := Relays} = Crew) ->
     Sessions ++ Relays ++ executors(Crew).

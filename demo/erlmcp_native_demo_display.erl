@@ -10,12 +10,12 @@ A terminal is left as it was found whenever the program ends: the cursor is neve
 
 -export_type([display/0, mode/0]).
 
--doc "Where lines go.".
+-doc "A mode says where lines go.".
 -type mode() :: terminal | plain.
--doc "What the output can show.".
+-doc "A display knows what the output can show.".
 -opaque display() :: #{mode := mode(), unicode := boolean()}.
 
--doc "Looks at what standard output is; plain is asked for.".
+-doc "Looks at what standard output is, and makes a display for it; `true` asks for plain lines.".
 -spec new(Plain :: boolean()) -> display().
 new(Plain) ->
     Options = io:getopts(),
@@ -29,7 +29,7 @@ new(Plain) ->
         end,
     #{mode => Mode, unicode => proplists:get_value(encoding, Options) =:= unicode}.
 
--doc "Do frames replace each other?".
+-doc "Tells whether frames replace each other, or lines follow each other.".
 -spec mode(display()) -> mode().
 mode(#{mode := Mode}) ->
     Mode.

@@ -13,7 +13,7 @@ and are answered at once, while it works and while it rests.
 -define(BATCH, 64).
 -define(REST_MS, 4).
 
--doc "Registers as the component `Id`, sends `{ready, self()}` to `Crew`, and works for ever.".
+-doc "Registers the caller as the component `Id`, sends `{ready, self()}` to `Crew`, and works for ever.".
 -spec run(Crew :: pid(), Id, erlmcp_native_demo_meter:meter(), Streams :: [pid(), ...]) -> no_return() when
     Id :: erlmcp_control_plane:component_id().
 run(Crew, Id, Meter, Streams) ->

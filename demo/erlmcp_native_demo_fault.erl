@@ -13,9 +13,13 @@ What goes wrong on purpose, and what it does: executors are killed with their qu
 -define(OWNER, erlmcp_native_demo_witness).
 -define(WITNESSES, 7).
 
--doc "A dead executor: its last depth, what was left of it at the deadline, and how long it took to be 0.".
+-doc """
+This says of a dead executor its last depth, what was left of it at the deadline, and how long it took to be 0.
+""".
 -type freed() :: #{process := pid(), depth := non_neg_integer(), left := non_neg_integer(), us := non_neg_integer()}.
--doc "A crash of the service: how long it was away, and how many counts were not there any more afterwards.".
+-doc """
+This says of a crash of the service how long it was away, and how many counts were not there any more afterwards.
+""".
 -type survived() :: #{away_us := non_neg_integer(), counts_lost := non_neg_integer()}.
 
 -doc "Kills the fullest of the executors, and waits until its count is gone.".

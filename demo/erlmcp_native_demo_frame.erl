@@ -11,7 +11,10 @@
 -define(BAR, 12).
 -define(EVENTS, 4).
 
--doc "What is to be shown: two samples about a second apart, the time, the page, and the last events, newest first.".
+-doc """
+A view has what is to be shown: two samples about a second apart, the time, the page, and the last events, newest
+first.
+""".
 -type view() :: #{
     new := erlmcp_native_demo_sample:sample(),
     old := erlmcp_native_demo_sample:sample(),
@@ -21,7 +24,7 @@
     events := [string()]
 }.
 
--doc "The whole screen.".
+-doc "Makes the lines of the whole screen.".
 -spec frame(view()) -> [erlmcp_native_demo_text:line()].
 frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View) ->
     [title(View), now(Phase), look(Phase), []] ++
@@ -129,7 +132,7 @@ alerts(#{alerts := #{raised := Raised, cleared := Cleared, opened := Opened}, wa
         ]))
     ].
 
--doc "What begins a phase where there are only lines.".
+-doc "Makes the lines that begin a phase where there are only lines.".
 -spec heading(erlmcp_native_demo_meter:phase()) -> [erlmcp_native_demo_text:line()].
 heading(Phase) ->
     [
@@ -143,7 +146,9 @@ heading(Phase) ->
         ]
     ].
 
--doc "A second. The waits are p99 of the phase in microseconds, of control and of ordinary messages.".
+-doc """
+Makes the line of a second. The waits are p99 of the phase in microseconds, of control and of ordinary messages.
+""".
 -spec plain(view()) -> erlmcp_native_demo_text:line().
 plain(#{new := #{phase := Phase, roles := Roles, waits := Waits, alerts := #{raised := Raised}}, at_s := At} = View) ->
     [#{fullest := Fullest, limit := Limit, breaker := Breaker}] = [Role || #{role := tool_executor} = Role <- Roles],
@@ -163,7 +168,7 @@ plain(#{new := #{phase := Phase, roles := Roles, waits := Waits, alerts := #{rai
 p99(#{count := 0}) -> "-";
 p99(#{p99_us := Us}) -> short(Us).
 
--doc "An event or a fault in words.".
+-doc "Puts an event or a fault into words.".
 -spec event(float(), map()) -> string().
 event(AtS, Event) ->
     cut(io_lib:format("~6.1f s  ~ts", [AtS, words(Event)])).

@@ -14,9 +14,9 @@ keeps the state of each role's breaker. The first alerts of every second go to t
 
 -define(ONE_BY_ONE, 16).
 
--doc "What was counted. The process that made it owns it.".
+-doc "A book has what was counted. The process that made it owns it.".
 -type book() :: ets:table().
--doc "An alert, or what a breaker did, and when it became known, in milliseconds of system time.".
+-doc "An event is an alert, or what a breaker did, and when it became known, in milliseconds of system time.".
 -type event() :: #{
     at_ms := integer(),
     what := raised | cleared | breaker,
@@ -27,17 +27,17 @@ keeps the state of each role's breaker. The first alerts of every second go to t
     action => open | close
 }.
 
--doc "An empty book.".
+-doc "Makes an empty book.".
 -spec new() -> book().
 new() ->
     ets:new(?MODULE, [public, set, {write_concurrency, true}]).
 
--doc "Alerts so far, and how often a breaker opened.".
+-doc "Returns how many alerts there were so far, and how often a breaker opened.".
 -spec counts(book()) -> #{raised | cleared | opened => non_neg_integer()}.
 counts(Book) ->
     #{What => ets:lookup_element(Book, What, 2, 0) || What <- [raised, cleared, opened]}.
 
--doc "What each role's breaker did last.".
+-doc "Returns what each role's breaker did last.".
 -spec breakers(book()) -> #{erlmcp_queue_limits:role() => open | close}.
 breakers(Book) ->
     #{Role => Action || {{breaker, Role}, Action} <- ets:tab2list(Book)}.

@@ -6,7 +6,7 @@ The run as lines of JSON: `second`, `alert`, `breaker` and `fault` while it runs
 
 -export([open/1, write/2, second/2, event/1, fault/2, compared/1, promises/2]).
 
--doc "Opens the file anew, making its folder.".
+-doc "Opens the file of JSON lines anew, making its folder.".
 -spec open(file:filename()) -> {ok, file:io_device()} | {error, file:posix() | badarg | system_limit}.
 open(Name) ->
     case filelib:ensure_dir(Name) of
@@ -14,12 +14,12 @@ open(Name) ->
         {error, _} = Error -> Error
     end.
 
--doc "Adds a line.".
+-doc "Adds a line to the file.".
 -spec write(file:io_device(), iodata()) -> ok.
 write(File, Line) ->
     ok = file:write(File, Line).
 
--doc "The node a second after the other sample.".
+-doc "Makes the line of the node a second after the other sample.".
 -spec second(erlmcp_native_demo_sample:sample(), erlmcp_native_demo_sample:sample()) -> iodata().
 second(New, Old) ->
     #{phase := Phase, counts := Counts, roles := Roles, waits := Waits, control := Control} = New,
@@ -47,12 +47,12 @@ role(#{stats := Stats} = Role) ->
         depth => Depth, max_depth => Max, enqueued => Enqueued, refused => Refused
     }).
 
--doc "An alert or what a breaker did.".
+-doc "Makes the line of an alert or of what a breaker did.".
 -spec event(erlmcp_native_demo_handler:event()) -> iodata().
 event(#{what := breaker} = Event) -> line(Event#{type => breaker});
 event(Event) -> line(text_of_process(Event#{type => alert})).
 
--doc "Something that was broken on purpose, and what came of it.".
+-doc "Makes the line of something that was broken on purpose, and what came of it.".
 -spec fault(executor | limits, map()) -> iodata().
 fault(Kind, Fault) ->
     line(text_of_process(Fault#{type => fault, kind => Kind, at_ms => erlang:system_time(millisecond)})).
@@ -62,12 +62,12 @@ text_of_process(#{process := Process} = Map) when is_pid(Process) ->
 text_of_process(Map) ->
     Map.
 
--doc "What the comparison measured.".
+-doc "Makes the line of what the comparison measured.".
 -spec compared([erlmcp_native_demo_compare:result()]) -> iodata().
 compared(Results) ->
     line(#{type => compare, results => Results}).
 
--doc "The end.".
+-doc "Makes the last line, of the promises and what was measured.".
 -spec promises([erlmcp_native_demo_promises:verdict()], Status :: 0..1) -> iodata().
 promises(Verdicts, Status) ->
     Texts = [maps:map(fun(_, Value) -> text(Value) end, Verdict) || Verdict <- Verdicts],

@@ -15,7 +15,7 @@ be compared; and what they are all told: the phase, the rate and the speed. With
 -define(ROLES, [session, transport, tool_executor, sse_stream]).
 -define(COUNTERS, [offered, refused, answered, lost, finished, forwarded, streamed, control, unanswered, died]).
 
--doc "The meter.".
+-doc "The meter is shared by all processes of the demo.".
 -opaque meter() :: #{
     counters := counters:counters_ref(),
     orders := atomics:atomics_ref(),
@@ -23,25 +23,25 @@ be compared; and what they are all told: the phase, the rate and the speed. With
     {what(), phase()} := erlmcp_native:histogram()
 }.
 -doc """
-Requests: `offered` by sessions, of them `refused`, `answered`, and `lost` with an executor; `finished` by executors.
-`forwarded` by transports, `streamed` by SSE streams. `control`: messages answered, and `unanswered`; health checks
-whose receiver was killed: `died`.
+Counters are of requests: `offered` by sessions, of them `refused`, `answered`, and `lost` with an executor;
+`finished` by executors, `forwarded` by transports, `streamed` by SSE streams. Of control messages they are `control`,
+answered; `unanswered`; and `died`, health checks whose receiver was killed.
 """.
 -type counter() ::
     offered | refused | answered | lost | finished | forwarded | streamed | control | unanswered | died.
--doc "The roles of the demo's processes.".
+-doc "These are the roles of the demo's processes.".
 -type role() :: session | transport | tool_executor | sse_stream.
 -doc """
-What is timed: control messages to their answer, ordinary messages to executors until one takes them up, and alerts
-from the crossing to the handler.
+This is what is timed: control messages to their answer, ordinary messages to executors until one takes them up, and
+alerts from the crossing to the handler.
 """.
 -type what() :: control | ordinary | crossing.
--doc "The four phases.".
+-doc "The demo has four phases.".
 -type phase() :: calm | surge | overload | recovery.
--doc "How long something took, in microseconds; all 0 where `count` is.".
+-doc "These say how long something took, in microseconds; all are 0 where `count` is.".
 -type waits() :: #{count | p50_us | p99_us | max_us => non_neg_integer()}.
 
--doc "A meter at zero, in the calm phase, with a rate of 0.".
+-doc "Makes a meter at zero, in the calm phase, with a rate of 0.".
 -spec new() -> meter().
 new() ->
     Histograms = #{
@@ -64,29 +64,29 @@ set(#{orders := Orders}, {Phase, Rate, Speed}) ->
     ok = atomics:put(Orders, 2, Rate),
     atomics:put(Orders, 3, Speed).
 
--doc "The phase now.".
+-doc "Returns the phase that is now.".
 -spec phase(meter()) -> phase().
 phase(#{orders := Orders}) -> lists:nth(atomics:get(Orders, 1) + 1, ?PHASES).
 
--doc "Requests a second of each session.".
+-doc "Returns how many requests a second each session offers.".
 -spec rate(meter()) -> non_neg_integer().
 rate(#{orders := Orders}) -> atomics:get(Orders, 2).
 
--doc "Requests a second that an executor finishes at most; 0 for no bound.".
+-doc "Returns how many requests a second an executor finishes at most; 0 for no bound.".
 -spec speed(meter()) -> non_neg_integer().
 speed(#{orders := Orders}) -> atomics:get(Orders, 3).
 
--doc "Counts so many more.".
+-doc "Counts so many more of something.".
 -spec add(meter(), counter(), non_neg_integer()) -> ok.
 add(#{counters := Counters}, Counter, N) ->
     counters:add(Counters, place(Counter, ?COUNTERS), N).
 
--doc "All counters.".
+-doc "Returns the values of all counters.".
 -spec counts(meter()) -> #{counter() => non_neg_integer()}.
 counts(#{counters := Counters}) ->
     #{Counter => counters:get(Counters, Index) || {Index, Counter} <- lists:enumerate(?COUNTERS)}.
 
--doc "An owner found so many waiting for itself.".
+-doc "Notes that an owner found so many waiting for itself.".
 -spec held(meter(), role(), non_neg_integer()) -> ok.
 held(#{held := Held}, Role, N) ->
     Index = place(Role, ?ROLES),
@@ -100,19 +100,19 @@ raise_to(Held, Index, N, Seen) ->
         Other -> raise_to(Held, Index, N, Other)
     end.
 
--doc "The most that an owner of each role ever found waiting for itself.".
+-doc "Returns the most that an owner of each role ever found waiting for itself.".
 -spec most_held(meter()) -> #{role() => non_neg_integer()}.
 most_held(#{held := Held}) ->
     #{Role => atomics:get(Held, Index) || {Index, Role} <- lists:enumerate(?ROLES)}.
 
--doc "Something took so many microseconds, in the phase that is now.".
+-doc "Notes that something took so many microseconds, in the phase that is now.".
 -spec waited(meter(), what(), integer()) -> ok.
 waited(Meter, What, Us) ->
     Key = {What, phase(Meter)},
     #{Key := Histogram} = Meter,
     ok = erlmcp_native:latency_record(Histogram, max(0, Us)).
 
--doc "How long it took in a phase.".
+-doc "Returns how long something took in a phase.".
 -spec waits(meter(), what(), phase()) -> waits().
 waits(Meter, What, Phase) ->
     Key = {What, Phase},

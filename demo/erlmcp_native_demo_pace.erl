@@ -12,15 +12,15 @@ shows a lower rate and not a burst.
 
 -define(CATCH_UP_US, 50_000).
 
--doc "How far a pace has been kept.".
+-doc "A pace knows how far it has been kept.".
 -opaque pace() :: #{per_s := non_neg_integer(), since_us := integer(), done := non_neg_integer()}.
 
--doc "`PerS` a second from `NowUs` on.".
+-doc "Makes a pace of `PerS` a second, from `NowUs` on, in microseconds.".
 -spec new(PerS :: non_neg_integer(), NowUs :: integer()) -> pace().
 new(PerS, NowUs) ->
     #{per_s => PerS, since_us => NowUs, done => 0}.
 
--doc "How many are due at `NowUs`. They count as done.".
+-doc "Returns how many are due at `NowUs`, in microseconds. They count as done.".
 -spec due(pace(), NowUs :: integer()) -> {non_neg_integer(), pace()}.
 due(#{per_s := PerS, since_us := Since, done := Done} = Pace, NowUs) ->
     Should = PerS * (NowUs - Since) div 1_000_000,

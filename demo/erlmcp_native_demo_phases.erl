@@ -7,10 +7,10 @@
 
 -define(SESSIONS, 8).
 
--doc "What happens at a moment.".
+-doc "A step says what happens at a moment.".
 -type step() :: {phase, erlmcp_native_demo_meter:phase()} | {fault, executor | limits} | stop.
 
--doc "What happens when, in microseconds from the start, for a run of so many seconds.".
+-doc "Returns what happens when, in microseconds from the start, for a run of so many seconds.".
 -spec timeline(Seconds :: pos_integer()) -> [{non_neg_integer(), step()}].
 timeline(Seconds) ->
     [
@@ -27,28 +27,31 @@ timeline(Seconds) ->
         ]
     ].
 
--doc "The phase, requests a second that each session offers, and how many each executor finishes (0: all it can).".
+-doc """
+Returns what a phase asks for: requests a second that each session offers, and how many each executor finishes (0: all
+it can).
+""".
 -spec orders(Phase) -> {Phase, non_neg_integer(), non_neg_integer()} when Phase :: erlmcp_native_demo_meter:phase().
 orders(calm) -> {calm, 20_000 div ?SESSIONS, 0};
 orders(surge) -> {surge, 100_000 div ?SESSIONS, 0};
 orders(overload) -> {overload, 100_000 div ?SESSIONS, 3_000};
 orders(recovery) -> {recovery, 20_000 div ?SESSIONS, 0}.
 
--doc "The phase's name and place.".
+-doc "Returns a phase's name and place among the phases.".
 -spec title(erlmcp_native_demo_meter:phase()) -> string().
 title(calm) -> "CALM (1 of 4)";
 title(surge) -> "SURGE (2 of 4)";
 title(overload) -> "OVERLOAD (3 of 4)";
 title(recovery) -> "RECOVERY (4 of 4)".
 
--doc "What happens, in a line.".
+-doc "Says in a line what happens in a phase.".
 -spec now(erlmcp_native_demo_meter:phase()) -> string().
 now(calm) -> "8 sessions send 20,000 requests/s to 8 tool executors.";
 now(surge) -> "100,000 requests/s, and executors at full speed: all are served.";
 now(overload) -> "100,000 requests/s, but each executor manages 3,000/s; some are killed.";
 now(recovery) -> "20,000 requests/s and full speed again.".
 
--doc "What to look at, in a line.".
+-doc "Says in a line what to look at in a phase.".
 -spec look(erlmcp_native_demo_meter:phase()) -> string().
 look(calm) -> "queues are empty, nothing is refused, control takes microseconds.";
 look(surge) -> "five times the load: queues stay short, control as fast as before.";

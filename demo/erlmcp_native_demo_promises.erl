@@ -13,7 +13,10 @@ and by the owners themselves, in their mailboxes and their own counts.
 
 -import(erlmcp_native_demo_text, [short/1, ms/1, left/2, right/2]).
 
--doc "What is known at the end. `surge_per_s` was offered in the surge; mailboxes are the longest that were seen.".
+-doc """
+These are the facts known at the end. `surge_per_s` was offered in the surge; mailboxes are the longest that were
+seen.
+""".
 -type facts() :: #{
     sample := erlmcp_native_demo_sample:sample(),
     freed := [erlmcp_native_demo_fault:freed()],
@@ -23,7 +26,8 @@ and by the owners themselves, in their mailboxes and their own counts.
     service_mailbox := non_neg_integer()
 }.
 -doc """
-A promise. `bound` is what decides: `exact` the target itself, `none` nothing, else a text; `ok` whether that holds.
+A verdict is a promise and what was measured. `bound` is what decides: `exact` the target itself, `none` nothing, else
+a text; `ok` whether that holds.
 """.
 -type verdict() :: #{
     name := string(),
@@ -37,7 +41,7 @@ A promise. `bound` is what decides: `exact` the target itself, `none` nothing, e
 %% Answers, executors' news and control messages come on top of what is limited.
 -define(BESIDES, 100).
 
--doc "All promises.".
+-doc "Returns all promises with what was measured.".
 -spec verdicts(facts()) -> [verdict()].
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
@@ -74,12 +78,12 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             share(Share)
         ].
 
--doc "Does everything hold that decides?".
+-doc "Tells whether everything holds that decides.".
 -spec kept([verdict()]) -> boolean().
 kept(Verdicts) ->
     lists:all(fun(#{ok := Ok}) -> Ok end, Verdicts).
 
--doc "A table, and the verdict on all.".
+-doc "Makes a table of the promises, and a line of the verdict on all.".
 -spec lines([verdict()]) -> [erlmcp_native_demo_text:line()].
 lines(Verdicts) ->
     Missed = length([Missed || #{met := false} = Missed <- Verdicts]),

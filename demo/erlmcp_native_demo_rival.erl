@@ -11,30 +11,30 @@ there is room, told by cast what came and went. What is urgent is a call as well
 
 -export_type([state/0]).
 
--doc "The limit, and the depths.".
+-doc "The state has the limit, and the depths.".
 -type state() :: {pos_integer(), #{{erlmcp_queue_limits:role(), pid()} => non_neg_integer()}}.
 
--doc "Starts it, with one limit for every owner.".
+-doc "Starts the rival, with one limit for every owner.".
 -spec start_link(pos_integer()) -> gen_server:start_ret().
 start_link(Limit) ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, Limit, []).
 
--doc "Is there room?".
+-doc "Asks the rival whether an owner has room.".
 -spec check(erlmcp_queue_limits:role(), pid()) -> ok | full.
 check(Role, Owner) ->
     gen_server:call(?MODULE, {check, {Role, Owner}}, infinity).
 
--doc "Adds one.".
+-doc "Tells the rival that one has come for an owner.".
 -spec enqueue(erlmcp_queue_limits:role(), pid()) -> ok.
 enqueue(Role, Owner) ->
     gen_server:cast(?MODULE, {enqueue, {Role, Owner}}).
 
--doc "Takes one away.".
+-doc "Tells the rival that an owner has taken one.".
 -spec dequeue(erlmcp_queue_limits:role(), pid()) -> ok.
 dequeue(Role, Owner) ->
     gen_server:cast(?MODULE, {dequeue, {Role, Owner}}).
 
--doc "A control message.".
+-doc "Sends the rival a control message, as a call.".
 -spec urgent() -> ok.
 urgent() ->
     gen_server:call(?MODULE, urgent, infinity).

@@ -5,14 +5,14 @@
 
 -export_type([world/0, sample/0, role/0]).
 
--doc "Where to look.".
+-doc "The world says where to look.".
 -type world() :: #{
     meter := erlmcp_native_demo_meter:meter(),
     book := erlmcp_native_demo_handler:book(),
     crew := erlmcp_native_demo_crew:crew(),
     share := erlmcp_native_demo_share:share()
 }.
--doc "A role: the library's numbers, the depth of its fullest owner now, its level and its breaker.".
+-doc "This is a role: the library's numbers, the depth of its fullest owner now, its level and its breaker.".
 -type role() :: #{
     role := erlmcp_native_demo_meter:role(),
     limit := non_neg_integer(),
@@ -23,7 +23,10 @@
     held := non_neg_integer(),
     stats := erlmcp_queue_limits:role_stats()
 }.
--doc "One moment; `at_us` is monotonic time. Mailboxes are the longest of any owner and of any service.".
+-doc """
+A sample is one moment; `at_us` is monotonic time in microseconds. Mailboxes are the longest of any owner and of any
+service.
+""".
 -type sample() :: #{
     at_us := integer(),
     phase := erlmcp_native_demo_meter:phase(),
@@ -39,7 +42,7 @@
     share := float()
 }.
 
--doc "Looks at everything.".
+-doc "Takes a sample of everything.".
 -spec take(world()) -> sample().
 take(#{meter := Meter, book := Book, crew := Crew, share := Share}) ->
     Levels = #{Role => Level || #{role := Role, level := Level} <- erlmcp_overload_monitor:summary()},
@@ -86,7 +89,7 @@ control(#{total_delivered := Delivered, slo_violations := Violations, by_type :=
 longest(Pids) ->
     lists:max([0 | [Length || Pid <- Pids, {_, Length} <- [process_info(Pid, message_queue_len)]]]).
 
--doc "How much a number has grown between two samples, per second.".
+-doc "Returns how much a number has grown between two samples, per second.".
 -spec per_s(fun((sample()) -> integer()), sample(), sample()) -> integer().
 per_s(Number, #{at_us := From} = Old, #{at_us := To} = New) ->
     round((Number(New) - Number(Old)) * 1_000_000 / max(1, To - From)).

@@ -14,7 +14,7 @@ had when it was killed is lost.
 -define(TIMED, 64).
 -define(PAYLOAD, <<"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\"}">>).
 
--doc "Runs for ever. Executors come as `{executor, Pid}`.".
+-doc "Runs a session for ever. Executors come as `{executor, Pid}`.".
 -spec run(erlmcp_native_demo_meter:meter(), Transports :: [pid(), ...]) -> no_return().
 run(Meter, Transports) ->
     turn(#{

@@ -16,7 +16,7 @@ What is set by environment variables:
 
 -export_type([settings/0]).
 
--doc "All settings.".
+-doc "The settings have a value for each variable.".
 -type settings() :: #{
     seconds := 4..86400,
     plain := boolean(),
@@ -26,7 +26,9 @@ What is set by environment variables:
     log := file:filename()
 }.
 
--doc "The settings, or what is wrong. `Get` is asked for a variable's value, and has `os:getenv/2`'s arguments.".
+-doc """
+Returns the settings, or what is wrong. `Get` is asked for a variable's value, and has the arguments of `os:getenv/2`.
+""".
 -spec read(fun((string(), string()) -> string())) -> {ok, settings()} | {error, unicode:chardata()}.
 read(Get) ->
     try

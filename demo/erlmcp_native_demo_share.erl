@@ -9,10 +9,10 @@ the operating system does in between counts as theirs, so this is rather too muc
 
 -export_type([share/0]).
 
--doc "What is measured.".
+-doc "A share remembers what is measured since when.".
 -opaque share() :: #{tracer := pid(), session := trace:session(), cpu_ms := non_neg_integer()}.
 
--doc "Measures these processes from now on, and those that write to standard output.".
+-doc "Starts to measure these processes, and those that write to standard output.".
 -spec start([pid()]) -> share().
 start(Pids) ->
     Tracer = spawn_link(fun() -> count(#{}, 0) end),
@@ -25,7 +25,7 @@ start(Pids) ->
     {CpuMs, _} = erlang:statistics(runtime),
     #{tracer => Tracer, session => Session, cpu_ms => CpuMs}.
 
--doc "Milliseconds of their own, milliseconds of all, and the one by the other.".
+-doc "Returns the milliseconds of the measured processes, the milliseconds of all, and the one by the other.".
 -spec read(share()) -> #{own_ms := float(), cpu_ms := non_neg_integer(), share := float()}.
 read(#{tracer := Tracer, cpu_ms := Since}) ->
     Reference = make_ref(),

@@ -9,7 +9,10 @@ plain line a second, and writes the log.
 -define(FRAMES_PER_S, 4).
 -define(KEPT_EVENTS, 4).
 
--doc "Takes as long as the settings say. Returns what the promises need besides the sample at rest.".
+-doc """
+Goes through the timeline, which takes as long as the settings say. Returns what the promises need besides the sample
+at rest.
+""".
 -spec run(World, file:io_device(), Display, #{seconds := pos_integer(), page := string()}) ->
     #{
         freed := [erlmcp_native_demo_fault:freed()],

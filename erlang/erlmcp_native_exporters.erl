@@ -15,12 +15,15 @@ whatever becomes of the exporters has no effect on the services.
 %% By the key of their options.
 -define(CONFIGURED, [{http, erlmcp_native_http}, {otlp, erlmcp_native_otlp}]).
 
--doc "As a child of the application's supervisor: not started again, since that would count against the services.".
+-doc """
+Returns the supervisor as a child of the application's: not started again, since that would count against the
+services.
+""".
 -spec child_spec() -> supervisor:child_spec().
 child_spec() ->
     #{id => ?MODULE, start => {?MODULE, start_link, []}, type => supervisor, restart => temporary}.
 
--doc "Starts the supervisor with what is configured.".
+-doc "Starts the supervisor of the exporters with what is configured.".
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).

@@ -10,7 +10,7 @@ Should the exporters crash again and again, they are given up, and the services 
 -export([start_link/1, reload_exporters/0]).
 -export([init/1]).
 
--doc "Starts the supervisor, with the services as its children or with none.".
+-doc "Starts the application's supervisor, with the services as its children or with none.".
 -spec start_link(Supervise :: boolean()) -> supervisor:startlink_ret().
 start_link(Supervise) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, Supervise).

@@ -2,10 +2,10 @@
 -ifndef(ERLMCP_MESSAGES_HRL).
 -define(ERLMCP_MESSAGES_HRL, true).
 
--doc "1 is the most urgent: circuit_breaker, health_check, drain_session, cancel_task.".
+-doc "Level 1 is the most urgent: circuit_breaker, health_check, drain_session, cancel_task.".
 -type priority_level() :: 1..4.
 
--doc "What may travel with a priority message.".
+-doc "This is what may travel with a priority message.".
 -type priority_metadata() :: #{
     level := priority_level(),
     %% System time in milliseconds.
@@ -15,7 +15,7 @@
     latency_us => non_neg_integer()
 }.
 
--doc "Is the component well?".
+-doc "A health check says what it asks, and how long the handler has.".
 -type health_check_data() :: #{
     type := liveness | readiness | full,
     %% How long the handler has, in milliseconds. It is told, and not stopped.
@@ -24,20 +24,20 @@
     requested_at => integer()
 }.
 
--doc "A session is to end gracefully.".
+-doc "This says which session is to end gracefully, why, and how long that may take.".
 -type drain_session_data() :: #{
     session_id := term(),
     reason => term(),
     timeout_ms => non_neg_integer()
 }.
 
--doc "A task is to be given up.".
+-doc "This says which task is to be given up, and how long that may take.".
 -type cancel_task_data() :: #{
     task_id := term(),
     timeout_ms => non_neg_integer()
 }.
 
--doc "A breaker opens, closes, or is asked.".
+-doc "This says what a component's breaker does, or asks for that.".
 -type circuit_breaker_data() :: #{
     action := open | close | half_open | query,
     component => atom(),
@@ -45,18 +45,18 @@
     timestamp => integer()
 }.
 
--doc "A message of the control plane.".
+-doc "A control message is of one of four types, and has the data that belong to it.".
 -type control_message() ::
     {control, circuit_breaker, circuit_breaker_data()}
     | {control, health_check, health_check_data()}
     | {control, drain_session, drain_session_data()}
     | {control, cancel_task, cancel_task_data()}.
 
--doc "The types of control messages, the most urgent first.".
+-doc "These are the types of control messages, the most urgent first.".
 -type control_type() :: circuit_breaker | health_check | drain_session | cancel_task.
 
 
--doc "What the control plane counts and measures.".
+-doc "These are the numbers that the control plane counts and measures.".
 -type control_plane_stats() :: #{
     %% Messages whose handler was run.
     total_delivered := non_neg_integer(),

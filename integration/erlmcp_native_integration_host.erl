@@ -19,7 +19,7 @@ text.
 
 -export([main/0]).
 
--doc "Answers until standard input ends, then halts with status 0.".
+-doc "Answers what it reads until standard input ends, then halts with status 0.".
 -spec main() -> no_return().
 main() ->
     Terminal = group_leader(),

@@ -18,7 +18,7 @@
     erlmcp_native_bench_control_cpu
 ]).
 
--doc "Runs the parts, each with a control plane of its own.".
+-doc "Runs the parts of the control plane's benchmark, each with a control plane of its own.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(Options) ->
     Parts = [part(Part, Options) || Part <- ?PARTS],

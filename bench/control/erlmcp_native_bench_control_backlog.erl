@@ -18,7 +18,7 @@ before all was sent does not count: that was no backlog any more.
     #{waiting => 1_000_000, work => decode, rounds => 1, samples => 500, calls => 0.3}
 ]).
 
--doc "With 1,000,000 waiting, and with the 100,000 of erlmcp's own benchmark.".
+-doc "Measures with 1,000,000 messages waiting, and with the 100,000 of erlmcp's own benchmark.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{rounds := Rounds}) ->
     result([backlog(Case, Rounds) || Case <- ?CASES]).

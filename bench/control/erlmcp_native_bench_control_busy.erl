@@ -12,7 +12,7 @@ messages a second. The sender is one more ordinary process among them.
 -define(PER_SECOND, 100_000).
 -define(WARM_UP_MS, 500).
 
--doc "One way of sending after the other in the same crowd.".
+-doc "Measures one way of sending after the other in the same crowd.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{quick := Quick}) ->
     {Ms, OtherMs} = case Quick of true -> {3_000, 1_000}; false -> {60_000, 5_000} end,

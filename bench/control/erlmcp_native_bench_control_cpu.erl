@@ -3,7 +3,7 @@
 
 -export([run/1]).
 
--doc "A process that wakes once a millisecond, with health checks and without.".
+-doc "Measures a process that wakes once a millisecond, with health checks and without.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{quick := Quick}) ->
     Ms = case Quick of true -> 1_000; false -> 5_000 end,

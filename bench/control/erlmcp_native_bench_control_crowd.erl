@@ -11,10 +11,10 @@ it catches up, so that the rate holds.
 
 -export_type([crowd/0]).
 
--doc "The processes, and where they count what they take.".
+-doc "A crowd has its processes, and where they count what they take.".
 -type crowd() :: {[pid(), ...], counters:counters_ref()}.
 
--doc "Starts so many, with so many messages a second among all of them.".
+-doc "Starts a crowd of so many processes, with so many messages a second among all of them.".
 -spec start(pos_integer(), pos_integer()) -> crowd().
 start(Count, PerSecond) ->
     Taken = counters:new(Count, []),
@@ -25,17 +25,17 @@ start(Count, PerSecond) ->
     lists:foreach(fun({I, Member, Next}) -> Member ! {start, Next, Start, EachNs, Taken, I} end, Ring),
     {Members, Taken}.
 
--doc "Ends them.".
+-doc "Ends the processes of a crowd.".
 -spec stop(crowd()) -> ok.
 stop({Members, _}) ->
     lists:foreach(fun erlmcp_native_bench_control_peer:stop/1, Members).
 
--doc "How much data all of them have taken out of their queues.".
+-doc "Returns how much data all processes of a crowd have taken out of their queues.".
 -spec taken(crowd()) -> non_neg_integer().
 taken({Members, Taken}) ->
     lists:sum([counters:get(Taken, I) || I <- lists:seq(1, length(Members))]).
 
--doc "What a time slice of 4000 reductions of this work takes, in microseconds.".
+-doc "Returns how many microseconds a time slice of 4000 reductions of this work takes.".
 -spec slice_us() -> float().
 slice_us() ->
     lists:foreach(fun(_) -> work() end, lists:seq(1, 1000)),

@@ -9,7 +9,7 @@
 -define(PER_SECOND, 100_000).
 -define(PAUSE_NS, 160_000).
 
--doc "Messages and the bare ping-pong to the same process through the same alias, in turn.".
+-doc "Measures messages and the bare ping-pong to the same process through the same alias, in turn.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{rounds := Rounds, step_ms := StepMs}) ->
     {Pid, Alias} = erlmcp_native_bench_control_peer:start(normal),

@@ -8,10 +8,10 @@ busy the schedulers were. Linux tells the first; elsewhere it is not known.
 
 -export_type([reading/0]).
 
--doc "To be given to `since/1`.".
+-doc "A reading is to be given to `since/1`.".
 -opaque reading() :: {Ns :: integer(), WaitedNs :: non_neg_integer() | unknown, [tuple()]}.
 
--doc "A reading. The schedulers' times are kept while the calling process lives.".
+-doc "Takes a reading. The schedulers' times are kept while the calling process lives.".
 -spec read() -> reading().
 read() ->
     _ = erlang:system_flag(scheduler_wall_time, true),
@@ -20,8 +20,8 @@ read() ->
     {erlang:monotonic_time(nanosecond), Waited, lists:sort(erlang:statistics(scheduler_wall_time))}.
 
 -doc """
-Since then, as shares of all the schedulers' time: `waited`, without a core though ready; `busy`, not
-waiting for work. `ns` is how long ago it was.
+Returns what has happened since a reading, as shares of all the schedulers' time: `waited`, without a core though
+ready; `busy`, not waiting for work. `ns` is how many nanoseconds ago the reading was taken.
 """.
 -spec since(reading()) -> #{waited := float() | unknown, busy := float(), ns := integer()}.
 since({Before, WaitedBefore, TimesBefore}) ->

@@ -5,7 +5,7 @@
 
 -import(erlmcp_native_bench_control_times, [head/1, row/2, target/5]).
 
--doc "Health checks to a handler and into a process, beside the bare ping-pong and the relay, in turn.".
+-doc "Measures health checks to a handler and into a process, beside the bare ping-pong and the relay, in turn.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{rounds := Rounds, step_ms := StepMs}) ->
     ok = erlmcp_control_plane:register_component(handler, fun(_) -> ok end),

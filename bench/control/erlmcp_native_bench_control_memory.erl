@@ -5,7 +5,7 @@
 
 -import(erlmcp_native_bench_control_times, [target/5]).
 
--doc "Registers components, and sends each a message.".
+-doc "Measures what components take, when they are registered and when each has had a message.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{quick := Quick}) ->
     Count = case Quick of true -> 2_000; false -> 10_000 end,

@@ -8,15 +8,15 @@ component that wants control messages in its own process.
 
 -export_type([work/0]).
 
--doc "What it does with data, besides counting it: nothing, or decode the JSON.".
+-doc "This is what a peer does with data, besides counting it: nothing, or decode the JSON.".
 -type work() :: drop | decode.
 
--doc "Starts one at a process priority that drops data.".
+-doc "Starts a peer at a process priority that drops data.".
 -spec start(normal | high) -> {pid(), erlmcp_priority:alias()}.
 start(Priority) ->
     start(Priority, drop).
 
--doc "Starts one, its message queue off-heap.".
+-doc "Starts a peer at a process priority that does this with data, its message queue off-heap.".
 -spec start(normal | high, work()) -> {pid(), erlmcp_priority:alias()}.
 start(Priority, Work) ->
     Pid = spawn_opt(?MODULE, init, [self(), Priority, Work], [link, {message_queue_data, off_heap}]),
@@ -24,7 +24,7 @@ start(Priority, Work) ->
         {Pid, Alias} -> {Pid, Alias}
     end.
 
--doc "Ends it.".
+-doc "Ends the process of a peer.".
 -spec stop(pid()) -> ok.
 stop(Pid) ->
     true = unlink(Pid),
@@ -34,7 +34,7 @@ stop(Pid) ->
         {'DOWN', Monitor, process, Pid, _} -> ok
     end.
 
--doc "There and back through the alias, and nothing besides: no monitor, no deadline.".
+-doc "Sends a message to a peer and back through the alias, and nothing besides: no monitor, no deadline.".
 -spec ping(erlmcp_priority:alias()) -> ok.
 ping(Alias) ->
     Tag = make_ref(),
@@ -43,7 +43,7 @@ ping(Alias) ->
         Tag -> ok
     end.
 
--doc "There and back as an ordinary message.".
+-doc "Sends an ordinary message to a peer and waits for its answer.".
 -spec call(pid()) -> ok.
 call(Pid) ->
     Tag = make_ref(),
@@ -52,12 +52,12 @@ call(Pid) ->
         Tag -> ok
     end.
 
--doc "A message that is counted.".
+-doc "Makes a message that a peer counts.".
 -spec data() -> term().
 data() ->
     {data, <<"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}">>}.
 
--doc "How much data it has taken out of its queue, when it has taken this request.".
+-doc "Returns how much data a peer has taken out of its queue, when it has taken this request.".
 -spec taken(pid()) -> non_neg_integer().
 taken(Pid) ->
     Tag = make_ref(),

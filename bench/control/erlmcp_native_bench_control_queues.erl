@@ -10,7 +10,7 @@
 -define(PER_SENDER, 2_000).
 -define(LONGEST, 10).
 
--doc "200,000 messages of all types. The runtime itself reports each queue that gets longer than 10.".
+-doc "Sends 200,000 messages of all types. The runtime itself reports each queue that gets longer than 10.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(_Options) ->
     Ids = [list_to_atom("erlmcp_native_bench_queues_" ++ integer_to_list(I)) || I <- lists:seq(1, ?COMPONENTS)],

@@ -18,7 +18,7 @@
         NAME(What, N - 1)
 ).
 
--doc "Records in rounds beside the empty native, then reads.".
+-doc "Records latencies in rounds beside the empty native, then reads the numbers.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(Options) ->
     {ok, Limits} = erlmcp_queue_limits:start_link(),

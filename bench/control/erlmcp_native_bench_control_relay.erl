@@ -13,17 +13,17 @@ process and answers the sender when that has answered.
 
 -record(state, {handlers = #{} :: #{atom() => pid()}, latencies = [] :: [non_neg_integer()]}).
 
--doc "Starts it.".
+-doc "Starts the relay, the rival of direct sends.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
--doc "Registers a component.".
+-doc "Registers a component at the relay.".
 -spec add(atom(), fun((term()) -> term())) -> ok.
 add(Id, Fun) ->
     gen_server:call(?MODULE, {add, Id, Fun}).
 
--doc "Sends and waits.".
+-doc "Sends a message by way of the relay and waits for the answer.".
 -spec send(atom(), term()) -> {ok, LatencyUs :: non_neg_integer()}.
 send(Id, Message) ->
     gen_server:call(?MODULE, {send, Id, Message}).

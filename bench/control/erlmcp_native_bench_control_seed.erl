@@ -3,7 +3,7 @@
 
 -export([table/1]).
 
--doc "A table from the data of the parts.".
+-doc "Makes a table from the data of the parts.".
 -spec table(map()) -> erlmcp_native_bench_report:table().
 table(Data) ->
     #{

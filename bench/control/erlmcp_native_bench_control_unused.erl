@@ -3,7 +3,7 @@
 
 -export([run/1]).
 
--doc "Throughput to a process with an alias and to one without, in turn.".
+-doc "Measures the throughput to a process with an alias and to one without, in turn.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{rounds := Rounds, quick := Quick}) ->
     N = case Quick of true -> 100_000; false -> 1_000_000 end,

@@ -17,7 +17,7 @@ core seconds a second as it did with the readers, the admitting process left out
 -define(BATCH, 500).
 -define(ROUNDS, 5).
 
--doc "Measures with as many owners as the options track at most.".
+-doc "Measures the endpoints with as many owners as the options track at most.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{tracked := Sizes, quick := Quick}) ->
     Most = lists:max(Sizes),

@@ -10,7 +10,7 @@ open(Port) ->
     {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, Options),
     Socket.
 
--doc "The body of the answer, which must be good.".
+-doc "Asks for a path, and returns the body of the answer, which must be good.".
 -spec get(gen_tcp:socket(), binary()) -> binary().
 get(Socket, Path) ->
     ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: bench\r\n\r\n"]),

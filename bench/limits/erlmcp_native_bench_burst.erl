@@ -9,7 +9,7 @@
 -define(CALLERS, 16).
 -define(PER_CALLER, 62_500).
 
--doc "16 processes record 1,000,000 enqueues together, after a first burst that warms everything up.".
+-doc "Has 16 processes record 1,000,000 enqueues together, after a first burst that warms everything up.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(_Options) ->
     {ok, Server} = erlmcp_queue_limits:start_link(),

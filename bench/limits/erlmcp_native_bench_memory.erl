@@ -7,7 +7,7 @@
 
 -define(ROLE, session).
 
--doc "Tracks more and more owners in a table that never held any.".
+-doc "Tracks more and more owners in a table that never held any, and measures what each takes.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{tracked := Sizes}) ->
     {ok, _} = erlmcp_queue_limits:start_link(),

@@ -16,27 +16,27 @@ with one monitor an owner.
     owners = #{} :: #{pid() => [erlmcp_queue_limits:role()]}
 }).
 
--doc "Starts it, with one limit for every role.".
+-doc "Starts the gen_server, with one limit for every role.".
 -spec start_link(erlmcp_queue_limits:limit()) -> gen_server:start_ret().
 start_link(Limit) ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, Limit, []).
 
--doc "Is there room?".
+-doc "Asks the gen_server whether an owner has room.".
 -spec check(erlmcp_queue_limits:role(), pid()) -> ok | {error, capacity_exceeded}.
 check(Role, Owner) ->
     gen_server:call(?MODULE, {check, Role, Owner}, infinity).
 
--doc "Adds one.".
+-doc "Tells the gen_server that one has come for an owner.".
 -spec enqueue(erlmcp_queue_limits:role(), pid()) -> ok.
 enqueue(Role, Owner) ->
     gen_server:cast(?MODULE, {enqueue, Role, Owner}).
 
--doc "Takes one away.".
+-doc "Tells the gen_server that an owner has taken one.".
 -spec dequeue(erlmcp_queue_limits:role(), pid()) -> ok.
 dequeue(Role, Owner) ->
     gen_server:cast(?MODULE, {dequeue, Role, Owner}).
 
--doc "Returns when all that the caller sent before has been counted.".
+-doc "Waits until the gen_server has counted all that the caller sent before.".
 -spec drain() -> ok.
 drain() ->
     gen_server:call(?MODULE, drain, infinity).

@@ -13,7 +13,7 @@ or by what the hypervisor takes, and the least of several runs is the one least 
 
 -export_type([slowest/0]).
 
--doc "The slowest call: on the wall clock, and at most on the processor.".
+-doc "This is the slowest call: on the wall clock, and at most on the processor, in nanoseconds.".
 -type slowest() :: #{wall_ns := non_neg_integer(), cpu_ns := non_neg_integer(), calls := non_neg_integer()}.
 
 -define(SCHEDULER, 1).
@@ -37,12 +37,12 @@ run(Fun) ->
         {Tag, Result} -> Result
     end.
 
--doc "A process with a monitor on the scheduler of `run/1`, at no higher a priority.".
+-doc "Starts a process with a monitor on the scheduler of `run/1`, at no higher a priority.".
 -spec neighbour(fun(() -> term())) -> {pid(), reference()}.
 neighbour(Fun) ->
     spawn_opt(Fun, [monitor, {scheduler, ?SCHEDULER}]).
 
--doc "Calls with each of the arguments. To be used in `run/1`.".
+-doc "Calls a fun with each of the arguments, and returns the slowest call. It is to be used in `run/1`.".
 -spec slowest(fun((Argument) -> term()), [Argument]) -> slowest().
 slowest(Call, Arguments) ->
     File = schedstat(),
@@ -88,7 +88,7 @@ ran_ns(File) ->
     [Ran | _] = binary:split(Text, <<" ">>),
     binary_to_integer(Ran).
 
--doc "The least disturbed of several runs.".
+-doc "Returns the least disturbed of several runs.".
 -spec least([slowest(), ...]) -> slowest().
 least(Runs) ->
     #{

@@ -18,7 +18,7 @@ does to admissions. What an operation pays away from thresholds is counted by `s
 %% Of so many the bytes can be told from the noise.
 -define(LONG_HISTORY, 10_000).
 
--doc "Measures with as many owners as the options track at most.".
+-doc "Measures the overload monitor with as many owners as the options track at most.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{tracked := Sizes, quick := Quick}) ->
     Most = lists:max(Sizes),

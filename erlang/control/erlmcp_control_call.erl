@@ -11,7 +11,9 @@ message is sent, the sender asks for it to be replaced and sends to its successo
 
 -include("erlmcp_control_request.hrl").
 
--doc "Sends a message and waits for the answer. `SentAt` is when the caller began, in native time units.".
+-doc """
+Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in native time units.
+""".
 -spec call(
     atom(),
     erlmcp_control_message:control_type(),
@@ -40,7 +42,7 @@ call(Id, Type, Message, SentAt) ->
             not_sent(NotSent)
     end.
 
--doc "Sends a message without waiting for an answer.".
+-doc "Sends a message to a component without waiting for an answer.".
 -spec cast(
     atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()
 ) -> ok | {error, term()} | erlmcp_native:fault().

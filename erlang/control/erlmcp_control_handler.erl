@@ -25,7 +25,7 @@ start(Id, Fun, Priority) ->
     Args = [self(), Id, Fun, Priority],
     proc_lib:start(?MODULE, init, Args, infinity, [{message_queue_data, off_heap}]).
 
--doc "The process is registered, and outlives the one that started it.".
+-doc "Tells a handler's process that it is registered, and so outlives the one that started it.".
 -spec entered(pid()) -> ok.
 entered(Pid) ->
     Pid ! entered,
@@ -38,27 +38,27 @@ Sends a message to the handler behind an alias. `Ahead` says whether it goes ahe
 request(Alias, Request, Ahead) ->
     send(Alias, Request, Ahead).
 
--doc "Replaces the handler; what waits is run by the new one.".
+-doc "Replaces the handler of a process; what waits is run by the new one.".
 -spec replace(reference(), erlmcp_control_plane:handler(), high | normal) -> ok.
 replace(Alias, Fun, Priority) ->
     send(Alias, {replace, Fun, Priority}, true).
 
--doc "Ends the process after the message that it is at; what waits is answered as not registered.".
+-doc "Ends a handler's process after the message that it is at; what waits is answered as not registered.".
 -spec stop(reference()) -> ok.
 stop(Alias) ->
     send(Alias, stop, true).
 
--doc "Ends the process at once, whatever its handler made of it.".
+-doc "Ends a handler's process at once, whatever its handler made of that.".
 -spec kill(pid()) -> true.
 kill(Pid) ->
     exit(Pid, stopped()),
     exit(Pid, kill).
 
--doc "The exit reason of a process whose component was unregistered or moved.".
+-doc "Returns the exit reason of a handler's process whose component was unregistered or moved.".
 -spec retired() -> term().
 retired() -> {shutdown, erlmcp_control_retired}.
 
--doc "The exit reason of a process whose service was stopped.".
+-doc "Returns the exit reason of a handler's process whose service was stopped.".
 -spec stopped() -> term().
 stopped() -> {shutdown, erlmcp_control_stopped}.
 

@@ -9,31 +9,31 @@
 -export_type([control_message/0, control_type/0, control_plane_stats/0]).
 -export_type([priority_level/0, priority_metadata/0]).
 
--doc "A health check. The handler is told that it has 100 ms.".
+-doc "Makes a health check of a kind. The handler is told that it has 100 ms.".
 -spec health_check(liveness | readiness | full) -> control_message().
 health_check(Type) ->
     {control, health_check, #{
         type => Type, timeout_ms => 100, requested_at => erlang:system_time(millisecond)
     }}.
 
--doc "A session is to end gracefully, within 5 s.".
+-doc "Makes the message that a session is to end gracefully, within 5000 ms.".
 -spec drain_session(term()) -> control_message().
 drain_session(SessionId) ->
     {control, drain_session, #{session_id => SessionId, reason => shutdown, timeout_ms => 5000}}.
 
--doc "A task is to be given up, within 1 s.".
+-doc "Makes the message that a task is to be given up, within 1000 ms.".
 -spec cancel_task(term()) -> control_message().
 cancel_task(TaskId) ->
     {control, cancel_task, #{task_id => TaskId, timeout_ms => 1000}}.
 
--doc "A breaker opens, closes, or is asked.".
+-doc "Makes the message that a component's breaker opens, closes or is half open, or is asked.".
 -spec circuit_breaker(atom(), open | close | half_open | query) -> control_message().
 circuit_breaker(Id, Action) ->
     {control, circuit_breaker, #{
         action => Action, component => Id, timestamp => erlang:system_time(millisecond)
     }}.
 
--doc "The type of a control message; `error` if the term is none.".
+-doc "Returns the type of a control message, or `error` if the term is none.".
 -spec type(term()) -> {ok, control_type()} | error.
 type({control, Type, Data}) when is_map(Data) ->
     case is_data(Type, Data) andalso is_timeout(Data) of

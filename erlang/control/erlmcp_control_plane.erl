@@ -54,9 +54,9 @@ raise `badarg` for an id that is no atom and for a message that is none.
 
 -export_type([component_id/0, handler/0, options/0, from/0, result/0]).
 
--doc "The name of a component.".
+-doc "A component is known by its name, an atom.".
 -type component_id() :: atom().
--doc "Runs a message; its value is the answer.".
+-doc "A handler is a fun that runs a message; its value is the answer.".
 -type handler() :: fun((control_message()) -> {error, Reason :: term()} | term()).
 -doc "How a component is registered, as a map or a keyword list: with a `handler`, or else with an `alias`.".
 -type options() :: #{
@@ -66,9 +66,9 @@ raise `badarg` for an id that is no atom and for a message that is none.
     timeout_ms => non_neg_integer(),
     priority => high | normal
 }.
--doc "Whom to answer; `none` if nobody waits.".
+-doc "This is whom to answer, or `none` if nobody waits.".
 -type from() :: reference() | none.
--doc "What a sender gets.".
+-doc "A sender gets what it waited, in microseconds, or why there was no answer.".
 -type result() ::
     {ok, LatencyUs :: non_neg_integer()}
     | {error, component_not_registered | timeout | queue_full | {handler_crashed, term()} | term()}.
@@ -78,14 +78,14 @@ raise `badarg` for an id that is no atom and for a message that is none.
 %% The longest time that a receive can wait.
 -define(MAX_TIMEOUT_MS, 16#ffffffff).
 
--doc "Starts the service.".
+-doc "Starts the service of the control plane, registered as `erlmcp_control_plane`.".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     erlmcp_control_server:start_link().
 
 -doc """
-Registers a component with a handler, or with options. Registering again replaces what was there; what
-waits is run by the new handler.
+Registers a component with a handler, or with options. Registering again replaces what was there; what waits is run by
+the new handler. Raises `badarg` for what is neither, with the option that is wrong.
 """.
 -spec register_component(component_id(), handler() | options()) -> ok | {error, term()}.
 register_component(Id, Fun) when is_atom(Id), is_function(Fun, 1) ->
@@ -174,7 +174,7 @@ serve(Request, Call) ->
         exit:{noproc, {gen_server, call, _}} -> exit({noproc, Call})
     end.
 
--doc "The registered ids, in no order.".
+-doc "Returns the registered ids, in no order.".
 -spec components() -> [component_id()].
 components() ->
     case erlmcp_native:control_components() of
@@ -182,12 +182,15 @@ components() ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
--doc "Sends a message and waits for its answer.".
+-doc "Sends a control message to a component and waits for its answer, for at most the component's `timeout_ms`.".
 -spec send_priority(component_id(), control_message()) -> result().
 send_priority(Id, Message) ->
     call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
 
--doc "Sends a message without waiting. With 65536 of its type waiting for the handler, `{error, queue_full}`.".
+-doc """
+Sends a control message to a component without waiting. With 65536 of its type waiting for the handler it returns
+`{error, queue_full}`.
+""".
 -spec cast_priority(component_id(), control_message()) ->
     ok | {error, component_not_registered | queue_full | {handler_crashed, noproc}}.
 cast_priority(Id, Message) ->
@@ -203,7 +206,7 @@ cast_priority(Id, Message) ->
     end.
 
 -doc """
-Answers a message `{priority, From, {control, Type, Data}}` that was delivered to an alias. Too late does no
+Answers a message `{priority, From, {control, Type, Data}}` that was delivered to an alias. Answering too late does no
 harm.
 """.
 -spec reply(from(), ok | {error, term()}) -> ok.
@@ -217,7 +220,7 @@ reply(From, Answer) when
 reply(From, Answer) ->
     raise(bad_answer, {?MODULE, ?FUNCTION_NAME, [From, Answer]}).
 
--doc "Asks a component whether it is well. Over 100 ms, or no answer, is one SLO violation.".
+-doc "Asks a component whether it is well. Taking over 100 ms, or no answer, is one SLO violation.".
 -spec send_health_check(component_id(), liveness | readiness | full) -> result().
 send_health_check(Id, Check) when Check =:= liveness; Check =:= readiness; Check =:= full ->
     call(Id, erlmcp_control_message:health_check(Check), {?MODULE, ?FUNCTION_NAME, [Id, Check]});
@@ -234,7 +237,7 @@ send_drain_session(Id, SessionId) ->
 send_cancel_task(Id, TaskId) ->
     call(Id, erlmcp_control_message:cancel_task(TaskId), {?MODULE, ?FUNCTION_NAME, [Id, TaskId]}).
 
--doc "Tells a component what its circuit breaker does.".
+-doc "Tells a component what its circuit breaker does, or asks for that.".
 -spec send_circuit_breaker(component_id(), open | close | half_open | query) -> result().
 send_circuit_breaker(Id, Action) when
     Action =:= open; Action =:= close; Action =:= half_open; Action =:= query
@@ -256,8 +259,9 @@ call(Id, Message, Call) ->
     end.
 
 -doc """
-What was delivered, by type and component, how long it took in microseconds (percentiles to three significant digits,
-those of a component to two), and what waits. Numbers start with the service and go on over a crash of its process.
+Returns what was delivered, by type and component, how long it took in microseconds (percentiles to three significant
+digits, those of a component to two), and what waits. Numbers start with the service and go on over a crash of its
+process.
 """.
 -spec get_stats() -> control_plane_stats().
 get_stats() ->
@@ -266,7 +270,7 @@ get_stats() ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
--doc "Zeroes the numbers; components stay.".
+-doc "Zeroes the control plane's numbers; components, and what waits, stay.".
 -spec reset_stats() -> ok.
 reset_stats() ->
     case erlmcp_native:control_reset() of
@@ -274,7 +278,10 @@ reset_stats() ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
--doc "The kill switch: `false` means that messages travel in the ordinary lane; they still arrive.".
+-doc """
+Switches the priority lane on or off: `false` means that messages travel in the ordinary lane, where they still
+arrive.
+""".
 -spec set_enabled(boolean()) -> ok.
 set_enabled(Enabled) ->
     case erlmcp_native:control_set_priority(Enabled) of

@@ -17,7 +17,7 @@ linked: a new process finds both.
 
 -define(NAME, erlmcp_control_plane).
 
--doc "How a component was registered, every option given a value.".
+-doc "This is how a component was registered, with a value for every option.".
 -type registration() :: #{
     handler := erlmcp_control_plane:handler() | undefined,
     alias := reference() | undefined,
@@ -47,7 +47,7 @@ linked: a new process finds both.
 
 -type state() :: #state{}.
 
--doc "Starts the service.".
+-doc "Starts the service of the control plane, linked to the caller and registered as `erlmcp_control_plane`.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link({local, ?NAME}, ?MODULE, [], [{spawn_opt, [{message_queue_data, off_heap}]}]).
@@ -64,7 +64,7 @@ config() ->
         }
     ].
 
--doc "Applies the configuration, if the service is started.".
+-doc "Applies the configuration of the priority lane, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
@@ -78,7 +78,7 @@ reload_config() ->
 register_component(Id, Registration) ->
     gen_server:call(?NAME, {register, Id, Registration}, infinity).
 
--doc "Unregisters a component, registered or not.".
+-doc "Takes a component out, registered or not.".
 -spec unregister_component(atom()) -> ok.
 unregister_component(Id) ->
     gen_server:call(?NAME, {unregister, Id}, infinity).

@@ -37,14 +37,14 @@ for; a process that never asks for one is not slowed down.
 
 -export_type([alias/0, destination/0]).
 
--doc "Made by `create_priority_alias/0`.".
+-doc "An alias is a reference that was made by `create_priority_alias/0`.".
 -type alias() :: reference().
--doc "Who is to get a message.".
+-doc "A destination is an alias, a process of this node that has made one, or the registered name of such a process.".
 -type destination() :: alias() | pid() | atom().
 
 -import(erlmcp_native_error, [raise/2]).
 
--doc "A priority alias of the calling process. Raises `badarg` where the runtime has none (before OTP 28).".
+-doc "Makes a priority alias of the calling process. Raises `badarg` where the runtime has none (before OTP 28).".
 -spec create_priority_alias() -> alias().
 create_priority_alias() ->
     Alias =
@@ -61,9 +61,7 @@ create_priority_alias() ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
--doc """
-Gives an alias of the calling process up. Raises `badarg` if it is none, or given up already.
-""".
+-doc "Gives an alias of the calling process up. Raises `badarg` if it is none, or was given up already.".
 -spec delete_priority_alias(alias()) -> ok.
 delete_priority_alias(Alias) ->
     case erlmcp_native:alias_delete(Alias) of
@@ -74,7 +72,7 @@ delete_priority_alias(Alias) ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, [Alias]})
     end.
 
--doc "Is this a priority alias of a living process of this node, made here and not given up?".
+-doc "Tells whether this is a priority alias of a living process of this node, made here and not given up.".
 -spec is_priority_alias(term()) -> boolean().
 is_priority_alias(Term) ->
     is_reference(Term) andalso erlmcp_native:alias_check(Term) =:= ok.

@@ -9,7 +9,7 @@ An event is encoded when it is first read: of a burst, most never are.
 
 -export_type([id/0, log/0]).
 
--doc "Numbers grow by one.".
+-doc "Each event has a number, which is one more than that of the event before.".
 -type id() :: non_neg_integer().
 
 -define(KEPT, 256).
@@ -23,29 +23,29 @@ An event is encoded when it is first read: of a burst, most never are.
     length = 0 :: non_neg_integer()
 }).
 
--doc "Events and their numbers.".
+-doc "A log has the last events and their numbers.".
 -opaque log() :: #log{}.
 
--doc "An empty log, whose first event will have the number after this one.".
+-doc "Makes an empty log, whose first event will have the number after this one.".
 -spec new(id()) -> log().
 new(Start) ->
     #log{start = Start, last = Start}.
 
--doc "Adds an event.".
+-doc "Adds an event to a log.".
 -spec append(erlmcp_native_http_json:event(), log()) -> log().
 append(Event, #log{entries = Entries, length = Length} = Log) when Length >= 2 * ?KEPT ->
     append(Event, Log#log{entries = lists:sublist(Entries, ?KEPT), length = ?KEPT});
 append(Event, #log{last = Last, entries = Entries, length = Length} = Log) ->
     Log#log{last = Last + 1, entries = [{Last + 1, Event} | Entries], length = Length + 1}.
 
--doc "The number of the last event.".
+-doc "Returns the number of the last event of a log.".
 -spec last(log()) -> id().
 last(#log{last = Last}) ->
     Last.
 
 -doc """
-The events after the one with this number, the oldest first, each as it is sent. If there were more than are kept, an
-event `missed` comes first, which says how many.
+Returns the events after the one with this number, the oldest first, each as it is sent. If there were more than are
+kept, an event `missed` comes first, which says how many.
 """.
 -spec since(id(), log()) -> {[{id(), binary()}], log()}.
 since(Id, #log{start = Start, last = Last, entries = Entries} = Log) ->
@@ -65,7 +65,7 @@ encoded(Id, Event) ->
 sent(Id, Name, Map) ->
     iolist_to_binary(frame(Id, Name, erlmcp_native_http_json:encode(Map))).
 
--doc "A snapshot as it is sent, with the number of the event before it. The JSON is not copied.".
+-doc "Returns a snapshot as it is sent, with the number of the event before it. The JSON is not copied.".
 -spec snapshot(id(), Json :: binary()) -> iolist().
 snapshot(Id, Json) ->
     frame(Id, ~"snapshot", Json).

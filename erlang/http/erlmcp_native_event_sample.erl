@@ -11,19 +11,19 @@ twenty times what it took the last time: it takes a twentieth of one dirty sched
 
 -export_type([fullest/0]).
 
--doc "The fullest owners as they were found last, and when to look again, in monotonic microseconds.".
+-doc "These are the fullest owners as they were found last, and when to look again, in monotonic microseconds.".
 -opaque fullest() :: {[map()], AgainUs :: integer() | undefined}.
 
 -define(MONITOR, erlmcp_overload_monitor).
 -define(ROWS, 10).
 -define(REST, 20).
 
--doc "Nobody has looked for them yet.".
+-doc "Returns what is known before anybody has looked for the fullest owners.".
 -spec none() -> fullest().
 none() ->
     {[], undefined}.
 
--doc "Starts the process. It ends for the reason `{sample, Json, Fullest}`.".
+-doc "Starts the process that takes a snapshot. It ends for the reason `{sample, Json, Fullest}`.".
 -spec start(fullest()) -> {pid(), reference()}.
 start(Fullest) ->
     spawn_monitor(?MODULE, take, [Fullest]).

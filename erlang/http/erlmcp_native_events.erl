@@ -22,7 +22,7 @@ for them.
 
 -export_type([position/0]).
 
--doc "What a stream has had: events up to this number, and this snapshot.".
+-doc "A position says what a stream has had: events up to this number, and this snapshot.".
 -opaque position() :: {erlmcp_native_event_log:id(), Snapshot :: non_neg_integer()}.
 
 -define(MONITOR, erlmcp_overload_monitor).
@@ -48,12 +48,14 @@ for them.
     attached :: reference() | undefined
 }).
 
--doc "Starts the hub.".
+-doc "Starts the hub of the event streams.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     start_link(?LINGER_MS).
 
--doc "Starts the hub; the handler stays for so long after the last stream.".
+-doc """
+Starts the hub of the event streams. Its handler stays at the monitor for so many milliseconds after the last stream.
+""".
 -spec start_link(LingerMs :: non_neg_integer()) -> gen_server:start_ret().
 start_link(LingerMs) ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, LingerMs, []).

@@ -55,11 +55,11 @@ refused; so is a body. A client that does not take what is sent to it within 10 
 
 -export_type([options/0, problem/0]).
 
--doc "Every option with its value.".
+-doc "This map has every option of the listener with its value.".
 -type options() :: #{
     port := inet:port_number(), ip := inet:ip_address(), max_connections := 1..65535, max_streams := 1..10000
 }.
--doc "What is wrong with the options.".
+-doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
 -define(REF, ?MODULE).
@@ -69,7 +69,7 @@ refused; so is a body. A client that does not take what is sent to it within 10 
 -define(SEND_BUFFER, 65536).
 -define(RECEIVE_BUFFER, 4096).
 
--doc "The paths, for `cowboy_router:compile/1`. At most 256 event streams are open at once.".
+-doc "Returns the paths, for `cowboy_router:compile/1`. At most 256 event streams are open at once.".
 -spec routes() -> [{Path :: string(), Handler :: module(), InitialState :: term()}].
 routes() ->
     routes(?MAX_STREAMS).
@@ -91,7 +91,7 @@ routes(MaxStreams) ->
             {"/page/[...]", erlmcp_native_http_page, {file, priv}}
         ].
 
--doc "A listener of its own, for a supervisor. Takes what `options/1` takes.".
+-doc "Returns a listener of its own as a child of a supervisor. It takes what `options/1` takes.".
 -spec child_spec(map()) -> supervisor:child_spec().
 child_spec(Options) ->
     #{id => ?MODULE, start => {?MODULE, start_link, [Options]}, type => supervisor}.
@@ -160,7 +160,7 @@ why({shutdown, {failed_to_start_child, _, Reason}}, Port) -> why(Reason, Port);
 why({listen_error, _, Reason}, Port) -> {listen, Port, Reason};
 why(Reason, _) -> Reason.
 
--doc "The port that the listener has, if it is started.".
+-doc "Returns the port that the listener has, if it is started.".
 -spec port() -> inet:port_number() | undefined.
 port() ->
     case running() of
@@ -168,7 +168,10 @@ port() ->
         undefined -> undefined
     end.
 
--doc "Checks options, and whether cowboy is there and started; the options with the defaults of those left out.".
+-doc """
+Checks the listener's options, and whether cowboy is there and started. Returns them with the defaults of those left
+out.
+""".
 -spec options(term()) -> {ok, options()} | {error, problem()}.
 options(Given) ->
     maybe

@@ -4,8 +4,8 @@
 -export([metrics/1]).
 
 -doc """
-By the value of an Accept header, `undefined` if there is none: OpenMetrics if it is wanted more than the text
-format, else that. What cannot be parsed, or wants neither, gets the text format too.
+Chooses a format by the value of an Accept header, `undefined` if there is none: OpenMetrics if it is wanted more than
+the text format, else that. What cannot be parsed, or wants neither, gets the text format too.
 """.
 -spec metrics(binary() | undefined) -> text | openmetrics.
 metrics(undefined) ->

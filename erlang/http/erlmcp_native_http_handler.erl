@@ -13,7 +13,7 @@ whatever is started.
 
 -export_type([resource/0]).
 
--doc "What a path stands for.".
+-doc "A resource is what a path stands for.".
 -type resource() :: summary | queues | alerts | control | live | ready | metrics | not_found.
 
 -define(DEFAULT_TOP, 10).

@@ -10,7 +10,7 @@ no strings.
 
 -export_type([event/0]).
 
--doc "What an event stream tells of at once.".
+-doc "An event stream tells of these at once.".
 -type event() ::
     {raised | cleared, erlmcp_overload_monitor:alert()}
     | {breaker, erlmcp_queue_limits:role(), open | close}.
@@ -18,12 +18,12 @@ no strings.
 %% As in the metrics.
 -define(MAX_COMPONENTS, 1024).
 
--doc "One line of JSON, in one piece: a large binary is passed on without being copied.".
+-doc "Encodes a map as one line of JSON, in one piece: a large binary is passed on without being copied.".
 -spec encode(map()) -> binary().
 encode(Map) ->
     iolist_to_binary(json:encode(Map)).
 
--doc "The node at a glance.".
+-doc "Makes the answer that shows the node at a glance.".
 -spec summary(erlmcp_native_metrics:snapshot()) -> map().
 summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
     #{at_ms := AtMs, services := Services, switches := Switches} = Snapshot,
@@ -39,7 +39,7 @@ summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
         self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
 
--doc "The control plane with its components; of more than 1024 the first by name.".
+-doc "Makes the answer that shows the control plane with its components; of more than 1024 the first by name.".
 -spec control(erlmcp_native_metrics:snapshot()) -> map() | undefined.
 control(#{control := undefined}) ->
     undefined;
@@ -47,22 +47,22 @@ control(#{at_ms := AtMs, control := #{by_component := Rows} = Control}) ->
     Shown = lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS),
     (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
 
--doc "Owners in roles.".
+-doc "Makes the rows that show owners in their roles.".
 -spec queues([erlmcp_overload_monitor:queue_info()]) -> [map()].
 queues(Rows) ->
     [Row#{role := text(Role), process := process(Process)} || #{role := Role, process := Process} = Row <- Rows].
 
--doc "An alert.".
+-doc "Makes the row that shows an alert.".
 -spec alert(erlmcp_overload_monitor:alert()) -> map().
 alert(#{role := Role, process := Process} = Alert) ->
     Alert#{role := text(Role), process := process(Process)}.
 
--doc "The name of an event and what it says.".
+-doc "Returns the name of an event and what it says.".
 -spec event(event()) -> {Name :: binary(), map()}.
 event({breaker, Role, Action}) -> {~"breaker", #{role => text(Role), action => Action}};
 event({What, Alert}) -> {~"alert", (alert(Alert))#{what => What}}.
 
--doc "The text of an atom.".
+-doc "Returns the text of an atom.".
 -spec text(atom()) -> binary().
 text(Atom) ->
     atom_to_binary(Atom).

@@ -13,7 +13,7 @@ of the folder. The browser may keep a file and asks each time whether it still i
 
 -export_type([resource/0]).
 
--doc "The folder, `priv` for this application's own, and whether it is its index or what is below.".
+-doc "A resource is a folder, `priv` for this application's own, and whether its index is meant or what is below.".
 -type resource() :: {index | file, priv | file:filename()}.
 
 -define(POLICY,

@@ -10,11 +10,14 @@ an atom.
 
 -export_type([name/0, values/0, problem/0]).
 
--doc "A parameter.".
+-doc "A name is that of a parameter.".
 -type name() :: role | top.
--doc "The values that were given. `role`: a name in UTF-8. `top`: how many rows.".
+-doc "These are the values that were given: `role`, a name in UTF-8, and `top`, how many rows.".
 -type values() :: #{role => binary(), top => 1..1000}.
--doc "The parameter as it was given, or `none` if it is the query string that is wrong, and what is wrong, for people.".
+-doc """
+A problem has the parameter as it was given, or `none` if it is the query string that is wrong, and what is wrong, for
+people.
+""".
 -type problem() :: {Parameter :: binary() | none, Reason :: binary()}.
 
 -define(MAX_QUERY, 4096).
@@ -22,7 +25,7 @@ an atom.
 -define(MAX_ROLE, 1020).
 -define(MAX_SHOWN, 64).
 
--doc "The values in a query string, of which only these parameters are allowed.".
+-doc "Returns the values in a query string, of which only these parameters are allowed.".
 -spec check(binary(), [name()]) -> {ok, values()} | {error, problem()}.
 check(Query, _) when byte_size(Query) > ?MAX_QUERY ->
     {error, {none, <<"the query string is longer than ", (integer_to_binary(?MAX_QUERY))/binary, " bytes">>}};
@@ -98,7 +101,7 @@ top(<<Digit, Rest/binary>>, Top) when Digit >= $0, Digit =< $9, Top =< 1000 -> t
 top(<<>>, Top) -> Top;
 top(_, _) -> error.
 
--doc "The atom among these that is named so.".
+-doc "Returns the atom among these that has this name.".
 -spec known(binary(), [atom()]) -> {ok, atom()} | error.
 known(Name, Atoms) ->
     case [Atom || Atom <- Atoms, atom_to_binary(Atom) =:= Name] of
@@ -106,7 +109,7 @@ known(Name, Atoms) ->
         [] -> error
     end.
 
--doc "What was given, as far as it can be shown: valid UTF-8, and not long.".
+-doc "Returns what was given as far as it can be shown: valid UTF-8, and not long.".
 -spec printable(binary()) -> binary().
 printable(Given) ->
     Start = binary:part(Given, 0, min(byte_size(Given), 4 * ?MAX_SHOWN)),

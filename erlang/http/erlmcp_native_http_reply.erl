@@ -5,10 +5,10 @@
 
 -export_type([answer/0]).
 
--doc "A whole answer.".
+-doc "An answer has a status, headers and a body.".
 -type answer() :: {Status :: 200..599, Headers :: #{binary() => iodata()}, Body :: iodata()}.
 
--doc "Is it a GET or a HEAD without a body?".
+-doc "Tells whether a request is a GET or a HEAD without a body, or else what to answer.".
 -spec admit(cowboy_req:req()) -> ok | {error, answer()}.
 admit(#{method := Method, has_body := HasBody}) ->
     if
@@ -17,7 +17,7 @@ admit(#{method := Method, has_body := HasBody}) ->
         true -> ok
     end.
 
--doc "An answer in JSON.".
+-doc "Makes an answer in JSON.".
 -spec json(200..599, map()) -> answer().
 json(Status, Map) ->
     Headers = #{
@@ -27,29 +27,29 @@ json(Status, Map) ->
     },
     {Status, Headers, erlmcp_native_http_json:encode(Map)}.
 
--doc "An error, with what is wrong for people.".
+-doc "Makes an answer that says in JSON, for people, what is wrong.".
 -spec failure(400..599, binary()) -> answer().
 failure(Status, Reason) ->
     more(Status, json(Status, #{error => kind(Status), reason => Reason})).
 
--doc "A wrong parameter.".
+-doc "Makes the answer to a wrong parameter.".
 -spec problem(erlmcp_native_http_query:problem()) -> answer().
 problem({none, Reason}) ->
     failure(400, Reason);
 problem({Parameter, Reason}) ->
     json(400, #{error => bad_parameter, parameter => Parameter, reason => Reason}).
 
--doc "What is asked for is not there now.".
+-doc "Makes the answer that what is asked for is not there now.".
 -spec unavailable(binary()) -> answer().
 unavailable(Reason) ->
     failure(503, Reason).
 
--doc "What the client has is still right.".
+-doc "Makes the answer that what the client has is still right.".
 -spec not_modified(Headers :: #{binary() => iodata()}) -> answer().
 not_modified(Headers) ->
     {304, Headers, <<>>}.
 
--doc "Sends an answer. After an error in HTTP/1 with a body nothing is read any more.".
+-doc "Sends an answer. After an error in HTTP/1 with a body nothing is read from the connection any more.".
 -spec send(answer(), cowboy_req:req()) -> cowboy_req:req().
 send({Status, Headers, Body}, #{has_body := true, version := Version} = Req) when
     Version =:= 'HTTP/1.1'; Version =:= 'HTTP/1.0'

@@ -25,7 +25,7 @@ the role, with the number of refusals since. The library sends at most one messa
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
 -type state() :: #{erlmcp_queue_limits:role() => logged}.
 
--doc "Starts the service.".
+-doc "Starts the service of the queue limits, linked to the caller and registered as `erlmcp_queue_limits`.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link({local, ?NAME}, ?MODULE, [], []).
@@ -63,7 +63,7 @@ config() ->
         }
     ].
 
--doc "Applies the configuration to the table, if the service is started.".
+-doc "Applies the configuration of limits to the table, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe

@@ -46,16 +46,18 @@ Refusals are logged as warnings, at most one line a second and role.
 
 -export_type([role/0, owner/0, limit/0, role_stats/0, refusal/0]).
 
--doc "What kind of work waits.".
+-doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
--doc "An atom is a key of its own; it is not looked up as a registered name.".
+-doc """
+An owner is a process of this node, or an atom. An atom is a key of its own; it is not looked up as a registered name.
+""".
 -type owner() :: pid() | atom().
--doc "From 0, which refuses everything, to 2^59 - 1.".
+-doc "A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1.".
 -type limit() :: 0..576460752303423487.
 -doc """
-A role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
-`total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they
-were counted since the last `reset_stats/1`.
+These are a role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
+`total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they were counted
+since the last `reset_stats/1`.
 """.
 -type role_stats() :: #{
     role := role(),
@@ -83,22 +85,22 @@ were counted since the last `reset_stats/1`.
     retry_after_ms => 1..60000
 }.
 -doc """
-A role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when there
-will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten
-seconds, between 1 and 60000, and 1000 when nothing drained.
+A refusal has the role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when
+there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten seconds,
+between 1 and 60000, and 1000 when nothing drained.
 """.
 -type refusal() :: role_stats().
 
 -import(erlmcp_native_error, [raise/2]).
 
--doc "Starts the service. It runs natively; the process owns the name and writes the log.".
+-doc "Starts the service of the queue limits. It runs natively; the process owns the name and writes the log.".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     erlmcp_limits_server:start_link().
 
 -doc """
-Is the owner's depth below its limit? Takes nothing: between this and `record_enqueue/2` others may come.
-A refusal counts in `total_rejected`.
+Tells whether the owner's depth in a role is below the limit, and takes nothing: between this and `record_enqueue/2`
+others may come. A refusal counts in `total_rejected`.
 """.
 -spec check_capacity(role(), owner()) -> ok | {error, {capacity_exceeded, refusal()}}.
 check_capacity(Role, Owner) ->
@@ -109,8 +111,9 @@ check_capacity(Role, Owner) ->
     end.
 
 -doc """
-`check_capacity/2` and `record_enqueue/2` as one atomic step: whatever the number of callers, no owner
-passes its limit through this.
+Takes a place for the owner in a role if there is room: `check_capacity/2` and `record_enqueue/2` as one atomic step,
+so that whatever the number of callers, no owner passes its limit through this. For a dead pid it returns `ok`, and
+nothing is counted.
 """.
 -spec try_enqueue(role(), owner()) -> ok | {error, {capacity_exceeded, refusal()}}.
 try_enqueue(Role, Owner) ->
@@ -142,7 +145,7 @@ with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
 with_capacity(Role, Owner, Fun) ->
     raise(bad_fun, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]}).
 
--doc "Depth + 1, beyond the limit too. For a dead pid nothing is counted.".
+-doc "Adds one to the owner's depth in a role, beyond the limit too. For a dead pid nothing is counted.".
 -spec record_enqueue(role(), owner()) -> ok.
 record_enqueue(Role, Owner) ->
     case erlmcp_native:limits_enqueue(own, Role, Owner) of
@@ -151,8 +154,8 @@ record_enqueue(Role, Owner) ->
     end.
 
 -doc """
-Depth - 1, never below 0: one without a matching enqueue counts in `unmatched_dequeues`. For a dead pid
-nothing is counted.
+Takes one from the owner's depth in a role, never below 0: one without a matching enqueue counts in
+`unmatched_dequeues`. For a dead pid nothing is counted.
 """.
 -spec record_dequeue(role(), owner()) -> ok.
 record_dequeue(Role, Owner) ->
@@ -161,7 +164,7 @@ record_dequeue(Role, Owner) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
--doc "Drops an owner's count in a role; it counts as released.".
+-doc "Drops the owner's count in a role; what it held counts as released.".
 -spec forget(role(), owner()) -> ok.
 forget(Role, Owner) ->
     case erlmcp_native:limits_forget(own, Role, Owner) of
@@ -169,7 +172,7 @@ forget(Role, Owner) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
--doc "An owner's depth in a role, 0 if unknown.".
+-doc "Returns the owner's depth in a role, 0 if either is unknown.".
 -spec get_queue_depth(role(), owner()) -> non_neg_integer().
 get_queue_depth(Role, Owner) ->
     case erlmcp_native:limits_depth(own, Role, Owner) of
@@ -177,7 +180,7 @@ get_queue_depth(Role, Owner) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
--doc "An owner's depth over all its roles.".
+-doc "Returns the owner's depth over all its roles, or `{error, not_found}` if it has none.".
 -spec get_queue_depth(owner()) -> non_neg_integer() | {error, not_found}.
 get_queue_depth(Owner) ->
     case erlmcp_native:limits_depth(own, Owner) of
@@ -187,8 +190,8 @@ get_queue_depth(Owner) ->
     end.
 
 -doc """
-Sets a role's limit, for each of its owners. An admission that starts after this has returned obeys it;
-a depth may stand above a lowered limit.
+Sets a role's limit, for each of its owners. An admission that starts after this has returned obeys it; a depth may
+stand above a lowered limit. Raises `badarg` for what is no limit, and `system_limit` for the 1025th role.
 """.
 -spec set_limit(role(), limit()) -> ok.
 set_limit(Role, Limit) ->
@@ -197,7 +200,7 @@ set_limit(Role, Limit) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Limit]})
     end.
 
--doc "A role's limit; that of `default` for an unknown one.".
+-doc "Returns a role's limit per owner; that of `default` for an unknown role.".
 -spec get_limit(role()) -> limit().
 get_limit(Role) ->
     case erlmcp_native:limits_get_limit(own, Role) of
@@ -205,7 +208,7 @@ get_limit(Role) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
--doc "The limits of all roles.".
+-doc "Returns the limits per owner of all roles.".
 -spec get_all_limits() -> #{role() => limit()}.
 get_all_limits() ->
     case erlmcp_native:limits_get_limits(own) of
@@ -213,7 +216,7 @@ get_all_limits() ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
--doc "A role's numbers.".
+-doc "Returns a role's numbers, or `{error, not_found}` for an unknown role.".
 -spec get_role_stats(role()) -> role_stats() | {error, not_found}.
 get_role_stats(Role) ->
     case erlmcp_native:limits_role_stats(own, Role) of
@@ -222,7 +225,7 @@ get_role_stats(Role) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
--doc "The numbers of all roles.".
+-doc "Returns the numbers of all roles.".
 -spec get_all_stats() -> #{role() => role_stats()}.
 get_all_stats() ->
     case erlmcp_native:limits_all_stats(own) of
@@ -238,7 +241,7 @@ reset_stats(Role) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
--doc "The kill switch: `false` means that nothing is refused; counting goes on.".
+-doc "Switches refusals on or off: `false` means that nothing is refused, while counting goes on.".
 -spec set_enabled(boolean()) -> ok.
 set_enabled(Enabled) ->
     case erlmcp_native:limits_set_enforcing(own, Enabled) of
@@ -247,8 +250,8 @@ set_enabled(Enabled) ->
     end.
 
 -doc """
-A refusal as a JSON-RPC 2.0 error response, ready to be encoded; code -32010 is erlmcp's
-`?MCP_ERROR_RATE_LIMITED`. Works without the service.
+Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded; code -32010 is erlmcp's
+`?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
 to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) when

@@ -18,11 +18,11 @@ series is bounded by 1024 roles and as many components.
 -export_type([field/0, kind/0, unit/0, value/0, sample/0, family/0]).
 -export_type([snapshot/0, control_row/0, distribution/0]).
 
--doc "A counter only grows, until its service is stopped or its numbers are reset.".
+-doc "A kind says how a metric behaves. A counter only grows, until its service is stopped or its numbers are reset.".
 -type kind() :: counter | gauge | histogram.
--doc "The unit that ends its name.".
+-doc "This is the unit that ends a metric's name.".
 -type unit() :: none | seconds | bytes | ratio.
--doc "What there is to know of a metric but its values.".
+-doc "A field has what there is to know of a metric but its values.".
 -type field() :: #{
     name := binary(),
     kind := kind(),
@@ -31,7 +31,9 @@ series is bounded by 1024 roles and as many components.
     %% The names of its labels, in the order of a sample's.
     labels := [binary()]
 }.
--doc "A histogram has its buckets from the lowest, each with how many values were up to its end.".
+-doc """
+A value is a number. A histogram has its buckets from the lowest, each with how many values were up to its end.
+""".
 -type value() ::
     number()
     | #{
@@ -39,12 +41,12 @@ series is bounded by 1024 roles and as many components.
         sum := float(),
         buckets := [{End :: float(), Cumulative :: non_neg_integer()}]
     }.
--doc "The values of a metric's labels, and its own.".
+-doc "A sample has the values of a metric's labels, and its own.".
 -type sample() :: {[binary()], value()}.
--doc "A metric and all its values.".
+-doc "A family is a metric and all its values.".
 -type family() :: {field(), [sample(), ...]}.
 
--doc "All numbers at one moment.".
+-doc "A snapshot has all numbers at one moment.".
 -type snapshot() :: #{
     %% System time in milliseconds.
     at_ms := integer(),
@@ -65,15 +67,15 @@ series is bounded by 1024 roles and as many components.
         wakeups_dropped := non_neg_integer()
     }
 }.
--doc "Latencies in microseconds: how many were below which bounds. Exact.".
+-doc "A distribution says of latencies in microseconds how many were below which bounds. It is exact.".
 -type distribution() :: #{
     count := non_neg_integer(),
     sum_us := non_neg_integer(),
     below := [{Us :: pos_integer(), Cumulative :: non_neg_integer()}]
 }.
 -doc """
-`erlmcp_control_plane:get_stats/0`, where `delivered` is called `total_delivered`, with the distributions of `latency`
-and `delivery`, and in each component's row `latency` and `by_type`.
+This is what `erlmcp_control_plane:get_stats/0` returns, where `delivered` is called `total_delivered`, with the
+distributions of `latency` and `delivery`, and in each component's row `latency` and `by_type`.
 """.
 -type control_row() :: #{
     delivered := non_neg_integer(), latency := distribution(), delivery := distribution(), atom() => term()
@@ -82,22 +84,22 @@ and `delivery`, and in each component's row `latency` and `by_type`.
 -define(MAX_COMPONENTS, 1024).
 -define(TYPES, [circuit_breaker, health_check, drain_session, cancel_task]).
 
--doc "The table, without values.".
+-doc "Returns the table of metrics, without values.".
 -spec fields() -> [field()].
 fields() ->
     [Field || {Field, _} <- table()].
 
--doc "All metrics that have a value now.".
+-doc "Returns all metrics that have a value now, with their values.".
 -spec collect() -> [family()].
 collect() ->
     families(snapshot()).
 
--doc "All metrics that have a value in a snapshot.".
+-doc "Returns all metrics that have a value in a snapshot, with their values.".
 -spec families(snapshot()) -> [family()].
 families(Snapshot) ->
     [{Field, Samples} || {Field, Read} <- table(), [_ | _] = Samples <- [Read(Snapshot)]].
 
--doc "All numbers now. Works whatever is started.".
+-doc "Returns all numbers as of now, whatever is started.".
 -spec snapshot() -> snapshot().
 snapshot() ->
     case erlmcp_native:metrics_snapshot(own) of

@@ -19,17 +19,17 @@ erlmcp_queue_depth{role="default"} 0
 
 -export_type([format/0]).
 
--doc "Which of the two.".
+-doc "A format is one of the two that Prometheus reads.".
 -type format() :: text | openmetrics.
 
--doc "All families as the body of a response, in UTF-8.".
+-doc "Formats all families as the body of a response, in UTF-8.".
 -spec format([erlmcp_native_metrics:family()], format()) -> iodata().
 format(Families, text) ->
     [family(Family, text) || Family <- Families];
 format(Families, openmetrics) ->
     [[family(Family, openmetrics) || Family <- Families], ~"# EOF\n"].
 
--doc "What the response says it is.".
+-doc "Returns the content type of a response in a format.".
 -spec content_type(format()) -> binary().
 content_type(text) -> ~"text/plain; version=0.0.4; charset=utf-8";
 content_type(openmetrics) -> ~"application/openmetrics-text; version=1.0.0; charset=utf-8".

@@ -21,7 +21,7 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
 
 -export_type([row/0, entry/0, kind/0, metric/0]).
 
--doc "A role's numbers at one moment. Each is exact unless its help calls it an estimate.".
+-doc "A row has a role's numbers at one moment. Each is exact unless its help calls it an estimate.".
 -type row() :: #{
     role := erlmcp_queue_limits:role(),
     depth := non_neg_integer(),
@@ -50,7 +50,7 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     breaker := open | closed
 }.
 
--doc "What there is to know of a number but its value.".
+-doc "An entry has what there is to know of a number but its value.".
 -type entry() :: #{
     name := atom(),
     kind := kind(),
@@ -59,10 +59,10 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     metric := metric() | none
 }.
 -doc """
-What a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system time in
-milliseconds or `undefined`. `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level`
-milliseconds at each level in three windows of time, and `by_utilization` a list of shares of the limit, each with a
-number for what lies from there up to the next.
+A kind says what a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system
+time in milliseconds or `undefined`. `by_level` has a number for each level, `by_alert_level` for each but `ok`,
+`ms_at_level` milliseconds at each level in three windows of time, and `by_utilization` a list of shares of the limit,
+each with a number for what lies from there up to the next.
 """.
 -type kind() ::
     role
@@ -77,10 +77,10 @@ number for what lies from there up to the next.
     | ms_at_level
     | by_utilization
     | breaker.
--doc "The metric made of a number, named without the `erlmcp_` before it.".
+-doc "A metric is made of a number. Its name here is without the `erlmcp_` before it.".
 -type metric() :: {counter | gauge, Name :: binary()}.
 
--doc "The table. Those with a metric come first, in the order of the metrics.".
+-doc "Returns the table of numbers. Those with a metric come first, in the order of the metrics.".
 -spec numbers() -> [entry()].
 numbers() ->
     [
@@ -121,12 +121,12 @@ numbers() ->
         ]
     ].
 
--doc "The alert levels, the mildest first.".
+-doc "Returns the alert levels, the mildest first.".
 -spec levels() -> [erlmcp_overload_monitor:status()].
 levels() ->
     [ok, warning, critical, overload].
 
--doc "The place of a level among `levels/0`, from 0.".
+-doc "Returns the place of a level among `levels/0`, from 0.".
 -spec severity(erlmcp_overload_monitor:status()) -> 0..3.
 severity(ok) -> 0;
 severity(warning) -> 1;

@@ -14,7 +14,7 @@ being looked for, or was seen within the last 100 ms, gets that.
 
 -export_type([scope/0]).
 
--doc "One role, or all.".
+-doc "A scope is one role, or all.".
 -type scope() :: all | {role, erlmcp_queue_limits:role()}.
 
 -define(MAX_ROWS, 1000).
@@ -31,14 +31,15 @@ being looked for, or was seen within the last 100 ms, gets that.
     seen = #{} :: #{scope() => {AtMs :: integer(), [erlmcp_overload_monitor:queue_info()]}}
 }).
 
--doc "Starts the process.".
+-doc "Starts the process that looks for the fullest owners.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 -doc """
-The so many fullest owners, the fullest first, as found by a look that began at most 100 ms ago or was going on.
-`busy`: that took longer than 2 s, or too many wait. `not_started`: which process is missing.
+Returns the rows of the fullest owners, as many as asked for, the fullest first, as found by a look that began at most
+100 ms ago or was going on. `busy` means that it took longer than 2 s, or that too many wait; `not_started` says which
+process is missing.
 """.
 -spec fullest(scope(), 0..1000) ->
     {ok, [erlmcp_overload_monitor:queue_info()]} | {error, busy | {not_started, atom()}}.

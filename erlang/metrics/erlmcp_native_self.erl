@@ -11,15 +11,15 @@ exporter's process. While the application is not started nothing is counted.
 -export_type([name/0]).
 
 -doc """
-`otlp_sent`, `otlp_failed`: pushes by result. `otlp_dropped`: snapshots given up. `otlp_buffered_bytes`: waiting to
-be pushed, now. `http_streams`: event streams open now. `relay_skipped`: latencies and refusals that were too many
-to be passed on to `erlmcp_metrics_server`.
+These numbers are counted: `otlp_sent`, `otlp_failed`, pushes by result; `otlp_dropped`, snapshots given up;
+`otlp_buffered_bytes`, waiting to be pushed, now; `http_streams`, event streams open now; `relay_skipped`, latencies
+and refusals that were too many to be passed on to `erlmcp_metrics_server`.
 """.
 -type name() :: otlp_sent | otlp_failed | otlp_dropped | otlp_buffered_bytes | http_streams | relay_skipped.
 
 -define(NAMES, [otlp_sent, otlp_failed, otlp_dropped, otlp_buffered_bytes, http_streams, relay_skipped]).
 
--doc "Makes the counters, unless they are there.".
+-doc "Makes the counters of the exporters, unless they are there.".
 -spec start() -> ok.
 start() ->
     case persistent_term:get(?MODULE, undefined) of
@@ -27,17 +27,17 @@ start() ->
         _ -> ok
     end.
 
--doc "Adds to a number, which may be one less.".
+-doc "Adds to one of the exporters' numbers; what is added may be negative.".
 -spec add(name(), integer()) -> ok.
 add(Name, N) ->
     with(fun(Counters) -> counters:add(Counters, place(Name), N) end).
 
--doc "Sets a number.".
+-doc "Sets one of the exporters' numbers.".
 -spec set(name(), integer()) -> ok.
 set(Name, N) ->
     with(fun(Counters) -> counters:put(Counters, place(Name), N) end).
 
--doc "All numbers; none while the application has not been started.".
+-doc "Returns all of the exporters' numbers; none while the application has not been started.".
 -spec read() -> #{name() => integer()}.
 read() ->
     case persistent_term:get(?MODULE, undefined) of

@@ -32,7 +32,7 @@ each of the role's owners. Nothing drains: it is a second, and the consumer may 
 top() ->
     top(?ROWS).
 
--doc "Prints the so many fullest owners of all roles.".
+-doc "Prints the fullest owners of all roles, as many as asked for.".
 -spec top(non_neg_integer()) -> ok.
 top(Most) when is_integer(Most), Most >= 0 ->
     print(

@@ -169,15 +169,20 @@ none. While the library is not loaded, that atom is `not_started`.
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
 
--doc "A table of limits; it goes when nothing refers to it any more.".
+-doc """
+A table of limits is made by `limits_new/1` and goes when nothing refers to it any more, or is `own`, the library's.
+""".
 -type table() :: reference() | own.
--doc "One admission. It is given back when its holder lets go of it, at the latest by dying.".
+-doc "A permit stands for one admission. It is given back when its holder lets go of it, at the latest by dying.".
 -opaque permit() :: reference().
--doc "Latencies in microseconds; it goes when nothing refers to it any more.".
+-doc "A histogram keeps latencies in microseconds, and goes when nothing refers to it any more.".
 -opaque histogram() :: reference().
--doc "How to judge: clear margin in millionths of the limit, re-alert interval, alerts to keep.".
+-doc """
+The monitor goes by these rules: the clear margin in millionths of the limit, the milliseconds after which a level
+that lasts is alerted again, and how many alerts are kept.
+""".
 -type rules() :: {0..800000, RealertMs :: pos_integer(), 1..10000}.
--doc "Why a function did not do what it was asked.".
+-doc "A fault is the atom that says why a function did not do what it was asked.".
 -type fault() ::
     bad_alias
     | bad_component
@@ -196,7 +201,7 @@ none. While the library is not loaded, that atom is `not_started`.
     | bad_timeout
     | not_started
     | too_many_roles.
--doc "Limits by role; a role that is not mentioned follows `default`.".
+-doc "These are limits by role; a role that is not mentioned follows `default`.".
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
 
 %% A first load without a usable library leaves the stubs in place: callers then see services that are
@@ -241,107 +246,108 @@ priv_dir() ->
 absent() ->
     persistent_term:get({?MODULE, absent}, not_started).
 
--doc "A table of its own, open.".
+-doc "Makes a table of its own, open from the start, with these limits.".
 -spec limits_new(limits()) -> reference() | fault().
 limits_new(_Limits) -> absent().
 
 -doc """
-Opens the table for the calling process, which from now on gets `{refused, Role}` for a role's first
-refusal after a quiet second. What was counted and set by hand stays. Returns the roles.
+Opens the table for the calling process, which from now on gets `{refused, Role}` for a role's first refusal after a
+quiet second. What was counted and set by hand stays. Returns the roles, and whether there was room for all that are
+configured.
 """.
 -spec limits_open(table(), limits(), Enforcing :: boolean()) ->
     {[erlmcp_queue_limits:role()], boolean()} | fault().
 limits_open(_Table, _Limits, _Enforcing) -> absent().
 
--doc "Closes the table and forgets everything.".
+-doc "Closes a table and forgets all that it has counted and that was set.".
 -spec limits_close(table()) -> ok | fault().
 limits_close(_Table) -> absent().
 
--doc "Applies limits and the switch, but for what was set by hand.".
+-doc "Applies limits and the switch to a table, but for what was set by hand.".
 -spec limits_configure(table(), limits(), Enforcing :: boolean()) -> ok | fault().
 limits_configure(_Table, _Limits, _Enforcing) -> absent().
 
--doc "Switches refusals on or off by hand.".
+-doc "Switches a table's refusals on or off by hand.".
 -spec limits_set_enforcing(table(), boolean()) -> ok | fault().
 limits_set_enforcing(_Table, _Enforcing) -> absent().
 
--doc "Sets a role's limit by hand.".
+-doc "Sets a role's limit by hand, for each of its owners.".
 -spec limits_set_limit(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()) -> ok | fault().
 limits_set_limit(_Table, _Role, _Limit) -> absent().
 
--doc "A role's limit.".
+-doc "Returns a role's limit per owner; that of `default` for an unknown role.".
 -spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_queue_limits:limit() | fault().
 limits_get_limit(_Table, _Role) -> absent().
 
--doc "All limits.".
+-doc "Returns the limits per owner of all roles.".
 -spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_queue_limits:limit()} | fault().
 limits_get_limits(_Table) -> absent().
 
--doc "Decodes the arguments and does nothing: the floor under what the others cost.".
+-doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
 -spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_nothing(_Table, _Role, _Owner) -> absent().
 
--doc "Is there room?".
+-doc "Tells whether an owner has room in a role, and takes nothing. A refusal is counted.".
 -spec limits_check(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_check(_Table, _Role, _Owner) -> absent().
 
--doc "Is there room? If so, takes it.".
+-doc "Takes a place for an owner in a role if there is room, in one step. A refusal is counted.".
 -spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
 
--doc "Adds one.".
+-doc "Adds one to an owner's depth in a role, beyond the limit too.".
 -spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_enqueue(_Table, _Role, _Owner) -> absent().
 
--doc "Takes one away.".
+-doc "Takes one from an owner's depth in a role; at 0 an unmatched dequeue is counted instead.".
 -spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
 
--doc "As `limits_try_enqueue/3`, with a permit.".
+-doc "Takes a place as `limits_try_enqueue/3` does, and returns a permit that holds it.".
 -spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_acquire(_Table, _Role, _Owner) -> absent().
 
--doc "Gives a permit back. Once more does nothing.".
+-doc "Gives the place of a permit back. Doing so once more does nothing.".
 -spec limits_give_back(permit()) -> ok | fault().
 limits_give_back(_Permit) -> absent().
 
--doc "Drops an owner's count in a role.".
+-doc "Drops an owner's count in a role; what it held counts as released.".
 -spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_forget(_Table, _Role, _Owner) -> absent().
 
--doc "An owner's depth over all its roles.".
+-doc "Returns an owner's depth over all its roles.".
 -spec limits_depth(table(), erlmcp_queue_limits:owner()) -> non_neg_integer() | not_found | fault().
 limits_depth(_Table, _Owner) -> absent().
 
--doc "An owner's depth in a role.".
+-doc "Returns an owner's depth in a role, 0 if either is unknown.".
 -spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     non_neg_integer() | fault().
 limits_depth(_Table, _Role, _Owner) -> absent().
 
--doc "How many owners are tracked; an estimate while some come and go.".
+-doc "Returns how many owners are tracked, which is an estimate while some come and go.".
 -spec limits_owners(table()) -> non_neg_integer() | fault().
 limits_owners(_Table) -> absent().
 
--doc "A role's numbers.".
+-doc "Returns a role's numbers.".
 -spec limits_role_stats(table(), erlmcp_queue_limits:role()) ->
     erlmcp_queue_limits:role_stats() | not_found | fault().
 limits_role_stats(_Table, _Role) -> absent().
 
--doc "Every role's numbers.".
+-doc "Returns the numbers of all roles.".
 -spec limits_all_stats(table()) ->
     #{erlmcp_queue_limits:role() => erlmcp_queue_limits:role_stats()} | fault().
 limits_all_stats(_Table) -> absent().
 
--doc "Zeroes a role's counters.".
+-doc "Zeroes a role's counters; depths, owners and the limit stay.".
 -spec limits_reset_stats(table(), erlmcp_queue_limits:role()) -> ok | fault().
 limits_reset_stats(_Table, _Role) -> absent().
 
 -doc """
-Counts the role's refusals since this was last asked: each is handed out once. Also says the role's limit, owners and
-depth.
+Returns how many refusals of a role there were since this was last asked, with the role's limit, owners and depth.
+Each refusal is handed out once.
 """.
 -spec limits_take_refusals(table(), erlmcp_queue_limits:role()) ->
     {pos_integer(), erlmcp_queue_limits:limit(), Owners :: non_neg_integer(), Depth :: non_neg_integer()}
@@ -349,22 +355,26 @@ depth.
     | fault().
 limits_take_refusals(_Table, _Role) -> absent().
 
--doc "Notes how much every role has drained; to be called once a second.".
+-doc "Notes how much every role has drained and refused, and tidies the table. It is to be called once a second.".
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
 
 -doc """
-Judges by these rules from now on, unless switched off, and has the calling process get `news` when handlers
-have to be told something. What was set by hand before a crash wins. Returns the check interval that holds.
+Starts judging by these rules, unless that is switched off, and has the calling process get `news` when handlers have
+to be told something. What was set by hand before a crash wins. Returns the check interval that holds, in
+milliseconds.
 """.
 -spec overload_open(table(), rules(), Enabled :: boolean(), IntervalMs :: pos_integer()) -> pos_integer() | fault().
 overload_open(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
 
--doc "Judges nothing any more, and forgets all alerts and levels.".
+-doc "Ends judging, and forgets all alerts and levels.".
 -spec overload_close(table()) -> ok | fault().
 overload_close(_Table) -> absent().
 
--doc "Judges by these rules from now on; what was set by hand stays. Returns the check interval that holds.".
+-doc """
+Changes the rules of judging, and switches it as configured; what was set by hand stays. Returns the check interval
+that holds, in milliseconds.
+""".
 -spec overload_configure(table(), rules(), Enabled :: boolean(), IntervalMs :: pos_integer()) ->
     pos_integer() | fault().
 overload_configure(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
@@ -373,85 +383,88 @@ overload_configure(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
 -spec overload_set_enabled(table(), boolean()) -> ok | fault().
 overload_set_enabled(_Table, _Enabled) -> absent().
 
--doc "Sets the check interval by hand, for the next process too.".
+-doc "Sets the check interval by hand, in milliseconds, for the process after a crash too.".
 -spec overload_set_interval(table(), pos_integer()) -> ok | fault().
 overload_set_interval(_Table, _IntervalMs) -> absent().
 
--doc "Whether anything is judged.".
+-doc "Tells whether owners are judged.".
 -spec overload_active(table()) -> boolean() | fault().
 overload_active(_Table) -> absent().
 
--doc "Looks at every owner.".
+-doc "Looks at every owner: finds what a changed limit means, and raises alerts that are due again.".
 -spec overload_check(table()) -> ok | fault().
 overload_check(_Table) -> absent().
 
--doc "Forgets the history and every owner's level.".
+-doc "Forgets the history of alerts and every owner's level.".
 -spec overload_reset(table()) -> ok | fault().
 overload_reset(_Table) -> absent().
 
 -doc """
-What handlers have to be told, at most 100, the same again until `overload_told/1`; and how many news were lost.
+Returns what handlers have to be told, at most 100, and how many news were lost since the last time. It returns the
+same again until `overload_told/1` is called.
 """.
 -spec overload_news(table(), Most :: pos_integer()) ->
     {[{raised | cleared, erlmcp_overload_monitor:alert()}], Lost :: non_neg_integer()} | fault().
 overload_news(_Table, _Most) -> absent().
 
--doc "What was taken has been told.".
+-doc "Says that handlers were told what `overload_news/2` returned.".
 -spec overload_told(table()) -> ok | fault().
 overload_told(_Table) -> absent().
 
--doc "The roles' alert levels.".
+-doc "Returns the alert level of each role.".
 -spec overload_levels(table()) ->
     [{erlmcp_queue_limits:role(), erlmcp_overload_monitor:status()}] | fault().
 overload_levels(_Table) -> absent().
 
--doc "The roles whose breaker was reported open, those included that are gone.".
+-doc "Returns the roles whose breaker was reported open, those included that are gone.".
 -spec overload_reported(table()) -> [erlmcp_queue_limits:role()] | fault().
 overload_reported(_Table) -> absent().
 
--doc "Notes for the next process whether a role's breaker was reported open.".
+-doc "Notes, for the process after a crash, whether a role's breaker was reported open.".
 -spec overload_set_reported(table(), erlmcp_queue_limits:role(), boolean()) -> ok | fault().
 overload_set_reported(_Table, _Role, _Open) -> absent().
 
--doc "The alerts that are kept, newest first.".
+-doc "Returns the alerts that are kept, the newest first.".
 -spec overload_history(table()) -> [erlmcp_overload_monitor:alert()] | fault().
 overload_history(_Table) -> absent().
 
--doc "The rows of a role's owners, or with `{}` of all; only those at critical or overload if asked for.".
+-doc """
+Returns a row for each owner of a role, or with `{}` of all roles; only those at critical or overload if asked for.
+""".
 -spec overload_rows(table(), erlmcp_queue_limits:role() | {}, Crowded :: boolean()) ->
     [erlmcp_overload_monitor:queue_info()] | fault().
 overload_rows(_Table, _Role, _Crowded) -> absent().
 
--doc "The rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.".
+-doc "Returns the rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.".
 -spec overload_fullest(table(), erlmcp_queue_limits:role() | {}, Most :: non_neg_integer()) ->
     [erlmcp_overload_monitor:queue_info()] | fault().
 overload_fullest(_Table, _Role, _Most) -> absent().
 
--doc "A row a role.".
+-doc "Returns a row for each role: its level, its owners by level, and its time at each level.".
 -spec overload_summary(table()) -> [erlmcp_overload_monitor:role_summary()] | fault().
 overload_summary(_Table) -> absent().
 
--doc "Enters an alias that its process has just made.".
+-doc "Enters an alias that its process has just made into the registry.".
 -spec alias_insert(reference()) -> ok | fault().
 alias_insert(_Alias) -> absent().
 
--doc "Gives an alias of the calling process up.".
+-doc "Takes an alias of the calling process out of the registry.".
 -spec alias_delete(term()) -> ok | fault().
 alias_delete(_Alias) -> absent().
 
--doc "Whether an alias can be sent to. `dead`: its process is; `foreign`: another node's.".
+-doc "Tells whether an alias can be sent to: `ok`, `dead` if its process is, or `foreign` if it is another node's.".
 -spec alias_check(term()) -> ok | dead | foreign | fault().
 alias_check(_Alias) -> absent().
 
--doc "The newest alias of a process.".
+-doc "Returns the newest alias of a process.".
 -spec alias_newest(pid()) -> {ok, reference()} | dead | fault().
 alias_newest(_Pid) -> absent().
 
--doc "The process that an alias of this node belongs to, whether it is alive or not.".
+-doc "Returns the process that an alias of this node belongs to, whether it is alive or not.".
 -spec alias_process(term()) -> {ok, pid()} | fault().
 alias_process(_Alias) -> absent().
 
--doc "How many processes have aliases; an estimate while some come and go.".
+-doc "Returns how many processes have aliases, which is an estimate while some come and go.".
 -spec alias_processes() -> non_neg_integer() | fault().
 alias_processes() -> absent().
 
@@ -464,11 +477,11 @@ control_open(_Priority) -> absent().
 -spec control_close() -> ok | fault().
 control_close() -> absent().
 
--doc "Switches the priority lane, unless that was done by hand.".
+-doc "Switches the priority lane as configured, unless it was switched by hand.".
 -spec control_configure(boolean()) -> ok | fault().
 control_configure(_Priority) -> absent().
 
--doc "Switches the priority lane by hand.".
+-doc "Switches the priority lane on or off by hand.".
 -spec control_set_priority(boolean()) -> ok | fault().
 control_set_priority(_Priority) -> absent().
 
@@ -482,17 +495,18 @@ control_set_priority(_Priority) -> absent().
 ) -> ok | fault().
 control_put(_Id, _Kind, _Alias, _TimeoutMs, _Registration) -> absent().
 
--doc "Unregisters a component.".
+-doc "Takes a component out of the registry.".
 -spec control_remove(atom()) -> ok | not_found | fault().
 control_remove(_Id) -> absent().
 
--doc "The ids of the components.".
+-doc "Returns the ids of the components, in no order.".
 -spec control_components() -> [atom()] | fault().
 control_components() -> absent().
 
 -doc """
-Says where a message goes: `dead` while its process is being replaced, `queue_full` when 65536 of that type wait there.
-`Ahead` tells whether it goes ahead of ordinary messages.
+Returns where a message to a component goes, and counts it as waiting for a handler. It is `dead` while the process is
+being replaced, and `queue_full` when 65536 messages of that type wait there. `Ahead` tells whether it goes ahead of
+ordinary messages.
 """.
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
     {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
@@ -502,16 +516,19 @@ Says where a message goes: `dead` while its process is being replaced, `queue_fu
     | fault().
 control_route(_Id, _Type) -> absent().
 
--doc "The calling handler takes a message out, to start it so long after the sending, or to drop it.".
+-doc """
+Says that the calling handler takes a message out: to start it, this many microseconds after the sending, or to drop
+it.
+""".
 -spec control_taken(atom(), erlmcp_control_message:control_type(), DeliveryUs :: integer() | skipped) ->
     ok | fault().
 control_taken(_Id, _Type, _DeliveryUs) -> absent().
 
--doc "Counts a message to an alias as delivered.".
+-doc "Counts a message to a component's own alias as delivered.".
 -spec control_delivered(atom(), erlmcp_control_message:control_type()) -> ok | fault().
 control_delivered(_Id, _Type) -> absent().
 
--doc "Records what a sender waited, and how it ended.".
+-doc "Records how many microseconds a sender waited, and how its wait ended.".
 -spec control_ended(
     atom(), erlmcp_control_message:control_type(), LatencyUs :: non_neg_integer(), answered | died | timeout
 ) -> ok | fault().
@@ -521,42 +538,51 @@ control_ended(_Id, _Type, _LatencyUs, _Outcome) -> absent().
 -spec control_crashed() -> ok | fault().
 control_crashed() -> absent().
 
--doc "The control plane's numbers.".
+-doc "Returns the control plane's numbers.".
 -spec control_stats() -> erlmcp_control_message:control_plane_stats() | fault().
 control_stats() -> absent().
 
--doc "Zeroes the control plane's numbers.".
+-doc "Zeroes the control plane's numbers; components, and what waits, stay.".
 -spec control_reset() -> ok | fault().
 control_reset() -> absent().
 
--doc "A histogram of latencies from 0 to 60 s, to three significant digits; any process may record at any time.".
+-doc """
+Makes a histogram of latencies from 0 to 60 s, to three significant digits. Any process may record into it at any
+time.
+""".
 -spec latency_new() -> histogram() | fault().
 latency_new() -> absent().
 
--doc "Records a latency in microseconds; longer than 60 s counts as 60 s.".
+-doc "Records a latency in microseconds in a histogram; longer than 60 s counts as 60 s.".
 -spec latency_record(histogram(), LatencyUs :: non_neg_integer()) -> ok | fault().
 latency_record(_Histogram, _LatencyUs) -> absent().
 
--doc "What was recorded since the last reset; nothing recorded before this begins is missing.".
+-doc """
+Returns count and percentiles, in microseconds, of what a histogram has recorded since its last reset. Nothing that
+was recorded before this begins is missing.
+""".
 -spec latency_summary(histogram()) ->
     #{count | p50_us | p95_us | p99_us | p999_us | max_us => non_neg_integer()} | fault().
 latency_summary(_Histogram) -> absent().
 
--doc "Forgets what was recorded.".
+-doc "Forgets what a histogram has recorded.".
 -spec latency_reset(histogram()) -> ok | fault().
 latency_reset(_Histogram) -> absent().
 
--doc "Everything that exporters read, whatever is started.".
+-doc "Returns everything that exporters read, whatever is started.".
 -spec metrics_snapshot(table()) -> erlmcp_native_metrics:snapshot() | fault().
 metrics_snapshot(_Table) -> absent().
 
--doc "What senders of control messages have waited, since this was last called: each wait is handed out once.".
+-doc """
+Returns what senders of control messages have waited since this was last called, as microseconds and how many waited
+so long. Each wait is handed out once.
+""".
 -spec metrics_new_latencies() -> [{Us :: non_neg_integer(), pos_integer()}] | fault().
 metrics_new_latencies() -> absent().
 
 -doc """
-Bytes that the C allocator has handed out in this operating-system process, nearly all of them to this
-library; `undefined` where the C library does not say. `erlang:memory/0` does not see them.
+Returns how many bytes the C allocator has handed out in this operating-system process, nearly all of them to this
+library, or `undefined` where the C library does not say. `erlang:memory/0` does not see them.
 """.
 -spec native_memory() -> non_neg_integer() | undefined | not_started.
 native_memory() -> absent().

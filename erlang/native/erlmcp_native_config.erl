@@ -21,7 +21,9 @@ ok
 
 -export_type([problem/0]).
 
--doc "What is wrong: the key, or the path to what is wrong in its value; the value, or `hidden`; what was expected.".
+-doc """
+A problem names the key, or the path to what is wrong in its value; the value, or `hidden`; and what was expected.
+""".
 -type problem() ::
     {bad_config, #{application := atom(), key := term() | [term()], value := term(), expected := string()}}.
 
@@ -57,7 +59,7 @@ check(App, Key, Type, Value) ->
         {error, Problem} -> problem(App, Key, Problem)
     end.
 
--doc "Checks these keys of a table; the first problem is told.".
+-doc "Checks these keys of a table, and tells the first problem.".
 -spec check([atom()], erlmcp_native_options:table()) -> ok | {error, problem()}.
 check([], _) ->
     ok;
@@ -83,7 +85,7 @@ unknown(Table) ->
             problem(?OURS, Key, {[], hidden, Expected})
     end.
 
--doc "Makes a problem of the configuration of one in the value of a key.".
+-doc "Makes a problem of the configuration from one in the value of a key.".
 -spec problem(App :: atom(), Key :: atom(), erlmcp_native_options:problem()) -> {error, problem()}.
 problem(App, Key, {Path, Value, Expected}) ->
     At = case Path of [] -> Key; _ -> [Key | Path] end,

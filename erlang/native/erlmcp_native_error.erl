@@ -15,7 +15,7 @@ Turns the reasons that natives give into the errors that callers see.
 
 -export_type([reason/0]).
 
--doc "What can be wrong with a call: what natives report, and what is checked before them.".
+-doc "A reason says what is wrong with a call: natives report it, or it was found before they were asked.".
 -type reason() ::
     erlmcp_native:fault()
     | bad_action
@@ -32,8 +32,8 @@ Turns the reasons that natives give into the errors that callers see.
     | no_priority.
 
 -doc """
-Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role too many,
-and an exit with `noproc` if the service is not started. To be called last in that function.
+Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role too many, and an exit
+with `noproc` if the service is not started. It is to be called last in that function.
 """.
 -spec raise(reason(), {module(), atom(), [term()]}) -> no_return().
 raise(not_started, Call) ->
@@ -46,7 +46,7 @@ raise(Reason, {Module, Function, Args}) ->
 class(too_many_roles) -> system_limit;
 class(_) -> badarg.
 
--doc "Loads the native library, if that has not been done; the error is fit for the start of a service.".
+-doc "Loads the native library, if that has not been done. Its error is fit for the start of a service.".
 -spec library() -> ok | {error, {native_library, {atom(), string()}}}.
 library() ->
     case erlmcp_native:load() of
@@ -54,7 +54,7 @@ library() ->
         {error, Reason} -> {error, {native_library, Reason}}
     end.
 
--doc "Whether a service that ends with this reason was stopped, and not lost.".
+-doc "Tells whether a service that ends with this reason was stopped, and not lost.".
 -spec is_normal(term()) -> boolean().
 is_normal(normal) -> true;
 is_normal(shutdown) -> true;

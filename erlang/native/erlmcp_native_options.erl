@@ -27,15 +27,16 @@ name that is given twice the first counts, and an atom alone stands for `true`.
 
 -export_type([type/0, option/0, table/0, problem/0]).
 
--doc "What a value may be.".
+-doc "A type says what a value may be.".
 -opaque type() :: #{
     expected := string(),
     check := fun((term()) -> boolean() | {ok, term()} | {error, problem()}),
     secret := boolean()
 }.
 -doc """
-An option. Its default is the value as it is after the check, `required` if it must be given, or `none` if it is left
-out when it is not given; `shown` is what the documentation says instead. More keys are the reader's own.
+An option has a name, a type, a sentence and a default: the value as it is after the check, `required` if it must be
+given, or `none` if it is left out when it is not given. `shown` is what the documentation says in place of the
+default. More keys are the reader's own.
 """.
 -type option() :: #{
     name := atom(),
@@ -45,9 +46,11 @@ out when it is not given; `shown` is what the documentation says instead. More k
     shown => binary(),
     atom() => term()
 }.
--doc "All options of one reader.".
+-doc "A table has all options of one reader.".
 -type table() :: [option()].
--doc "What is wrong: the path to it, `[]` for the whole; its value, or `hidden`; and what was expected there.".
+-doc """
+A problem has the path to what is wrong, `[]` for the whole; its value, or `hidden`; and what was expected there.
+""".
 -type problem() :: {Path :: [term()], Value :: term(), Expected :: string()}.
 
 %% How alike two names must be for one to be taken for the other: 0.0 to 1.0.
@@ -86,7 +89,7 @@ atom() ->
 text() ->
     type("a string or a binary", fun to_text/1).
 
--doc "Makes the type of a few atoms.".
+-doc "Makes the type of atoms that are one of these.".
 -spec one_of([atom(), ...]) -> type().
 one_of(Atoms) ->
     {Others, [Last]} = lists:split(length(Atoms) - 1, [atom_to_list(Atom) || Atom <- Atoms]),
@@ -172,7 +175,7 @@ secret(Type) ->
     end,
     Type#{check := Check, secret := true}.
 
--doc "Says in other words what is expected.".
+-doc "Changes the words for what a type expects.".
 -spec named(string(), type()) -> type().
 named(Expected, Type) ->
     Type#{expected := Expected}.
@@ -182,7 +185,7 @@ named(Expected, Type) ->
 checked(Expected, Check) ->
     type(Expected, Check).
 
--doc "Checks a value.".
+-doc "Checks a value against a type, and returns what it becomes or what is wrong.".
 -spec check(type(), term()) -> {ok, term()} | {error, problem()}.
 check(#{check := Check, expected := Expected, secret := Secret}, Value) ->
     case Check(Value) of

@@ -69,7 +69,7 @@ start_configured(_Fingerprint) ->
         Error -> Error
     end.
 
--doc "Starts pushing. Takes options, checked or not.".
+-doc "Starts the process that pushes. It takes options, checked or not.".
 -spec start_link(term()) -> gen_server:start_ret().
 start_link(Given) ->
     case options(Given) of
@@ -79,7 +79,7 @@ start_link(Given) ->
             erlmcp_native_config:problem(erlmcp_native, otlp, Problem)
     end.
 
--doc "Checks options, and adds those that are not given.".
+-doc "Checks the pusher's options, and adds those that are not given.".
 -spec options(term()) ->
     {ok, erlmcp_native_otlp_options:options()} | {error, erlmcp_native_otlp_options:problem()}.
 options(Given) ->

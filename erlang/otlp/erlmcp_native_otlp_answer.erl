@@ -15,7 +15,9 @@ chance, so that many nodes do not come back all at once.
 
 -export_type([verdict/0]).
 
--doc "What was rejected of what was taken, when to try again at the earliest, or why not to.".
+-doc """
+A verdict says what was rejected of what was taken, when to try again at the earliest in milliseconds, or why not to.
+""".
 -type verdict() ::
     taken
     | {taken_partly, Rejected :: non_neg_integer(), Message :: binary()}
@@ -39,7 +41,7 @@ verdict({answered, Status, #{body := Body} = Answer}, NowS) ->
 verdict({failed, Stage, Reason}, _) ->
     {retry, 0, text("~ts: ~0tp", [stage(Stage), Reason])}.
 
--doc "How long to wait after so many failures in a row; `Chance` is from 0.0 to 1.0.".
+-doc "Returns how many milliseconds to wait after so many failures in a row; `Chance` is from 0.0 to 1.0.".
 -spec delay_ms(Failures :: pos_integer(), AskedMs :: non_neg_integer(), Chance :: float()) -> pos_integer().
 delay_ms(Failures, AskedMs, Chance) ->
     %% Before the numbers get large.

@@ -9,9 +9,9 @@ The one that is being pushed counts until it is done with, and does not go.
 
 -export_type([buffer/0, item/0]).
 
--doc "The body of a push, and its content-encoding.".
+-doc "An item is the body of a push, and its content-encoding.".
 -type item() :: {gzip | identity, binary()}.
--doc "What waits, what is being pushed, and the bounds.".
+-doc "A buffer has what waits, what is being pushed, and the bounds.".
 -opaque buffer() :: #{
     waiting := queue:queue(item()),
     taken := none | item(),
@@ -24,17 +24,17 @@ The one that is being pushed counts until it is done with, and does not go.
 -define(MAX_SIZE, 32).
 -define(MAX_BYTES, 8 * 1024 * 1024).
 
--doc "An empty one.".
+-doc "Makes an empty buffer with the usual bounds.".
 -spec new() -> buffer().
 new() ->
     new(?MAX_SIZE, ?MAX_BYTES).
 
--doc "An empty one with other bounds.".
+-doc "Makes an empty buffer with other bounds: how many items, and how many bytes.".
 -spec new(pos_integer(), pos_integer()) -> buffer().
 new(MaxSize, MaxBytes) ->
     #{waiting => queue:new(), taken => none, size => 0, bytes => 0, max_size => MaxSize, max_bytes => MaxBytes}.
 
--doc "Adds one. Says how many had to go for it, or that it does not fit itself, which is one.".
+-doc "Adds an item to a buffer. Says how many had to go for it, or that it does not fit itself, which is one.".
 -spec in(item(), buffer()) -> {Dropped :: non_neg_integer(), buffer()}.
 in(Item, Buffer) ->
     in(Item, 0, Buffer).
@@ -50,7 +50,7 @@ in(Item, Dropped, #{waiting := Waiting, size := Size, bytes := Bytes} = Buffer) 
             {Dropped + 1, Buffer}
     end.
 
--doc "Takes the oldest to push it, unless one is being pushed.".
+-doc "Takes the oldest item out of a buffer to push it, unless one is being pushed.".
 -spec take(buffer()) -> {item(), buffer()} | empty.
 take(#{taken := none, waiting := Waiting} = Buffer) ->
     case queue:out(Waiting) of
@@ -58,22 +58,22 @@ take(#{taken := none, waiting := Waiting} = Buffer) ->
         {empty, _} -> empty
     end.
 
--doc "The one that was taken was not pushed, and is the oldest again.".
+-doc "Puts the item that was taken back as the oldest, since it was not pushed.".
 -spec back(buffer()) -> buffer().
 back(#{taken := {_, _} = Item, waiting := Waiting} = Buffer) ->
     Buffer#{taken := none, waiting := queue:in_r(Item, Waiting)}.
 
--doc "The one that was taken is done with.".
+-doc "Says that the item that was taken is done with.".
 -spec done(buffer()) -> buffer().
 done(#{taken := {_, _} = Item} = Buffer) ->
     add(Item, -1, Buffer#{taken := none}).
 
--doc "How many there are, with the one that is being pushed.".
+-doc "Returns how many items a buffer has, with the one that is being pushed.".
 -spec size(buffer()) -> non_neg_integer().
 size(#{size := Size}) ->
     Size.
 
--doc "How large they are in all.".
+-doc "Returns how many bytes the items of a buffer have in all.".
 -spec bytes(buffer()) -> non_neg_integer().
 bytes(#{bytes := Bytes}) ->
     Bytes.

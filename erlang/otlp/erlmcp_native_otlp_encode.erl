@@ -26,7 +26,7 @@ dropped, and bounds are too, this is the same for all but latencies of exactly a
 
 -export([request/3, body/2, name/1, unit/1]).
 
--doc "The request, as JSON. Its series are those of the families.".
+-doc "Makes the request, as JSON, of families and of the series that belong to them.".
 -spec request(
     [erlmcp_native_metrics:family()],
     erlmcp_native_otlp_series:series(),
@@ -45,7 +45,7 @@ request(Families, Series, Resource) ->
         ]
     }).
 
--doc "The body of a push, and its content-encoding. Less than a kilobyte is not compressed.".
+-doc "Makes the body of a push, with its content-encoding. Less than a kilobyte is not compressed.".
 -spec body(iodata(), gzip | none) -> {gzip | identity, binary()}.
 body(Json, Compression) ->
     case Compression =:= gzip andalso iolist_size(Json) > 1024 of
@@ -53,7 +53,7 @@ body(Json, Compression) ->
         false -> {identity, iolist_to_binary(Json)}
     end.
 
--doc "What OpenTelemetry calls a metric.".
+-doc "Returns what OpenTelemetry calls a metric.".
 -spec name(erlmcp_native_metrics:field()) -> binary().
 name(#{name := Name} = Field) ->
     Short = without_unit(Field),
@@ -62,7 +62,7 @@ name(#{name := Name} = Field) ->
     [App, Space | Words] = binary:split(case Taken of true -> Name; false -> Short end, ~"_", [global]),
     iolist_to_binary([App, $., Space, $., lists:join($_, Words)]).
 
--doc "The unit of a metric in UCUM; empty if it has none.".
+-doc "Returns the unit of a metric in UCUM, empty if it has none.".
 -spec unit(erlmcp_native_metrics:field()) -> binary().
 unit(#{unit := none}) -> <<>>;
 unit(#{unit := seconds}) -> ~"s";

@@ -11,7 +11,7 @@ Nothing that may be a secret is said: of the endpoint neither path nor query, an
 
 -include_lib("kernel/include/logger.hrl").
 
--doc "What has been said, and what has happened since.".
+-doc "A log remembers what has been said, and what has happened since.".
 -opaque log() :: #{
     endpoint := binary(),
     trouble := none | #{since_ms := integer(), failures := non_neg_integer(), dropped := non_neg_integer()},
@@ -19,12 +19,12 @@ Nothing that may be a secret is said: of the endpoint neither path nor query, an
     rejected := none | non_neg_integer()
 }.
 
--doc "Nothing has been said. The name of the endpoint will be.".
+-doc "Makes a log in which nothing has been said. It will name this endpoint.".
 -spec new(binary()) -> log().
 new(Endpoint) ->
     #{endpoint => Endpoint, trouble => none, rejected => none}.
 
--doc "A push failed.".
+-doc "Notes that a push failed, and says so if it is the first.".
 -spec failed(Problem :: binary(), log()) -> log().
 failed(Problem, #{endpoint := Endpoint, trouble := none} = Log) ->
     ?LOG_WARNING("erlmcp_native_otlp: metrics cannot be pushed to ~ts: ~ts", [Endpoint, Problem]),
@@ -32,7 +32,7 @@ failed(Problem, #{endpoint := Endpoint, trouble := none} = Log) ->
 failed(_, #{trouble := #{failures := Failures} = Trouble} = Log) ->
     Log#{trouble := Trouble#{failures := Failures + 1}}.
 
--doc "So many snapshots were given up.".
+-doc "Notes that so many snapshots were given up, and says so if nothing was said before.".
 -spec dropped(non_neg_integer(), log()) -> log().
 dropped(N, #{trouble := #{dropped := Dropped} = Trouble} = Log) ->
     Log#{trouble := Trouble#{dropped := Dropped + N}};
@@ -42,7 +42,7 @@ dropped(N, #{endpoint := Endpoint} = Log) ->
     ?LOG_WARNING("erlmcp_native_otlp: pushes to ~ts take longer than the interval, snapshots are given up", [Endpoint]),
     Log#{trouble := #{since_ms => now_ms(), failures => 0, dropped => N}}.
 
--doc "A push was taken, all of it.".
+-doc "Notes that a push was taken, all of it.".
 -spec taken(log()) -> log().
 taken(#{rejected := none} = Log) ->
     Log;
@@ -50,7 +50,7 @@ taken(#{endpoint := Endpoint, rejected := Rejected} = Log) ->
     ?LOG_NOTICE("erlmcp_native_otlp: ~ts takes all points again; it rejected ~b", [Endpoint, Rejected]),
     Log#{rejected := none}.
 
--doc "A push was taken but for some of its points.".
+-doc "Notes that a push was taken but for some of its points, and says so if it is the first.".
 -spec taken_partly(Rejected :: non_neg_integer(), Message :: binary(), log()) -> log().
 taken_partly(Rejected, Message, #{endpoint := Endpoint, rejected := none} = Log) ->
     ?LOG_WARNING("erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~0tp", [
@@ -60,7 +60,7 @@ taken_partly(Rejected, Message, #{endpoint := Endpoint, rejected := none} = Log)
 taken_partly(Rejected, _, #{rejected := Before} = Log) ->
     Log#{rejected := Before + Rejected}.
 
--doc "All that waited has been pushed.".
+-doc "Notes that all that waited has been pushed, and says so if there was trouble.".
 -spec caught_up(log()) -> log().
 caught_up(#{trouble := none} = Log) ->
     Log;

@@ -25,7 +25,7 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
 
 -export_type([options/0, attribute/0, problem/0]).
 
--doc "Every option with its value, all texts as binaries.".
+-doc "This map has every option of the pusher with its value, all texts as binaries.".
 -type options() :: #{
     endpoint := binary(),
     interval_ms := 100..3600000,
@@ -34,9 +34,9 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
     headers := [{Name :: binary(), Value :: binary()}],
     resource := #{binary() => attribute()}
 }.
--doc "An attribute of a resource.".
+-doc "An attribute of a resource is a text, a number or a boolean.".
 -type attribute() :: binary() | number() | boolean().
--doc "What is wrong with the options.".
+-doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
 -define(URL, "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
@@ -49,7 +49,7 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
 -define(MAX_HEADER_BYTES, 8192).
 -define(INT64(N), (N >= -(1 bsl 63) andalso N < 1 bsl 63)).
 
--doc "Checks options, and adds those that are not given. What it returns passes unchanged.".
+-doc "Checks the pusher's options, and adds those that are not given. What it returns passes unchanged.".
 -spec check(term()) -> {ok, options()} | {error, problem()}.
 check(Given) ->
     erlmcp_native_options:check(erlmcp_native_options:options(table()), Given).
@@ -102,7 +102,7 @@ table() ->
         }
     ].
 
--doc "The resource of this node, as of now.".
+-doc "Returns the resource of this node, as of now.".
 -spec resource(options()) -> #{binary() => attribute()}.
 resource(#{resource := Given}) ->
     Service =
@@ -112,7 +112,7 @@ resource(#{resource := Given}) ->
         end,
     maps:merge(Service#{~"service.instance.id" => instance()}, Given).
 
--doc "The version of this application, if that is loaded.".
+-doc "Returns the version of this application, if that is loaded.".
 -spec version() -> binary().
 version() ->
     case application:get_key(erlmcp_native, vsn) of

@@ -15,20 +15,22 @@ is on the other side.
 -export_type([outcome/0, reason/0]).
 
 -doc """
-What came of it. With a status the request was answered; the body is what there was of it by the deadline, within its
-bounds.
+An outcome says what came of a push. With a status the request was answered; the body is what there was of it by the
+deadline, within its bounds.
 """.
 -type outcome() ::
     {answered, 200..599, #{body := binary(), retry_after => binary()}}
     | {failed, connect | tls | send | answer, reason()}.
--doc "`no_http` is an answer that is none.".
+-doc "A reason says why there was no answer; `no_http` is an answer that is none.".
 -type reason() :: timeout | no_http | too_many_headers | term().
 
 -define(MAX_HEADERS, 64).
 -define(MAX_LINE_BYTES, 8192).
 -define(MAX_BODY_BYTES, 65536).
 
--doc "Posts a body. The deadline is in monotonic milliseconds; the headers are those of this request only.".
+-doc """
+Posts a body to an endpoint. The deadline is in monotonic milliseconds; the headers are those of this request only.
+""".
 -spec post(erlmcp_native_otlp_url:target(), [{binary(), binary()}], binary(), DeadlineMs :: integer()) -> outcome().
 post(Target, Headers, Body, Deadline) ->
     maybe

@@ -21,19 +21,21 @@ latest time that there was.
 
 -export_type([series/0]).
 
--doc "What was seen in the last snapshot.".
+-doc "These are the series that were seen in the last snapshot.".
 -opaque series() :: #{
     at_ms := integer(),
     seen := #{Name :: binary() => #{Labels :: [binary()] => {StartMs :: integer(), seen()}}}
 }.
 -type seen() :: number() | {Count :: non_neg_integer(), Sum :: float(), [Cumulative :: non_neg_integer()]}.
 
--doc "Before the first snapshot. `SinceMs` is when everything was zero, in system time.".
+-doc """
+Returns the series before the first snapshot. `SinceMs` is when everything was zero, in milliseconds of system time.
+""".
 -spec new(SinceMs :: integer()) -> series().
 new(SinceMs) ->
     #{at_ms => SinceMs, seen => #{}}.
 
--doc "With the snapshot of this moment.".
+-doc "Returns the series with the snapshot of this moment, in milliseconds of system time.".
 -spec update([erlmcp_native_metrics:family()], AtMs :: integer(), series()) -> series().
 update(Families, AtMs, #{at_ms := BeforeMs, seen := Before}) ->
     Seen = #{
@@ -42,12 +44,12 @@ update(Families, AtMs, #{at_ms := BeforeMs, seen := Before}) ->
     },
     #{at_ms => max(AtMs, BeforeMs), seen => Seen}.
 
--doc "The time of the last snapshot.".
+-doc "Returns the time of the last snapshot, in milliseconds of system time.".
 -spec at_ms(series()) -> integer().
 at_ms(#{at_ms := AtMs}) ->
     AtMs.
 
--doc "Since when a series in the last snapshot has been counting.".
+-doc "Returns since when a series in the last snapshot has been counting, in milliseconds of system time.".
 -spec start_ms(Name :: binary(), Labels :: [binary()], series()) -> integer().
 start_ms(Name, Labels, #{seen := Seen}) ->
     #{Name := #{Labels := {StartMs, _}}} = Seen,

@@ -12,7 +12,7 @@ The URL of an OTLP endpoint, taken apart.
 
 -export_type([target/0]).
 
--doc "An endpoint.".
+-doc "A target is an endpoint, taken apart.".
 -type target() :: #{
     scheme := http | https,
     host := inet:hostname() | inet:ip_address(),
@@ -23,7 +23,7 @@ The URL of an OTLP endpoint, taken apart.
     path := binary()
 }.
 
--doc "Takes an URL apart. None with user and password: those would show wherever the URL does.".
+-doc "Takes an URL apart. One with user and password is refused: those would show wherever the URL does.".
 -spec parse(binary()) -> {ok, target()} | {error, credentials | no_url}.
 parse(Url) ->
     Visible = lists:all(fun(Byte) -> Byte > $\s andalso Byte < 127 end, binary_to_list(Url)),
@@ -47,7 +47,7 @@ parse(Url) ->
             {error, no_url}
     end.
 
--doc "As it may be logged: without its path and query, where some services want their keys.".
+-doc "Returns an endpoint as it may be logged: without its path and query, where some services want their keys.".
 -spec name(target()) -> binary().
 name(#{scheme := Scheme, authority := Authority}) ->
     <<(atom_to_binary(Scheme))/binary, "://", Authority/binary>>.

@@ -27,19 +27,19 @@ and counted in the log.
 -export([start/2, tell/2, stop/1, callbacks/0]).
 -export([run/2, work/3]).
 
--doc "Called at the start, and again after a crash.".
+-doc "Makes the handler's state; it is called at the start, and again after a crash.".
 -callback init(Arg :: term()) -> {ok, State :: term()}.
--doc "An owner's alert level has risen, or lasts.".
+-doc "Is told that an owner's alert level has risen, or lasts.".
 -callback handle_alert(erlmcp_overload_monitor:alert(), State) -> {ok, State}.
--doc "An owner has left a level.".
+-doc "Is told that an owner has left a level.".
 -callback handle_clear(erlmcp_overload_monitor:alert(), State) -> {ok, State}.
--doc "A role has reached the level at which its breaker opens, or left it.".
+-doc "Is told that a role has reached the level at which its breaker opens, or has left it.".
 -callback handle_role(erlmcp_queue_limits:role(), open | close, State) -> {ok, State}.
 
 -define(DEADLINE_MS, 5000).
 -define(MAX_WAITING, 10000).
 
--doc "A callback and its arguments, but for the state.".
+-doc "A call is a callback and its arguments, but for the state.".
 -type call() ::
     {handle_alert, [erlmcp_overload_monitor:alert()]}
     | {handle_clear, [erlmcp_overload_monitor:alert()]}
@@ -64,7 +64,7 @@ and counted in the log.
     dropped = 0 :: non_neg_integer()
 }).
 
--doc "The callbacks that a handler must export.".
+-doc "Returns the callbacks that a handler must export.".
 -spec callbacks() -> [{atom(), arity()}].
 callbacks() ->
     [{init, 1}, {handle_alert, 2}, {handle_clear, 2}, {handle_role, 3}].
@@ -74,13 +74,13 @@ callbacks() ->
 start(Module, Arg) ->
     proc_lib:spawn_opt(?MODULE, run, [Module, Arg], [{priority, high}]).
 
--doc "Has a callback called, after those that were asked for before.".
+-doc "Has a handler's callback called, after those that were asked for before.".
 -spec tell(pid(), call()) -> ok.
 tell(Pid, Call) ->
     Pid ! {tell, Call},
     ok.
 
--doc "Ends a handler's processes.".
+-doc "Ends the processes of a handler.".
 -spec stop(pid()) -> ok.
 stop(Pid) ->
     Pid ! stop,

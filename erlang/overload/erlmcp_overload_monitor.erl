@@ -36,9 +36,9 @@ the service is not started. While queue limits are not started there is nothing 
 
 -export_type([status/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
 
--doc "How full an owner is.".
+-doc "A status says how full an owner is.".
 -type status() :: ok | warning | critical | overload.
--doc "An owner in a role, as it is now. A role without owners has a row with the role as its process.".
+-doc "A row shows an owner in a role, as it is now. A role without owners has a row with the role as its process.".
 -type queue_info() :: #{
     role := erlmcp_queue_limits:role(),
     process := erlmcp_queue_limits:owner(),
@@ -48,7 +48,7 @@ the service is not started. While queue limits are not started there is nothing 
     utilization := float(),
     status := status()
 }.
--doc "An owner's level that was reached.".
+-doc "An alert says that an owner has reached a level.".
 -type alert() :: #{
     level := warning | critical | overload,
     role := erlmcp_queue_limits:role(),
@@ -59,9 +59,9 @@ the service is not started. While queue limits are not started there is nothing 
     %% System time in milliseconds.
     timestamp := integer()
 }.
--doc "Milliseconds at each level.".
+-doc "These are the milliseconds that were spent at each level.".
 -type ms_by_level() :: #{status() => non_neg_integer()}.
--doc "A role. All exact as of now, but for `max_utilization`, which is of the last check.".
+-doc "A summary shows a role. All of it is exact as of now, but for `max_utilization`, which is of the last check.".
 -type role_summary() :: #{
     role := erlmcp_queue_limits:role(),
     owners := non_neg_integer(),
@@ -81,27 +81,27 @@ the service is not started. While queue limits are not started there is nothing 
 
 -define(MAX_MS, 16#ffffffff).
 
--doc "Starts the service with the configured options.".
+-doc "Starts the service of the overload monitor with the configured options.".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     start_link([]).
 
--doc "Starts the service; these options win over the configured ones.".
+-doc "Starts the service of the overload monitor; these options win over the configured ones.".
 -spec start_link([{atom(), term()}]) -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link(Options) ->
     erlmcp_overload_server:start_link(Options).
 
--doc "Every owner of every role. Takes about a microsecond an owner, on a dirty scheduler.".
+-doc "Returns a row for every owner of every role. It takes about a microsecond for each, on a dirty scheduler.".
 -spec queues() -> [queue_info()].
 queues() ->
     list(erlmcp_native:overload_rows(own, {}, false), {?MODULE, ?FUNCTION_NAME, []}).
 
--doc "The owners of a role; none for an unknown one.".
+-doc "Returns a row for each owner of a role, and none for an unknown role.".
 -spec queues(erlmcp_queue_limits:role()) -> [queue_info()].
 queues(Role) ->
     list(rows(Role, false), {?MODULE, ?FUNCTION_NAME, [Role]}).
 
--doc "The `top` fullest owners of a role, the fullest first.".
+-doc "Returns the rows of the `top` fullest owners of a role, the fullest first.".
 -spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer()}) -> [queue_info()].
 queues(Role, Options) when is_atom(Role) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Role, Options]},
@@ -116,19 +116,21 @@ looks() ->
     Top = erlmcp_native_options:checked("an integer from 0", fun(Most) -> is_integer(Most) andalso Most >= 0 end),
     [#{name => top, type => Top, default => required, doc => ~"How many."}].
 
--doc "The so many fullest owners of all roles, by their utilisation, the fullest first.".
+-doc """
+Returns the rows of the fullest owners of all roles, as many as asked for, by their utilisation, the fullest first.
+""".
 -spec fullest(non_neg_integer()) -> [queue_info()].
 fullest(Most) when is_integer(Most), Most >= 0 ->
     list(erlmcp_native:overload_fullest(own, {}, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Most]});
 fullest(Most) ->
     raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
 
--doc "The owners at `critical` or `overload` now.".
+-doc "Returns the rows of all owners that are at `critical` or `overload` now.".
 -spec get_overloaded() -> [queue_info()].
 get_overloaded() ->
     list(erlmcp_native:overload_rows(own, {}, true), {?MODULE, ?FUNCTION_NAME, []}).
 
--doc "Those of a role.".
+-doc "Returns the rows of a role's owners that are at `critical` or `overload` now.".
 -spec get_overloaded(erlmcp_queue_limits:role()) -> [queue_info()].
 get_overloaded(Role) ->
     list(rows(Role, true), {?MODULE, ?FUNCTION_NAME, [Role]}).
@@ -136,17 +138,17 @@ get_overloaded(Role) ->
 rows(Role, Crowded) when is_atom(Role) -> erlmcp_native:overload_rows(own, Role, Crowded);
 rows(_, _) -> bad_role.
 
--doc "A row a role: owners, level, and how long it was at each level.".
+-doc "Returns a row for each role: its owners, its level, and how long it was at each level.".
 -spec summary() -> [role_summary()].
 summary() ->
     list(erlmcp_native:overload_summary(own), {?MODULE, ?FUNCTION_NAME, []}).
 
--doc "The last alerts, newest first.".
+-doc "Returns the last alerts of all roles, the newest first.".
 -spec get_alert_history() -> [alert()].
 get_alert_history() ->
     list(erlmcp_native:overload_history(own), {?MODULE, ?FUNCTION_NAME, []}).
 
--doc "Those of a role.".
+-doc "Returns the last alerts of a role, the newest first.".
 -spec get_alert_history(erlmcp_queue_limits:role()) -> [alert()].
 get_alert_history(Role) when is_atom(Role) ->
     Alerts = list(erlmcp_native:overload_history(own), {?MODULE, ?FUNCTION_NAME, [Role]}),
@@ -155,8 +157,8 @@ get_alert_history(Role) ->
     raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role]}).
 
 -doc """
-Forgets the history and the alert level of every owner. Who is still above a threshold is alerted anew by its
-next enqueue or the next check.
+Forgets the history of alerts and the alert level of every owner. Who is still above a threshold is alerted anew by
+its next enqueue or the next check.
 """.
 -spec reset_alerts() -> ok.
 reset_alerts() ->
@@ -174,7 +176,7 @@ set_check_interval(IntervalMs) when is_integer(IntervalMs), IntervalMs >= 1, Int
 set_check_interval(IntervalMs) ->
     raise(bad_interval, {?MODULE, ?FUNCTION_NAME, [IntervalMs]}).
 
--doc "The kill switch: `false` means no alerts and no handlers; `queues/0` still answers.".
+-doc "Switches alerts on or off: `false` means no alerts and no handlers, while `queues/0` still answers.".
 -spec set_enabled(boolean()) -> ok.
 set_enabled(Enabled) ->
     done(erlmcp_native:overload_set_enabled(own, Enabled), {?MODULE, ?FUNCTION_NAME, [Enabled]}).
@@ -191,7 +193,7 @@ add_handler(Module, Arg) ->
         false -> raise(bad_callbacks, Call)
     end.
 
--doc "Ends a handler that was added, added or not. Those that are configured stay.".
+-doc "Ends a handler that was added with `add_handler/2`, if it was. Those that are configured stay.".
 -spec delete_handler(module(), Arg :: term()) -> ok.
 delete_handler(Module, Arg) ->
     serve(fun() -> erlmcp_overload_server:delete_handler({Module, Arg}) end, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).

@@ -17,7 +17,7 @@ The overload monitor's options, in the configuration under `overload` and as the
 
 -export_type([options/0]).
 
--doc "Every option with its value.".
+-doc "This map has every option with its value.".
 -type options() :: #{
     check_interval := pos_integer(),
     max_alert_history := 1..10000,
@@ -78,12 +78,12 @@ table() ->
 complete(Options) ->
     maps:merge(#{Name => Default || #{name := Name, default := Default} <- table()}, Options).
 
--doc "Is this a handler: a module that exports the callbacks, and its argument?".
+-doc "Tells whether this is a handler: a module that exports the callbacks, and its argument.".
 -spec is_handler(term()) -> boolean().
 is_handler(Handler) ->
     handler(Handler) =:= true.
 
--doc "Turns options into what the library takes.".
+-doc "Turns options into the rules that the library takes.".
 -spec rules(options()) -> erlmcp_native:rules().
 rules(#{clear_margin := Margin, realert_interval := RealertMs, max_alert_history := History}) ->
     {round(Margin * 1000000), RealertMs, History}.

@@ -35,10 +35,13 @@ and these outlive this one.
     more = false :: boolean()
 }).
 
--doc "A handler and its argument.".
+-doc "A handler is a module and its argument.".
 -type handler() :: {module(), term()}.
 
--doc "Starts the service. These options win over the configuration.".
+-doc """
+Starts the service of the overload monitor, linked to the caller and registered as `erlmcp_overload_monitor`. These
+options win over the configuration.
+""".
 -spec start_link(term()) -> gen_server:start_ret().
 start_link(Options) ->
     %% What passes through here is little, and urgent.
@@ -64,7 +67,7 @@ config() ->
         }
     ].
 
--doc "Applies the configuration, if the service is started.".
+-doc "Applies the configuration of the overload monitor, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
@@ -76,7 +79,7 @@ reload_config() ->
         end
     end.
 
--doc "Sets the check interval by hand.".
+-doc "Sets the milliseconds between two checks by hand.".
 -spec set_check_interval(pos_integer()) -> ok.
 set_check_interval(IntervalMs) ->
     gen_server:call(?NAME, {set_check_interval, IntervalMs}, infinity).
@@ -86,7 +89,7 @@ set_check_interval(IntervalMs) ->
 add_handler(Handler) ->
     gen_server:call(?NAME, {add_handler, Handler}, infinity).
 
--doc "Ends a handler that was added.".
+-doc "Ends a handler that was added with `add_handler/1`.".
 -spec delete_handler(handler()) -> ok.
 delete_handler(Handler) ->
     gen_server:call(?NAME, {delete_handler, Handler}, infinity).

@@ -13,13 +13,16 @@ was counted before the target was there is not passed on.
 -export([start_link/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--doc "Whether there is anybody to tell.".
+-doc "Tells whether there is anybody to tell.".
 -callback is_there() -> boolean().
 -doc "Passes on the refusals of the last second by role.".
 -callback refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
--doc "Passes on how long senders of control messages waited, in microseconds, and how many waited so long.".
+-doc """
+Passes on how long senders of control messages waited in the last second, in microseconds, and how many waited so
+long.
+""".
 -callback waited([{Us :: non_neg_integer(), pos_integer()}]) -> ok.
--doc "Called once a second while the target is there.".
+-doc "Is called once a second while the target is there.".
 -callback tick() -> ok.
 -optional_callbacks([waited/1, tick/0]).
 

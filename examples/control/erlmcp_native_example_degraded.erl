@@ -22,10 +22,12 @@ erlmcp_native_example_degraded:signal(Server, {cancel_operation, Id})
 
 -export_type([create/0]).
 
--doc "Makes a priority alias, or raises `badarg`: `fun erlmcp_priority:create_priority_alias/0`, or a stand-in.".
+-doc """
+A creator makes a priority alias, or raises `badarg`: `fun erlmcp_priority:create_priority_alias/0`, or a stand-in.
+""".
 -type create() :: fun(() -> erlmcp_priority:alias()).
 
--doc "A priority alias of the calling process, or `undefined` where there are none.".
+-doc "Returns a priority alias of the calling process, or `undefined` where there are none.".
 -spec try_create_priority_alias(create()) -> erlmcp_priority:alias() | undefined.
 try_create_priority_alias(Create) ->
     try
@@ -56,12 +58,12 @@ signal(Server, Message) ->
 start_link() ->
     start_link(fun erlmcp_priority:create_priority_alias/0).
 
--doc "The same with a stand-in for `create_priority_alias/0`.".
+-doc "Starts a server that adds up numbers, with a stand-in for `create_priority_alias/0`.".
 -spec start_link(create()) -> gen_server:start_ret().
 start_link(Create) ->
     gen_server:start_link(?MODULE, Create, []).
 
--doc "Adds a number. The signal `report` is answered with `{sum, Sum}`.".
+-doc "Adds a number to the server's sum. The signal `report` is answered with `{sum, Sum}`.".
 -spec add(pid(), number()) -> ok.
 add(Server, Number) ->
     gen_server:cast(Server, {add, Number}).

@@ -10,8 +10,8 @@ the caller's mailbox.
 -export([ping/2]).
 
 -doc """
-`{error, Reason}` is a timeout, or the reason that the process died of. Raises `badarg` as
-`erlmcp_priority:send_priority/3` does.
+Pings a process and waits for the pong, at most so many milliseconds. `{error, Reason}` is a timeout, or the reason
+that the process died of. Raises `badarg` as `erlmcp_priority:send_priority/3` does.
 """.
 -spec ping(pid(), TimeoutMs :: timeout()) -> ok | {error, timeout | term()}.
 ping(Server, TimeoutMs) ->

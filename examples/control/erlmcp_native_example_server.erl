@@ -27,7 +27,7 @@ the end of an operation is seen before the requests that wait.
 
 -export_type([operation/0]).
 
--doc "What is to be done; its value is the answer.".
+-doc "An operation is a fun; its value is the answer.".
 -type operation() :: fun(() -> term()).
 
 -record(running, {pid :: pid(), monitor :: reference(), caller :: gen_server:from()}).
@@ -36,7 +36,7 @@ the end of an operation is seen before the requests that wait.
     monitors = #{} :: #{reference() => RequestId :: term()}
 }).
 
--doc "Starts a server.".
+-doc "Starts a server of operations, linked to the caller.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link(?MODULE, [], []).

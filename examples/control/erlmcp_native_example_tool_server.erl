@@ -31,7 +31,7 @@ process as the owner: so the counts go if the server dies.
 %% Of JSON-RPC, for what an implementation defines itself.
 -define(SERVER_ERROR, -32000).
 
--doc "What is to be done; its value is the result.".
+-doc "A tool is a fun; its value is the result.".
 -type tool() :: fun(() -> term()).
 
 -record(task, {

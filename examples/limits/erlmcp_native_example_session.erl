@@ -32,7 +32,7 @@ wait, and the next one gets a JSON-RPC error.
 %% Of JSON-RPC, for what an implementation defines itself.
 -define(SERVER_ERROR, -32000).
 
--doc "What is to be done; its value is the result.".
+-doc "Work is a fun; its value is the result.".
 -type work() :: fun(() -> term()).
 
 -doc "Starts a session. `Id` names its process, its table and its component.".

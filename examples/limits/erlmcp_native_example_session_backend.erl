@@ -21,17 +21,17 @@ All that it takes is the alias made in `init/1` and clauses of `handle_info/2`; 
 
 -type state() :: #{SessionId :: term() => Data :: term()}.
 
--doc "Starts an empty store.".
+-doc "Starts an empty store of sessions, linked to the caller.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     gen_server:start_link(?MODULE, [], []).
 
--doc "Stores a session, in its turn.".
+-doc "Stores a session, when its turn comes.".
 -spec store(pid(), SessionId :: term(), Data :: term()) -> ok.
 store(Backend, SessionId, Data) ->
     gen_server:cast(Backend, {store, SessionId, Data}).
 
--doc "Fetches a session, in its turn.".
+-doc "Fetches a session, when its turn comes.".
 -spec fetch(pid(), SessionId :: term()) -> {ok, Data :: term()} | {error, not_found}.
 fetch(Backend, SessionId) ->
     gen_server:call(Backend, {fetch, SessionId}).
