@@ -48,7 +48,6 @@ none. While the library is not loaded, that atom is `not_started`.
     overload_configure/4,
     overload_set_enabled/2,
     overload_set_interval/2,
-    overload_active/1,
     overload_check/1,
     overload_reset/1
 ]).
@@ -123,7 +122,6 @@ none. While the library is not loaded, that atom is `not_started`.
     overload_configure/4,
     overload_set_enabled/2,
     overload_set_interval/2,
-    overload_active/1,
     overload_check/1,
     overload_reset/1,
     overload_news/2,
@@ -386,10 +384,6 @@ overload_set_enabled(_Table, _Enabled) -> absent().
 -doc "Sets the check interval by hand, in milliseconds, for the process after a crash too.".
 -spec overload_set_interval(table(), pos_integer()) -> ok | fault().
 overload_set_interval(_Table, _IntervalMs) -> absent().
-
--doc "Tells whether owners are judged.".
--spec overload_active(table()) -> boolean() | fault().
-overload_active(_Table) -> absent().
 
 -doc "Looks at every owner: finds what a changed limit means, and raises alerts that are due again.".
 -spec overload_check(table()) -> ok | fault().

@@ -123,12 +123,6 @@ fn overload_set_interval<'a>(env: Env<'a>, table: Term<'a>, interval_ms: Term<'a
     })
 }
 
-/// Whether anything is judged.
-#[rustler::nif]
-fn overload_active<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
-    with_any_table(env, table, |beam| Ok(beam.table.limits.judge().active()))
-}
-
 /// Looks at every owner.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_check<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
