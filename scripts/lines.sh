@@ -7,11 +7,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # Bytes that continue a character of UTF-8 are taken out before counting: no awk needs to know of characters then.
-find . \( -name .git -o -name _build -o -name target -o -name uplot \) -prune -o -type f \( \
+LC_ALL=C find . \( -name .git -o -name _build -o -name target -o -name uplot \) -prune -o -type f \( \
     -name '*.erl' -o -name '*.hrl' -o -name '*.app.src' -o -name '*.config' -o -name '*.config.script' \
-    -o -name '*.rs' -o -name '*.toml' -o -name '*.escript' -o -name '*.sh' -o -path ./.ci/run -o -name Makefile \
-    -o -name '*.py' -o -name '*.js' \) -print |
-    LC_ALL=C xargs awk '
+    -o -name '*.exs' -o -name '*.rs' -o -name '*.toml' -o -name '*.escript' -o -name '*.sh' -o -path ./.ci/run \
+    -o -name Makefile -o -name '*.py' -o -name '*.js' \) -exec awk '
         { gsub(/[\200-\277]/, "") }
-        length > 120 && !/^[|] / { print FILENAME ":" FNR ": " length " characters, 120 at most"; found = 1 }
-        END { exit found }' >&2
+        length > 120 && !/^\|.*\|$/ { print FILENAME ":" FNR ": " length " characters, 120 at most"; found = 1 }
+        END { exit found }' {} + >&2
