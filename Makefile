@@ -3,7 +3,7 @@
 # Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
+.PHONY: demo test integration docs bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -29,6 +29,11 @@ integration: toolchain
 	$(with_toolchain) rebar3 as integration compile && rebar3 as demo compile
 	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
 		"$$PYTHON" -I -B -m pytest integration
+
+# The documentation site, in _build/docs.
+docs: toolchain
+	$(with_toolchain) rebar3 compile
+	@$(with_toolchain) ex_doc=$$(scripts/docs_tools.sh) && scripts/docs.sh "$$ex_doc"
 
 lint: toolchain
 	scripts/lines.sh
