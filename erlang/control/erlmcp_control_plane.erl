@@ -7,11 +7,11 @@ priority alias. No process sits in between, and none of the component's data goe
 that wait, the most urgent type goes first, and within a type the first in goes first out:
 `circuit_breaker`, `health_check`, `drain_session`, `cancel_task`.
 
-```
+```erlang
 1> erlmcp_control_plane:register_component(server, fun({control, _Type, _Data}) -> ok end).
 ok
 2> erlmcp_control_plane:send_health_check(server, liveness).
-{ok,7}
+{ok, LatencyUs}
 ```
 
 A handler that returns `{error, Reason}` has the sender get that; any other value is `{ok, LatencyUs}`, where

@@ -2,15 +2,28 @@
 -moduledoc """
 Messages that overtake all ordinary ones in a mailbox: priority aliases of OTP 28 (EEP-76), checked.
 
-```
-init(Args) ->
+```erlang
+-module(worker).
+-behaviour(gen_server).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+init(Jobs) ->
     _ = erlmcp_priority:create_priority_alias(),
-    {ok, Args}.
+    {ok, Jobs}.
 
-handle_info({priority, From, {cancel_operation, Id}}, State) -> …
-handle_info({urgent, shutdown}, State) -> {stop, {shutdown, urgent}, State}.
+handle_call(jobs, _From, Jobs) -> {reply, Jobs, Jobs}.
+handle_cast({job, Id}, Jobs) -> {noreply, [Id | Jobs]}.
 
-erlmcp_priority:send_priority(ServerPid, {cancel_operation, Id}, self())
+handle_info({priority, _From, {cancel, Id}}, Jobs) -> {noreply, lists:delete(Id, Jobs)};
+handle_info({urgent, shutdown}, Jobs) -> {stop, {shutdown, urgent}, Jobs}.
+```
+
+```erlang
+1> {ok, Worker} = gen_server:start(worker, [1, 2, 3], []).
+2> erlmcp_priority:send_priority(Worker, {cancel, 2}, self()).
+ok
+3> gen_server:call(Worker, jobs).
+[1,3]
 ```
 
 A priority message arrives before every ordinary message that waits, and priority messages arrive in the

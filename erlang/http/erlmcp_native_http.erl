@@ -16,17 +16,16 @@ has to be started before.
 
 Either on a listener of its own, by the key `http` of the configuration or with `child_spec/1` in one's own supervisor:
 
-```
-1> {ok, _} = application:ensure_all_started(cowboy), {ok, _} = erlmcp_native_http:start_link(#{port => 0}).
-{ok,<0.321.0>}
-2> erlmcp_native_http:port().
-40123
+```erlang
+1> {ok, _} = application:ensure_all_started(cowboy).
+2> {ok, Listener} = erlmcp_native_http:start_link(#{port => 0}).
+3> Port = erlmcp_native_http:port().
 ```
 
 or mounted into a listener that is there already. Limits and the answers to malformed requests are that listener's
 then, and so is the socket option `send_timeout`, by which a client is closed that does not read its event stream:
 
-```
+```erlang
 Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes() ++ MyRoutes}])
 ```
 

@@ -7,7 +7,7 @@ and each role a limit that holds for each of its owners. Counting happens in the
 native memory: no message is sent, so a burst cannot pile up in a mailbox, and every process sees a count
 at once. When a pid dies, all its counts go, within 100 ms. Atoms stay until `forget/2`.
 
-```
+```erlang
 case erlmcp_queue_limits:try_enqueue(session, Pid) of
     ok -> Pid ! Request;
     {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(Id, Stats)

@@ -7,9 +7,10 @@ append. Values come from one native call on a dirty scheduler that reads each co
 queue before what enters it. Labels are roles, components and fixed words, never processes: the number of time
 series is bounded by 1024 roles and as many components.
 
-```
-1> [{Field, Samples} | _] = erlmcp_native_metrics:collect(), {maps:get(name, Field), Samples}.
-{<<"erlmcp_queue_depth">>,[{[<<"default">>],0},{[<<"session">>],17}]}
+```erlang
+1> ok = erlmcp_queue_limits:record_enqueue(session, self()).
+2> [{Field, Samples} | _] = erlmcp_native_metrics:collect(), {maps:get(name, Field), Samples}.
+{<<"erlmcp_queue_depth">>,[{[<<"default">>],0},{[<<"session">>],1},...]}
 ```
 """.
 

@@ -6,8 +6,14 @@ Counters get their `_total`, histograms their `_bucket`, `_sum` and `_count`, an
 escaped: a role or component may have any name. Bounds of buckets are written alike in both formats, so that a
 scraper that changes from one to the other finds the same series.
 
+```erlang
+1> Families = erlmcp_native_metrics:collect().
+2> io:put_chars(erlmcp_native_prometheus:format(Families, text)).
 ```
-1> Families = erlmcp_native_metrics:collect(), io:put_chars(erlmcp_native_prometheus:format(Families, text)).
+
+prints
+
+```output
 # HELP erlmcp_queue_depth Requests that wait, over all owners of the role.
 # TYPE erlmcp_queue_depth gauge
 erlmcp_queue_depth{role="default"} 0

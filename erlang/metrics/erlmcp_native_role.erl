@@ -11,7 +11,7 @@ in the library is entered here, in the type `t:row/0` and in the table, and need
 Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:get_role_stats/1` and
 `erlmcp_overload_monitor:summary/0` go on saying what erlmcp's modules said.
 
-```
+```erlang
 1> [{Name, Help} || #{name := Name, kind := ratio, help := Help} <- erlmcp_native_role:numbers()].
 [{max_utilization,<<"Depth of the fullest owner as a share of the limit, at the last check.">>}]
 ```

@@ -3,17 +3,24 @@
 For a person at a shell, at three in the morning: which queues are fullest, why a role or an owner refuses, and when
 that is likely to be over. Looks, and changes nothing.
 
+```erlang
+1> erlmcp_queue_limits:set_limit(tool_executor, 3).
+2> [erlmcp_queue_limits:try_enqueue(tool_executor, self()) || _ <- lists:seq(1, 4)].
+3> erlmcp_overload_monitor:force_check().
+4> erlmcp_overload:why(tool_executor).
 ```
-1> erlmcp_overload:why(tool_executor).
-tool_executor refuses what comes for a full owner: the fullest has 500 of 500
-  owners      4: 3 ok, 1 overload
-  refusals    1231 a second, 45120 in all; since 03:12:44 (37 s ago), the last 12 ms ago
-  drains      1490 a second, all owners together
-  free        in about 3 ms, as refused callers are told; an estimate
-  level       overload; in the last hour 41 s at overload, 2 s at critical, 0 ms at warning; breaker open
-  fullest     <0.211.0> 500 of 500, <0.214.0> 120 of 500
-  alerts      03:12:44 overload <0.211.0> 500 of 500
-ok
+
+prints
+
+```output
+tool_executor refuses what comes for a full owner: the fullest has 3 of 3
+  owners      1: 1 overload
+  refusals    0.1 a second, 1 in all; since 03:12:44 (2.1 s ago), the last 2.1 s ago
+  drains      nothing was taken out in the last ten seconds
+  free        unknown: nothing drains; refused callers are told 1 s
+  level       overload; in the last hour 2.1 s at overload, 0 ms at critical, 0 ms at warning; breaker open
+  fullest     <0.142.0> 3 of 3
+  alerts      03:12:44 overload <0.142.0> 3 of 3
 ```
 
 `free` is what `retry_after_ms` says: the time in which, at the rate of the last ten seconds, one place drains from

@@ -2,7 +2,7 @@
 -moduledoc """
 Turns the reasons that natives give into the errors that callers see.
 
-```
+```erlang
 1> erlmcp_queue_limits:set_limit(session, -1).
 ** exception error: bad argument
      in function  erlmcp_queue_limits:set_limit/2

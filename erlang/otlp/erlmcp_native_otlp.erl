@@ -19,7 +19,7 @@ environment and nowhere else that is printed: the process reads them itself, sin
 child with, and keeps them in a table that only it can read. Options that are given to `start_link/1` are in the child
 specification of whoever starts it so.
 
-```
+```erlang
 1> erlmcp_native_otlp:options(#{endpoint => "127.0.0.1:4318"}).
 {error,{[endpoint],
         hidden,

@@ -2,7 +2,7 @@
 -moduledoc """
 The URL of an OTLP endpoint, taken apart.
 
-```
+```erlang
 1> erlmcp_native_otlp_url:parse(~"http://127.0.0.1:4318/v1/metrics").
 {ok,#{port => 4318,scheme => http,path => <<"/v1/metrics">>,host => {127,0,0,1},authority => <<"127.0.0.1:4318">>}}
 ```

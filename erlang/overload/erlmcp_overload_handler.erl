@@ -2,14 +2,17 @@
 -moduledoc """
 What is done about overload: the behaviour of handlers, and the process that runs one.
 
-```
+```erlang
 -module(pager).
 -behaviour(erlmcp_overload_handler).
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
 
 init(Number) -> {ok, Number}.
-handle_alert(#{level := overload} = Alert, Number) -> call(Number, Alert), {ok, Number};
-handle_alert(_Alert, Number) -> {ok, Number}.
+handle_alert(#{level := overload, process := Owner}, Number) ->
+    logger:alert("call ~ts: ~tp is full", [Number, Owner]),
+    {ok, Number};
+handle_alert(_Alert, Number) ->
+    {ok, Number}.
 handle_clear(_Alert, Number) -> {ok, Number}.
 handle_role(_Role, _OpenOrClose, Number) -> {ok, Number}.
 ```

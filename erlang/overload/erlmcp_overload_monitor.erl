@@ -9,7 +9,7 @@ rise is one alert, of the highest level reached. A level is left when the depth 
 below its threshold (`clear_margin`), or the owner is gone. While it lasts it is alerted again every minute
 (`realert_interval`). A limit that changed is noticed by the next check, every 5 s or by `force_check/0`.
 
-```
+```erlang
 1> erlmcp_queue_limits:set_limit(tool_executor, 10).
 ok
 2> [erlmcp_queue_limits:record_enqueue(tool_executor, a) || _ <- lists:seq(1, 9)], ok.

@@ -3,12 +3,16 @@
 A server that also works where the runtime has no priority aliases. The messages are the same and so is their
 handling; they only wait for their turn, and the sender is told so.
 
-```
-init(Args) ->
-    _ = erlmcp_native_example_degraded:try_create_priority_alias(fun erlmcp_priority:create_priority_alias/0),
-    {ok, Args}.
-
-erlmcp_native_example_degraded:signal(Server, {cancel_operation, Id})
+```erlang
+1> {ok, Server} = erlmcp_native_example_degraded:start_link().
+2> erlmcp_native_example_degraded:signal(Server, report).
+priority
+3> {ok, Older} = erlmcp_native_example_degraded:start_link(fun() -> error(badarg) end).
+4> ok = erlmcp_native_example_degraded:add(Older, 42).
+5> erlmcp_native_example_degraded:signal(Older, report).
+ordinary
+6> receive {sum, 42} -> after_what_waited end.
+after_what_waited
 ```
 """.
 

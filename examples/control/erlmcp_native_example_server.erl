@@ -3,14 +3,14 @@
 A server of long operations that takes cancellations, pings and orders to stop or to collect garbage ahead of
 all requests.
 
-```
+```erlang
 1> {ok, Server} = erlmcp_native_example_server:start_link().
 2> Request = gen_server:send_request(Server, {run, 1, fun() -> timer:sleep(infinity) end}).
 3> ok = erlmcp_native_example_server:cancel(Server, 1).
 4> gen_server:receive_response(Request, 1000).
 {reply,{error,cancelled}}
 5> ok = erlmcp_priority:send_urgent(Server, {emergency_gc}).
-6> ok = erlmcp_priority:send_urgent(Server, shutdown).
+6> unlink(Server), ok = erlmcp_priority:send_urgent(Server, shutdown).
 ```
 
 Operations run in processes of their own, linked to the server: priority helps a process that comes back to

@@ -2,7 +2,7 @@
 -moduledoc """
 A server of tool calls that sheds load with JSON-RPC errors, and obeys the control plane in its own process.
 
-```
+```erlang
 1> {ok, _} = application:ensure_all_started(erlmcp_native).
 2> {ok, Tools} = erlmcp_native_example_tool_server:start_link(tools).
 3> erlmcp_native_example_tool_server:call_tool(Tools, ~"session", 1, fun() -> 42 end).

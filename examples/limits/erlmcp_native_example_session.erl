@@ -2,7 +2,7 @@
 -moduledoc """
 A session that runs requests one after the other, and whose control handler answers while it is busy.
 
-```
+```erlang
 1> {ok, _} = application:ensure_all_started(erlmcp_native).
 2> {ok, _} = erlmcp_native_example_session:start_link(session_1).
 3> erlmcp_native_example_session:request(session_1, 1, fun() -> 42 end).

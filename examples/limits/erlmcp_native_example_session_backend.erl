@@ -2,7 +2,7 @@
 -moduledoc """
 A session store that can be asked whether it lives, and told to drop a session, however much it has queued.
 
-```
+```erlang
 1> {ok, Backend} = erlmcp_native_example_session_backend:start_link().
 2> ok = erlmcp_native_example_session_backend:store(Backend, ~"s1", #{user => ~"ann"}).
 3> ok = erlmcp_native_example_ping:ping(Backend, 1000).
