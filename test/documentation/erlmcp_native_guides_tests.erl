@@ -1,0 +1,400 @@
+%% What the guides promise, shown with the modules as they stand there: many callers at once, some of them killed, a
+%% server that hangs or is killed. That the pages' own examples run is held by erlmcp_native_documentation_tests.
+-module(erlmcp_native_guides_tests).
+
+-behaviour(cowboy_handler).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-export([init/2]).
+
+-import(erlmcp_native_test_lib, [eventually/1, kill/1, parallel/2]).
+
+-define(LIMITS, erlmcp_queue_limits).
+-define(CONTROL, erlmcp_control_plane).
+-define(SENDERS, 64).
+-define(EACH, 50).
+-define(DEADLINE_MS, 10000).
+
+%% A receive with a deadline.
+-define(receiving(Pattern, Value),
+    receive
+        Pattern -> Value
+    after ?DEADLINE_MS -> error({not_received, ??Pattern, process_info(self(), messages)})
+    end
+).
+
+guides_test_() ->
+    [
+        {Title, {timeout, 60, fun() -> with_guide(Guide, Test) end}}
+     || {Guide, Title, Test} <- [
+            {"bounded-gen-server", "no sender gets past the limit", fun bounded/0},
+            {"bounded-gen-server", "callers that are killed free nothing", fun killed_callers/0},
+            {"bounded-gen-server", "a successor begins with none", fun successor/0},
+            {"http-429-in-cowboy", "429 to who comes third", fun too_many_requests/0},
+            {"http-429-in-cowboy", "a client that leaves frees its place", fun client_leaves/0},
+            {"pool", "no worker gets more than its limit", fun full_pool/0},
+            {"pool", "every job that is taken is done, once", fun busy_pool/0},
+            {"pool", "a worker that dies is replaced by an empty one", fun worker_dies/0},
+            {"cancellation", "what was cancelled early never runs", fun cancelled_early/0},
+            {"cancellation", "what is remembered is bounded", fun remembered/0},
+            {"pid-or-name-as-owner", "names pass on nothing", fun named_successors/0},
+            {"pid-or-name-as-owner", "an owner's name keeps its count", fun named_owner/0},
+            {"upgrading", "a local fun goes with its module, an external one stays", fun handlers_reloaded/0},
+            {"upgrading", "a second load kills handlers", fun loaded_twice/0},
+            {"drop-in-for-erlmcp", "whoever holds the name", fun name_is_taken/0},
+            {"drop-in-for-erlmcp", "the time of a health check", fun requested_at/0},
+            {"drop-in-for-erlmcp", "a role's alerts and breaker", fun alerts_and_breaker/0},
+            {"phoenix-and-mix", "the plug and the measurement", fun plug/0}
+        ]
+    ].
+
+%% Each guide has one, and each shows something that runs.
+every_guide_is_here_test() ->
+    Guides = [File || "docs/guides/" ++ File <- erlmcp_native_document:files()],
+    Expected = [
+        "bounded-gen-server", "cancellation", "choosing-limits", "docker-alpine-airgapped", "drop-in-for-erlmcp",
+        "http-429-in-cowboy", "phoenix-and-mix", "pid-or-name-as-owner", "pool", "testing-with-it", "upgrading"
+    ],
+    ?assertEqual(Expected, [filename:basename(File, ".md") || File <- Guides]),
+    [?assertNotEqual({File, []}, {File, [Tag || Tag <- tags(File), Tag =/= ~"text"]}) || File <- Guides].
+
+tags(File) ->
+    [Tag || #{tag := Tag} <- blocks(File)].
+
+blocks(File) ->
+    [Document] = erlmcp_native_document:read({file, "docs/guides/" ++ File}),
+    {ok, Blocks} = erlmcp_native_document:blocks(Document),
+    Blocks.
+
+%% Runs the test on a node that has the modules of the guide.
+with_guide(Guide, Test) ->
+    Codes = [Text || #{tag := ~"erlang", text := Text} <- blocks(Guide ++ ".md")],
+    erlmcp_native_document_node:run(fun() ->
+        Loaded = lists:append([loaded(Text) || Text <- Codes, erlmcp_native_document_code:kind(Text) =:= module]),
+        try
+            Test()
+        after
+            [code:delete(Module) andalso code:purge(Module) || Module <- Loaded]
+        end
+    end).
+
+loaded(Text) ->
+    {ok, Modules} = erlmcp_native_document_code:check(module, Text),
+    Modules.
+
+%% The bounded gen_server.
+
+bounded() ->
+    ok = ?LIMITS:set_limit(bounded_worker, 10),
+    {ok, Worker} = bounded_worker:start_link(),
+    ok = sys:suspend(Worker),
+    Answers = submit_all(fun(_) -> bounded_worker:submit(Worker, fun() -> done end) end),
+    ?assertEqual(10, length([ok || ok <- Answers])),
+    ?assertEqual({message_queue_len, 10}, process_info(Worker, message_queue_len)),
+    ok = sys:resume(Worker),
+    %% And while it works: what it sees in its own mailbox, system messages aside.
+    Test = self(),
+    Look = fun() -> Test ! {waiting, element(2, process_info(self(), message_queue_len))} end,
+    Taken = [ok || ok <- submit_all(fun(_) -> bounded_worker:submit(Worker, Look) end)],
+    ?assertEqual([], [Waiting || Waiting <- waiting(length(Taken)), Waiting > 10]),
+    eventually(fun() -> ?LIMITS:get_queue_depth(bounded_worker, Worker) =:= 0 end),
+    ?assertEqual({ok, 42}, bounded_worker:request(Worker, fun() -> 42 end)).
+
+submit_all(Submit) ->
+    lists:append(parallel(?SENDERS, fun(_) -> [Submit(N) || N <- lists:seq(1, ?EACH)] end)).
+
+waiting(Count) -> [?receiving({waiting, Waiting}, Waiting) || _ <- lists:seq(1, Count)].
+
+killed_callers() ->
+    ok = ?LIMITS:set_limit(bounded_worker, 10),
+    {ok, Worker} = bounded_worker:start_link(),
+    ok = sys:suspend(Worker),
+    Callers = [spawn(fun() -> bounded_worker:request(Worker, fun() -> done end) end) || _ <- lists:seq(1, 10)],
+    eventually(fun() -> process_info(Worker, message_queue_len) =:= {message_queue_len, 10} end),
+    [ok = kill(Caller) || Caller <- Callers],
+    Answers = submit_all(fun(_) -> bounded_worker:submit(Worker, fun() -> done end) end),
+    ?assertEqual([], [ok || ok <- Answers]),
+    ?assertEqual({message_queue_len, 10}, process_info(Worker, message_queue_len)),
+    ok = sys:resume(Worker),
+    eventually(fun() -> ?LIMITS:get_queue_depth(bounded_worker, Worker) =:= 0 end).
+
+successor() ->
+    ok = ?LIMITS:set_limit(bounded_worker, 1),
+    {ok, Hung} = bounded_worker:start_link(),
+    unlink(Hung),
+    ok = sys:suspend(Hung),
+    Submit = fun(Worker) -> bounded_worker:submit(Worker, fun() -> done end) end,
+    ?assertMatch([ok, {error, {busy, _}}], [Submit(Hung), Submit(Hung)]),
+    ok = kill(Hung),
+    {ok, Next} = bounded_worker:start_link(),
+    ?assertEqual(ok, Submit(Next)),
+    eventually(fun() -> maps:get(owners, ?LIMITS:get_role_stats(bounded_worker)) =< 1 end).
+
+%% HTTP 429 in cowboy.
+
+too_many_requests() ->
+    Port = listen(),
+    [First, Second] = [request(Port), request(Port)],
+    [Done, Busy] = [handler(), handler()],
+    {429, Headers, Body} = answer(request(Port)),
+    ?assertEqual(~"1", proplists:get_value(~"retry-after", Headers)),
+    ?assertMatch(#{~"error" := #{~"code" := -32010, ~"data" := #{~"limit" := 2}}}, json:decode(Body)),
+    Done ! finish,
+    %% One of the two is answered, and there is room for one.
+    eventually(fun() -> ?LIMITS:get_queue_depth(http_request, my_api) =:= 1 end),
+    Third = request(Port),
+    [Pid ! finish || Pid <- [Busy, handler()]],
+    ?assertMatch([{200, _, _}, {200, _, _}, {200, _, _}], [answer(Socket) || Socket <- [First, Second, Third]]),
+    ?assertEqual(0, ?LIMITS:get_queue_depth(http_request, my_api)).
+
+client_leaves() ->
+    Port = listen(),
+    [First, _Second] = [request(Port), request(Port)],
+    _ = [handler(), handler()],
+    ok = gen_tcp:close(First),
+    eventually(fun() -> ?LIMITS:get_queue_depth(http_request, my_api) =:= 1 end),
+    Third = request(Port),
+    handler() ! finish,
+    ?assertMatch({200, _, _}, answer(Third)).
+
+listen() ->
+    ok = ?LIMITS:set_limit(http_request, 2),
+    Dispatch = cowboy_router:compile([{'_', [{"/", ?MODULE, self()}]}]),
+    {ok, _} = cowboy:start_clear(guide, [{port, 0}], #{
+        env => #{dispatch => Dispatch}, middlewares => [cowboy_router, admission]
+    }),
+    ranch:get_port(guide).
+
+%% The handler waits until it is told to finish.
+init(Req, Test) ->
+    Test ! {handling, self()},
+    receive
+        finish -> {ok, cowboy_req:reply(200, Req), Test}
+    end.
+
+handler() -> ?receiving({handling, Pid}, Pid).
+
+request(Port) ->
+    {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}, {packet, http_bin}]),
+    ok = gen_tcp:send(Socket, ~"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"),
+    Socket.
+
+answer(Socket) ->
+    {ok, {http_response, _, Status, _}} = gen_tcp:recv(Socket, 0, ?DEADLINE_MS),
+    Headers = headers(Socket),
+    Body =
+        case binary_to_integer(proplists:get_value(~"content-length", Headers)) of
+            0 -> ~"";
+            Length -> {ok, Bytes} = gen_tcp:recv(Socket, Length, ?DEADLINE_MS), Bytes
+        end,
+    ok = gen_tcp:close(Socket),
+    {Status, Headers, Body}.
+
+headers(Socket) ->
+    case gen_tcp:recv(Socket, 0, ?DEADLINE_MS) of
+        {ok, {http_header, _, _, Name, Value}} -> [{string:lowercase(Name), Value} | headers(Socket)];
+        {ok, http_eoh} -> ok = inet:setopts(Socket, [{packet, raw}]), []
+    end.
+
+%% The pool.
+
+full_pool() ->
+    ok = ?LIMITS:set_limit(pool_worker, 5),
+    {ok, _} = pool:start_link(4),
+    Workers = pg:get_local_members(pool),
+    [ok = sys:suspend(Worker) || Worker <- Workers],
+    Answers = submit_all(fun(_) -> pool:submit(fun() -> done end) end),
+    ?assertEqual(20, length([ok || ok <- Answers])),
+    ?assertEqual(
+        [{message_queue_len, 5} || _ <- lists:seq(1, 4)],
+        [process_info(Worker, message_queue_len) || Worker <- Workers]
+    ).
+
+busy_pool() ->
+    ok = ?LIMITS:set_limit(pool_worker, 5),
+    {ok, _} = pool:start_link(4),
+    Done = counters:new(1, []),
+    Answers = submit_all(fun(_) -> pool:submit(fun() -> counters:add(Done, 1, 1) end) end),
+    Taken = length([ok || ok <- Answers]),
+    eventually(fun() -> counters:get(Done, 1) =:= Taken end),
+    #{max_depth := Deepest, current_depth := Depth} = ?LIMITS:get_role_stats(pool_worker),
+    ?assert(Deepest =< 5),
+    ?assertEqual(0, Depth).
+
+worker_dies() ->
+    ok = ?LIMITS:set_limit(pool_worker, 1),
+    {ok, Pool} = pool:start_link(1),
+    unlink(Pool),
+    [Worker] = pg:get_local_members(pool),
+    ok = sys:suspend(Worker),
+    ?assertMatch([ok, {error, {busy, 1000}}], [pool:submit(fun() -> done end) || _ <- [1, 2]]),
+    ok = kill(Worker),
+    eventually(fun() -> length(pg:get_local_members(pool) -- [Worker]) =:= 1 end),
+    eventually(fun() -> not lists:member(Worker, pg:get_local_members(pool)) end),
+    Test = self(),
+    ?assertEqual(ok, pool:submit(fun() -> Test ! done end)),
+    ?receiving(done, ok).
+
+%% Cancellation.
+
+cancelled_early() ->
+    {ok, Server} = task_server:start_link(),
+    Test = self(),
+    ok = sys:suspend(Server),
+    {Cancelled, Others} = lists:partition(fun(Id) -> Id rem 3 =:= 0 end, lists:seq(1, 1000)),
+    [ok = task_server:submit(Id, fun() -> Test ! {ran, Id} end) || Id <- lists:seq(1, 1000)],
+    [
+        ok = ?CONTROL:cast_priority(task_server, {control, cancel_task, #{task_id => Id}})
+     || Id <- Cancelled
+    ],
+    ok = sys:resume(Server),
+    _ = [?receiving({ran, Id}, Id) || Id <- Others],
+    %% All has been taken by now.
+    #{cancelled := Left} = sys:get_state(Server),
+    ?assertEqual(0, map_size(Left)),
+    ?assertEqual([], [Id || Id <- Cancelled, receive {ran, Id} -> true after 0 -> false end]).
+
+remembered() ->
+    {ok, Server} = task_server:start_link(),
+    [?assertMatch({ok, _}, task_server:cancel(Id)) || Id <- lists:seq(1, 10000)],
+    ?assertEqual({error, too_many_cancelled}, task_server:cancel(10001)),
+    %% As the timer says. It is taken before the next cancel, which would overtake it.
+    Server ! {forget, 1},
+    _ = sys:get_state(Server),
+    ?assertMatch({ok, _}, task_server:cancel(10001)).
+
+%% A pid or a name as owner.
+
+named_successors() ->
+    ok = ?LIMITS:set_limit(print, 2),
+    [
+        begin
+            {ok, Printer} = printer:start(laser),
+            ok = sys:suspend(Printer),
+            ?assertMatch([ok, ok, {error, {busy, _}}], [printer:print(laser, Page) || Page <- [1, 2, 3]]),
+            ok = kill(Printer)
+        end
+     || _ <- lists:seq(1, 50)
+    ],
+    eventually(fun() -> maps:get(current_depth, ?LIMITS:get_role_stats(print)) =:= 0 end).
+
+named_owner() ->
+    ok = ?LIMITS:set_limit(jobs, 1),
+    Press = erlmcp_native_test_lib:idle(),
+    true = register(press, Press),
+    ok = ?LIMITS:try_enqueue(jobs, press),
+    ok = kill(Press),
+    true = register(press, erlmcp_native_test_lib:idle()),
+    ?assertMatch({error, {capacity_exceeded, _}}, ?LIMITS:try_enqueue(jobs, press)),
+    ok = ?LIMITS:forget(jobs, press),
+    ?assertEqual(ok, ?LIMITS:try_enqueue(jobs, press)).
+
+%% Upgrading.
+
+handlers_reloaded() ->
+    Source = ~"""
+    -module(guide_handlers).
+    -export([start/0, handle/1]).
+    start() ->
+        ok = erlmcp_control_plane:register_component(local, fun(Message) -> handle(Message) end),
+        ok = erlmcp_control_plane:register_component(external, fun ?MODULE:handle/1).
+    handle({control, _, _}) -> ok.
+    """,
+    [guide_handlers] = loaded(Source),
+    ok = guide_handlers:start(),
+    Sent = fun() -> [?CONTROL:send_health_check(Id, liveness) || Id <- [local, external]] end,
+    ?assertMatch([{ok, _}, {ok, _}], Sent()),
+    %% Another version: with the same one a fun would be found again.
+    Other = binary:replace(Source, ~"fun(Message) -> handle(Message) end", ~"fun(Again) -> [handle(Again)] end"),
+    [begin true = code:delete(guide_handlers), code:purge(guide_handlers), loaded(Other) end || _ <- [1, 2]],
+    ?assertMatch([{error, {handler_crashed, {badfun, _}}}, {ok, _}], Sent()),
+    true = code:delete(guide_handlers),
+    code:purge(guide_handlers).
+
+loaded_twice() ->
+    Test = self(),
+    Busy = fun(_) ->
+        Test ! busy,
+        receive never -> ok end
+    end,
+    ok = ?CONTROL:register_component(busy, Busy),
+    {Sender, Monitor} = spawn_monitor(fun() -> exit({answer, ?CONTROL:send_cancel_task(busy, 1)}) end),
+    ?receiving(busy, ok),
+    Load = fun() -> code:load_file(erlmcp_control_handler) end,
+    _ = code:purge(erlmcp_control_handler),
+    ?assertMatch({module, _}, Load()),
+    ?assertNot(code:soft_purge(erlmcp_control_handler)),
+    _ = code:purge(erlmcp_control_handler),
+    ?assertMatch({module, _}, Load()),
+    Answer = ?receiving({'DOWN', Monitor, process, Sender, {answer, A}}, A),
+    ?assertEqual({error, {handler_crashed, killed}}, Answer),
+    ?assertMatch([busy], ?CONTROL:components()).
+
+%% Drop-in for erlmcp.
+
+name_is_taken() ->
+    ?assertMatch({error, {already_started, _}}, ?LIMITS:start_link()),
+    ok = gen_server:stop(?LIMITS),
+    eventually(fun() -> is_pid(whereis(?LIMITS)) end),
+    ok = supervisor:terminate_child(erlmcp_native_sup, ?LIMITS),
+    true = register(?LIMITS, self()),
+    ?assertEqual({error, {already_started, self()}}, ?LIMITS:start_link()),
+    true = unregister(?LIMITS).
+
+requested_at() ->
+    Test = self(),
+    ok = ?CONTROL:register_component(checked, fun({control, health_check, Data}) -> Test ! Data end),
+    Before = erlang:system_time(millisecond),
+    {ok, _} = ?CONTROL:send_health_check(checked, liveness),
+    #{requested_at := At, timeout_ms := 100} = ?receiving(Data, Data),
+    ?assert(At >= Before andalso At =< erlang:system_time(millisecond)).
+
+alerts_and_breaker() ->
+    Test = self(),
+    ok = ?CONTROL:register_component(printing, fun({control, circuit_breaker, #{action := A}}) -> Test ! A end),
+    ok = ?LIMITS:set_limit(printing, 10),
+    [ok = ?LIMITS:record_enqueue(printing, Test) || _ <- lists:seq(1, 10)],
+    ?receiving(open, ok),
+    ?assertMatch([#{level := overload}, #{level := critical}, #{level := warning}],
+        erlmcp_overload_monitor:get_alert_history(printing)),
+    %% 90 % is 10 points below.
+    ok = ?LIMITS:record_dequeue(printing, Test),
+    ?receiving(close, ok).
+
+%% Phoenix and mix. Plug, the router and the telemetry library are stood in for.
+
+plug() ->
+    case erlmcp_native_document_elixir:is_there() of
+        true -> plug_in_elixir();
+        false -> io:format(user, "~nNOT RUN: the plug of docs/guides/phoenix-and-mix.md: no Elixir is installed~n", [])
+    end.
+
+plug_in_elixir() ->
+    StandIns = ~"""
+    defmodule Plug.Conn do
+      def put_resp_header(conn, name, value), do: Map.put(conn, name, value)
+      def send_resp(conn, status, _body), do: Map.put(conn, :status, status)
+    end
+    defmodule MyAppWeb.Router do
+      def init(opts), do: opts
+      def call(conn, _opts), do: Map.put(conn, :status, 200)
+    end
+    """,
+    Elixir = [Text || #{tag := ~"elixir", text := <<"defmodule", _/binary>> = Text} <- blocks("phoenix-and-mix.md")],
+    Loaded = lists:append([
+        begin {ok, Modules} = erlmcp_native_document_elixir:check(Text), Modules end
+     || Text <- [StandIns | Elixir]
+    ]),
+    [telemetry] = loaded(~"""
+    -module(telemetry).
+    -export([execute/3]).
+    execute(Event, Measurements, Metadata) -> self() ! {Event, Measurements, Metadata}.
+    """),
+    Plug = 'Elixir.MyApp.Admission',
+    ?assertEqual(#{status => 200}, Plug:call(#{}, Plug:init([]))),
+    ok = ?LIMITS:set_limit(http_request, 0),
+    ?assertEqual(#{status => 429, ~"retry-after" => ~"1"}, Plug:call(#{}, Plug:init([]))),
+    _ = 'Elixir.MyApp.QueueTelemetry':measure(),
+    ?receiving({[my_app, queue], #{depth := 0, owners := 0}, #{role := session}}, ok),
+    [code:delete(Module) andalso code:purge(Module) || Module <- [telemetry | Loaded]].
