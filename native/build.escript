@@ -5,6 +5,15 @@
 -define(LIBRARY, "erlmcp_native").
 
 main([]) ->
+    try
+        build()
+    catch
+        throw:{failed, Words} ->
+            io:format(standard_error, "erlmcp_native: ~ts~n", [Words]),
+            halt(1)
+    end.
+
+build() ->
     Root = filename:dirname(filename:dirname(filename:absname(escript:script_name()))),
     Cargo = cargo(),
     Args = ["build", "--release", "--locked", "-p", ?CRATE, "--message-format=json-render-diagnostics"],
@@ -39,24 +48,43 @@ artifact(#{<<"reason">> := <<"compiler-artifact">>, <<"target">> := #{<<"name">>
 artifact(_, Found) ->
     Found.
 
-%% A running VM may have the old file mapped: it is removed and not overwritten, and a new one put in its
-%% place whole. Left alone if it is the same, so that nothing downstream is built again.
+%% A running VM may have the old file mapped: it is not overwritten, but a new one is put in its place whole, so that
+%% whoever loads it meanwhile, and another build at the same time, finds one or the other. Left alone if it is the same,
+%% so that nothing downstream is built again.
 install(Built, Priv) ->
     Extension = case os:type() of {win32, _} -> ".dll"; _ -> ".so" end,
     Target = filename:join(Priv, ?LIBRARY ++ Extension),
-    {ok, Bytes} = file:read_file(Built),
+    Bytes = done(file:read_file(Built), "read", Built),
     case file:read_file(Target) of
-        {ok, Bytes} ->
-            ok;
-        _ ->
-            New = Target ++ "." ++ os:getpid(),
-            ok = filelib:ensure_dir(Target),
-            ok = file:write_file(New, Bytes),
-            ok = file:change_mode(New, 8#755),
-            _ = file:delete(Target),
-            ok = file:rename(New, Target)
+        {ok, Bytes} -> ok;
+        _ -> replace(Target, Bytes)
     end.
 
+replace(Target, Bytes) ->
+    New = lists:concat([Target, ".", os:getpid()]),
+    done(filelib:ensure_dir(Target), "make the folder of", Target),
+    try
+        done(file:write_file(New, Bytes), "write", New),
+        done(file:change_mode(New, 8#755), "change the mode of", New),
+        done(rename(New, Target), "put the library into its place,", Target)
+    after
+        file:delete(New)
+    end.
+
+%% Windows renames over no file that is there.
+rename(New, Target) ->
+    case file:rename(New, Target) of
+        ok ->
+            ok;
+        {error, _} ->
+            _ = file:delete(Target),
+            file:rename(New, Target)
+    end.
+
+done(ok, _, _) -> ok;
+done({ok, Value}, _, _) -> Value;
+done({error, Reason}, What, File) -> fail("cannot ~ts ~ts: ~ts", [What, File, file:format_error(Reason)]).
+
+-spec fail(string(), [term()]) -> no_return().
 fail(Format, Args) ->
-    io:format(standard_error, "erlmcp_native: " ++ Format ++ "~n", Args),
-    halt(1).
+    throw({failed, io_lib:format(Format, Args)}).
