@@ -15,9 +15,6 @@ no strings.
     {raised | cleared, erlmcp_overload_monitor:alert()}
     | {breaker, erlmcp_queue_limits:role(), open | close}.
 
-%% As in the metrics.
--define(MAX_COMPONENTS, 1024).
-
 -doc "Encodes a map as one line of JSON, in one piece: a large binary is passed on without being copied.".
 -spec encode(map()) -> binary().
 encode(Map) ->
@@ -43,8 +40,8 @@ summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
 -spec control(erlmcp_native_metrics:snapshot()) -> map() | undefined.
 control(#{control := undefined}) ->
     undefined;
-control(#{at_ms := AtMs, control := #{by_component := Rows} = Control}) ->
-    Shown = lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS),
+control(#{at_ms := AtMs, control := Control}) ->
+    Shown = erlmcp_native_metrics:components(Control),
     (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
 
 -doc "Makes the rows that show owners in their roles.".

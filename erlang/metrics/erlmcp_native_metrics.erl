@@ -14,7 +14,7 @@ series is bounded by 1024 roles and as many components.
 ```
 """.
 
--export([fields/0, collect/0, families/1, snapshot/0]).
+-export([fields/0, collect/0, families/1, snapshot/0, components/1]).
 
 -export_type([field/0, kind/0, unit/0, value/0, sample/0, family/0]).
 -export_type([snapshot/0, control_row/0, distribution/0]).
@@ -118,6 +118,13 @@ snapshot() ->
                 self => #{owners => 0, memory_bytes => 0, alerts_lost => 0, wakeups_dropped => 0}
             }
     end.
+
+-doc """
+Says which components are shown, with their rows: the first 1024 by name, so that they stay the same if there are more.
+""".
+-spec components(control_row()) -> [{atom(), map()}].
+components(#{by_component := Rows}) ->
+    lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS).
 
 table() ->
     queues() ++ control() ++ own().
@@ -258,12 +265,10 @@ plane(Value) ->
 plane(Name, Help, Key) ->
     field({counter, Name, none, []}, Help, plane(fun(#{Key := Value}) -> Value end)).
 
-%% By name, so that those that are shown stay the same if there are too many.
 by_component(Samples) ->
     fun(#{control := undefined}) -> [];
-       (#{control := #{by_component := Rows}}) ->
-        Shown = lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS),
-        [{[word(Id) | Labels], Value} || {Id, Row} <- Shown, {Labels, Value} <- Samples(Row)]
+       (#{control := Control}) ->
+        [{[word(Id) | Labels], Value} || {Id, Row} <- components(Control), {Labels, Value} <- Samples(Row)]
     end.
 
 native(Kind, Name, Unit, Help, Key) ->

@@ -135,39 +135,46 @@ row([Role, Owner, Depth, Limit, Full], Status) ->
 
 role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
     Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
+    Outlook = outlook(Role, Depth),
     Verdict =
-        case Row of
-            #{switches := #{limits := false}} -> "refuses nothing: limits are switched off";
-            #{} when Limit =:= 0 -> "refuses everything: its limit is 0";
-            #{} when Depth >= Limit ->
-                words("refuses what comes for a full owner: the fullest has ~b of ~b", [Depth, Limit]);
-            #{} -> words("has room: the fullest owner has ~b of ~b", [Depth, Limit])
+        case Outlook of
+            open -> "refuses nothing: limits are switched off";
+            closed -> "refuses everything: its limit is 0";
+            {room, _} -> words("has room: the fullest owner has ~b of ~b", [Depth, Limit]);
+            _Full -> words("refuses what comes for a full owner: the fullest has ~b of ~b", [Depth, Limit])
         end,
     [
         words("~tp ~ts", [Role, Verdict]),
         line("owners", owners(Row)),
         line("refusals", refusals(Row)),
         line("drains", drains(Row)),
-        line("free", free(Depth, Row)),
+        line("free", free(Outlook)),
         line("level", level(Row)),
         line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
     ].
 
 owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
+    Outlook = outlook(Role, Depth),
     Verdict =
-        case Row of
-            #{switches := #{limits := false}} -> "is not refused: limits are switched off";
-            #{} when Depth >= Limit -> "is refused";
-            #{} -> words("has room for ~b", [Limit - Depth])
+        case Outlook of
+            open -> "is not refused: limits are switched off";
+            {room, Places} -> words("has room for ~b", [Places]);
+            _Refused -> "is refused"
         end,
     [
         words("~tp in ~tp ~ts: it has ~b of ~b~ts", [Owner, Role, Verdict, Depth, Limit, fate(Owner)]),
         line("refusals", [refusals(Row), ", of the role"]),
         line("drains", drains(Row)),
-        line("free", free(Depth, Row)),
+        line("free", free(Outlook)),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
     ].
+
+outlook(Role, Depth) ->
+    case erlmcp_native:limits_outlook(own, Role, Depth) of
+        Outlook when Outlook =:= open; Outlook =:= closed; is_tuple(Outlook) -> Outlook;
+        _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role]})
+    end.
 
 fate(Owner) when is_pid(Owner) ->
     case is_process_alive(Owner) of
@@ -197,17 +204,11 @@ drains(#{drained_per_s := PerS}) when PerS == 0 ->
 drains(#{drained_per_s := PerS}) ->
     words("~s a second, all owners together", [rate(PerS)]).
 
-free(_, #{switches := #{limits := false}}) ->
-    "now";
-free(_, #{limit := 0}) ->
-    "when the limit is raised";
-free(Depth, #{limit := Limit}) when Depth < Limit ->
-    "now";
-free(_, #{drained_per_s := PerS}) when PerS == 0 ->
-    "unknown: nothing drains; refused callers are told 1 s";
-free(Depth, #{limit := Limit, owners := Owners, drained_per_s := PerS}) ->
-    Ms = ceil((Depth - Limit + 1) * max(1, Owners) * 1000 / PerS),
-    words("in about ~s, as refused callers are told; an estimate", [duration(min(max(Ms, 1), 60000))]).
+free(open) -> "now";
+free({room, _}) -> "now";
+free(closed) -> "when the limit is raised";
+free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
+free({full, Ms}) -> words("in about ~s, as refused callers are told; an estimate", [duration(Ms)]).
 
 level(#{level := Level, breaker := Breaker, ms_at_level := #{last_hour := Hour}, switches := #{overload := Judged}}) ->
     Times = [words("~s at ~s", [duration(Ms), L]) || {L, Ms} <- lists:reverse(by_level(Hour)), L =/= ok],

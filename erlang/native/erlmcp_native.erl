@@ -36,6 +36,7 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_depth/2,
     limits_depth/3,
     limits_owners/1,
+    limits_outlook/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
@@ -112,6 +113,7 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_depth/2,
     limits_depth/3,
     limits_owners/1,
+    limits_outlook/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
@@ -190,6 +192,7 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_limit
     | bad_limits
     | bad_message
+    | bad_number
     | bad_owner
     | bad_permit
     | bad_role
@@ -328,6 +331,16 @@ limits_depth(_Table, _Role, _Owner) -> absent().
 -doc "Returns how many owners are tracked, which is an estimate while some come and go.".
 -spec limits_owners(table()) -> non_neg_integer() | fault().
 limits_owners(_Table) -> absent().
+
+-doc """
+Says what the next request meets that comes for an owner at a depth. `open`: nothing is refused, since refusals are
+switched off. `closed`: everything is, since the limit is 0. `room`: there are so many places. `full`: it is refused,
+and told to come back after so many milliseconds, an estimate. `stuck`: the same, but nothing drained in the last ten
+seconds, so when there will be room is not known.
+""".
+-spec limits_outlook(table(), erlmcp_queue_limits:role(), Depth :: non_neg_integer()) ->
+    open | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+limits_outlook(_Table, _Role, _Depth) -> absent().
 
 -doc "Returns a role's numbers.".
 -spec limits_role_stats(table(), erlmcp_queue_limits:role()) ->

@@ -81,6 +81,7 @@ mod vocabulary;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use retry::Outlook;
 pub use role::RoleStats;
 pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};

@@ -1,9 +1,25 @@
-//! How long a refused caller should wait before it asks again.
+//! Whether a caller is refused, and how long it should wait then before it asks again.
 
 /// The advice when nothing drained, in milliseconds.
 const NOTHING_DRAINED_MS: u64 = 1_000;
 /// The longest advice, in milliseconds.
 const LONGEST_MS: u64 = 60_000;
+
+/// What the next request meets that comes for an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing is refused, however much waits: refusals are switched off.
+    Open,
+    /// Everything is refused, however little waits: the role's limit is 0.
+    Closed,
+    /// There is room for so many more.
+    Room(u64),
+    /// It is refused, and told to come back after so many milliseconds: 1 to 60000. An estimate.
+    Full(u64),
+    /// It is refused, and told to come back after so many milliseconds, but nothing drained in the last ten seconds:
+    /// when there will be room is not known.
+    Stuck(u64),
+}
 
 /// Milliseconds until `excess` units will have drained from each of `owners` queues that share the role's
 /// rate: 1 to 60000, and 1000 when nothing drained. An estimate.

@@ -3,7 +3,7 @@
 use crate::fill::Fill;
 use crate::overload::Level;
 use crate::rate::Rate;
-use crate::retry;
+use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
@@ -191,6 +191,25 @@ impl Role {
         retry::after_ms(excess, owners, self.drained_per_ms(now))
     }
 
+    /// What the next request meets that comes for an owner at `depth`.
+    pub(crate) fn outlook(&self, depth: u64, now: Instant) -> Outlook {
+        let limit = self.limit();
+        if !self.policy.enforcing.get() {
+            Outlook::Open
+        } else if limit == 0 {
+            Outlook::Closed
+        } else if depth < limit {
+            Outlook::Room(limit.saturating_sub(depth))
+        } else {
+            let retry_after_ms = self.retry_after_ms(depth, now);
+            if self.drained_per_ms(now) > 0.0 {
+                Outlook::Full(retry_after_ms)
+            } else {
+                Outlook::Stuck(retry_after_ms)
+            }
+        }
+    }
+
     /// Dequeues per millisecond that took something, over the last ten seconds.
     pub(crate) fn drained_per_ms(&self, now: Instant) -> f64 {
         self.drained
@@ -317,6 +336,25 @@ mod tests {
         role.policy.enforcing.set(false);
         assert_eq!(role.refuses_at(), u64::MAX);
         assert_eq!(role.limit(), 5);
+    }
+
+    #[test]
+    fn an_outlook_is_what_the_next_request_meets() {
+        let role = role(5);
+        assert_eq!(role.outlook(3, at(1)), Outlook::Room(2));
+        assert_eq!(role.outlook(5, at(2)), Outlook::Stuck(1_000));
+        role.count_arrival();
+        for _ in 0..10 {
+            role.tally().enqueue(1);
+            role.tally().dequeue();
+        }
+        // Ten in a second, and two places are in the way.
+        assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
+        assert_eq!(role.retry_after_ms(6, at(1_000)), 200);
+        role.own_limit.set(Some(0));
+        assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
+        role.policy.enforcing.set(false);
+        assert_eq!(role.outlook(9, at(1_000)), Outlook::Open);
     }
 
     #[test]

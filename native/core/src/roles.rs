@@ -7,6 +7,7 @@ use papaya::HashMap;
 
 use crate::fill::Fill;
 use crate::overload::Level;
+use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
@@ -158,6 +159,11 @@ impl Roles {
         let as_of_ms = Some(self.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
         let summary = |role: &Arc<Role>| RoleSummary::of(role, as_of_ms, now);
         roles.values().map(summary).collect()
+    }
+
+    /// What the next request meets that comes for an owner at this depth, in a role that exists.
+    pub fn outlook(&self, role: RoleId, depth: u64, now: Instant) -> Option<Outlook> {
+        self.get(role).map(|role| role.outlook(depth, now))
     }
 
     /// Every role's alert level, in no order.

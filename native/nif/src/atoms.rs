@@ -25,6 +25,7 @@ rustler::atoms! {
     bad_limit,
     bad_limits,
     bad_message,
+    bad_number,
     bad_owner,
     bad_permit,
     bad_role,
@@ -43,6 +44,13 @@ rustler::atoms! {
     owners,
     retry_after_ms,
     role,
+
+    // What a request meets.
+    closed,
+    full,
+    open,
+    room,
+    stuck,
 
     // The types of control messages.
     cancel_task,
@@ -77,7 +85,6 @@ rustler::atoms! {
     at_ms,
     below,
     breaker,
-    closed,
     control,
     delivery,
     erlmcp_control_plane,
@@ -86,7 +93,6 @@ rustler::atoms! {
     latency,
     limits,
     memory_bytes,
-    open,
     priority,
     roles,
     self_ = "self",

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use erlmcp_core::limits::{Permit, Refusal, Verdict};
 use erlmcp_core::roles::TooManyRoles;
-use erlmcp_core::{OwnerId, RoleId, Runtime};
+use erlmcp_core::{Outlook, OwnerId, RoleId, Runtime};
 use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
@@ -202,6 +202,23 @@ fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
         stats
             .map(|stats| faces::role_stats(env, &stats))
             .ok_or(Fault(atoms::not_found()))
+    })
+}
+
+/// What the next request meets that comes for an owner at this depth: `open`, `closed`, `{room, Places}`, `{full, Ms}`
+/// or `{stuck, Ms}`; `not_found` for a role that does not exist.
+#[rustler::nif]
+fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, depth) = (term::role(role)?, term::depth(depth)?);
+        let outlook = limits.roles().outlook(role, depth, beam.now());
+        Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
+            Outlook::Open => atoms::open().encode(env),
+            Outlook::Closed => atoms::closed().encode(env),
+            Outlook::Room(places) => (atoms::room(), places).encode(env),
+            Outlook::Full(ms) => (atoms::full(), ms).encode(env),
+            Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),
+        })
     })
 }
 

@@ -76,6 +76,10 @@ pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
         .ok_or(Fault(atoms::bad_limit()))
 }
 
+pub(crate) fn depth(term: Term<'_>) -> Answer<u64> {
+    term.decode().map_err(|_| Fault(atoms::bad_number()))
+}
+
 /// Limits as a list of `{Role, Limit}`.
 pub(crate) fn limits(term: Term<'_>) -> Answer<ConfiguredLimits> {
     let pairs: Vec<(Term<'_>, Term<'_>)> = term.decode().map_err(|_| Fault(atoms::bad_limits()))?;
