@@ -9,30 +9,30 @@ use crate::overload::Level;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{OwnerId, RoleId};
 
-/// The most alerts that are kept.
+/// So many alerts are kept at most.
 pub const MAX_HISTORY: usize = 10_000;
 
 /// What handlers may lag behind before news are counted instead of kept.
 const OUTBOX: usize = 16_384;
 
-/// An owner's alert level has changed, or lasts.
+/// An alert says that an owner's level was reached, was left, or lasts. [`Alerts`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// The level that was reached, or left.
+    /// This level was reached or left.
     pub level: Level,
-    /// In this role.
+    /// It is a level in this role.
     pub role: RoleId,
-    /// By this owner.
+    /// It is the level of this owner.
     pub owner: OwnerId,
-    /// Whose depth was.
+    /// The owner's depth was this at the time.
     pub depth: u64,
-    /// Of this limit.
+    /// The role's limit was this at the time.
     pub limit: u64,
-    /// System time in milliseconds.
+    /// It happened then, in milliseconds of system time.
     pub at_ms: u64,
 }
 
-/// What handlers are told.
+/// News are what handlers are told. [`Alerts`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// A level was reached, or lasts.
@@ -41,7 +41,26 @@ pub enum News {
     Cleared(Alert),
 }
 
-/// The last alerts, and the news.
+/// The last alerts are kept here, and the news that handlers have not been told yet.
+///
+/// The history has each alert once. The news are kept for the process that tells handlers: it is woken once, takes
+/// them, and says when they were told, so that none is lost with it.
+///
+/// ```
+/// use erlmcp_core::alerts::{Alert, Alerts, News};
+/// use erlmcp_core::overload::Level;
+/// use erlmcp_core::{OwnerId, RoleId};
+///
+/// let (role, owner) = (RoleId(1), OwnerId(7));
+/// let alert = Alert { level: Level::Warning, role, owner, depth: 8, limit: 10, at_ms: 1_700_000_000_000 };
+/// let alerts = Alerts::new(100);
+/// assert!(alerts.raise(alert), "it has to be woken");
+/// assert!(!alerts.clear(alert), "that has been done already");
+/// let (news, lost) = alerts.take(10);
+/// assert_eq!((news, lost), (vec![News::Raised(alert), News::Cleared(alert)], 0));
+/// alerts.told();
+/// assert_eq!(alerts.history(), [alert]);
+/// ```
 #[derive(Debug)]
 pub struct Alerts {
     history: Mutex<History>,
@@ -63,7 +82,7 @@ struct History {
 }
 
 impl Alerts {
-    /// None yet; the last `capacity` will be kept, at most [`MAX_HISTORY`].
+    /// Begins without any; the last `capacity` will be kept, at most [`MAX_HISTORY`].
     pub fn new(capacity: usize) -> Self {
         Self {
             history: Mutex::new(History {
@@ -78,13 +97,13 @@ impl Alerts {
         }
     }
 
-    /// Enters an alert, and has handlers told. True if their process is to be woken.
+    /// Enters an alert, and has handlers told. Returns whether their process is to be woken.
     pub fn raise(&self, alert: Alert) -> bool {
         self.history.lock().push(alert);
         self.tell(News::Raised(alert))
     }
 
-    /// Has handlers told that a level was left. True if their process is to be woken.
+    /// Has handlers told that a level was left. Returns whether their process is to be woken.
     pub fn clear(&self, alert: Alert) -> bool {
         self.tell(News::Cleared(alert))
     }
@@ -99,8 +118,8 @@ impl Alerts {
         !self.woken.load(Ordering::SeqCst) && !self.woken.swap(true, Ordering::SeqCst)
     }
 
-    /// The next news, at most `most`; the same again until [`told`](Self::told) is called. With none left
-    /// the next news wake. Also how many were lost since the last time.
+    /// Hands out the next news, at most `most` and the same again until [`told`](Self::told) is called, and how many
+    /// were lost since the last time. With none left the next news wake.
     pub fn take(&self, most: usize) -> (Vec<News>, u64) {
         let mut in_hand = self.in_hand.lock();
         if in_hand.is_empty() {
@@ -123,17 +142,17 @@ impl Alerts {
         }
     }
 
-    /// How many news were lost since the beginning. A reset leaves this.
+    /// Tells how many news were lost since the beginning, exactly. A reset leaves this.
     pub fn lost(&self) -> u64 {
         self.lost_in_all.load(Ordering::Relaxed)
     }
 
-    /// What was taken has been told.
+    /// Notes that what was taken has been told.
     pub fn told(&self) {
         self.in_hand.lock().clear();
     }
 
-    /// The alerts that are kept, newest first.
+    /// Gives the alerts that are kept, newest first.
     pub fn history(&self) -> Vec<Alert> {
         let history = self.history.lock();
         history.newest_last.iter().rev().copied().collect()
@@ -144,7 +163,7 @@ impl Alerts {
         self.history.lock().newest_last.len()
     }
 
-    /// Keeps the last `capacity` from now on.
+    /// Keeps the last `capacity` from now on, at most [`MAX_HISTORY`].
     pub fn set_capacity(&self, capacity: usize) {
         let mut history = self.history.lock();
         history.capacity = capacity.min(MAX_HISTORY);

@@ -11,11 +11,32 @@ use parking_lot::Mutex;
 
 use crate::vocabulary::{Dead, Host, OwnerId};
 
-/// An alias, as the host numbers them.
+/// An alias is an address of a process; these are the numbers by which the host knows it.
+///
+/// ```
+/// use erlmcp_core::aliases::AliasId;
+///
+/// assert_ne!(AliasId([1, 0, 0, 7, 0]), AliasId([2, 0, 0, 7, 0]));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AliasId(pub [u32; 5]);
 
-/// The priority aliases of all processes. `W` is the host's handle of a death watch.
+/// These are the priority aliases of all processes. `W` is the host's handle of a death watch.
+///
+/// ```
+/// use erlmcp_core::OwnerId;
+/// use erlmcp_core::aliases::{AliasId, Aliases};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
+/// let aliases = Aliases::new();
+/// aliases.insert(process, alias, &Still);
+/// assert!(aliases.contains(process, alias));
+/// assert_eq!(aliases.newest(process), Some(alias));
+/// aliases.died(process);
+/// assert_eq!(aliases.newest(process), None);
+/// ```
 pub struct Aliases<W> {
     processes: HashMap<OwnerId, Process<W>, RandomState>,
 }
@@ -33,14 +54,14 @@ struct State<W> {
 }
 
 impl<W: Send + Sync> Aliases<W> {
-    /// A registry that knows none.
+    /// Makes a registry that knows none.
     pub fn new() -> Self {
         Self {
             processes: HashMap::with_hasher(RandomState::default()),
         }
     }
 
-    /// Enters an alias of a process; for a dead one nothing happens.
+    /// Enters an alias of a process; for a dead process nothing happens.
     pub fn insert(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) {
         loop {
             let guard = self.processes.guard();
@@ -69,7 +90,7 @@ impl<W: Send + Sync> Aliases<W> {
         }
     }
 
-    /// Gives an alias up. False if it was not known.
+    /// Gives an alias up. Returns whether it was known.
     pub fn delete(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) -> bool {
         let guard = self.processes.guard();
         let Some(process) = self.processes.get(&owner, &guard) else {
@@ -88,7 +109,7 @@ impl<W: Send + Sync> Aliases<W> {
         known
     }
 
-    /// Whether this is an alias of that process that was entered and not given up.
+    /// Tells whether this is an alias of that process that was entered and not given up.
     pub fn contains(&self, owner: OwnerId, alias: AliasId) -> bool {
         let guard = self.processes.guard();
         self.processes
@@ -96,14 +117,14 @@ impl<W: Send + Sync> Aliases<W> {
             .is_some_and(|process| process.state.lock().live.contains(&alias))
     }
 
-    /// The newest alias of a process.
+    /// Names the newest alias of a process, if it has any.
     pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
         let guard = self.processes.guard();
         let process = self.processes.get(&owner, &guard)?;
         process.state.lock().order.last().copied()
     }
 
-    /// The process is dead.
+    /// Forgets the aliases of a process, since it is dead.
     pub fn died(&self, owner: OwnerId) {
         let guard = self.processes.guard();
         if let Some(process) = self.processes.remove(&owner, &guard) {
@@ -111,7 +132,7 @@ impl<W: Send + Sync> Aliases<W> {
         }
     }
 
-    /// How many processes have aliases. An estimate while some come and go.
+    /// Tells how many processes have aliases; an estimate while some come and go.
     pub fn processes(&self) -> usize {
         self.processes.len()
     }

@@ -9,20 +9,26 @@ use crate::latency::{Distribution, Latency, Seen, Summary};
 use crate::setting::Setting;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
-/// A health check that takes longer breaks the service level objective, in microseconds.
+/// A health check that takes longer than so many microseconds breaks the service level objective.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
 
-/// The most messages of one type that wait for one handler.
+/// So many messages of one type wait for one handler at most.
 pub const MAX_QUEUED: u64 = 65_536;
 
-/// A component, as the host numbers them.
+/// A component is somebody who gets control messages; this is the number by which the host knows it.
+///
+/// ```
+/// use erlmcp_core::control::ComponentId;
+///
+/// assert_ne!(ComponentId(1), ComponentId(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComponentId(pub u64);
 
-/// How a sender's wait ended.
+/// An outcome says how a sender's wait ended. [`Components`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was an answer.
+    /// An answer came.
     Answered,
     /// The handler's process died.
     Died,
@@ -30,10 +36,10 @@ pub enum Outcome {
     TimedOut,
 }
 
-/// One component. `R` is the host's: where its messages go.
+/// This is one component. `R` is the host's: where its messages go. [`Components`] has an example.
 #[derive(Debug)]
 pub struct Component<R> {
-    /// Where its messages go.
+    /// Its messages go there.
     pub route: R,
     waiting: Arc<ByType>,
     record: Arc<Record>,
@@ -45,45 +51,47 @@ struct Record {
     latency: Latency,
 }
 
-/// One component's numbers.
+/// These are one component's numbers. All are exact, but for percentiles of two significant digits. [`Components`]
+/// has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct ComponentStats {
-    /// Which one.
+    /// The numbers are of this component.
     pub id: ComponentId,
-    /// Messages whose handler was started, by type; see [`delivered`](Self::delivered) for all of them.
+    /// The handlers of so many messages were started, by type; see [`delivered`](Self::delivered) for all of them.
     pub by_type: [u64; 4],
-    /// Messages that wait, by type.
+    /// So many messages wait, by type.
     pub queued: [u64; 4],
-    /// What senders waited.
+    /// So long senders waited.
     pub latency: (Summary, Distribution),
 }
 
-/// Numbers over all components, those included that are gone.
+/// These are numbers over all components, those included that are gone. All are exact, but for percentiles of three
+/// significant digits. [`Components`] has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct ControlStats {
-    /// Messages whose handler was started, by type; see [`delivered`](Self::delivered) for all of them.
+    /// The handlers of so many messages were started, by type; see [`delivered`](Self::delivered) for all of them.
     pub by_type: [u64; 4],
-    /// What senders waited.
+    /// So long senders waited.
     pub latency: (Summary, Distribution),
-    /// From the sending to the start of the handler.
+    /// So long it took from the sending to the start of the handler.
     pub delivery: (Summary, Distribution),
-    /// Health checks over [`HEALTH_CHECK_SLO_US`], or never answered.
+    /// So many health checks took longer than [`HEALTH_CHECK_SLO_US`], or were never answered.
     pub slo_violations: u64,
-    /// Senders that gave up.
+    /// So many senders gave up.
     pub timeouts: u64,
-    /// Handlers that raised or died.
+    /// So many handlers raised or died.
     pub handler_crashes: u64,
 }
 
 impl ComponentStats {
-    /// Messages whose handler was started.
+    /// Tells of how many messages the handler was started.
     pub fn delivered(&self) -> u64 {
         all(self.by_type)
     }
 }
 
 impl ControlStats {
-    /// Messages whose handler was started.
+    /// Tells of how many messages the handler was started.
     pub fn delivered(&self) -> u64 {
         all(self.by_type)
     }
@@ -93,7 +101,25 @@ fn all(by_type: [u64; 4]) -> u64 {
     by_type.into_iter().fold(0, u64::saturating_add)
 }
 
-/// All components, and what they count.
+/// These are all components, and what they count.
+///
+/// ```
+/// use erlmcp_core::control::{ComponentId, Components, ControlType, Outcome};
+///
+/// let (id, kind) = (ComponentId(1), ControlType::HealthCheck);
+/// let components = Components::new();
+/// components.put(id, "where its messages go", |_| false);
+/// // A sender sends, the handler starts 40 µs later, and the sender has its answer after 90.
+/// assert_eq!(components.with(id, |component| component.queue(kind)), Some(true));
+/// components.with(id, |component| {
+///     component.unqueue(kind);
+///     components.started(component, kind, 40);
+/// });
+/// components.ended(id, kind, 90, Outcome::Answered);
+/// let stats = components.stats();
+/// assert_eq!((stats.delivered(), stats.slo_violations), (1, 0));
+/// assert_eq!((stats.latency.0.max_us, stats.delivery.0.max_us), (90, 40));
+/// ```
 #[derive(Debug)]
 pub struct Components<R> {
     components: HashMap<ComponentId, Component<R>, RandomState>,
@@ -107,7 +133,7 @@ pub struct Components<R> {
 }
 
 impl<R: Send + Sync> Components<R> {
-    /// None, with the priority lane in use.
+    /// Begins without any, with the priority lane in use.
     pub fn new() -> Self {
         Self {
             components: HashMap::with_hasher(RandomState::default()),
@@ -148,12 +174,12 @@ impl<R: Send + Sync> Components<R> {
         );
     }
 
-    /// Unregisters a component. False if it was not there.
+    /// Unregisters a component. Returns whether it was there.
     pub fn remove(&self, id: ComponentId) -> bool {
         self.components.pin().remove(&id).is_some()
     }
 
-    /// Runs `operation` on a component.
+    /// Runs `operation` on a component, if it is there.
     pub fn with<T>(
         &self,
         id: ComponentId,
@@ -169,13 +195,13 @@ impl<R: Send + Sync> Components<R> {
         }
     }
 
-    /// A message's handler starts now, this long after the sending.
+    /// Counts a message whose handler starts now, so many microseconds after the sending.
     pub fn started(&self, component: &Component<R>, kind: ControlType, delivery_us: u64) {
         self.count(component, kind);
         self.delivery.record(delivery_us);
     }
 
-    /// A message was delivered whose start nobody could see. The component may be gone.
+    /// Counts a message as delivered whose start nobody could see. The component may be gone.
     pub fn delivered(&self, id: ComponentId, kind: ControlType) {
         self.with(id, |component| self.count(component, kind));
     }
@@ -189,7 +215,7 @@ impl<R: Send + Sync> Components<R> {
             .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A sender's wait has ended after this long. The component may be gone.
+    /// Counts a sender's wait, which has ended after so many microseconds. The component may be gone.
     pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, outcome: Outcome) {
         self.latency.record(latency_us);
         self.with(id, |component| component.record.latency.record(latency_us));
@@ -202,12 +228,12 @@ impl<R: Send + Sync> Components<R> {
         }
     }
 
-    /// A handler raised or died.
+    /// Counts a handler that raised or died.
     pub fn crashed(&self) {
         self.handler_crashes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether messages use the priority lane.
+    /// Tells whether messages use the priority lane.
     pub fn priority(&self) -> bool {
         self.priority.get()
     }
@@ -222,7 +248,7 @@ impl<R: Send + Sync> Components<R> {
         self.priority.configure(priority);
     }
 
-    /// The numbers over all components.
+    /// Gives the numbers over all components.
     pub fn stats(&self) -> ControlStats {
         ControlStats {
             by_type: self.delivered.read(),
@@ -234,7 +260,7 @@ impl<R: Send + Sync> Components<R> {
         }
     }
 
-    /// The numbers of each component.
+    /// Gives the numbers of each component, in no order.
     pub fn component_stats(&self) -> Vec<ComponentStats> {
         let components = self.components.pin();
         let row = |(id, component): (&ComponentId, &Component<R>)| ComponentStats {
@@ -246,12 +272,12 @@ impl<R: Send + Sync> Components<R> {
         components.iter().map(row).collect()
     }
 
-    /// What senders waited since it was last seen: latencies, and how many there were of each.
+    /// Tells what senders waited since it was last seen: latencies in microseconds, and how many there were of each.
     pub fn latencies_since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
         self.latency.since(seen)
     }
 
-    /// About how many bytes the components and their numbers take.
+    /// Estimates how many bytes the components and their numbers take.
     pub fn memory(&self) -> usize {
         let components = self.components.pin();
         let one = |component: &Component<R>| {
@@ -281,7 +307,7 @@ impl<R: Send + Sync> Components<R> {
         }
     }
 
-    /// Forgets everything.
+    /// Forgets everything, what was set by hand too.
     pub fn clear(&self) {
         self.components.pin().clear();
         self.reset_stats();
@@ -296,8 +322,9 @@ impl<R: Send + Sync> Default for Components<R> {
 }
 
 impl<R> Component<R> {
-    /// A message is on its way to the handler. False if too many of its type wait there; a few more than
-    /// [`MAX_QUEUED`] may, if they come at once. By type, so that no flood of one keeps a more urgent one out.
+    /// Counts a message that is on its way to the handler. Returns false, and counts nothing, if too many of its type
+    /// wait there: [`MAX_QUEUED`], or a few more if they come at once. Each type has its own room, so that no flood of
+    /// one keeps a more urgent one out.
     pub fn queue(&self, kind: ControlType) -> bool {
         let waiting = self.waiting.of(kind);
         let room = waiting.load(Ordering::Relaxed) < MAX_QUEUED;
@@ -307,7 +334,7 @@ impl<R> Component<R> {
         room
     }
 
-    /// The handler has taken a message out, to run it or to drop it.
+    /// Counts a message that the handler has taken out, to run it or to drop it.
     pub fn unqueue(&self, kind: ControlType) {
         self.waiting.of(kind).fetch_sub(1, Ordering::Relaxed);
     }

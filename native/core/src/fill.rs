@@ -2,19 +2,25 @@
 
 use crate::overload::depth_at;
 
-/// How many bands of utilisation are told apart.
+/// This is how many bands of utilisation are told apart.
 pub const BANDS: usize = 6;
 
-/// Where the bands begin, in per cent of the limit; the last has no end.
+/// The bands begin at these percentages of the limit; the last has no end.
+///
+/// ```
+/// use erlmcp_core::fill::{BANDS, BANDS_FROM};
+///
+/// assert_eq!(BANDS_FROM[BANDS - 1], 100);
+/// ```
 pub const BANDS_FROM: [u64; BANDS] = [0, 25, 50, 80, 90, 100];
 
 /// What a check saw of a role's owners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fill {
+pub(crate) struct Fill {
     /// The highest depth of one owner.
-    pub fullest: u64,
+    pub(crate) fullest: u64,
     /// Owners in each band of utilisation.
-    pub owners: [u64; BANDS],
+    pub(crate) owners: [u64; BANDS],
 }
 
 /// The least depth of each band but the first.

@@ -16,7 +16,7 @@ const ALLOCATION: usize = 16;
 const SLOT: usize = size_of::<usize>() + 1;
 
 impl<W: Send + Sync + 'static> Limits<W> {
-    /// About how many bytes owners, roles and alerts take. What was freed and not given back to the operating
+    /// Estimates how many bytes owners, roles and alerts take. What was freed and not given back to the operating
     /// system is not in it.
     pub fn memory(&self) -> usize {
         let (mut owners, mut accounts, mut roles) = (0_usize, 0_usize, 0_usize);

@@ -11,11 +11,11 @@ const VACANT: u64 = 1 << 63;
 
 /// The gauge is not in use: its owner is gone, was forgotten, or has not been entered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vacant;
+pub(crate) struct Vacant;
 
 /// What became of a request for admission. Both carry the depth that decided, before the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(crate) enum Admission {
     /// There was room; the depth is now one more.
     Admitted(u64),
     /// The depth stood at the limit or above it; nothing was changed.
@@ -24,7 +24,7 @@ pub enum Admission {
 
 impl Admission {
     /// The depth afterwards.
-    pub fn depth(self) -> u64 {
+    pub(crate) fn depth(self) -> u64 {
         match self {
             Self::Admitted(before) => before.wrapping_add(1),
             Self::Refused(depth) => depth,
@@ -34,7 +34,7 @@ impl Admission {
 
 /// What became of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
+pub(crate) enum Release {
     /// The depth is now this, one less.
     Released(u64),
     /// The depth was zero and stays so.
@@ -48,21 +48,21 @@ pub enum Release {
 /// thing that is done with two words: a change that finds old marks is seen by whoever set new ones (see
 /// `Account::judge`).
 #[derive(Debug)]
-pub struct Gauge(AtomicU64);
+pub(crate) struct Gauge(AtomicU64);
 
 impl Gauge {
     /// A gauge nobody uses yet.
-    pub fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self(AtomicU64::new(VACANT))
     }
 
     /// The depth at this moment.
-    pub fn depth(&self) -> Result<u64, Vacant> {
+    pub(crate) fn depth(&self) -> Result<u64, Vacant> {
         occupied(self.0.load(Ordering::Relaxed))
     }
 
     /// Adds one, whatever the limit. Returns the new depth.
-    pub fn add(&self) -> Result<u64, Vacant> {
+    pub(crate) fn add(&self) -> Result<u64, Vacant> {
         // On a vacant gauge this leaves rubbish in the low bits, which `occupy` overwrites.
         occupied(self.0.fetch_add(1, Ordering::SeqCst)).map(|depth| depth.wrapping_add(1))
     }
@@ -70,7 +70,7 @@ impl Gauge {
     /// Adds one if the depth is below what `limit` says at the time, in one step.
     ///
     /// `limit` is asked again whenever another caller came in between.
-    pub fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
+    pub(crate) fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
         let mut depth = self.depth()?;
         loop {
             if depth >= limit() {
@@ -84,7 +84,7 @@ impl Gauge {
     }
 
     /// Takes one away, but never goes below zero.
-    pub fn release(&self) -> Result<Release, Vacant> {
+    pub(crate) fn release(&self) -> Result<Release, Vacant> {
         let mut depth = self.depth()?;
         loop {
             let Some(less) = depth.checked_sub(1) else {
@@ -100,12 +100,12 @@ impl Gauge {
     /// Takes the gauge into use at depth zero.
     ///
     /// Only one thread at a time may call this or [`vacate`](Self::vacate); the owner's lock sees to it.
-    pub fn occupy(&self) {
+    pub(crate) fn occupy(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
     /// Takes the gauge out of use. Returns the depth that it gives up.
-    pub fn vacate(&self) -> Result<u64, Vacant> {
+    pub(crate) fn vacate(&self) -> Result<u64, Vacant> {
         occupied(self.0.swap(VACANT, Ordering::Relaxed))
     }
 

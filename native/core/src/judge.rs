@@ -5,7 +5,27 @@ use crate::overload::{self, Level, Margin, Marks};
 use crate::setting::Setting;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The monitor's settings, and where its alerts go.
+/// A judge knows whether and by which rules the levels of owners are judged, and has the alerts that came of it.
+///
+/// A table has one, see [`Limits::judge`](crate::limits::Limits::judge). It judges nothing before it is told to:
+///
+/// ```
+/// use erlmcp_core::judge::Rules;
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::overload::Margin;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), 2, Still.now());
+/// assert!(!table.judge().active());
+/// let rules = Rules { margin: Margin::ZERO, realert_ms: 60_000, history: 10 };
+/// table.configure_overload(rules, true, &Still);
+/// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
+/// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
+/// assert_eq!(table.judge().alerts().history().len(), 1);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Debug)]
 pub struct Judge {
     active: Setting<bool>,
@@ -14,14 +34,14 @@ pub struct Judge {
     alerts: Alerts,
 }
 
-/// How to judge.
+/// Rules say how levels are judged. [`Judge`] has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// How far below its threshold a level is left.
+    /// This says how far below its threshold a level is left.
     pub margin: Margin,
-    /// After how long a level that lasts is alerted again, in milliseconds.
+    /// A level that lasts is alerted again after so many milliseconds.
     pub realert_ms: u64,
-    /// How many alerts are kept.
+    /// So many alerts are kept, at most [`MAX_HISTORY`](crate::alerts::MAX_HISTORY).
     pub history: usize,
 }
 
@@ -36,12 +56,12 @@ impl Judge {
         }
     }
 
-    /// The alerts so far.
+    /// Gives the alerts so far.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
     }
 
-    /// Whether anything is judged.
+    /// Tells whether anything is judged.
     pub fn active(&self) -> bool {
         self.active.get()
     }

@@ -2,21 +2,27 @@
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// The four types of control messages, the most urgent first.
+/// Control messages are of four types, the most urgent first.
+///
+/// ```
+/// use erlmcp_core::control::ControlType;
+///
+/// assert_eq!(ControlType::ALL[0], ControlType::CircuitBreaker);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlType {
-    /// A breaker opens, closes, or is asked.
+    /// The message opens or closes a breaker, or asks how it stands.
     CircuitBreaker,
-    /// Is the component well?
+    /// The message asks whether the component is well.
     HealthCheck,
-    /// A session is to end gracefully.
+    /// The message has a session end gracefully.
     DrainSession,
-    /// A task is to be given up.
+    /// The message has a task given up.
     CancelTask,
 }
 
 impl ControlType {
-    /// All of them, in order.
+    /// These are all types, in order.
     pub const ALL: [Self; 4] = [
         Self::CircuitBreaker,
         Self::HealthCheck,

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::sync::{AtomicU64, Ordering, thread_number};
 
-/// The longest latency that is told apart, in microseconds; longer ones count as this.
+/// Latencies longer than so many microseconds are not told apart: they count as this.
 pub const LONGEST_US: u64 = 60_000_000;
 
 /// How many decimal digits of each value are kept.
@@ -14,11 +14,24 @@ const FINE: u8 = 3;
 const COARSE: u8 = 2;
 const MAX_SHARDS: usize = 16;
 
-/// A histogram of latencies from 0 µs to 60 s, to three significant digits, or two.
+/// This is a histogram of latencies from 0 µs to 60 s, to three significant digits, or two.
 ///
 /// It is split over shards by thread, each behind a lock that is practically never contended. A shard
 /// takes no memory before its first record, and with three digits 16 KiB while latencies stay below
 /// 2 ms, 140 KiB at most. Nothing that was recorded before a summary begins is missing from it.
+///
+/// ```
+/// use erlmcp_core::latency::{Latency, Seen};
+///
+/// let latency = Latency::sharded();
+/// let mut seen = Seen::default();
+/// (1..=100).for_each(|us| latency.record(us));
+/// let summary = latency.summary();
+/// assert_eq!((summary.count, summary.p50_us, summary.max_us), (100, 50, 100));
+/// assert_eq!(latency.since(&mut seen).len(), 100);
+/// latency.record(7);
+/// assert_eq!(latency.since(&mut seen), [(7, 1)]);
+/// ```
 #[derive(Debug)]
 pub struct Latency {
     shards: Box<[Shard]>,
@@ -35,41 +48,53 @@ struct Recorded {
     sum_us: u64,
 }
 
-/// What was recorded, in microseconds. Percentiles are 0 while nothing was.
+/// A summary says what was recorded, in microseconds. Percentiles have as many significant digits as the histogram, the
+/// rest is exact; all are 0 while nothing was recorded. [`Latency`] has an example.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// How many latencies were recorded.
+    /// So many latencies were recorded.
     pub count: u64,
-    /// The median.
+    /// Half of them were at most this: the median.
     pub p50_us: u64,
-    /// 95 % were at most this.
+    /// Of 100 latencies 95 were at most this.
     pub p95_us: u64,
-    /// 99 % were at most this.
+    /// Of 100 latencies 99 were at most this.
     pub p99_us: u64,
-    /// 99.9 % were at most this.
+    /// Of 1000 latencies 999 were at most this.
     pub p999_us: u64,
-    /// The longest.
+    /// The longest one was this.
     pub max_us: u64,
 }
 
-/// How many latencies were below which bounds.
+/// A distribution says how many latencies were below which bounds.
 ///
 /// All of it is exact: the bounds are powers of two, where no digit is rounded away, and latencies are recorded
 /// as whole microseconds, the fraction dropped.
+///
+/// ```
+/// use erlmcp_core::latency::Latency;
+///
+/// let latency = Latency::single();
+/// [3, 5, 6].into_iter().for_each(|us| latency.record(us));
+/// let (_, distribution) = latency.distribution();
+/// assert_eq!((distribution.count, distribution.sum_us), (3, 14));
+/// // Below 1, 2, 4 and 8 µs.
+/// assert_eq!(distribution.below[..4], [0, 0, 1, 3]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// How many latencies were recorded.
+    /// So many latencies were recorded.
     pub count: u64,
-    /// Their sum; those above a minute count as a minute.
+    /// This is their sum; those above a minute count as a minute.
     pub sum_us: u64,
-    /// How many were below 2^place microseconds. The last bound is above a minute: below it are all.
+    /// So many were below 2^place microseconds. The last bound is above a minute: below it are all.
     pub below: [u64; BOUNDS],
 }
 
-/// How many bounds a distribution has: from 1 µs to 67 s.
+/// A distribution has so many bounds, from 1 µs to 67 s.
 pub const BOUNDS: usize = 27;
 
-/// What was seen of a histogram before.
+/// This remembers what was seen of a histogram before, for [`Latency::since`]. [`Latency`] has an example.
 #[derive(Debug, Default)]
 pub struct Seen {
     resets: u64,
@@ -77,13 +102,13 @@ pub struct Seen {
 }
 
 impl Latency {
-    /// For many threads that record at once: a shard for each of up to sixteen.
+    /// Makes a histogram for many threads that record at once, with a shard for each of up to sixteen.
     pub fn sharded() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         Self::with_shards(threads.min(MAX_SHARDS), FINE)
     }
 
-    /// For one of many: two significant digits and one shard take a tenth of the memory.
+    /// Makes a histogram that is one of many: with two significant digits and one shard it takes a tenth of the memory.
     pub fn single() -> Self {
         Self::with_shards(1, COARSE)
     }
@@ -96,7 +121,7 @@ impl Latency {
         }
     }
 
-    /// Records one latency.
+    /// Records one latency, in microseconds.
     pub fn record(&self, latency_us: u64) {
         let shard = thread_number()
             .checked_rem(self.shards.len())
@@ -120,13 +145,13 @@ impl Latency {
         }
     }
 
-    /// What was recorded since the last reset. Takes time in the order of ten microseconds a shard.
+    /// Summarises what was recorded since the last reset. That takes time in the order of ten microseconds a shard.
     pub fn summary(&self) -> Summary {
         self.merged()
             .map_or_else(Summary::default, |all| summary(&all.histogram))
     }
 
-    /// The same with how many there were below which bounds.
+    /// Summarises what was recorded, and says how many there were below which bounds.
     pub fn distribution(&self) -> (Summary, Distribution) {
         let Some(all) = self.merged() else {
             return (Summary::default(), Distribution::default());
@@ -134,7 +159,7 @@ impl Latency {
         (summary(&all.histogram), distribution(&all))
     }
 
-    /// What was recorded since it was last seen, as latencies and how many there were of each, in order.
+    /// Tells what was recorded since it was last seen, as latencies and how many there were of each, in order.
     pub fn since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
         // Pairs with `reset`, which counts itself when it is done: of what comes in while one is under way,
         // some may be taken for new twice, and none is missed.

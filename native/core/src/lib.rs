@@ -26,7 +26,7 @@
 //! A file uses files below it only (`tests/arrows.rs`). What must hold whatever the interleaving, and is checked with
 //! loom:
 //!
-//! - nobody is admitted at or above the limit ([`gauge`]: check and count are one step);
+//! - nobody is admitted at or above the limit (`gauge`: check and count are one step);
 //! - an owner's end leaves nothing in its roles' totals (a count finds the gauge occupied, and is
 //!   given up with it, or vacant, and does not happen; none can be opened after the end);
 //! - whoever asks after a limit was set is held to it;
@@ -51,7 +51,7 @@ pub mod control;
 pub mod fill;
 #[cfg(not(loom))]
 mod footprint;
-pub mod gauge;
+mod gauge;
 pub mod judge;
 #[cfg(not(loom))]
 mod lanes;

@@ -14,29 +14,60 @@ use crate::roles::{Roles, TooManyRoles};
 use crate::sync::Arc;
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
-/// Why and how an owner was refused.
+/// A refusal says why and how an owner was refused.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Verdict};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), 0, Still.now());
+/// let Verdict::Refused(refusal) = table.check(RoleId(1), OwnerId(7), &Still)? else {
+///     panic!("a limit of 0 refuses everything");
+/// };
+/// assert_eq!((refusal.depth, refusal.stats.refused), (0, 1));
+/// // Nothing drains: the caller is told to come back in a second.
+/// assert_eq!(refusal.retry_after_ms, 1_000);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The role at the time, this refusal counted.
+    /// These are the role's counts at the time, this refusal among them.
     pub stats: RoleStats,
-    /// The owner's depth that decided.
+    /// This depth of the owner decided.
     pub depth: u64,
-    /// How long to wait before asking again: 1 to 60000 milliseconds. An estimate.
+    /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
     pub retry_after_ms: u64,
-    /// This is the role's first refusal after a quiet second, which somebody may want to hear of.
+    /// This tells whether it is the role's first refusal after a quiet second, which somebody may want to hear of.
     pub announce: bool,
 }
 
-/// The answer to a request for room.
+/// A verdict is the answer to a request for room. [`Limits`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is room. Also the answer for the dead, for whom nothing is counted.
+    /// There is room. This is also the answer for the dead, for whom nothing is counted.
     Granted,
-    /// There is none. Boxed, so that the usual answer stays small.
+    /// There is none. The reason is boxed, so that the usual answer stays small.
     Refused(Box<Refusal>),
 }
 
-/// Proof of one admission, to be given back by [`Limits::give_back`].
+/// A permit proves one admission. [`Limits::acquire`] hands it out and [`Limits::give_back`] takes it.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, owner) = (RoleId(1), OwnerId(7));
+/// let table = Limits::new(role, 1, Still.now());
+/// let permit = table.acquire(role, owner, &Still)?.expect("there is room").expect("nobody is dead");
+/// assert!(table.acquire(role, owner, &Still)?.is_err());
+/// table.give_back(permit, &Still);
+/// assert_eq!(table.depth(role, owner), 0);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permit {
     role: RoleId,
@@ -44,7 +75,28 @@ pub struct Permit {
     tenure: u64,
 }
 
-/// Depths by role and owner, limits by role, totals. `W` is the host's handle of a death watch.
+/// A table has the depths by role and owner, the limits and the totals by role. `W` is the host's handle of a death
+/// watch.
+///
+/// Any number of threads may use it at once. Depths and totals are exact; while others count, a reader may see numbers
+/// a few operations apart.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Verdict};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, owner) = (RoleId(1), OwnerId(7));
+/// let table = Limits::new(role, 1_000, Still.now());
+/// table.roles().set_limit(role, 2, Still.now())?;
+/// let admitted = || table.try_enqueue(role, owner, &Still).map(|verdict| verdict == Verdict::Granted);
+/// assert_eq!([admitted()?, admitted()?, admitted()?], [true, true, false]);
+/// table.dequeue(role, owner, &Still)?;
+/// assert!(admitted()?);
+/// assert_eq!(table.depth(role, owner), 2);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 pub struct Limits<W> {
     roles: Roles,
     pub(crate) owners: Owners<W>,
@@ -52,7 +104,7 @@ pub struct Limits<W> {
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
-    /// A table whose only role is the default one, with `default_limit`.
+    /// Makes a table whose only role is the default one, with `default_limit`.
     pub fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
         Self {
             roles: Roles::new(default_role, default_limit, now),
@@ -61,17 +113,21 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// The roles, their limits and numbers.
+    /// Gives the roles, with their limits and numbers.
     pub fn roles(&self) -> &Roles {
         &self.roles
     }
 
-    /// How owners are judged, and the alerts so far.
+    /// Gives the judge: how owners are judged, and the alerts so far.
     pub fn judge(&self) -> &Judge {
         &self.judge
     }
 
-    /// Is there room? Counts a refusal, and nothing else.
+    /// Tells whether there is room. Counts a refusal, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As every operation that may have to make a role: [`TooManyRoles`] if there is no room for one more.
     pub fn check(
         &self,
         role: RoleId,
@@ -106,7 +162,12 @@ impl<W: Send + Sync + 'static> Limits<W> {
         Ok(Verdict::Refused(refuse(&role, 0, host)))
     }
 
-    /// Is there room? If so it is taken, in the same step.
+    /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
+    /// this, whatever the number of callers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`check`](Self::check).
     pub fn try_enqueue(
         &self,
         role: RoleId,
@@ -127,8 +188,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
         Ok(entered.unwrap_or(Verdict::Granted))
     }
 
-    /// As [`try_enqueue`](Self::try_enqueue), with a permit that gives back just what was taken here,
-    /// even if the owner is forgotten and entered again in between. No permit is needed for the dead.
+    /// Does what [`try_enqueue`](Self::try_enqueue) does and hands out a permit, which gives back just what was taken
+    /// here, even if the owner is forgotten and entered again in between. For the dead there is none, since none is
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`check`](Self::check); inside, the refusal.
     pub fn acquire(
         &self,
         role: RoleId,
@@ -154,7 +220,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         })
     }
 
-    /// Takes one away for the permit, unless its owner has given everything up since.
+    /// Takes away what a permit stands for, unless its owner has given everything up since.
     pub fn give_back(&self, permit: Permit, runtime: &impl Runtime) {
         let Permit {
             role,
@@ -169,7 +235,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// Adds one, beyond the limit too. Nothing happens for the dead.
+    /// Adds one to the owner's depth, beyond the limit too. Nothing happens for the dead.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`check`](Self::check).
     pub fn enqueue(
         &self,
         role: RoleId,
@@ -183,7 +253,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         Ok(())
     }
 
-    /// Takes one away. With nothing there to take, that is counted instead, unless the owner is dead.
+    /// Takes one from the owner's depth. With nothing there to take, that is counted instead, unless the owner is dead.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`check`](Self::check).
     pub fn dequeue(
         &self,
         role: RoleId,
@@ -198,12 +272,12 @@ impl<W: Send + Sync + 'static> Limits<W> {
         Ok(())
     }
 
-    /// The owner's depth in the role; 0 if either is unknown.
+    /// Gives the owner's depth in the role; 0 if either is unknown.
     pub fn depth(&self, role: RoleId, owner: OwnerId) -> u64 {
         self.look(role, owner, Account::depth).unwrap_or(0)
     }
 
-    /// The owner's depth over all its roles, if it has any.
+    /// Gives the owner's depth over all its roles, if it has any.
     pub fn total_depth(&self, owner: OwnerId) -> Option<u64> {
         self.owners
             .shard(owner)
@@ -227,7 +301,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.settle(end, host);
     }
 
-    /// The owner is dead: all it held is given up.
+    /// Gives up all that an owner held, since it is dead.
     pub fn died(&self, owner: OwnerId, runtime: &impl Runtime) {
         let shard = self.owners.shard(owner).pin();
         if let Some(found) = shard.remove(&owner) {
@@ -238,13 +312,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. To be
-    /// called about once a second; takes time in proportion to the table when there is something to do.
+    /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. It is to be called
+    /// about once a second, and takes time in proportion to the table when there is something to do.
     pub fn tidy(&self) {
         self.owners.tidy();
     }
 
-    /// How many owners are tracked. An estimate while others come and go.
+    /// Tells how many owners are tracked; an estimate while others come and go.
     pub fn owners(&self) -> usize {
         self.owners.len()
     }

@@ -3,22 +3,29 @@
 //! Pure arithmetic on a depth, a limit and the level that was held. Integers throughout, so that a level
 //! begins at exactly the depth that is 80, 90 or 100 % of the limit or the next above.
 
-/// How full an owner is. Ordered: a later one is worse.
+/// A level says how full an owner is. Levels are ordered: a later one is worse.
+///
+/// ```
+/// use erlmcp_core::overload::Level;
+///
+/// assert!(Level::Overload > Level::Warning);
+/// assert_eq!(Level::ALL[Level::Critical.index()], Level::Critical);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// Below 80 %.
+    /// The owner is below 80 % of its limit.
     #[default]
     Ok,
-    /// From 80 % of the limit.
+    /// The owner has reached 80 % of its limit.
     Warning,
-    /// From 90 %.
+    /// The owner has reached 90 % of its limit.
     Critical,
-    /// From 100 %.
+    /// The owner has reached its limit.
     Overload,
 }
 
 impl Level {
-    /// All of them, the mildest first.
+    /// These are all levels, the mildest first.
     pub const ALL: [Self; 4] = [Self::Ok, Self::Warning, Self::Critical, Self::Overload];
 
     const fn percent(self) -> u64 {
@@ -30,7 +37,7 @@ impl Level {
         }
     }
 
-    /// The place among `ALL`.
+    /// Gives the level's place among [`ALL`](Self::ALL).
     pub const fn index(self) -> usize {
         self as usize
     }
@@ -45,17 +52,25 @@ impl Level {
     }
 }
 
-/// How far below a threshold a level is left, as a share of the limit in millionths: 0 to 800,000.
+/// A margin says how far below its threshold a level is left, as a share of the limit in millionths: 0 to 800,000.
+///
+/// ```
+/// use erlmcp_core::overload::Margin;
+///
+/// let tenth = Margin::new(100_000).expect("it is below 0.8");
+/// assert_eq!(tenth.millionths(), 100_000);
+/// assert_eq!(Margin::new(800_001), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Margin(u64);
 
 impl Margin {
     const WHOLE: u64 = 1_000_000;
 
-    /// None.
+    /// With this margin a level is left right below its threshold.
     pub const ZERO: Self = Self(0);
 
-    /// A margin of `millionths`; `None` beyond 0.8.
+    /// Makes a margin of so many millionths of the limit; there is `None` beyond 0.8.
     pub const fn new(millionths: u64) -> Option<Self> {
         if millionths <= 800_000 {
             Some(Self(millionths))
@@ -64,13 +79,22 @@ impl Margin {
         }
     }
 
-    /// In millionths.
+    /// Gives the margin in millionths of the limit.
     pub const fn millionths(self) -> u64 {
         self.0
     }
 }
 
-/// The least depth at which a level begins. At least 1: nobody is overloaded by nothing.
+/// Gives the least depth at which a level begins: exact, and at least 1 but for [`Level::Ok`], since nobody is
+/// overloaded by nothing.
+///
+/// ```
+/// use erlmcp_core::overload::{Level, threshold};
+///
+/// // 80 % of 7 is 5.6: the next depth above.
+/// assert_eq!(threshold(Level::Warning, 7), 6);
+/// assert_eq!(threshold(Level::Overload, 0), 1);
+/// ```
 pub fn threshold(level: Level, limit: u64) -> u64 {
     if level == Level::Ok {
         return 0;
@@ -91,7 +115,14 @@ fn leaves_at(level: Level, limit: u64, margin: Margin) -> u64 {
     floor.min(threshold(level, limit).saturating_sub(1))
 }
 
-/// What a depth amounts to by itself.
+/// Says what a depth amounts to by itself, whatever level was held before.
+///
+/// ```
+/// use erlmcp_core::overload::{Level, status};
+///
+/// assert_eq!(status(8, 10), Level::Warning);
+/// assert_eq!(status(1, 1), Level::Overload);
+/// ```
 pub fn status(depth: u64, limit: u64) -> Level {
     Level::ALL
         .into_iter()
@@ -100,7 +131,15 @@ pub fn status(depth: u64, limit: u64) -> Level {
         .unwrap_or_default()
 }
 
-/// How much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0, any depth is all.
+/// Says how much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0 any depth is all.
+///
+/// ```
+/// use erlmcp_core::overload::utilization;
+///
+/// assert_eq!(utilization(3, 4), 0.75);
+/// assert_eq!(utilization(5, 4), 1.25);
+/// assert_eq!((utilization(0, 0), utilization(9, 0)), (0.0, 1.0));
+/// ```
 pub fn utilization(depth: u64, limit: u64) -> f64 {
     match (depth, limit) {
         (0, 0) => 0.0,
@@ -109,7 +148,18 @@ pub fn utilization(depth: u64, limit: u64) -> f64 {
     }
 }
 
-/// The level now, given the one held until now: up at once, down only below the margin.
+/// Says which level follows on the one that is held: a worse one at once, a milder one only below the margin.
+///
+/// ```
+/// use erlmcp_core::overload::{Level, Margin, level_after};
+///
+/// let tenth = Margin::new(100_000).expect("it is below 0.8");
+/// assert_eq!(level_after(10, 10, Level::Ok, tenth), Level::Overload);
+/// // Overload is left at 90 % of the limit, and critical is entered at 90 %.
+/// assert_eq!(level_after(9, 10, Level::Overload, tenth), Level::Critical);
+/// // Warning is left at 70 %.
+/// assert_eq!(level_after(8, 10, Level::Warning, tenth), Level::Warning);
+/// ```
 pub fn level_after(depth: u64, limit: u64, held: Level, margin: Margin) -> Level {
     let status = status(depth, limit);
     if status >= held {
@@ -126,22 +176,22 @@ pub fn level_after(depth: u64, limit: u64, held: Level, margin: Margin) -> Level
 
 /// Between these nothing happens: a depth that reaches `rise_at`, or falls below `fall_below`, has crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// The least depth of the next worse level, or `u64::MAX`.
-    pub rise_at: u64,
+    pub(crate) rise_at: u64,
     /// One above the greatest depth at which the level is left, or 0.
-    pub fall_below: u64,
+    pub(crate) fall_below: u64,
 }
 
 impl Marks {
     /// Nothing ever crosses.
-    pub const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         rise_at: u64::MAX,
         fall_below: 0,
     };
 
     /// The marks of an owner that holds a level.
-    pub fn of(held: Level, limit: u64, margin: Margin) -> Self {
+    pub(crate) fn of(held: Level, limit: u64, margin: Margin) -> Self {
         let rise_at = Level::ALL
             .into_iter()
             .filter(|level| *level > held)
@@ -160,7 +210,7 @@ impl Marks {
     }
 
     /// Whether this depth is on the other side of one of them.
-    pub fn crossed(self, depth: u64) -> bool {
+    pub(crate) fn crossed(self, depth: u64) -> bool {
         depth >= self.rise_at || depth < self.fall_below
     }
 }

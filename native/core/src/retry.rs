@@ -5,7 +5,21 @@ const NOTHING_DRAINED_MS: u64 = 1_000;
 /// The longest advice, in milliseconds.
 const LONGEST_MS: u64 = 60_000;
 
-/// What the next request meets that comes for an owner.
+/// An outlook is what the next request meets that comes for an owner. [`Roles::outlook`](crate::roles::Roles::outlook)
+/// gives it.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{Outlook, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::<()>::new(RoleId(1), 10, Still.now());
+/// let at = |depth| table.roles().outlook(RoleId(1), depth, Still.now());
+/// assert_eq!(at(4), Some(Outlook::Room(6)));
+/// // Nothing has ever drained here.
+/// assert_eq!(at(10), Some(Outlook::Stuck(1_000)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outlook {
     /// Nothing is refused, however much waits: refusals are switched off.

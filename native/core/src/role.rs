@@ -64,35 +64,51 @@ pub(crate) struct Role {
     fill: Mutex<Fill>,
 }
 
-/// A role as a reader sees it.
+/// These are the counts of a role, as a reader sees them.
 ///
 /// Each number is exact, but they are read one after the other: while others count, they may be a
 /// few operations apart. At rest
 /// `enqueued = dequeued - unmatched + released + depth`, as far
 /// as they were counted since the last reset.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), 10, Still.now());
+/// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
+/// table.dequeue(RoleId(1), OwnerId(7), &Still)?;
+/// table.dequeue(RoleId(1), OwnerId(7), &Still)?;
+/// let stats = table.roles().stats(RoleId(1)).expect("the first role is always there");
+/// assert_eq!((stats.enqueued, stats.dequeued, stats.unmatched), (1, 2, 1));
+/// assert_eq!(stats.enqueued, stats.dequeued - stats.unmatched + stats.released + stats.depth);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleStats {
-    /// The role these numbers are about.
+    /// This is the role that the numbers are of.
     pub role: RoleId,
-    /// Sum of the depths of the role's owners.
+    /// So many requests wait, over all owners of the role.
     pub depth: u64,
-    /// The highest depth that one owner reached since the last reset.
+    /// This is the highest depth that one owner reached since the last reset.
     pub max_depth: u64,
-    /// Enqueues recorded.
+    /// So many enqueues were recorded.
     pub enqueued: u64,
-    /// Dequeues recorded, unmatched ones included.
+    /// So many dequeues were recorded, unmatched ones included.
     pub dequeued: u64,
-    /// Dequeues that found a depth of zero, or no owner.
+    /// So many dequeues found a depth of zero, or no owner.
     pub unmatched: u64,
-    /// Depth given up by owners that died or were forgotten.
+    /// So much depth was given up by owners that died or were forgotten.
     pub released: u64,
-    /// Refusals.
+    /// So many requests were refused.
     pub refused: u64,
-    /// System time of the last refusal, in milliseconds.
+    /// The last refusal was then, in milliseconds of system time.
     pub last_refused_ms: Option<u64>,
-    /// Owners with a gauge in this role now.
+    /// So many owners have a depth in this role now, 0 included.
     pub owners: u64,
-    /// The limit per owner in force now.
+    /// This limit is in force now, for each owner.
     pub limit: u64,
 }
 

@@ -13,17 +13,54 @@ use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{Instant, RoleId};
 
-/// The most roles a table takes.
+/// A table takes so many roles at most.
 pub const MAX_ROLES: usize = 1024;
 
-/// The table has [`MAX_ROLES`] roles and was asked for one more.
+/// This is why an operation was not carried out: the table has [`MAX_ROLES`] roles and was asked for one more.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::roles::{MAX_ROLES, TooManyRoles};
+/// use erlmcp_core::{RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::<()>::new(RoleId(0), 10, Still.now());
+/// for role in 1..MAX_ROLES as u64 {
+///     table.roles().set_limit(RoleId(role), 5, Still.now())?;
+/// }
+/// let one_more = table.roles().set_limit(RoleId(MAX_ROLES as u64), 5, Still.now());
+/// assert_eq!(one_more, Err(TooManyRoles));
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRoles;
 
-/// Limits that come from configuration.
+/// These limits come from configuration, see [`Roles::configure`].
 pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 
-/// All roles of a table.
+/// These are all roles of a table: which there are, their limits and what they count.
+///
+/// A role exists once something was counted for it or its limit was set; the default one is always there. One without a
+/// limit of its own follows the default role's.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::roles::ConfiguredLimits;
+/// use erlmcp_core::{RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (default, other) = (RoleId(1), RoleId(2));
+/// let table = Limits::<()>::new(default, 1_000, Still.now());
+/// let roles = table.roles();
+/// roles.set_limit(other, 20, Still.now())?;
+/// // What was set by hand wins over configuration.
+/// let configured = ConfiguredLimits::from([(default, 500), (other, 400)]);
+/// roles.configure(&configured, true, Still.now())?;
+/// assert_eq!([default, other, RoleId(3)].map(|role| roles.limit(role)), [500, 20, 500]);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 pub struct Roles {
     default_role: RoleId,
     policy: Arc<Policy>,
@@ -78,13 +115,17 @@ impl Roles {
             .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at())
     }
 
-    /// The role's limit; the default role's for an unknown one.
+    /// Gives the role's limit; the default role's for an unknown one.
     pub fn limit(&self, role: RoleId) -> u64 {
         self.get(role)
             .map_or_else(|| self.policy.default_limit.get(), |role| role.limit())
     }
 
     /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`] if the role does not exist and there is no room for it.
     pub fn set_limit(&self, role: RoleId, limit: u64, now: Instant) -> Result<(), TooManyRoles> {
         let known = self.get_or_insert(role, || now)?;
         if role == self.default_role {
@@ -95,8 +136,12 @@ impl Roles {
         Ok(())
     }
 
-    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not
-    /// mentioned follows the default. Without room for all the roles nothing changes.
+    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not mentioned follows
+    /// the default.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`] if there is no room for all that are mentioned; nothing has changed then.
     pub fn configure(
         &self,
         limits: &ConfiguredLimits,
@@ -127,33 +172,33 @@ impl Roles {
         self.policy.enforcing.set(enforcing);
     }
 
-    /// Whether anything is refused.
+    /// Tells whether anything is refused.
     pub fn enforcing(&self) -> bool {
         self.policy.enforcing.get()
     }
 
-    /// Every role's limit, in no order.
+    /// Gives every role's limit, in no order.
     pub fn limits(&self) -> Vec<(RoleId, u64)> {
         let roles = self.roles.pin();
         roles.iter().map(|(id, role)| (*id, role.limit())).collect()
     }
 
-    /// The roles that exist, in no order.
+    /// Names the roles that exist, in no order.
     pub fn ids(&self) -> Vec<RoleId> {
         self.roles.pin().keys().copied().collect()
     }
 
-    /// One role's numbers.
+    /// Gives the counts of a role, if it exists.
     pub fn stats(&self, role: RoleId) -> Option<RoleStats> {
         self.get(role).map(|role| role.stats())
     }
 
-    /// Every role's numbers, in no order.
+    /// Gives the counts of every role, in no order.
     pub fn all_stats(&self) -> Vec<RoleStats> {
         self.roles.pin().values().map(|role| role.stats()).collect()
     }
 
-    /// Every role's summary, in no order.
+    /// Gives the summary of every role, in no order. Ages and rates are as of `now`.
     pub fn summary(&self, now: Instant) -> Vec<RoleSummary> {
         let roles = self.roles.pin();
         let as_of_ms = Some(self.checked_ms.load(Ordering::Relaxed)).filter(|ms| *ms > 0);
@@ -161,12 +206,12 @@ impl Roles {
         roles.values().map(summary).collect()
     }
 
-    /// What the next request meets that comes for an owner at this depth, in a role that exists.
+    /// Says what the next request meets that comes for an owner at this depth, if the role exists.
     pub fn outlook(&self, role: RoleId, depth: u64, now: Instant) -> Option<Outlook> {
         self.get(role).map(|role| role.outlook(depth, now))
     }
 
-    /// Every role's alert level, in no order.
+    /// Gives every role's alert level, in no order.
     pub fn levels(&self) -> Vec<(RoleId, Level)> {
         let roles = self.roles.pin();
         roles.iter().map(|(id, role)| (*id, role.level())).collect()
@@ -180,14 +225,15 @@ impl Roles {
         }
     }
 
-    /// Zeroes a role's counters; depths and owners stay.
+    /// Zeroes what a role counts; depths, owners and the limit stay.
     pub fn reset_stats(&self, role: RoleId) {
         if let Some(role) = self.get(role) {
             role.reset_stats();
         }
     }
 
-    /// Refusals of the role since this was last asked, and its numbers. Each refusal is handed out once.
+    /// Counts the role's refusals since this was last asked, if there were any; with the role's counts now. Each
+    /// refusal is handed out once.
     pub fn take_unreported_refusals(&self, role: RoleId) -> Option<(u64, RoleStats)> {
         let role = self.get(role)?;
         match role.take_unreported_refusals() {
@@ -196,8 +242,8 @@ impl Roles {
         }
     }
 
-    /// Notes for every role what was counted by now. To be called about once a second, so that a refusal
-    /// after a quiet time knows the rate of the last ten seconds.
+    /// Notes for every role what was counted by now. It is to be called about once a second, so that a refusal after a
+    /// quiet time knows the rate of the last ten seconds.
     pub fn sample_rates(&self, now: Instant) {
         let roles = self.roles.pin();
         roles.values().for_each(|role| role.sample_rates(now));

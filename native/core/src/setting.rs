@@ -4,12 +4,12 @@ use std::marker::PhantomData;
 
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
-/// A value of one machine word.
+/// A word is a value that fits into one machine word, so that it can be read in one step. [`Setting`] has an example.
 pub trait Word: Copy {
-    /// The value as a word.
+    /// Makes a word of the value.
     fn to_word(self) -> u64;
 
-    /// The value that a word stands for.
+    /// Makes the value of a word.
     fn from_word(word: u64) -> Self;
 }
 
@@ -47,8 +47,8 @@ impl Word for Option<u64> {
     }
 }
 
-/// A value that configuration gives, unless somebody has set it by hand: then that holds, whatever is configured,
-/// until it is reset.
+/// A setting is a value that configuration gives, unless somebody has set it by hand: then that holds, whatever is
+/// configured, until it is reset.
 ///
 /// Reading is one relaxed load. Changes may race: of a value set by hand and a configuration at the same time, the
 /// one that was set by hand holds afterwards.
@@ -75,7 +75,7 @@ pub struct Setting<T> {
 }
 
 impl<T: Word> Setting<T> {
-    /// A setting that is configured like this, and not set by hand.
+    /// Makes a setting that is configured like this, and not set by hand.
     pub fn new(configured: T) -> Self {
         Self {
             now: AtomicU64::new(configured.to_word()),
@@ -84,7 +84,7 @@ impl<T: Word> Setting<T> {
         }
     }
 
-    /// The value that holds now.
+    /// Gives the value that holds now.
     ///
     /// A relaxed load does: whoever knows that the value was changed was told by something that ordered the change
     /// before this.
@@ -107,7 +107,7 @@ impl<T: Word> Setting<T> {
         self.hold(value);
     }
 
-    /// Begins anew: configured like this, and not set by hand.
+    /// Begins anew: from now on it is configured like this, and not set by hand.
     pub fn reset(&self, configured: T) {
         let mut by_hand = self.by_hand.lock();
         *by_hand = false;

@@ -8,55 +8,71 @@ use crate::vocabulary::Instant;
 
 const MS_PER_S: f64 = 1_000.0;
 
-/// A role in a summary. Each of its counters is read once, what leaves before what enters.
+/// A summary is all there is to say of a role at one moment. Each of its counters is read once, what leaves before what
+/// enters.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{Number, OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), 10, Still.now());
+/// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
+/// let summary = table.roles().summary(Still.now());
+/// let (_, depth) = summary[0].numbers().find(|(name, _)| *name == "depth").expect("each role has a depth");
+/// assert_eq!(depth, Number::Whole(1));
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RoleSummary {
-    /// Its counts and its limit.
+    /// These are its counts and its limit.
     pub stats: RoleStats,
-    /// Its alert level, which is the worst of its owners'; exact as of now.
+    /// This is its alert level, the worst of its owners'; exact as of now.
     pub level: Level,
-    /// Its owners by the level that they hold; exact as of now.
+    /// So many owners hold each level; exact as of now.
     pub owners_by_level: ByLevel,
-    /// How long it was at each level, in milliseconds.
+    /// It was so many milliseconds at each level; exact.
     pub ms_at_level: TimeAtLevel,
-    /// Alerts raised of each level, since the role exists; `reset_stats` leaves them.
+    /// So many alerts of each level were raised since the role exists; `reset_stats` leaves them.
     pub alerts: ByLevel,
-    /// The highest depth of one owner at the last check.
+    /// This was the highest depth of one owner at the last check.
     pub fullest: u64,
-    /// That depth as a share of the limit.
+    /// That depth was this share of the limit.
     pub max_utilization: f64,
-    /// Owners in each band of utilisation at the last check.
+    /// So many owners were in each band of utilisation at the last check.
     pub owners_by_utilization: [u64; BANDS],
-    /// System time of that check in milliseconds, if there was one.
+    /// That check was then, in milliseconds of system time, if there was one.
     pub as_of_ms: Option<u64>,
-    /// Dequeues a second that took something, over the last ten seconds.
+    /// So many dequeues a second took something, over the last ten seconds.
     pub drained_per_s: f64,
-    /// Refusals a second, over the last ten seconds.
+    /// So many requests a second were refused, over the last ten seconds.
     pub refused_per_s: f64,
-    /// When the last refusals began without a quiet second since, in milliseconds of system time.
+    /// The last refusals began then, in milliseconds of system time, without a quiet second since.
     pub refusing_since_ms: Option<u64>,
-    /// What a caller would be told that is refused by an owner just at its limit, in milliseconds. An estimate.
+    /// A caller that is refused by an owner just at its limit is told to wait so many milliseconds: 1 to 60000. It is
+    /// an estimate.
     pub retry_after_ms: u64,
 }
 
-/// A number of a role, or some that belong together.
+/// This is a number of a role, or some that belong together. [`RoleSummary`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// A count, or milliseconds.
+    /// It is a count, or milliseconds.
     Whole(u64),
-    /// The same, if there is any.
+    /// It is a count or milliseconds, if there is any.
     Maybe(Option<u64>),
-    /// A rate or a ratio.
+    /// It is a rate or a ratio.
     Real(f64),
-    /// A level.
+    /// It is a level.
     Level(Level),
-    /// One for each level.
+    /// There is one for each level.
     ByLevel(ByLevel),
-    /// One for each level that there are alerts of: all but the first.
+    /// There is one for each level, of which the first says nothing: there are no alerts of it.
     ByAlertLevel(ByLevel),
-    /// Milliseconds at each level.
+    /// It is how many milliseconds there were at each level.
     AtLevel(TimeAtLevel),
-    /// One for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
+    /// There is one for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
     ByUtilization([u64; BANDS]),
 }
 
@@ -85,8 +101,8 @@ impl RoleSummary {
         }
     }
 
-    /// Every number of the role with the name that it has from here to the page, and the same names in the same
-    /// order each time. A unit is the end of a name.
+    /// Gives every number of the role with the name that it has from here to the page: the same names in the same order
+    /// each time. A name ends in its unit.
     ///
     /// What each means stands in the table of `erlmcp_native_role`, on the Erlang side; a number that is new here is
     /// entered there, and nowhere else.

@@ -13,16 +13,33 @@ use crate::limits::Limits;
 use crate::overload::{Level, Marks};
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
-/// An owner in a role, as it is now.
+/// A row is an owner in a role, as it was when it was looked at. Its depth is exact.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::survey::Row;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, full, other) = (RoleId(1), OwnerId(7), OwnerId(8));
+/// let table = Limits::new(role, 10, Still.now());
+/// table.enqueue(role, other, &Still)?;
+/// table.enqueue(role, full, &Still)?;
+/// table.enqueue(role, full, &Still)?;
+/// assert_eq!(table.rows(Some(role)).len(), 2);
+/// assert_eq!(table.fullest(None, 1), [Row { role, owner: Some(full), depth: 2, limit: 10 }]);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The role.
+    /// The row is of this role.
     pub role: RoleId,
-    /// The owner, or none for a role without any.
+    /// The row is of this owner, or of none for a role without any.
     pub owner: Option<OwnerId>,
-    /// Its depth.
+    /// So many requests wait for the owner.
     pub depth: u64,
-    /// The role's limit.
+    /// This is the role's limit.
     pub limit: u64,
 }
 
@@ -99,7 +116,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// Every owner of a role, or of all roles; a role without owners has a row without one.
+    /// Gives a row for every owner of a role, or of all roles; a role without owners has a row without one.
     pub fn rows(&self, of: Option<RoleId>) -> Vec<Row> {
         let mut rows = Vec::new();
         self.for_each_row(of, |row| rows.push(row));
@@ -122,8 +139,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
         rows
     }
 
-    /// The `most` fullest owners of a role, or of all roles, by their utilisation and then by their depth, the
-    /// fullest first.
+    /// Gives the rows of the `most` fullest owners of a role, or of all roles, by their utilisation and then by their
+    /// depth, the fullest first.
     pub fn fullest(&self, of: Option<RoleId>, most: usize) -> Vec<Row> {
         let mut heap: BinaryHeap<Reverse<ByFill>> = BinaryHeap::new();
         self.for_each_row(of, |row| {

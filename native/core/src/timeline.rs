@@ -4,7 +4,7 @@
 
 use crate::overload::Level;
 
-/// Milliseconds by level.
+/// There is one number for each [`Level`](crate::overload::Level), in the order of [`Level::ALL`].
 pub type ByLevel = [u64; 4];
 
 /// Sixty buckets of a second, and sixty of a minute.
@@ -22,14 +22,22 @@ pub(crate) struct Timeline {
     minutes: Ring,
 }
 
-/// Milliseconds at each level, up to the time of the question.
+/// This says how many milliseconds a role was at each level, up to the moment of the question. It is exact.
+///
+/// ```
+/// use erlmcp_core::TimeAtLevel;
+/// use erlmcp_core::overload::Level;
+///
+/// let time = TimeAtLevel { since_start_ms: [900, 80, 15, 5], ..TimeAtLevel::default() };
+/// assert_eq!(time.since_start_ms[Level::Overload.index()], 5);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeAtLevel {
-    /// Since the beginning.
+    /// How many milliseconds there were since the role exists.
     pub since_start_ms: ByLevel,
-    /// In the last 60 buckets of one second, the one that runs included: 59 to 60 s.
+    /// How many there were in the last 60 buckets of one second, the one that runs included: in 59 to 60 s.
     pub last_minute_ms: ByLevel,
-    /// In the last 60 buckets of one minute, the one that runs included: 59 to 60 min.
+    /// How many there were in the last 60 buckets of one minute, the one that runs included: in 59 to 60 min.
     pub last_hour_ms: ByLevel,
 }
 

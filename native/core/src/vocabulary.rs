@@ -2,42 +2,79 @@
 //!
 //! The ground floor: it knows no other file of this crate.
 
-/// A role, as the host numbers them.
+/// A role is a kind of work with a limit of its own; this is the number by which the host knows it.
+///
+/// ```
+/// use erlmcp_core::RoleId;
+///
+/// assert!(RoleId(1) < RoleId(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoleId(pub u64);
 
-/// An owner, as the host numbers them. A number is not used again while its owner is tracked.
+/// An owner is whom requests wait for; this is the number by which the host knows it.
+///
+/// The host must not use a number again while its owner is tracked.
+///
+/// ```
+/// use erlmcp_core::OwnerId;
+///
+/// assert_ne!(OwnerId(1), OwnerId(2));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(pub u64);
 
-/// A moment, on two clocks.
+/// An instant is a moment, read on two clocks: one to measure with, one to tell people.
+///
+/// ```
+/// use erlmcp_core::Instant;
+///
+/// let noon = Instant { monotonic_ms: 5_000, system_ms: 1_700_000_000_000 };
+/// let later = Instant { monotonic_ms: 5_250, ..noon };
+/// assert_eq!(later.monotonic_ms - noon.monotonic_ms, 250);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instant {
-    /// Milliseconds on a clock that never goes back; its zero means nothing.
+    /// How many milliseconds a clock shows that never goes back; its zero means nothing.
     pub monotonic_ms: u64,
-    /// Milliseconds of system time.
+    /// How many milliseconds of system time have passed since 1970; this clock may be set.
     pub system_ms: u64,
 }
 
-/// The owner is dead and will never be alive again.
+/// This is why an owner is not watched: it is dead and will never be alive again.
+///
+/// ```
+/// use erlmcp_core::Dead;
+///
+/// let watched: Result<(), Dead> = Err(Dead);
+/// assert!(watched.is_err());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dead;
 
-/// The runtime around a table.
+/// A runtime is what surrounds a table: it has clocks and processes. See [`Host`] for an example.
 pub trait Runtime {
-    /// The time.
+    /// Tells the time, on both clocks.
     fn now(&self) -> Instant;
 
     /// Has the process that tells handlers look at [`Alerts::take`](crate::alerts::Alerts::take).
     fn wake(&self);
 }
 
-/// A runtime whose owners live and die.
+/// A host is a runtime whose owners live and die.
+///
+/// One that is good enough for examples, and is used in those of this crate:
+///
+/// ```
+#[doc = include_str!("../tests/common/still.rs")]
+///
+/// assert!(Still.is_alive(OwnerId(7)));
+/// ```
 pub trait Host: Runtime {
-    /// Names a watch so that it can be called off.
+    /// This names a watch, so that it can be called off.
     type Watch;
 
-    /// Whether the owner can still hold anything.
+    /// Tells whether the owner can still hold anything.
     fn is_alive(&self, owner: OwnerId) -> bool;
 
     /// Has [`Limits::died`](crate::limits::Limits::died) called when the owner dies; `None` for an owner that
