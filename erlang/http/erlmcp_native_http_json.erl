@@ -77,7 +77,7 @@ role(Row, Numbers) ->
     #{Name => value(Kind, maps:get(Name, Row)) || #{name := Name, kind := Kind} <- Numbers}.
 
 value(role, Role) -> text(Role);
-value(moment, undefined) -> null;
+value(_, undefined) -> null;
 value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
 value(_, Value) -> Value.
 

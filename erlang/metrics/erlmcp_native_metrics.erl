@@ -148,6 +148,8 @@ labels(by_utilization) -> [~"from"];
 labels(Kind) when Kind =:= by_level; Kind =:= by_alert_level; Kind =:= ms_at_level -> [~"level"];
 labels(_) -> [].
 
+samples(_, undefined) ->
+    [];
 samples(ms, Ms) ->
     [{[], Ms / 1000}];
 samples(level, Level) ->

@@ -60,9 +60,10 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
 }.
 -doc """
 A kind says what a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system
-time in milliseconds or `undefined`. `by_level` has a number for each level, `by_alert_level` for each but `ok`,
-`ms_at_level` milliseconds at each level in three windows of time, and `by_utilization` a list of shares of the limit,
-each with a number for what lies from there up to the next.
+time in milliseconds; any of them is `undefined` where there is none, which is `null` in JSON and no sample of a metric.
+`by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
+three windows of time, and `by_utilization` a list of shares of the limit, each with a number for what lies from there
+up to the next.
 """.
 -type kind() ::
     role
