@@ -47,6 +47,7 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     owners_by_level := #{erlmcp_overload_monitor:status() => non_neg_integer()},
     fullest := non_neg_integer(),
     as_of_ms := integer() | undefined,
+    backlog_ms := non_neg_integer() | undefined,
     breaker := open | closed
 }.
 
@@ -118,6 +119,8 @@ numbers() ->
             {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},
             {fullest, count, none, ~"Depth of the fullest owner at the last check."},
             {as_of_ms, moment, none, ~"When the last check was, which looks at every owner."},
+            {backlog_ms, ms, none,
+                ~"How long what waits would take to drain at the rate of the last ten seconds. An estimate."},
             {breaker, breaker, none, ~"The role's breaker as it was reported last."}
         ]
     ].

@@ -101,6 +101,19 @@ impl RoleSummary {
         }
     }
 
+    /// Tells in how many milliseconds what waits would drain, at the rate of the last ten seconds and if nothing came;
+    /// none while nothing drains. It is an estimate.
+    pub fn backlog_ms(&self) -> Option<u64> {
+        let seconds = match self.stats.depth {
+            0 => 0.0,
+            depth => depth as f64 / self.drained_per_s,
+        };
+        // Too many to be counted become the largest number there is.
+        seconds
+            .is_finite()
+            .then_some((seconds * MS_PER_S).ceil() as u64)
+    }
+
     /// Gives every number of the role with the name that it has from here to the page: the same names in the same order
     /// each time. A name ends in its unit.
     ///
@@ -135,7 +148,33 @@ impl RoleSummary {
                 ByUtilization(self.owners_by_utilization),
             ),
             ("as_of_ms", Maybe(self.as_of_ms)),
+            ("backlog_ms", Maybe(self.backlog_ms())),
         ]
         .into_iter()
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::role::Policy;
+    use crate::sync::Arc;
+    use crate::vocabulary::RoleId;
+
+    #[test]
+    fn a_backlog_is_what_waits_over_what_drains() {
+        let at = |monotonic_ms| Instant {
+            monotonic_ms,
+            system_ms: monotonic_ms,
+        };
+        let role = Role::new(RoleId(1), Arc::new(Policy::new(10)), at(0));
+        let backlog_ms = |now_ms| RoleSummary::of(&role, None, at(now_ms)).backlog_ms();
+        assert_eq!(backlog_ms(10), Some(0));
+        (1..=5).for_each(|depth| role.tally().enqueue(depth));
+        assert_eq!(backlog_ms(500), None);
+        role.tally().dequeue();
+        role.tally().dequeue();
+        // Three wait, and two drained in a second.
+        assert_eq!(backlog_ms(1_000), Some(1_500));
     }
 }
