@@ -173,5 +173,5 @@ def test_one_that_is_busy_or_talks_nonsense_is_tried_again(start_endpoint, start
 
 
 def test_an_endpoint_that_is_no_url_stops_the_start(start_node):
-    with pytest.raises(Exception, match="an URL such as"):
+    with pytest.raises(Exception, match="a URL such as"):
         start_node(otlp='#{endpoint => "127.0.0.1:4318"}')

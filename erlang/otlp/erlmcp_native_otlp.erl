@@ -23,7 +23,7 @@ specification of whoever starts it so.
 1> erlmcp_native_otlp:options(#{endpoint => "127.0.0.1:4318"}).
 {error,{[endpoint],
         hidden,
-        "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https"}}
+        "a URL such as http://127.0.0.1:4318/v1/metrics, with http or https"}}
 ```
 """.
 

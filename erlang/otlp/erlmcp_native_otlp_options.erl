@@ -4,7 +4,7 @@ The options of `m:erlmcp_native_otlp`, checked by name at the door.
 
 | option | value | default | meaning |
 | --- | --- | --- | --- |
-| `endpoint` | an URL such as http://127.0.0.1:4318/v1/metrics, with http or https | must be given | Where metrics are posted to, as it stands. |
+| `endpoint` | a URL such as http://127.0.0.1:4318/v1/metrics, with http or https | must be given | Where metrics are posted to, as it stands. |
 | `interval_ms` | milliseconds, an integer from 100 to 3600000 | `10000` | The time from one snapshot to the next. |
 | `timeout_ms` | milliseconds, an integer from 100 to 60000 | `5000` | How long one push may take in all. |
 | `compression` | gzip or none | `gzip` | How a push is packed. |
@@ -39,7 +39,7 @@ What is wrong is told with its value, unless that may be a secret: then it is `h
 -doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
--define(URL, "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
+-define(URL, "a URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
 %% What a push says itself, or what would change how it is read.
 -define(RESERVED, [
     ~"host", ~"user-agent", ~"content-type", ~"content-encoding", ~"content-length", ~"connection",
@@ -144,7 +144,7 @@ endpoint(Value) ->
         case erlmcp_native_otlp_url:parse(Endpoint) of
             {ok, #{scheme := https} = Target} -> with_tls(Endpoint, Target);
             {ok, _} -> {ok, Endpoint};
-            {error, credentials} -> wrong([], "an URL without user and password, which are given in headers");
+            {error, credentials} -> wrong([], "a URL without user and password, which are given in headers");
             {error, no_url} -> wrong([], ?URL)
         end
     else

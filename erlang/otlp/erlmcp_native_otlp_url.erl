@@ -23,7 +23,7 @@ The URL of an OTLP endpoint, taken apart.
     path := binary()
 }.
 
--doc "Takes an URL apart. One with user and password is refused: those would show wherever the URL does.".
+-doc "Takes a URL apart. One with user and password is refused: those would show wherever the URL does.".
 -spec parse(binary()) -> {ok, target()} | {error, credentials | no_url}.
 parse(Url) ->
     Visible = lists:all(fun(Byte) -> Byte > $\s andalso Byte < 127 end, binary_to_list(Url)),

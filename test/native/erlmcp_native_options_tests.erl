@@ -120,3 +120,24 @@ documented_test_() ->
          || {Module, File} <- Tables
         ]
     ].
+
+%% In the pages too, below a line that names the module.
+documented_in_pages_test_() ->
+    Root = erlmcp_native_test_lib:root(),
+    Marks = [
+        {Page, binary_to_existing_atom(Module), Table}
+     || Page <- filelib:wildcard("docs/**/*.md", Root),
+        {ok, Text} <- [file:read_file(filename:join(Root, Page))],
+        Part <- tl(binary:split(Text, ~"<!-- options: ", [global])),
+        [Module, Table] <- [binary:split(Part, ~" -->\n")]
+    ],
+    [
+        ?_assertMatch([_, _ | _], Marks)
+        | [
+            {Page ++ ": " ++ atom_to_list(Module), fun() ->
+                Expected = erlmcp_native_options:markdown(Module:table()),
+                ?assertEqual(Expected, binary:part(Table, 0, min(byte_size(Table), byte_size(Expected))))
+            end}
+         || {Page, Module, Table} <- Marks
+        ]
+    ].

@@ -6,7 +6,7 @@
 -import(erlmcp_native_otlp, [options/1]).
 
 -define(URL, ~"http://127.0.0.1:4318/v1/metrics").
--define(EXPECTED_URL, "an URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
+-define(EXPECTED_URL, "a URL such as http://127.0.0.1:4318/v1/metrics, with http or https").
 
 defaults_test() ->
     Options = #{
@@ -73,7 +73,7 @@ shown(Url) when is_binary(Url) -> hidden;
 shown(Value) -> Value.
 
 credentials_test() ->
-    wrong([endpoint], hidden, "an URL without user and password, which are given in headers", #{
+    wrong([endpoint], hidden, "a URL without user and password, which are given in headers", #{
         endpoint => "http://me:hush@localhost/"
     }),
     wrong([endpoint], hidden, ?EXPECTED_URL, #{endpoint => "http://me:hu sh@localhost/"}),
