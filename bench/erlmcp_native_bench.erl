@@ -4,8 +4,8 @@ The benchmarks behind `make bench`: runs each group, prints its tables, then all
 whole as JSON.
 
 `BENCH_QUICK=1` runs smaller sizes and shorter rounds, `BENCH_JSON` names the file
-(`_build/bench/bench.json`), `BENCH_ONLY=limits,burst` runs some groups only. A missed target is a result
-and no failure: the status is 1 if something could not be measured or was found to be wrong.
+(`_build/bench/bench.json`), `BENCH_ONLY=limits,burst` runs some groups only. A missed target is a result and no
+failure: the status is 1 if something could not be measured or was found to be wrong, 2 for a group that there is not.
 
 A group is a module with this behaviour; a new one is one line in `groups/0`.
 """.
@@ -81,9 +81,20 @@ chosen() ->
         "" ->
             groups();
         Only ->
-            Names = string:lexemes(Only, ","),
-            [Group || {Name, _} = Group <- groups(), lists:member(atom_to_list(Name), Names)]
+            Wanted = string:lexemes(Only, ", "),
+            Known = [atom_to_list(Name) || {Name, _} <- groups()],
+            case Wanted -- Known of
+                [] -> [Group || {Name, _} = Group <- groups(), lists:member(atom_to_list(Name), Wanted)];
+                Unknown -> unknown(Unknown, Known)
+            end
     end.
+
+-spec unknown([string()], [string()]) -> no_return().
+unknown(Unknown, Known) ->
+    io:format(standard_error, "BENCH_ONLY: there is no group ~ts; there are ~ts~n", [
+        lists:join(", ", Unknown), lists:join(", ", Known)
+    ]),
+    halt(2).
 
 %% Each group has a process of its own, so that what it leaves behind goes with it.
 run(Module, Options) ->

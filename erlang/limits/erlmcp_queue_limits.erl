@@ -86,8 +86,8 @@ since the last `reset_stats/1`.
 }.
 -doc """
 A refusal has the role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when
-there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten seconds,
-between 1 and 60000, and 1000 when nothing drained.
+there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten seconds, or
+since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing drained.
 """.
 -type refusal() :: role_stats().
 

@@ -23,11 +23,13 @@ tool_executor refuses what comes for a full owner: the fullest has 3 of 3
   alerts      03:12:44 overload <0.142.0> 3 of 3
 ```
 
-`free` is what `retry_after_ms` says: the time in which, at the rate of the last ten seconds, one place drains from
-each of the role's owners. Nothing drains: it is a second, and the consumer may be stuck.
+`free` is what `retry_after_ms` says: the time in which one place drains from each of the role's owners, at the rate of
+the last ten seconds or since it began to drain, if that is less. Nothing drains: it is a second, and the consumer may
+be stuck.
 """.
 
 -export([top/0, top/1, why/1, why/2]).
+-export([top_text/0, top_text/1, why_text/1, why_text/2]).
 
 -define(ROWS, 10).
 -define(ALERTS, 3).
@@ -41,44 +43,72 @@ top() ->
 
 -doc "Prints the fullest owners of all roles, as many as asked for.".
 -spec top(non_neg_integer()) -> ok.
-top(Most) when is_integer(Most), Most >= 0 ->
-    print(
-        case started() of
-            ok -> table(?M:fullest(Most));
-            Words -> [Words]
-        end
-    );
 top(Most) ->
-    erlmcp_native_error:raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
+    print(top_lines(Most, ?FUNCTION_NAME)).
+
+-doc "Returns what `top/0` prints, in UTF-8.".
+-spec top_text() -> binary().
+top_text() ->
+    top_text(?ROWS).
+
+-doc "Returns what `top/1` prints, in UTF-8.".
+-spec top_text(non_neg_integer()) -> binary().
+top_text(Most) ->
+    text(top_lines(Most, ?FUNCTION_NAME)).
 
 -doc "Prints why a role refuses, or that it does not: limit, depths, rates, level, last alerts.".
 -spec why(?L:role()) -> ok.
-why(Role) when is_atom(Role) ->
-    print(
-        case row(Role) of
-            #{} = Row -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
-            Words -> [Words]
-        end
-    );
 why(Role) ->
-    erlmcp_native_error:raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role]}).
+    print(why_lines(Role, ?FUNCTION_NAME)).
 
 -doc "Prints why an owner is refused in a role, or that it is not.".
 -spec why(?L:role(), ?L:owner()) -> ok.
-why(Role, Owner) when is_atom(Role), is_atom(Owner); is_atom(Role), is_pid(Owner), node(Owner) =:= node() ->
-    print(
-        case row(Role) of
-            #{} = Row -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
-            Words -> [Words]
-        end
-    );
-why(Role, Owner) when is_atom(Role) ->
-    erlmcp_native_error:raise(bad_owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]});
 why(Role, Owner) ->
-    erlmcp_native_error:raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
+    print(why_lines(Role, Owner, ?FUNCTION_NAME)).
+
+-doc "Returns what `why/1` prints, in UTF-8: for a remote call, of which the node's own console need not hear.".
+-spec why_text(?L:role()) -> binary().
+why_text(Role) ->
+    text(why_lines(Role, ?FUNCTION_NAME)).
+
+-doc "Returns what `why/2` prints, in UTF-8.".
+-spec why_text(?L:role(), ?L:owner()) -> binary().
+why_text(Role, Owner) ->
+    text(why_lines(Role, Owner, ?FUNCTION_NAME)).
+
+top_lines(Most, _) when is_integer(Most), Most >= 0 ->
+    case started() of
+        ok -> table(?M:fullest(Most));
+        Words -> [Words]
+    end;
+top_lines(Most, Function) ->
+    erlmcp_native_error:raise(bad_number, {?MODULE, Function, [Most]}).
+
+why_lines(Role, _) when is_atom(Role) ->
+    case row(Role) of
+        #{} = Row -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
+        Words -> [Words]
+    end;
+why_lines(Role, Function) ->
+    erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role]}).
+
+why_lines(Role, Owner, _) when
+    is_atom(Role), is_atom(Owner); is_atom(Role), is_pid(Owner), node(Owner) =:= node()
+->
+    case row(Role) of
+        #{} = Row -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
+        Words -> [Words]
+    end;
+why_lines(Role, Owner, Function) when is_atom(Role) ->
+    erlmcp_native_error:raise(bad_owner, {?MODULE, Function, [Role, Owner]});
+why_lines(Role, Owner, Function) ->
+    erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role, Owner]}).
 
 print(Lines) ->
-    io:put_chars([[Line, $\n] || Line <- Lines]).
+    io:put_chars(text(Lines)).
+
+text(Lines) ->
+    unicode:characters_to_binary([[Line, $\n] || Line <- Lines]).
 
 started() ->
     #{services := Services} = erlmcp_native_metrics:snapshot(),

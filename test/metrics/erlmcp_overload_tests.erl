@@ -16,6 +16,7 @@ shell_test_() ->
             {a_role_whose_limit_is_0, fun a_role_whose_limit_is_0/0},
             {a_role_nobody_knows, fun a_role_nobody_knows/0},
             {when_it_will_be_over, fun when_it_will_be_over/0},
+            {the_text_is_what_is_printed, fun the_text_is_what_is_printed/0},
             {an_owner, fun an_owner/0},
             {switched_off, fun switched_off/0},
             {the_fullest, fun the_fullest/0},
@@ -79,6 +80,23 @@ when_it_will_be_over() ->
         drain(r, a, 2),
         string:find(Told, io_lib:format("in about ~b ms, as refused callers are told", [Ms])) =/= nomatch
     end).
+
+%% The same words, but for the numbers that go on while they are asked for.
+the_text_is_what_is_printed() ->
+    ok = ?L:set_limit(r, 0),
+    [
+        ?assertEqual(iolist_to_binary(told(Printed)), Returned())
+     || {Printed, Returned} <- [
+            {fun() -> erlmcp_overload:why(r) end, fun() -> erlmcp_overload:why_text(r) end},
+            {fun() -> erlmcp_overload:why(r, a) end, fun() -> erlmcp_overload:why_text(r, a) end},
+            {fun() -> erlmcp_overload:top() end, fun() -> erlmcp_overload:top_text() end},
+            {fun() -> erlmcp_overload:top(0) end, fun() -> erlmcp_overload:top_text(0) end}
+        ]
+    ],
+    [
+        ?assertError(badarg, apply(erlmcp_overload, Function, Args))
+     || {Function, Args} <- [{why_text, [1]}, {why_text, [r, 1]}, {why_text, [1, a]}, {top_text, [-1]}]
+    ].
 
 an_owner() ->
     ok = ?L:set_limit(r, 10),

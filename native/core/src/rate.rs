@@ -11,7 +11,7 @@ const SPACING_MS: u64 = 1_000;
 /// A computed rate is used for this long, in milliseconds.
 const FRESH_MS: u64 = 100;
 
-/// The rate of a running count over the last ten seconds.
+/// The rate of a running count over the last ten seconds, and since it grows.
 ///
 /// It keeps a handful of samples of the count, so it is exact about what was counted but its window begins at
 /// a sample: it is between nine and ten seconds long, and shorter for a young role.
@@ -20,6 +20,7 @@ pub(crate) struct Rate {
     samples: Mutex<VecDeque<Sample>>,
     refresh_at_ms: AtomicU64,
     per_ms: AtomicU64,
+    since_it_grows_per_ms: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +40,24 @@ impl Rate {
             samples: Mutex::new(VecDeque::from([first])),
             refresh_at_ms: AtomicU64::new(0),
             per_ms: AtomicU64::new(0.0_f64.to_bits()),
+            since_it_grows_per_ms: AtomicU64::new(0.0_f64.to_bits()),
         }
     }
 
     /// The rate per millisecond. `count` is read at most ten times a second.
     pub(crate) fn per_ms(&self, now_ms: u64, count: impl FnOnce() -> u64) -> f64 {
+        self.refresh(now_ms, count);
+        f64::from_bits(self.per_ms.load(Ordering::Relaxed))
+    }
+
+    /// The rate per millisecond since the count last began to grow, if that is less than ten seconds ago: what came
+    /// before, when nothing was there to be counted, says nothing of how fast it can go.
+    pub(crate) fn since_it_grows_per_ms(&self, now_ms: u64, count: impl FnOnce() -> u64) -> f64 {
+        self.refresh(now_ms, count);
+        f64::from_bits(self.since_it_grows_per_ms.load(Ordering::Relaxed))
+    }
+
+    fn refresh(&self, now_ms: u64, count: impl FnOnce() -> u64) {
         let due = self.refresh_at_ms.load(Ordering::Relaxed);
         let next = now_ms.saturating_add(FRESH_MS);
         let mine = now_ms >= due
@@ -52,14 +66,12 @@ impl Rate {
                 .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
         if mine {
-            let rate = self.sample(now_ms, count());
-            self.per_ms.store(rate.to_bits(), Ordering::Relaxed);
+            self.sample(now_ms, count());
         }
-        f64::from_bits(self.per_ms.load(Ordering::Relaxed))
     }
 
-    /// Notes the running count and returns the rate per millisecond.
-    pub(crate) fn sample(&self, now_ms: u64, count: u64) -> f64 {
+    /// Notes the running count, and what the rates are.
+    pub(crate) fn sample(&self, now_ms: u64, count: u64) {
         let mut samples = self.samples.lock();
         while samples.len() > 1
             && samples
@@ -68,9 +80,17 @@ impl Rate {
         {
             samples.pop_front();
         }
-        let rate = samples.front().map_or(0.0, |oldest| {
-            count.saturating_sub(oldest.count) as f64 / oldest.age(now_ms).max(1) as f64
-        });
+        let oldest = samples.front();
+        let last_idle = samples
+            .iter()
+            .rfind(|sample| oldest.is_some_and(|oldest| sample.count == oldest.count));
+        for (since, rate) in [
+            (oldest, &self.per_ms),
+            (last_idle, &self.since_it_grows_per_ms),
+        ] {
+            let per_ms = since.map_or(0.0, |since| since.rate(now_ms, count));
+            rate.store(per_ms.to_bits(), Ordering::Relaxed);
+        }
         if samples
             .back()
             .is_none_or(|newest| newest.age(now_ms) >= SPACING_MS)
@@ -80,13 +100,17 @@ impl Rate {
                 count,
             });
         }
-        rate
     }
 }
 
 impl Sample {
     fn age(self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.at_ms)
+    }
+
+    /// How fast the count has grown from here, per millisecond.
+    fn rate(self, now_ms: u64, count: u64) -> f64 {
+        count.saturating_sub(self.count) as f64 / self.age(now_ms).max(1) as f64
     }
 }
 
@@ -108,6 +132,18 @@ mod tests {
         }
         assert!(rate.per_ms(30_500, || 5_000) == 0.0);
         assert!(rate.samples.lock().len() <= 12);
+    }
+
+    #[test]
+    fn what_was_idle_before_does_not_slow_the_rate_since() {
+        let rate = Rate::new(0);
+        (1..=30).for_each(|second| rate.sample(second * 1_000, 5));
+        assert!(rate.since_it_grows_per_ms(30_000, || 5) == 0.0);
+        // Thirty within half a second, after ten seconds and more without any.
+        assert!((rate.since_it_grows_per_ms(30_500, || 35) - 0.06).abs() < 1e-9);
+        assert!((rate.per_ms(30_500, || 35) - 30.0 / 9_500.0).abs() < 1e-9);
+        // From here on it is the rate of all the time since.
+        assert!((rate.since_it_grows_per_ms(33_000, || 65) - 0.02).abs() < 1e-9);
     }
 
     #[test]

@@ -204,7 +204,11 @@ impl Role {
     pub(crate) fn retry_after_ms(&self, depth: u64, now: Instant) -> u64 {
         let excess = depth.saturating_sub(self.limit()).saturating_add(1);
         let owners = self.owners.load(Ordering::Relaxed);
-        retry::after_ms(excess, owners, self.drained_per_ms(now))
+        let drained = || self.tally.drained();
+        let per_ms = self
+            .drained
+            .since_it_grows_per_ms(now.monotonic_ms, drained);
+        retry::after_ms(excess, owners, per_ms)
     }
 
     /// What the next request meets that comes for an owner at `depth`.

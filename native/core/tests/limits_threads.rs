@@ -175,3 +175,25 @@ fn a_refusal_tells_how_fast_the_role_drains() {
     // 100 in a second for two owners: one place each takes 20 ms.
     assert_eq!(advice(), 20);
 }
+
+/// The first that is done after a quiet time is no sign of a slow consumer.
+#[test]
+fn the_advice_after_a_trickle_is_of_the_rate_since() {
+    let host = TestHost::default();
+    let table = table(40, &host);
+    let second = |done: u64| {
+        (0..done).for_each(|_| table.enqueue(ROLE, OwnerId(1), &host).unwrap());
+        (0..done).for_each(|_| table.dequeue(ROLE, OwnerId(1), &host).unwrap());
+        table.roles().sample_rates(host.now());
+        host.advance(1_000);
+    };
+    (0..20).for_each(|_| second(0));
+    second(1);
+    (0..40).for_each(|_| table.enqueue(ROLE, OwnerId(1), &host).unwrap());
+    let verdict = table.check(ROLE, OwnerId(1), &host).unwrap();
+    // One in the last two seconds at most, and not one in ten.
+    assert!(
+        matches!(&verdict, Verdict::Refused(refusal) if refusal.retry_after_ms <= 2_000),
+        "{verdict:?}"
+    );
+}
