@@ -32,8 +32,9 @@ stopped. Counts, limits and the switch survive a crash of the service's process,
 meanwhile.
 
 Every function raises `badarg` for a role that is no atom and for an owner that is neither a pid of this
-node nor an atom, `system_limit` where it would make the 1025th role, and exits with
-`{noproc, {Module, Function, Args}}` while the service is not started.
+node nor an atom, and `system_limit` where it would make the 1025th role. While the service is not started,
+`record_enqueue/2` and `record_dequeue/2` return `ok` and count nothing, so that a process that ends after it does
+not crash; every other function exits with `{noproc, {Module, Function, Args}}`, whatever its arguments.
 
 Refusals are logged as warnings, at most one line a second and role.
 """.
@@ -145,24 +146,34 @@ with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
 with_capacity(Role, Owner, Fun) ->
     raise(bad_fun, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]}).
 
--doc "Adds one to the owner's depth in a role, beyond the limit too. For a dead pid nothing is counted.".
+-doc """
+Adds one to an owner's depth, beyond the limit too. For a dead pid, and while the service is not started, nothing is
+counted.
+""".
 -spec record_enqueue(role(), owner()) -> ok.
 record_enqueue(Role, Owner) ->
     case erlmcp_native:limits_enqueue(own, Role, Owner) of
         ok -> ok;
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
 -doc """
-Takes one from the owner's depth in a role, never below 0: one without a matching enqueue counts in
-`unmatched_dequeues`. For a dead pid nothing is counted.
+Takes one from an owner's depth, never below 0: a dequeue without a matching enqueue counts in `unmatched_dequeues`.
+For a dead pid, and while the service is not started, nothing is counted.
 """.
 -spec record_dequeue(role(), owner()) -> ok.
 record_dequeue(Role, Owner) ->
     case erlmcp_native:limits_dequeue(own, Role, Owner) of
         ok -> ok;
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
+
+%% The library has not looked at the arguments of a call to a service that is not started.
+not_recorded(not_started, Role, Owner, _) when is_atom(Role), is_atom(Owner) -> ok;
+not_recorded(not_started, Role, Owner, _) when is_atom(Role), is_pid(Owner), node(Owner) =:= node() -> ok;
+not_recorded(not_started, Role, _, Call) when is_atom(Role) -> raise(bad_owner, Call);
+not_recorded(not_started, _, _, Call) -> raise(bad_role, Call);
+not_recorded(Fault, _, _, Call) -> raise(Fault, Call).
 
 -doc "Drops the owner's count in a role; what it held counts as released.".
 -spec forget(role(), owner()) -> ok.

@@ -24,8 +24,9 @@ breaker opens when one of its owners reaches `open_breaker_at`, and closes when 
 history has each alert once, over crashes of the service's process too, and handlers get each at least once,
 unless more than 16384 come before this process has taken them: then the rest are counted in the log.
 
-Options are those of `m:erlmcp_overload_options`. Functions exit with `{noproc, {Module, Function, Args}}` while
-the service is not started. While queue limits are not started there is nothing to see.
+Options are those of `m:erlmcp_overload_options`. While the service is not started, `reset_alerts/0` and
+`force_check/0` return `ok` and do nothing; every other function exits with `{noproc, {Module, Function, Args}}`. While
+queue limits are not started there is nothing to see.
 """.
 
 -export([start_link/0, start_link/1]).
@@ -157,17 +158,20 @@ get_alert_history(Role) ->
     raise(bad_role, {?MODULE, ?FUNCTION_NAME, [Role]}).
 
 -doc """
-Forgets the history of alerts and the alert level of every owner. Who is still above a threshold is alerted anew by
-its next enqueue or the next check.
+Forgets the history of alerts and the alert level of every owner. Who is still above a threshold is alerted anew by its
+next enqueue or the next check. While the service is not started, it does nothing.
 """.
 -spec reset_alerts() -> ok.
 reset_alerts() ->
-    done(erlmcp_native:overload_reset(own), {?MODULE, ?FUNCTION_NAME, []}).
+    done_or_not_started(erlmcp_native:overload_reset(own), {?MODULE, ?FUNCTION_NAME, []}).
 
--doc "Looks at every owner; when it returns, that is done and its alerts are in the history.".
+-doc """
+Looks at every owner; when it returns, that is done and its alerts are in the history. While the service is not
+started, it does nothing.
+""".
 -spec force_check() -> ok.
 force_check() ->
-    done(erlmcp_native:overload_check(own), {?MODULE, ?FUNCTION_NAME, []}).
+    done_or_not_started(erlmcp_native:overload_check(own), {?MODULE, ?FUNCTION_NAME, []}).
 
 -doc "Sets the time between checks, in milliseconds from 1 to 2^32 - 1.".
 -spec set_check_interval(pos_integer()) -> ok.
@@ -210,3 +214,6 @@ list(Fault, Call) -> raise(Fault, Call).
 
 done(ok, _) -> ok;
 done(Fault, Call) -> raise(Fault, Call).
+
+done_or_not_started(not_started, _) -> ok;
+done_or_not_started(Result, Call) -> done(Result, Call).

@@ -3,6 +3,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([records_do_nothing/0]).
+
 -define(LIMITS, erlmcp_queue_limits).
 -define(MAX_ROLES, 1024).
 
@@ -207,9 +209,55 @@ not_started_test_() ->
         fun() ->
             [apply(?LIMITS, F, A) || {F, A} <- calls(), F =/= with_capacity],
             ok = gen_server:stop(?LIMITS),
-            [?assertExit({noproc, {?LIMITS, F, A}}, apply(?LIMITS, F, A)) || {F, A} <- calls()]
+            [?assertExit({noproc, {?LIMITS, F, A}}, apply(?LIMITS, F, A)) || {F, A} <- calls(), not records(F)],
+            records_do_nothing()
         end
     ]).
+
+%% On a node where the service, and so the library's table, never was; and where there is no library at all.
+records_where_nothing_ever_was_test_() ->
+    [
+        {timeout, 60, fun() ->
+            Dir = erlmcp_native_test_lib:temp_dir(),
+            try
+                Peer = erlmcp_native_test_lib:peer([Ebin(Dir) | erlmcp_native_test_lib:ebins([?MODULE])], []),
+                ?assertEqual(ok, peer:call(Peer, ?MODULE, records_do_nothing, [])),
+                peer:stop(Peer)
+            after
+                erlmcp_native_test_lib:remove_dir(Dir)
+            end
+        end}
+     || Ebin <- [
+            fun(_) -> filename:dirname(code:which(?LIMITS)) end,
+            fun(Dir) -> erlmcp_native_test_lib:install(Dir, []) end
+        ]
+    ].
+
+%% Whoever ends after the service records a dequeue in terminate/2, and does not crash. Misuse is told as ever.
+records_do_nothing() ->
+    Functions = [record_enqueue, record_dequeue],
+    [
+        ?assertEqual(ok, apply(?LIMITS, Function, [session, Owner]))
+     || Function <- Functions,
+        Owner <- [a, self(), erlmcp_native_test_lib:dead()]
+    ],
+    [
+        ?assertEqual([Position], wrong_argument(Function, Args))
+     || Function <- Functions,
+        {Position, Args} <- [{1, [Role, a]} || Role <- no_atoms()] ++ [{2, [session, Owner]} || Owner <- no_owners()]
+    ],
+    ?assertExit({noproc, _}, ?LIMITS:get_all_stats()),
+    ok.
+
+wrong_argument(Function, Args) ->
+    try
+        apply(?LIMITS, Function, Args)
+    catch
+        error:badarg:Stack -> maps:keys(erlmcp_native_error:format_error(badarg, Stack))
+    end.
+
+records(Function) ->
+    Function =:= record_enqueue orelse Function =:= record_dequeue.
 
 to_json_rpc_error_wants_a_refusal_test_() ->
     Stats = #{role => session, limit => 1, depth => 1, retry_after_ms => 1},
