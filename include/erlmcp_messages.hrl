@@ -20,7 +20,8 @@
     type := liveness | readiness | full,
     %% How long the handler has, in milliseconds. It is told, and not stopped.
     timeout_ms => non_neg_integer(),
-    %% System time in milliseconds.
+    %% Monotonic time of this node in microseconds: what has passed since is
+    %% erlang:monotonic_time(microsecond) - RequestedAt.
     requested_at => integer()
 }.
 

@@ -13,7 +13,7 @@
 -spec health_check(liveness | readiness | full) -> control_message().
 health_check(Type) ->
     {control, health_check, #{
-        type => Type, timeout_ms => 100, requested_at => erlang:system_time(millisecond)
+        type => Type, timeout_ms => 100, requested_at => erlang:monotonic_time(microsecond)
     }}.
 
 -doc "Makes the message that a session is to end gracefully, within 5000 ms.".
