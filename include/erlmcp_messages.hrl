@@ -15,35 +15,59 @@
     latency_us => non_neg_integer()
 }.
 
+%% Of the maps below a handler can count on the key that must be there. The others are those that the control plane
+%% itself sends, and those that senders of erlmcp add; more may come along.
+
+-doc "This says how thorough a health check is.".
+-type health_check_type() :: liveness | readiness | full.
+
 -doc "A health check says what it asks, and how long the handler has.".
 -type health_check_data() :: #{
-    type := liveness | readiness | full,
+    type := health_check_type(),
     %% How long the handler has, in milliseconds. It is told, and not stopped.
     timeout_ms => non_neg_integer(),
     %% Monotonic time of this node in microseconds: what has passed since is
     %% erlang:monotonic_time(microsecond) - RequestedAt.
-    requested_at => integer()
+    requested_at => integer(),
+    from => term(),
+    atom() => term()
 }.
+
+-doc "This is why a session is to end: `shutdown` if the control plane makes the message, else whatever a sender says.".
+-type drain_reason() :: shutdown | term().
 
 -doc "This says which session is to end gracefully, why, and how long that may take.".
 -type drain_session_data() :: #{
     session_id := term(),
-    reason => term(),
-    timeout_ms => non_neg_integer()
+    reason => drain_reason(),
+    timeout_ms => non_neg_integer(),
+    force => boolean(),
+    from => term(),
+    atom() => term()
 }.
 
 -doc "This says which task is to be given up, and how long that may take.".
 -type cancel_task_data() :: #{
     task_id := term(),
-    timeout_ms => non_neg_integer()
+    timeout_ms => non_neg_integer(),
+    reason => term(),
+    force => boolean(),
+    from => term(),
+    atom() => term()
 }.
+
+-doc "This is what a circuit breaker does; `query` asks for that.".
+-type circuit_breaker_action() :: open | close | half_open | query.
 
 -doc "This says what a component's breaker does, or asks for that.".
 -type circuit_breaker_data() :: #{
-    action := open | close | half_open | query,
+    action := circuit_breaker_action(),
     component => atom(),
     %% System time in milliseconds.
-    timestamp => integer()
+    timestamp => integer(),
+    reason => term(),
+    from => term(),
+    atom() => term()
 }.
 
 -doc "A control message is of one of four types, and has the data that belong to it.".
@@ -56,7 +80,8 @@
 -doc "These are the types of control messages, the most urgent first.".
 -type control_type() :: circuit_breaker | health_check | drain_session | cancel_task.
 
-
+%% What erlmcp's has not is optional here, so that a function that is specified by erlmcp's type may return this; it is
+%% always there.
 -doc "These are the numbers that the control plane counts and measures.".
 -type control_plane_stats() :: #{
     %% Messages whose handler was run.
@@ -66,19 +91,19 @@
     latency_p50_us := non_neg_integer(),
     latency_p95_us := non_neg_integer(),
     latency_p99_us := non_neg_integer(),
-    latency_p999_us := non_neg_integer(),
+    latency_p999_us => non_neg_integer(),
     max_latency_us := non_neg_integer(),
     %% From the sending to the start of the handler, in microseconds.
-    delivery_p50_us := non_neg_integer(),
-    delivery_p99_us := non_neg_integer(),
+    delivery_p50_us => non_neg_integer(),
+    delivery_p99_us => non_neg_integer(),
     %% Health checks over 100 ms, or never answered.
     slo_violations := non_neg_integer(),
     %% Senders that gave up.
-    timeouts := non_neg_integer(),
-    handler_crashes := non_neg_integer(),
+    timeouts => non_neg_integer(),
+    handler_crashes => non_neg_integer(),
     %% Waiting for a handler process now.
-    queued := #{control_type() => non_neg_integer()},
-    by_component := #{atom() => #{
+    queued => #{control_type() => non_neg_integer()},
+    by_component => #{atom() => #{
         delivered := non_neg_integer(),
         queued := #{control_type() => non_neg_integer()},
         latency_p50_us := non_neg_integer(),

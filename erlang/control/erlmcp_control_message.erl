@@ -7,10 +7,12 @@
 -export([type/1]).
 
 -export_type([control_message/0, control_type/0, control_plane_stats/0]).
+-export_type([health_check_data/0, drain_session_data/0, cancel_task_data/0, circuit_breaker_data/0]).
+-export_type([health_check_type/0, drain_reason/0, circuit_breaker_action/0]).
 -export_type([priority_level/0, priority_metadata/0]).
 
 -doc "Makes a health check of a kind. The handler is told that it has 100 ms.".
--spec health_check(liveness | readiness | full) -> control_message().
+-spec health_check(health_check_type()) -> control_message().
 health_check(Type) ->
     {control, health_check, #{
         type => Type, timeout_ms => 100, requested_at => erlang:monotonic_time(microsecond)
@@ -27,7 +29,7 @@ cancel_task(TaskId) ->
     {control, cancel_task, #{task_id => TaskId, timeout_ms => 1000}}.
 
 -doc "Makes the message that a component's breaker opens, closes or is half open, or is asked.".
--spec circuit_breaker(atom(), open | close | half_open | query) -> control_message().
+-spec circuit_breaker(atom(), circuit_breaker_action()) -> control_message().
 circuit_breaker(Id, Action) ->
     {control, circuit_breaker, #{
         action => Action, component => Id, timestamp => erlang:system_time(millisecond)

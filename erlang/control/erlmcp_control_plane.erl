@@ -53,6 +53,9 @@ raise `badarg` for an id that is no atom and for a message that is none.
 -export([table/0]).
 
 -export_type([component_id/0, handler/0, options/0, from/0, result/0]).
+-export_type([control_message/0, control_type/0, control_plane_stats/0]).
+-export_type([health_check_data/0, drain_session_data/0, cancel_task_data/0, circuit_breaker_data/0]).
+-export_type([health_check_type/0, drain_reason/0, circuit_breaker_action/0]).
 
 -doc "A component is known by its name, an atom.".
 -type component_id() :: atom().
@@ -221,7 +224,7 @@ reply(From, Answer) ->
     raise(bad_answer, {?MODULE, ?FUNCTION_NAME, [From, Answer]}).
 
 -doc "Asks a component whether it is well. Taking over 100 ms, or no answer, is one SLO violation.".
--spec send_health_check(component_id(), liveness | readiness | full) -> result().
+-spec send_health_check(component_id(), health_check_type()) -> result().
 send_health_check(Id, Check) when Check =:= liveness; Check =:= readiness; Check =:= full ->
     call(Id, erlmcp_control_message:health_check(Check), {?MODULE, ?FUNCTION_NAME, [Id, Check]});
 send_health_check(Id, Check) ->
@@ -238,7 +241,7 @@ send_cancel_task(Id, TaskId) ->
     call(Id, erlmcp_control_message:cancel_task(TaskId), {?MODULE, ?FUNCTION_NAME, [Id, TaskId]}).
 
 -doc "Tells a component what its circuit breaker does, or asks for that.".
--spec send_circuit_breaker(component_id(), open | close | half_open | query) -> result().
+-spec send_circuit_breaker(component_id(), circuit_breaker_action()) -> result().
 send_circuit_breaker(Id, Action) when
     Action =:= open; Action =:= close; Action =:= half_open; Action =:= query
 ->

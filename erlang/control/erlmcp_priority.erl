@@ -48,10 +48,16 @@ for; a process that never asks for one is not slowed down.
     send_urgent/2
 ]).
 
--export_type([alias/0, destination/0]).
+-export_type([alias/0, priority_alias/0, destination/0, priority_message/0, urgent_message/0]).
 
 -doc "An alias is a reference that was made by `create_priority_alias/0`.".
 -type alias() :: reference().
+-doc "A priority alias is what erlmcp calls an `t:alias/0`.".
+-type priority_alias() :: alias().
+-doc "A priority message is what a process receives of `send_priority/3`.".
+-type priority_message() :: {priority, From :: pid(), Message :: term()}.
+-doc "An urgent message is what a process receives of `send_urgent/2`.".
+-type urgent_message() :: {urgent, Message :: term()}.
 -doc "A destination is an alias, a process of this node that has made one, or the registered name of such a process.".
 -type destination() :: alias() | pid() | atom().
 

@@ -45,16 +45,22 @@ Refusals are logged as warnings, at most one line a second and role.
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
 -export([to_json_rpc_error/2]).
 
--export_type([role/0, owner/0, limit/0, role_stats/0, refusal/0]).
+-export_type([role/0, process_role/0, owner/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
+-doc "A process role is what erlmcp calls a `t:role/0`.".
+-type process_role() :: role().
 -doc """
 An owner is a process of this node, or an atom. An atom is a key of its own; it is not looked up as a registered name.
 """.
 -type owner() :: pid() | atom().
 -doc "A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1.".
 -type limit() :: 0..576460752303423487.
+-doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
+-type limit_config() :: #{role() => limit()}.
+%% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
+%% last three are always there.
 -doc """
 These are a role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
 `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they were counted
@@ -70,16 +76,16 @@ since the last `reset_stats/1`.
     %% Unmatched ones included.
     total_dequeued := non_neg_integer(),
     %% Dequeues that found depth 0 or no owner.
-    unmatched_dequeues := non_neg_integer(),
+    unmatched_dequeues => non_neg_integer(),
     %% Depth given up by owners that died or were forgotten.
-    total_released := non_neg_integer(),
+    total_released => non_neg_integer(),
     total_rejected := non_neg_integer(),
     %% The same number.
     capacity_exceeded_count := non_neg_integer(),
     %% System time in milliseconds.
     last_capacity_exceeded := integer() | undefined,
-    owners := non_neg_integer(),
-    limit := limit(),
+    owners => non_neg_integer(),
+    limit => limit(),
     %% In a refusal only: see refusal().
     process => owner(),
     depth => non_neg_integer(),

@@ -35,10 +35,12 @@ queue limits are not started there is nothing to see.
 -export([force_check/0, set_check_interval/1, set_enabled/1]).
 -export([add_handler/2, delete_handler/2]).
 
--export_type([status/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
+-export_type([status/0, alert_level/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
 
 -doc "A status says how full an owner is.".
 -type status() :: ok | warning | critical | overload.
+-doc "An alert level is what erlmcp calls a `t:status/0`; alerts are of the three levels above `ok`.".
+-type alert_level() :: status().
 -doc "A row shows an owner in a role, as it is now. A role without owners has a row with the role as its process.".
 -type queue_info() :: #{
     role := erlmcp_queue_limits:role(),

@@ -23,8 +23,9 @@ include_folder() ->
 body() ->
     [
         "-export([f/4, g/1]).\n",
-        "-export_type([mine/0]).\n",
+        "-export_type([mine/0, words/0]).\n",
         "-type mine() :: {priority_level(), priority_metadata(), control_type(), control_plane_stats()}.\n",
+        "-type words() :: health_check_type() | drain_reason() | circuit_breaker_action().\n",
         "-spec f(health_check_data(), drain_session_data(), cancel_task_data(), circuit_breaker_data()) ->\n",
         "    [control_message()].\n",
         "f(H, D, C, B) ->\n",
@@ -84,6 +85,25 @@ beside_a_copy(Dir) ->
         "-include(\"their_messages.hrl\").\n-include(\"erlmcp_messages.hrl\").\n",
         [{i, include_folder()}, {i, Copy}]
     ).
+
+%% What specs of erlmcp's callers name.
+erlmcp_types_are_exported_test_() ->
+    [
+        {atom_to_list(Module), ?_assertEqual([], [{Type, 0} || Type <- Types] -- exported_types(Module))}
+     || Module := Types <- #{
+            erlmcp_priority => [priority_alias, priority_message, urgent_message],
+            erlmcp_queue_limits => [limit_config, process_role, role_stats],
+            erlmcp_overload_monitor => [alert_level, queue_info, alert],
+            erlmcp_control_plane => [
+                control_message, control_type, control_plane_stats, health_check_data, drain_session_data,
+                cancel_task_data, circuit_breaker_data, health_check_type, drain_reason, circuit_breaker_action
+            ]
+        }
+    ].
+
+exported_types(Module) ->
+    {ok, {Module, [{abstract_code, {raw_abstract_v1, Forms}}]}} = beam_lib:chunks(code:which(Module), [abstract_code]),
+    lists:append([Types || {attribute, _, export_type, Types} <- Forms]).
 
 %% A module with types of those names exports them; this one's are others.
 beside_a_module_that_exports_them(Dir) ->
