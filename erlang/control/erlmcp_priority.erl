@@ -32,7 +32,8 @@ message, or none, to what is no priority alias, and says `ok`. Here that is `bad
 travels in the slow lane looks delivered.
 
 The destination is an alias made by `create_priority_alias/0`, or a pid of this node or a registered name
-whose process has made one; the newest counts. For a process that is dead the message is dropped, as with any
+whose process has made one; the newest counts. One that a process made by `erlang:alias([priority])` is made known with
+`register_priority_alias/1`. For a process that is dead the message is dropped, as with any
 send. An alias of another node is sent to as it is: only that node could check it. An alias that was given
 up by a bare `erlang:unalias/1` cannot be told from a live one, and the message is dropped.
 
@@ -42,6 +43,7 @@ for; a process that never asks for one is not slowed down.
 
 -export([
     create_priority_alias/0,
+    register_priority_alias/1,
     delete_priority_alias/1,
     is_priority_alias/1,
     send_priority/3,
@@ -50,7 +52,7 @@ for; a process that never asks for one is not slowed down.
 
 -export_type([alias/0, priority_alias/0, destination/0, priority_message/0, urgent_message/0]).
 
--doc "An alias is a reference that was made by `create_priority_alias/0`.".
+-doc "An alias was made by `create_priority_alias/0`, or made known by `register_priority_alias/1`.".
 -type alias() :: reference().
 -doc "A priority alias is what erlmcp calls an `t:alias/0`.".
 -type priority_alias() :: alias().
@@ -80,6 +82,46 @@ create_priority_alias() ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
+-doc """
+Makes known an alias that the calling process made by `erlang:alias([priority])`; it counts as its newest. Made known
+once more, it stays where it was.
+
+Raises `badarg` for whatever is no live priority alias of the calling process: the alias of another, one that was given
+up, one without `priority`, or one that ends with its first message. The runtime tells none of these apart, and so this
+sends the caller two messages through the alias, takes them out of the mailbox again, and sees whether they have
+overtaken an ordinary one. An alias that ends with its first message is used up by that.
+""".
+-spec register_priority_alias(alias()) -> ok.
+register_priority_alias(Alias) ->
+    maybe
+        {ok, Pid} ?= erlmcp_native:alias_process(Alias),
+        true ?= Pid =:= self() andalso overtakes(Alias),
+        ok ?= erlmcp_native:alias_insert(Alias)
+    else
+        Fault when Fault =:= false; Fault =:= bad_destination ->
+            raise(bad_alias, {?MODULE, ?FUNCTION_NAME, [Alias]});
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Alias]})
+    end.
+
+overtakes(Alias) ->
+    Tag = make_ref(),
+    self() ! {Tag, ordinary},
+    lists:foreach(fun(Nth) -> erlang:send(Alias, {Tag, Nth}, [priority]) end, [first, second]),
+    self() ! {Tag, done},
+    %% A receive looks at what was taken in before; this one has it taken in.
+    receive
+        {Tag, never} -> ok
+    after 0 -> ok
+    end,
+    arrived(Tag) =:= [first, second, ordinary].
+
+arrived(Tag) ->
+    receive
+        {Tag, done} -> [];
+        {Tag, What} -> [What | arrived(Tag)]
+    end.
+
 -doc "Gives an alias of the calling process up. Raises `badarg` if it is none, or was given up already.".
 -spec delete_priority_alias(alias()) -> ok.
 delete_priority_alias(Alias) ->
@@ -91,7 +133,7 @@ delete_priority_alias(Alias) ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, [Alias]})
     end.
 
--doc "Tells whether this is a priority alias of a living process of this node, made here and not given up.".
+-doc "Tells whether this is a priority alias of a living process of this node, made or registered here and not given up.".
 -spec is_priority_alias(term()) -> boolean().
 is_priority_alias(Term) ->
     is_reference(Term) andalso erlmcp_native:alias_check(Term) =:= ok.

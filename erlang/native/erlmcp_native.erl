@@ -451,7 +451,7 @@ overload_fullest(_Table, _Role, _Most) -> absent().
 -spec overload_summary(table()) -> [erlmcp_overload_monitor:role_summary()] | fault().
 overload_summary(_Table) -> absent().
 
--doc "Enters an alias that its process has just made into the registry.".
+-doc "Enters an alias of the calling process into the registry.".
 -spec alias_insert(reference()) -> ok | fault().
 alias_insert(_Alias) -> absent().
 

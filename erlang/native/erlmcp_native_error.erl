@@ -19,6 +19,7 @@ Turns the reasons that natives give into the errors that callers see.
 -type reason() ::
     erlmcp_native:fault()
     | bad_action
+    | bad_alias
     | bad_answer
     | bad_callbacks
     | bad_check
@@ -75,6 +76,7 @@ position(Reason, _) -> position(Reason).
 position(bad_role) -> 1;
 position(bad_switch) -> 1;
 position(bad_component) -> 1;
+position(bad_alias) -> 1;
 position(bad_destination) -> 1;
 position(bad_owner) -> 2;
 position(bad_limit) -> 2;
@@ -95,6 +97,7 @@ position(_) -> general.
 text(bad_role) -> "not an atom";
 text(bad_switch) -> "not a boolean";
 text(bad_component) -> "not an atom";
+text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node nor an atom";
 text(bad_limit) -> "not an integer from 0 to 2^59 - 1";

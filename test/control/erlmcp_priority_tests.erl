@@ -5,6 +5,7 @@
 
 -import(erlmcp_priority, [
     create_priority_alias/0,
+    register_priority_alias/1,
     delete_priority_alias/1,
     is_priority_alias/1,
     send_priority/3,
@@ -12,7 +13,7 @@
 ]).
 -import(erlmcp_native_test_lib, [eventually/2, kill/1, dead/0, foreign_pid/0, in_process/1]).
 -import(erlmcp_priority_test_lib, [
-    receiver/0, in/2, alias_in/1, arrived/2, mailbox/1, stop/1, words/1
+    receiver/0, receiver/1, in/2, alias_in/1, arrived/2, mailbox/1, stop/1, words/1
 ]).
 
 -define(PRIORITY, erlmcp_priority).
@@ -127,6 +128,90 @@ what_cannot_be_given_up_test() ->
     end),
     ok = stop(Pid).
 
+%% Made by erlang:alias([priority]), as erlmcp's processes make theirs, and sent to as if made here.
+an_alias_is_made_known_test_() ->
+    [
+        {lists:concat([Waiting, " wait ", Heap]), fun() -> made_known(Waiting, [{message_queue_data, Heap}]) end}
+     || Waiting <- [0, 10, 10000],
+        Heap <- [on_heap, off_heap]
+    ].
+
+made_known(Waiting, Options) ->
+    Pid = receiver(Options),
+    _ = [Pid ! {ordinary, N} || N <- lists:seq(1, Waiting)],
+    _ = alias_in(Pid),
+    Alias = in(Pid, fun() -> erlang:alias([priority]) end),
+    ?assertNot(is_priority_alias(Alias)),
+    ?assertEqual([ok, ok], in(Pid, fun() -> [register_priority_alias(Alias) || _ <- [1, 2]] end)),
+    ?assert(is_priority_alias(Alias)),
+    ?assertEqual({ok, Alias}, erlmcp_native:alias_newest(Pid)),
+    [ok = send_urgent(Destination, Destination) || Destination <- [Alias, Pid]],
+    ?assertEqual(
+        [{urgent, Alias}, {urgent, Pid} | [{ordinary, N} || N <- lists:seq(1, Waiting)]],
+        mailbox(Pid)
+    ),
+    ok = in(Pid, fun() -> delete_priority_alias(Alias) end),
+    refused(Alias),
+    in(Pid, fun() -> ?assertError(badarg, register_priority_alias(Alias)) end),
+    ok = stop(Pid).
+
+%% While others flood the process.
+an_alias_is_made_known_under_load_test_() ->
+    {timeout, 60, fun() ->
+        Pid = receiver([{message_queue_data, off_heap}]),
+        Flood = fun Flood() -> Pid ! flood, Flood() end,
+        Floods = [spawn_link(Flood) || _ <- [1, 2]],
+        ?assertEqual(
+            [],
+            in(Pid, fun() ->
+                [
+                    Wrong
+                 || _ <- lists:seq(1, 300),
+                    Wrong <- [outcome(erlang:alias([priority])), outcome(erlang:alias())],
+                    not lists:member(Wrong, [{[priority], ok}, {[], badarg}])
+                ]
+            end)
+        ),
+        [unlink(F) || F <- Floods],
+        [kill(F) || F <- Floods],
+        ok = stop(Pid)
+    end}.
+
+outcome(Alias) ->
+    Result = try register_priority_alias(Alias) catch error:badarg -> badarg end,
+    {case is_priority_alias(Alias) of true -> [priority]; false -> [] end, Result}.
+
+%% The runtime would say `ok` to a priority send to any of these.
+what_cannot_be_made_known_test() ->
+    Pid = receiver(),
+    Others = erlang:alias([priority]),
+    in(Pid, fun() ->
+        GivenUp = erlang:alias([priority]),
+        true = erlang:unalias(GivenUp),
+        Monitored = receiver(),
+        Mine = [
+            GivenUp,
+            erlang:alias(),
+            erlang:alias([reply]),
+            erlang:alias([priority, reply]),
+            monitor(process, Monitored),
+            monitor(process, Monitored, [{alias, explicit_unalias}]),
+            monitor(process, Monitored, [{alias, explicit_unalias}, priority]),
+            monitor(process, Monitored, [{alias, reply_demonitor}])
+        ],
+        NotMine = [Others, foreign_alias(), make_ref(), self(), Pid, ?NAME, undefined, "alias", 1, [], {}],
+        [
+            ?assertEqual({Nth, {[], badarg}}, {Nth, outcome(Wrong)})
+         || {Nth, Wrong} <- lists:enumerate(Mine ++ NotMine)
+        ],
+        ?assertError(badarg, send_urgent(self(), hello)),
+        ok = stop(Monitored)
+    end),
+    ?assertEqual([], [Message || Message <- mailbox(Pid), element(1, Message) =/= 'DOWN']),
+    ?assertNot(is_priority_alias(Others)),
+    true = unalias(Others),
+    ok = stop(Pid).
+
 a_bare_unalias_drops_test() ->
     Pid = receiver(),
     Alias = alias_in(Pid),
@@ -206,6 +291,7 @@ errors_are_explained_test_() ->
             {send_priority, [no_such_name, hello, self()], Destination},
             {send_urgent, [make_ref(), hello], Destination},
             {delete_priority_alias, [make_ref()], Destination},
+            {register_priority_alias, [make_ref()], "argument 1: not a live priority alias of the calling process"},
             {send_priority, [no_such_name, hello, nobody], "argument 3: not a pid"}
         ]
     ].
@@ -372,6 +458,7 @@ nothing_makes_an_atom_test() ->
             {Function, Args} <- [
                 {is_priority_alias, [Term]},
                 {delete_priority_alias, [Term]},
+                {register_priority_alias, [Term]},
                 {send_urgent, [Term, Term]},
                 {send_priority, [Term, Term, Pid]},
                 {send_priority, [Pid, Term, Term]}

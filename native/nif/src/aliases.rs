@@ -52,7 +52,7 @@ fn check(env: Env<'_>, id: AliasId) -> Answer<Atom> {
     }
 }
 
-/// Enters an alias that the calling process has just made.
+/// Enters an alias of the calling process.
 #[rustler::nif]
 fn alias_insert<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
     let answer = match reference::read(alias) {
