@@ -2,8 +2,8 @@
 -moduledoc """
 What the HTTP endpoints and the event stream say, as maps for `json:encode/1`.
 
-Roles, components and processes become text before they are encoded: to the encoder the atoms `null` and `true` are
-no strings.
+Rows and alerts are made by `erlmcp_native_json:plain/1`. Roles and components become text before they are encoded: to
+the encoder the atoms `null` and `true` are no strings.
 """.
 
 -export([encode/1, summary/1, control/1, queues/1, alert/1, event/1, text/1]).
@@ -45,27 +45,24 @@ control(#{at_ms := AtMs, control := Control}) ->
     (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
 
 -doc "Makes the rows that show owners in their roles.".
--spec queues([erlmcp_overload_monitor:queue_info()]) -> [map()].
+-spec queues([erlmcp_overload_monitor:queue_info()]) -> [erlmcp_native_json:plain()].
 queues(Rows) ->
-    [Row#{role := text(Role), process := process(Process)} || #{role := Role, process := Process} = Row <- Rows].
+    [erlmcp_native_json:plain(Row) || Row <- Rows].
 
 -doc "Makes the row that shows an alert.".
--spec alert(erlmcp_overload_monitor:alert()) -> map().
-alert(#{role := Role, process := Process} = Alert) ->
-    Alert#{role := text(Role), process := process(Process)}.
+-spec alert(erlmcp_overload_monitor:alert()) -> erlmcp_native_json:plain().
+alert(Alert) ->
+    erlmcp_native_json:plain(Alert).
 
 -doc "Returns the name of an event and what it says.".
--spec event(event()) -> {Name :: binary(), map()}.
+-spec event(event()) -> {Name :: binary(), erlmcp_native_json:plain() | map()}.
 event({breaker, Role, Action}) -> {~"breaker", #{role => text(Role), action => Action}};
-event({What, Alert}) -> {~"alert", (alert(Alert))#{what => What}}.
+event({What, Alert}) -> {~"alert", erlmcp_native_json:plain(Alert#{what => What})}.
 
 -doc "Returns the text of an atom.".
 -spec text(atom()) -> binary().
 text(Atom) ->
     atom_to_binary(Atom).
-
-process(Pid) when is_pid(Pid) -> list_to_binary(pid_to_list(Pid));
-process(Name) -> text(Name).
 
 version() ->
     case application:get_key(erlmcp_native, vsn) of
