@@ -13,11 +13,12 @@ configuration that changes later.
 | `supervise` | true or false | `true` | Whether the application starts the three services itself. |
 | `http` | off, or a map of options | `off` | The options of the HTTP listener, see `m:erlmcp_native_http`. |
 | `otlp` | off, or a map of options | `off` | The options of the pusher, see `m:erlmcp_native_otlp_options`. |
+| `metrics_server` | a list of latencies, refusals | `[]` | What is passed on to erlmcp's metrics server, see `m:erlmcp_native_metrics_server`. |
 
-`http` and `otlp` are looked up in the environment of `erlmcp_native` only; of the others each is looked up there, else
-in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over theirs, both over the defaults. Maps may
-be written as keyword lists. A wrong value, or a key in this application's environment that is none of these, stops the
-start with `{bad_config, #{application, key, value, expected}}`.
+`http`, `otlp` and `metrics_server` are looked up in the environment of `erlmcp_native` only; of the others each is
+looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over theirs, both over
+the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's environment that is
+none of these, stops the start with `{bad_config, #{application, key, value, expected}}`.
 
 What was set at run time by a function wins over the configuration until the service is stopped.
 """.
@@ -35,7 +36,8 @@ What was set at run time by a function wins over the configuration until the ser
     erlmcp_overload_server,
     ?MODULE,
     erlmcp_native_http,
-    erlmcp_native_otlp
+    erlmcp_native_otlp,
+    erlmcp_native_metrics_server
 ]).
 
 -doc """

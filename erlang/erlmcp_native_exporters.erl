@@ -1,7 +1,7 @@
 -module(erlmcp_native_exporters).
 -moduledoc """
-Supervises what tells others: the event hub and what it and the endpoints share, the relays, and, as far as they are
-configured, the HTTP listener and the pusher to an OpenTelemetry endpoint.
+Supervises what tells others: the event hub and what it and the endpoints share, the relay to `telemetry`, and, as far
+as they are configured, the HTTP listener, the pusher to an OpenTelemetry endpoint, and the relay to erlmcp's metrics.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
 whatever becomes of the exporters has no effect on the services.
@@ -13,7 +13,11 @@ whatever becomes of the exporters has no effect on the services.
 -export([init/1]).
 
 %% By the key of their options.
--define(CONFIGURED, [{http, erlmcp_native_http}, {otlp, erlmcp_native_otlp}]).
+-define(CONFIGURED, [
+    {http, erlmcp_native_http},
+    {otlp, erlmcp_native_otlp},
+    {metrics_server, erlmcp_native_metrics_server}
+]).
 
 -doc """
 Returns the supervisor as a child of the application's: not started again, since that would count against the
@@ -66,7 +70,7 @@ change(Id, _Start, Wanted) ->
     change(Id, off, Wanted).
 
 -doc "Says that what is configured under a key cannot be started, for this reason.".
--spec problem(http | otlp, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
+-spec problem(http | otlp | metrics_server, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
 problem(Id, Reason) ->
     Expected = lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason])),
     %% Its value may have secrets in it.
@@ -76,10 +80,9 @@ problem(Id, Reason) ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}} | ignore.
 init([]) ->
     erlmcp_native_self:start(),
-    Relays = [
-        #{id => Target, start => {erlmcp_native_relay, start_link, [Target]}}
-     || Target <- [erlmcp_native_metrics_server, erlmcp_native_telemetry]
-    ],
+    Telemetry = #{
+        id => erlmcp_native_telemetry, start => {erlmcp_native_relay, start_link, [erlmcp_native_telemetry]}
+    },
     Configured = [
         Spec
      || {Id, Module} <- ?CONFIGURED,
@@ -91,12 +94,14 @@ init([]) ->
         #{id => Module, start => {Module, start_link, []}}
      || Module <- [erlmcp_native_scan, erlmcp_native_events]
     ],
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Always ++ Relays ++ Configured}}.
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Always ++ [Telemetry | Configured]}}.
 
 wanted(_Id, off) ->
     off;
 wanted(http, Options) ->
     (erlmcp_native_http:child_spec(Options))#{id => http};
+wanted(metrics_server, Parts) ->
+    erlmcp_native_metrics_server:child_spec(Parts);
 wanted(otlp, Options) ->
     #{id => otlp, start => {erlmcp_native_otlp, start_configured, [fingerprint(Options)]}}.
 

@@ -104,6 +104,8 @@ def test_the_stream_tells_of_a_snapshot_a_second_and_alerts_at_once(node):
 
 def test_refusals_and_latencies_reach_erlmcps_own_metrics(node):
     assert node.eval(METRICS_SERVER) is True
+    node.eval("ok = application:set_env(erlmcp_native, metrics_server, [latencies, refusals])")
+    node.eval("ok = erlmcp_native_app:reload_config()")
     node.eval("ok = erlmcp_queue_limits:set_limit(work, 0)")
     node.eval("erlmcp_control_plane:register_component(server, fun(_) -> ok end)")
 

@@ -27,6 +27,7 @@ app_test_() ->
             fun limits_are_configured/0,
             fun the_switch_is_configured/0,
             fun reloads/0,
+            fun the_relay_to_erlmcps_metrics_is_configured/0,
             fun config_changes_are_applied/0,
             fun wrong_values_change_nothing/0,
             fun a_reload_without_room_for_its_roles_says_so/0,
@@ -43,7 +44,7 @@ cleanup(Level) ->
     [
         application:unset_env(App, Key)
      || App <- [erlmcp_core, erlmcp_native],
-        Key <- [queue_limits, queue_limits_enabled, control_plane_enabled, supervise]
+        Key <- [queue_limits, queue_limits_enabled, control_plane_enabled, supervise, otlp, metrics_server]
     ],
     %% The supervisor's restarts are bounded, and a test may have used them up: nothing may be left.
     Started = erlmcp_native_test_lib:start(),
@@ -155,6 +156,7 @@ the_application_file_is_right() ->
         lists:sort([atom_to_list(Module) || Module <- Modules])
     ),
     ours(otlp, #{endpoint => "http://127.0.0.1:1/v1/metrics"}),
+    ours(metrics_server, [refusals]),
     ok = start(),
     {ok, Registered} = application:get_key(erlmcp_native, registered),
     ?assertEqual([], [Name || Name <- Registered, whereis(Name) =:= undefined]).
@@ -186,6 +188,26 @@ reloads() ->
     theirs(queue_limits, #{default => 9}),
     ok = reload_config(),
     ?assertEqual([10000, 9, 9], [get_limit(Role) || Role <- [session, mine, default]]).
+
+the_relay_to_erlmcps_metrics_is_configured() ->
+    Relay = fun() -> whereis(erlmcp_native_metrics_server) end,
+    ok = start(),
+    ?assertEqual(undefined, Relay()),
+    Pids = [
+        begin
+            ours(metrics_server, Parts),
+            ok = reload_config(),
+            Relay()
+        end
+     || Parts <- [[latencies], [latencies], [refusals, latencies], [latencies, refusals, latencies], []]
+    ],
+    ?assertMatch([A, A, B, B, undefined] when is_pid(A) andalso is_pid(B) andalso A =/= B, Pids),
+    ours(metrics_server, [latency]),
+    ?assertMatch({error, {bad_config, #{key := metrics_server, value := latency}}}, reload_config()),
+    theirs(metrics_server, [latencies]),
+    application:unset_env(erlmcp_native, metrics_server),
+    ok = reload_config(),
+    ?assertEqual(undefined, Relay()).
 
 config_changes_are_applied() ->
     ok = start(),

@@ -79,7 +79,13 @@ This is what `erlmcp_control_plane:get_stats/0` returns, where `delivered` is ca
 distributions of `latency` and `delivery`, and in each component's row `latency` and `by_type`.
 """.
 -type control_row() :: #{
-    delivered := non_neg_integer(), latency := distribution(), delivery := distribution(), atom() => term()
+    delivered := non_neg_integer(),
+    latency := distribution(),
+    %% Senders' waits that have ended, and their sum in microseconds.
+    waits := #{erlmcp_control_message:control_type() => non_neg_integer()},
+    waits_us := #{erlmcp_control_message:control_type() => non_neg_integer()},
+    delivery := distribution(),
+    atom() => term()
 }.
 
 -define(MAX_COMPONENTS, 1024).
@@ -246,7 +252,7 @@ own() ->
             counter,
             ~"relay_skipped",
             none,
-            ~"Latencies and refusals that were too many to be passed on to erlmcp_metrics_server.",
+            ~"Refusals and mean latencies that were too many to be passed on to erlmcp_metrics_server.",
             relay_skipped
         )
     ].

@@ -90,7 +90,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_reset/0
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
--export([metrics_snapshot/1, metrics_new_latencies/0, native_memory/0]).
+-export([metrics_snapshot/1, native_memory/0]).
 
 -on_load(on_load/0).
 -nifs([
@@ -160,7 +160,6 @@ none. While the library is not loaded, that atom is `not_started`.
     latency_summary/1,
     latency_reset/1,
     metrics_snapshot/1,
-    metrics_new_latencies/0,
     native_memory/0
 ]).
 
@@ -579,13 +578,6 @@ latency_reset(_Histogram) -> absent().
 -doc "Returns everything that exporters read, whatever is started.".
 -spec metrics_snapshot(table()) -> erlmcp_native_metrics:snapshot() | fault().
 metrics_snapshot(_Table) -> absent().
-
--doc """
-Returns what senders of control messages have waited since this was last called, as microseconds and how many waited
-so long. Each wait is handed out once.
-""".
--spec metrics_new_latencies() -> [{Us :: non_neg_integer(), pos_integer()}] | fault().
-metrics_new_latencies() -> absent().
 
 -doc """
 Returns how many bytes the C allocator has handed out in this operating-system process, nearly all of them to this

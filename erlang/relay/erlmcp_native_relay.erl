@@ -10,40 +10,52 @@ was counted before the target was there is not passed on.
 
 -behaviour(gen_server).
 
--export([start_link/1]).
+-export([start_link/1, start_link/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -doc "Tells whether there is anybody to tell.".
 -callback is_there() -> boolean().
 -doc "Passes on the refusals of the last second by role.".
 -callback refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
--doc """
-Passes on how long senders of control messages waited in the last second, in microseconds, and how many waited so
-long.
-""".
--callback waited([{Us :: non_neg_integer(), pos_integer()}]) -> ok.
+-doc "Passes on how many senders of control messages have waited in the last second, and how long in all, by type.".
+-callback waited([{erlmcp_control_message:control_type(), pos_integer(), Us :: non_neg_integer()}]) -> ok.
 -doc "Is called once a second while the target is there.".
 -callback tick() -> ok.
 -optional_callbacks([waited/1, tick/0]).
 
 -define(INTERVAL_MS, 1000).
 
+-doc "A part is what is passed on, by the name of its callback.".
+-type part() :: refused | waited.
+
+-export_type([part/0]).
+
+%% What was counted by role, or by type of control message.
+-type counted() :: #{atom() => non_neg_integer()}.
+
 -record(state, {
     target :: module(),
-    %% Refusals by role, up to when they were passed on; undefined while the target is not there.
-    refused :: #{erlmcp_queue_limits:role() => non_neg_integer()} | undefined
+    parts :: [part()],
+    %% What was counted when it was last passed on; undefined while the target is not there.
+    before :: #{refused | waits | waits_us => counted()} | undefined
 }).
 
--doc "Starts a relay to a target: the name of a module with these callbacks.".
+-doc "Starts a relay of all parts that a target takes: the name of a module with these callbacks.".
 -spec start_link(module()) -> gen_server:start_ret().
 start_link(Target) ->
-    gen_server:start_link({local, Target}, ?MODULE, Target, []).
+    start_link(Target, [refused, waited]).
+
+-doc "Starts a relay of some parts.".
+-spec start_link(module(), [part()]) -> gen_server:start_ret().
+start_link(Target, Parts) ->
+    gen_server:start_link({local, Target}, ?MODULE, {Target, Parts}, []).
 
 -doc false.
--spec init(module()) -> {ok, #state{}}.
-init(Target) ->
+-spec init({module(), [part()]}) -> {ok, #state{}}.
+init({Target, Parts}) ->
+    _ = code:ensure_loaded(Target),
     later(),
-    {ok, #state{target = Target}}.
+    {ok, #state{target = Target, parts = [Part || Part <- Parts, erlang:function_exported(Target, Part, 1)]}}.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
@@ -61,7 +73,7 @@ handle_info(pass_on, #state{target = Target} = State) ->
     later(),
     case Target:is_there() of
         true -> {noreply, pass_on(State)};
-        false -> {noreply, State#state{refused = undefined}}
+        false -> {noreply, State#state{before = undefined}}
     end;
 handle_info(_Info, State) ->
     {noreply, State}.
@@ -70,40 +82,41 @@ later() ->
     _ = erlang:send_after(?INTERVAL_MS, self(), pass_on),
     ok.
 
-pass_on(#state{target = Target, refused = Before} = State) ->
-    Now = refused(),
-    Waited = waited(Target),
-    case Before of
-        undefined ->
-            ok;
-        #{} ->
-            tell(Target, refused, since(Before, Now)),
-            tell(Target, waited, Waited)
-    end,
+pass_on(#state{target = Target, parts = Parts, before = Before} = State) ->
+    Now = counted(),
+    _ = [tell(Target, Part, news(Part, Before, Now)) || Before =/= undefined, Part <- Parts],
     _ = erlang:function_exported(Target, tick, 0) andalso Target:tick(),
-    State#state{refused = Now}.
+    State#state{before = Now}.
 
-tell(_Target, _What, []) -> ok;
-tell(Target, What, News) -> Target:What(News).
+tell(_Target, _Part, []) -> ok;
+tell(Target, Part, News) -> Target:Part(News).
 
-refused() ->
-    #{roles := Rows} = erlmcp_native_metrics:snapshot(),
-    #{Role => Refused || #{role := Role, refused := Refused} <- Rows}.
+counted() ->
+    #{roles := Rows, control := Control} = erlmcp_native_metrics:snapshot(),
+    {Waits, WaitsUs} =
+        case Control of
+            #{waits := ByType, waits_us := UsByType} -> {ByType, UsByType};
+            undefined -> {#{}, #{}}
+        end,
+    ByRole = #{Role => Refused || #{role := Role, refused := Refused} <- Rows},
+    #{refused => ByRole, waits => Waits, waits_us => WaitsUs}.
 
-%% A role whose numbers were reset starts at 0.
-since(Before, Now) ->
+news(refused, Before, Now) ->
+    since(refused, Before, Now);
+news(waited, Before, Now) ->
+    Us = since(waits_us, Before, Now),
+    [{Type, Waits, proplists:get_value(Type, Us, 0)} || {Type, Waits} <- since(waits, Before, Now)].
+
+%% What was reset starts at 0.
+since(What, Before, Now) ->
+    #{What := Old} = Before,
+    #{What := New} = Now,
     [
-        {Role, New}
-     || {Role, Refused} <- lists:sort(maps:to_list(Now)),
-        New <- [grown(maps:get(Role, Before, 0), Refused)],
-        New > 0
+        {Key, Grown}
+     || {Key, Count} <- lists:sort(maps:to_list(New)),
+        Grown <- [grown(maps:get(Key, Old, 0), Count)],
+        Grown > 0
     ].
 
 grown(Before, Now) when Now >= Before -> Now - Before;
 grown(_, Now) -> Now.
-
-waited(Target) ->
-    case erlang:function_exported(Target, waited, 1) andalso erlmcp_native:metrics_new_latencies() of
-        [_ | _] = Waited -> Waited;
-        _None -> []
-    end.

@@ -5,7 +5,7 @@ use papaya::HashMap;
 
 use crate::lanes::ByType;
 pub use crate::lanes::ControlType;
-use crate::latency::{Distribution, Latency, Seen, Summary};
+use crate::latency::{Distribution, LONGEST_US, Latency, Summary};
 use crate::setting::Setting;
 use crate::sync::{Arc, AtomicU64, Ordering};
 
@@ -73,6 +73,10 @@ pub struct ControlStats {
     pub by_type: [u64; 4],
     /// So long senders waited.
     pub latency: (Summary, Distribution),
+    /// So many of their waits have ended, by type.
+    pub waits: [u64; 4],
+    /// These are the sums of the waits in microseconds, by type; one above a minute counts as a minute.
+    pub waits_us: [u64; 4],
     /// So long it took from the sending to the start of the handler.
     pub delivery: (Summary, Distribution),
     /// So many health checks took longer than [`HEALTH_CHECK_SLO_US`], or were never answered.
@@ -126,6 +130,8 @@ pub struct Components<R> {
     priority: Setting<bool>,
     delivered: ByType,
     latency: Latency,
+    waits: ByType,
+    waits_us: ByType,
     delivery: Latency,
     slo_violations: AtomicU64,
     timeouts: AtomicU64,
@@ -140,6 +146,8 @@ impl<R: Send + Sync> Components<R> {
             priority: Setting::new(true),
             delivered: ByType::default(),
             latency: Latency::sharded(),
+            waits: ByType::default(),
+            waits_us: ByType::default(),
             delivery: Latency::sharded(),
             slo_violations: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
@@ -218,6 +226,11 @@ impl<R: Send + Sync> Components<R> {
     /// Counts a sender's wait, which has ended after so many microseconds. The component may be gone.
     pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, outcome: Outcome) {
         self.latency.record(latency_us);
+        let waited_us = latency_us.min(LONGEST_US);
+        self.waits_us
+            .of(kind)
+            .fetch_add(waited_us, Ordering::Relaxed);
+        self.waits.of(kind).fetch_add(1, Ordering::Relaxed);
         self.with(id, |component| component.record.latency.record(latency_us));
         if outcome == Outcome::TimedOut {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -253,6 +266,8 @@ impl<R: Send + Sync> Components<R> {
         ControlStats {
             by_type: self.delivered.read(),
             latency: self.latency.distribution(),
+            waits: self.waits.read(),
+            waits_us: self.waits_us.read(),
             delivery: self.delivery.distribution(),
             slo_violations: self.slo_violations.load(Ordering::Relaxed),
             timeouts: self.timeouts.load(Ordering::Relaxed),
@@ -270,11 +285,6 @@ impl<R: Send + Sync> Components<R> {
             latency: component.record.latency.distribution(),
         };
         components.iter().map(row).collect()
-    }
-
-    /// Tells what senders waited since it was last seen: latencies in microseconds, and how many there were of each.
-    pub fn latencies_since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
-        self.latency.since(seen)
     }
 
     /// Estimates how many bytes the components and their numbers take.
@@ -297,6 +307,8 @@ impl<R: Send + Sync> Components<R> {
     pub fn reset_stats(&self) {
         self.delivered.reset();
         self.latency.reset();
+        self.waits.reset();
+        self.waits_us.reset();
         self.delivery.reset();
         for counter in [&self.slo_violations, &self.timeouts, &self.handler_crashes] {
             counter.store(0, Ordering::Relaxed);
@@ -363,6 +375,20 @@ mod tests {
         let stats = components.stats();
         assert_eq!((stats.slo_violations, stats.timeouts), (3, 2));
         assert_eq!(stats.latency.0.count, 5);
+    }
+
+    #[test]
+    fn waits_are_summed_by_type() {
+        let components = Components::<u32>::new();
+        components.ended(ID, HEALTH, 3, Outcome::Answered);
+        components.ended(ID, HEALTH, 4, Outcome::TimedOut);
+        components.ended(ID, ControlType::CancelTask, u64::MAX, Outcome::Died);
+        let stats = components.stats();
+        assert_eq!(stats.waits, [0, 2, 0, 1]);
+        assert_eq!(stats.waits_us, [0, 7, 0, LONGEST_US]);
+        components.reset_stats();
+        let stats = components.stats();
+        assert_eq!((stats.waits, stats.waits_us), ([0; 4], [0; 4]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use crate::sync::{AtomicU64, Ordering, thread_number};
+use crate::sync::thread_number;
 
 /// Latencies longer than so many microseconds are not told apart: they count as this.
 pub const LONGEST_US: u64 = 60_000_000;
@@ -21,22 +21,19 @@ const MAX_SHARDS: usize = 16;
 /// 2 ms, 140 KiB at most. Nothing that was recorded before a summary begins is missing from it.
 ///
 /// ```
-/// use erlmcp_core::latency::{Latency, Seen};
+/// use erlmcp_core::latency::Latency;
 ///
 /// let latency = Latency::sharded();
-/// let mut seen = Seen::default();
 /// (1..=100).for_each(|us| latency.record(us));
 /// let summary = latency.summary();
 /// assert_eq!((summary.count, summary.p50_us, summary.max_us), (100, 50, 100));
-/// assert_eq!(latency.since(&mut seen).len(), 100);
-/// latency.record(7);
-/// assert_eq!(latency.since(&mut seen), [(7, 1)]);
+/// latency.reset();
+/// assert_eq!(latency.summary().count, 0);
 /// ```
 #[derive(Debug)]
 pub struct Latency {
     shards: Box<[Shard]>,
     digits: u8,
-    resets: AtomicU64,
 }
 
 type Shard = CachePadded<Mutex<Option<Recorded>>>;
@@ -94,13 +91,6 @@ pub struct Distribution {
 /// A distribution has so many bounds, from 1 µs to 67 s.
 pub const BOUNDS: usize = 27;
 
-/// This remembers what was seen of a histogram before, for [`Latency::since`]. [`Latency`] has an example.
-#[derive(Debug, Default)]
-pub struct Seen {
-    resets: u64,
-    histogram: Option<Histogram<u64>>,
-}
-
 impl Latency {
     /// Makes a histogram for many threads that record at once, with a shard for each of up to sixteen.
     pub fn sharded() -> Self {
@@ -116,7 +106,6 @@ impl Latency {
     fn with_shards(shards: usize, digits: u8) -> Self {
         Self {
             digits,
-            resets: AtomicU64::new(0),
             shards: (0..shards).map(|_| CachePadded::default()).collect(),
         }
     }
@@ -159,31 +148,6 @@ impl Latency {
         (summary(&all.histogram), distribution(&all))
     }
 
-    /// Tells what was recorded since it was last seen, as latencies and how many there were of each, in order.
-    pub fn since(&self, seen: &mut Seen) -> Vec<(u64, u64)> {
-        // Pairs with `reset`, which counts itself when it is done: of what comes in while one is under way,
-        // some may be taken for new twice, and none is missed.
-        let resets = self.resets.load(Ordering::Acquire);
-        let now = self.merged().map(|all| all.histogram);
-        let before = std::mem::replace(
-            seen,
-            Seen {
-                resets,
-                histogram: now.clone(),
-            },
-        );
-        let Some(mut new) = now else {
-            return Vec::new();
-        };
-        if let Some(old) = before.histogram.filter(|_| before.resets == resets) {
-            // Fails if something is missing now that was there before; then all is new.
-            let _ = new.subtract(&old);
-        }
-        new.iter_recorded()
-            .map(|row| (row.value_iterated_to(), row.count_since_last_iteration()))
-            .collect()
-    }
-
     fn merged(&self) -> Option<Recorded> {
         let mut merged: Option<Recorded> = None;
         for shard in &self.shards {
@@ -222,8 +186,6 @@ impl Latency {
         for shard in &self.shards {
             *shard.lock() = None;
         }
-        // Pairs with `since`.
-        self.resets.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -328,24 +290,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn what_is_new_is_seen_once_over_resets_too() {
-        let (latency, mut seen) = (Latency::sharded(), Seen::default());
-        assert_eq!(latency.since(&mut seen), []);
-        latency.record(5);
-        latency.record(5);
-        latency.record(7);
-        assert_eq!(latency.since(&mut seen), [(5, 2), (7, 1)]);
-        assert_eq!(latency.since(&mut seen), []);
-        latency.record(5);
-        assert_eq!(latency.since(&mut seen), [(5, 1)]);
-        latency.reset();
-        for _ in 0..4 {
-            latency.record(5);
-        }
-        assert_eq!(latency.since(&mut seen), [(5, 4)]);
     }
 
     #[test]

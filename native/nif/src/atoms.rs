@@ -79,6 +79,8 @@ rustler::atoms! {
     queued,
     slo_violations,
     timeouts,
+    waits,
+    waits_us,
 
     // Keys of what exporters read.
     alerts_lost,

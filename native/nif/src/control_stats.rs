@@ -30,6 +30,8 @@ pub(crate) fn row<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> 
         (atoms::delivered(), stats.delivered().encode(env)),
         (atoms::latency(), distribution(env, &stats.latency.1)),
         (atoms::delivery(), distribution(env, &stats.delivery.1)),
+        (atoms::waits(), by_type(env, stats.waits)),
+        (atoms::waits_us(), by_type(env, stats.waits_us)),
     ]);
     term::map(env, &fields)
 }

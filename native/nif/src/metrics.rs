@@ -3,12 +3,10 @@
 use std::sync::atomic::Ordering;
 
 use erlmcp_core::Runtime;
-use erlmcp_core::latency::Seen;
-use parking_lot::Mutex;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::control::{PLANE, with_plane};
+use crate::control::PLANE;
 use crate::control_stats;
 use crate::host::Beam;
 use crate::rows::role_row;
@@ -29,17 +27,6 @@ fn metrics_snapshot<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
             (atoms::self_(), own(beam)),
         ];
         Ok(term::map(env, &fields))
-    })
-}
-
-/// What senders of control messages have waited since this was last called: `[{Us, Count}]`, the shortest first.
-/// Each wait is handed out once, until the service is stopped.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn metrics_new_latencies<'a>(env: Env<'a>) -> Term<'a> {
-    static SEEN: Mutex<Option<Seen>> = Mutex::new(None);
-    with_plane(env, |components| {
-        let mut seen = SEEN.lock();
-        Ok(components.latencies_since(seen.get_or_insert_default()))
     })
 }
 
