@@ -52,7 +52,9 @@ for; a process that never asks for one is not slowed down.
 
 -export_type([alias/0, priority_alias/0, destination/0, priority_message/0, urgent_message/0]).
 
--doc "An alias was made by `create_priority_alias/0`, or made known by `register_priority_alias/1`.".
+-doc """
+An alias is a reference that was made by `create_priority_alias/0`, or made known by `register_priority_alias/1`.
+""".
 -type alias() :: reference().
 -doc "A priority alias is what erlmcp calls an `t:alias/0`.".
 -type priority_alias() :: alias().
@@ -133,7 +135,9 @@ delete_priority_alias(Alias) ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, [Alias]})
     end.
 
--doc "Tells whether this is a priority alias of a living process of this node, made or registered here and not given up.".
+-doc """
+Tells whether this is a priority alias of a living process of this node, made or registered here and not given up.
+""".
 -spec is_priority_alias(term()) -> boolean().
 is_priority_alias(Term) ->
     is_reference(Term) andalso erlmcp_native:alias_check(Term) =:= ok.

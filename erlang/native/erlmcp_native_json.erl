@@ -3,12 +3,10 @@
 Makes JSON of what this library returns: rows, alerts, refusals, statistics, errors. They have pids, tuples and atoms
 such as `undefined` in them, which `json:encode/1` refuses or takes for something else.
 
-```
-1> erlmcp_queue_limits:record_enqueue(transport, self()).
-ok
-2> io:format("~s~n", [erlmcp_native_json:encode(erlmcp_overload_monitor:queues(transport))]).
-[{"depth":1,"limit":2000,"process":"<0.90.0>","role":"transport","status":"ok","utilization":0.0005}]
-ok
+```erlang
+1> Row = #{role => transport, process => list_to_pid("<0.90.0>"), depth => 1, limit => infinity}.
+2> erlmcp_native_json:encode(Row).
+~'{"depth":1,"limit":null,"process":"<0.90.0>","role":"transport"}'
 ```
 
 Every term has a JSON, so that nothing fails for a row that is odd:

@@ -43,7 +43,6 @@ guides_test_() ->
             {"upgrading", "a local fun goes with its module, an external one stays", fun handlers_reloaded/0},
             {"upgrading", "a second load kills handlers", fun loaded_twice/0},
             {"drop-in-for-erlmcp", "whoever holds the name", fun name_is_taken/0},
-            {"drop-in-for-erlmcp", "the time of a health check", fun requested_at/0},
             {"drop-in-for-erlmcp", "a role's alerts and breaker", fun alerts_and_breaker/0},
             {"phoenix-and-mix", "the plug and the measurement", fun plug/0}
         ]
@@ -341,14 +340,6 @@ name_is_taken() ->
     true = register(?LIMITS, self()),
     ?assertEqual({error, {already_started, self()}}, ?LIMITS:start_link()),
     true = unregister(?LIMITS).
-
-requested_at() ->
-    Test = self(),
-    ok = ?CONTROL:register_component(checked, fun({control, health_check, Data}) -> Test ! Data end),
-    Before = erlang:system_time(millisecond),
-    {ok, _} = ?CONTROL:send_health_check(checked, liveness),
-    #{requested_at := At, timeout_ms := 100} = ?receiving(Data, Data),
-    ?assert(At >= Before andalso At =< erlang:system_time(millisecond)).
 
 alerts_and_breaker() ->
     Test = self(),
