@@ -20,6 +20,9 @@ looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two a
 the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's environment that is
 none of these, stops the start with `{bad_config, #{application, key, value, expected}}`.
 
+With `supervise`, a service that somebody else has started already is left to them, and one that somebody else starts
+later is handed over: the child specifications of erlmcp may stay where they are.
+
 What was set at run time by a function wins over the configuration until the service is stopped.
 """.
 

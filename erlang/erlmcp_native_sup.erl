@@ -2,12 +2,15 @@
 -moduledoc """
 Supervises the services, unless another supervisor does, and the exporters.
 
+A service that somebody else starts explicitly is handed over (`m:erlmcp_native_service`): its child stays here without
+a process, and is not started again before the application is.
+
 Should the exporters crash again and again, they are given up, and the services go on.
 """.
 
 -behaviour(supervisor).
 
--export([start_link/1, reload_exporters/0]).
+-export([start_link/1, start_service/1, reload_exporters/0]).
 -export([init/1]).
 
 -doc "Starts the application's supervisor, with the services as its children or with none.".
@@ -30,6 +33,23 @@ revive() ->
         {error, Reason} -> erlmcp_native_exporters:problem(http, Reason)
     end.
 
+-doc """
+Starts a service, unless somebody else has: then it is not this supervisor's, and has no process here. That its name is
+taken by a process that is no such service is an error.
+""".
+-spec start_service(module()) -> supervisor:startchild_ret() | ignore.
+start_service(Service) ->
+    case Service:start_link() of
+        {error, {already_started, Pid}} = Taken ->
+            Server = server(Service),
+            case proc_lib:translate_initial_call(Pid) of
+                {Server, init, 1} -> ignore;
+                _ -> Taken
+            end;
+        Result ->
+            Result
+    end.
+
 -doc false.
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
@@ -41,6 +61,10 @@ init(Supervise) ->
 services() ->
     [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane].
 
+server(erlmcp_queue_limits) -> erlmcp_limits_server;
+server(erlmcp_overload_monitor) -> erlmcp_overload_server;
+server(erlmcp_control_plane) -> erlmcp_control_server.
+
 %% Calling a million monitors off takes some seconds.
 child(Service) ->
-    #{id => Service, start => {Service, start_link, []}, shutdown => 30000}.
+    #{id => Service, start => {?MODULE, start_service, [Service]}, shutdown => 30000, modules => [Service]}.

@@ -13,6 +13,7 @@
 -define(PROCESSES, [
     {erlmcp_control_server, erlmcp_control_plane},
     {erlmcp_limits_server, erlmcp_queue_limits},
+    {erlmcp_native_service, erlmcp_native_sup},
     {erlmcp_overload_server, erlmcp_overload_monitor}
 ]).
 

@@ -81,7 +81,12 @@ raise `badarg` for an id that is no atom and for a message that is none.
 %% The longest time that a receive can wait.
 -define(MAX_TIMEOUT_MS, 16#ffffffff).
 
--doc "Starts the service of the control plane, registered as `erlmcp_control_plane`.".
+-doc """
+Starts the service of the control plane, registered as `erlmcp_control_plane`.
+
+A service that the application has started is taken over: it is the caller's from then on, with all its components, and
+the application's again only when that is started anew. Whoever comes next gets `already_started`.
+""".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     erlmcp_control_server:start_link().

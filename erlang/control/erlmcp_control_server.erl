@@ -50,7 +50,14 @@ linked: a new process finds both.
 -doc "Starts the service of the control plane, linked to the caller and registered as `erlmcp_control_plane`.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
-    gen_server:start_link({local, ?NAME}, ?MODULE, [], [{spawn_opt, [{message_queue_data, off_heap}]}]).
+    SpawnOptions = [{message_queue_data, off_heap}],
+    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [{spawn_opt, SpawnOptions}], fun check/0).
+
+check() ->
+    case erlmcp_native_config:lookup(control_plane_enabled, config()) of
+        {ok, _} -> ok;
+        Error -> Error
+    end.
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -116,6 +123,8 @@ handle_call({revive, Id, Pid}, _From, State) ->
         #{Id := #component{died = {Pid, Reason}}} -> {reply, {died, Reason}, NewState};
         #{} -> {reply, unknown, NewState}
     end;
+handle_call({hand_over, UntilMs}, _From, State) ->
+    {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -147,7 +156,7 @@ handle_info(_Info, State) ->
 -doc false.
 -spec terminate(term(), state()) -> ok.
 terminate(Reason, #state{components = Components, retiring = Retiring}) ->
-    case erlmcp_native_error:is_normal(Reason) of
+    case erlmcp_native_service:is_stopped(Reason) of
         true ->
             _ = erlmcp_native:control_close(),
             Running = [Pid || _ := #component{handler = M, pid = Pid} <- Components, M =/= undefined],

@@ -28,7 +28,13 @@ the role, with the number of refusals since. The library sends at most one messa
 -doc "Starts the service of the queue limits, linked to the caller and registered as `erlmcp_queue_limits`.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
-    gen_server:start_link({local, ?NAME}, ?MODULE, [], []).
+    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [], fun check/0).
+
+check() ->
+    case configured() of
+        {ok, _, _} -> ok;
+        Error -> Error
+    end.
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -92,7 +98,9 @@ init([]) ->
     end.
 
 -doc false.
--spec handle_call(term(), gen_server:from(), state()) -> {reply, {error, unknown_call}, state()}.
+-spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
+handle_call({hand_over, UntilMs}, _From, State) ->
+    {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -119,7 +127,7 @@ handle_info(_Info, State) ->
 -doc false.
 -spec terminate(term(), state()) -> ok.
 terminate(Reason, _State) ->
-    case erlmcp_native_error:is_normal(Reason) of
+    case erlmcp_native_service:is_stopped(Reason) of
         true ->
             _ = erlmcp_native:limits_close(own),
             ok;

@@ -100,7 +100,12 @@ since it began to drain after a quiet time, if that is less; between 1 and 60000
 
 -import(erlmcp_native_error, [raise/2]).
 
--doc "Starts the service of the queue limits. It runs natively; the process owns the name and writes the log.".
+-doc """
+Starts the service of the queue limits. It runs natively; the process owns the name and writes the log.
+
+A service that the application has started is taken over: it is the caller's from then on, with all its counts, and the
+application's again only when that is started anew. Whoever comes next gets `already_started`.
+""".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     erlmcp_limits_server:start_link().

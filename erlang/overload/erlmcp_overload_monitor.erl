@@ -84,13 +84,19 @@ queue limits are not started there is nothing to see.
 
 -define(MAX_MS, 16#ffffffff).
 
--doc "Starts the service of the overload monitor with the configured options.".
+-doc """
+Starts the service of the overload monitor with the configured options.
+
+A service that the application has started is taken over: it is the caller's from then on, with all its alerts, and the
+application's again only when that is started anew. Whoever comes next gets `already_started`.
+""".
 -spec start_link() -> {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link() ->
     start_link([]).
 
 -doc "Starts the service of the overload monitor; these options win over the configured ones.".
--spec start_link([{atom(), term()}]) -> {ok, pid()} | {error, {already_started, pid()} | term()}.
+-spec start_link(#{atom() => term()} | [proplists:property()]) ->
+    {ok, pid()} | {error, {already_started, pid()} | term()}.
 start_link(Options) ->
     erlmcp_overload_server:start_link(Options).
 

@@ -46,7 +46,15 @@ options win over the configuration.
 start_link(Options) ->
     %% What passes through here is little, and urgent.
     SpawnOptions = [{message_queue_data, off_heap}, {priority, high}],
-    gen_server:start_link({local, ?NAME}, ?MODULE, Options, [{spawn_opt, SpawnOptions}]).
+    Check = fun() -> check(Options) end,
+    erlmcp_native_service:start_link(?NAME, ?MODULE, Options, [{spawn_opt, SpawnOptions}], Check).
+
+check(Given) ->
+    maybe
+        {ok, GivenMap} ?= checked(Given),
+        {ok, _, _} ?= configured(GivenMap),
+        ok
+    end.
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -146,6 +154,8 @@ handle_call({add_handler, Handler}, _From, #state{added = Added} = State) ->
     {reply, ok, set_added(lists:uniq(Added ++ [Handler]), State)};
 handle_call({delete_handler, Handler}, _From, #state{added = Added} = State) ->
     {reply, ok, set_added(lists:delete(Handler, Added), State)};
+handle_call({hand_over, UntilMs}, _From, State) ->
+    {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -172,7 +182,7 @@ handle_info(_Info, State) ->
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
 terminate(Reason, #state{handlers = Handlers}) ->
-    case erlmcp_native_error:is_normal(Reason) of
+    case erlmcp_native_service:is_stopped(Reason) of
         true ->
             _ = erlmcp_native:overload_close(own),
             _ = persistent_term:erase(?HANDLERS),

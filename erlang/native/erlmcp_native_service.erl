@@ -1,0 +1,101 @@
+-module(erlmcp_native_service).
+-moduledoc """
+Starts the processes of the three services, and has the application hand one over to whoever starts it explicitly.
+
+A service has one process, registered under its name. Where the application's supervisor has started it, another process
+that calls its `start_link` takes it over: what is counted, set and registered stays, as at a crash, the application's
+supervisor lets go of it, and takes it back only when the application is started again, if nobody else has it then.
+Whoever has taken a service over keeps it: `already_started` is what the next one gets.
+
+The process that hands over is asked first: it notes that it must forget nothing when it ends, and then has its
+supervisor end it. Between its end and the start of the next one there is no process, as between a crash and a restart;
+everything that runs in the callers goes on.
+""".
+
+-export([start_link/5, hand_over/2, is_stopped/1]).
+
+%% Not the module, but the process: of the application.
+-define(SUPERVISOR, erlmcp_native_sup).
+%% How long the process may take to answer, after which it does nothing any more; how long is waited for the answer;
+%% and how long its supervisor may take to end it.
+-define(VALID_MS, 4000).
+-define(ANSWER_MS, 5000).
+-define(END_MS, 60000).
+
+-doc """
+Starts a service that is this gen_server, or takes it over from the application. `Check` is what has to hold before
+anything is taken over: a start that would fail takes nothing from the application.
+""".
+-spec start_link(
+    Name :: atom(), module(), Args :: term(), [gen_server:start_opt()], Check :: fun(() -> ok | {error, term()})
+) -> gen_server:start_ret().
+start_link(Name, Module, Args, Options, Check) ->
+    case gen_server:start_link({local, Name}, Module, Args, Options) of
+        {error, {already_started, Pid}} = Started ->
+            maybe
+                true ?= is_the_applications(Pid),
+                ok ?= Check(),
+                ended ?= take(Pid),
+                start_link(Name, Module, Args, Options, Check)
+            else
+                {error, _} = Error -> Error;
+                _Kept -> Started
+            end;
+        Result ->
+            Result
+    end.
+
+take(Pid) ->
+    Monitor = erlang:monitor(process, Pid),
+    Until = now_ms() + ?VALID_MS,
+    Result =
+        try gen_server:call(Pid, {hand_over, Until}, ?ANSWER_MS) of
+            handing_over -> await_end(Monitor);
+            _ -> kept
+        catch
+            exit:{timeout, _} -> kept;
+            exit:_ -> ended
+        end,
+    erlang:demonitor(Monitor, [flush]),
+    Result.
+
+await_end(Monitor) ->
+    receive
+        {'DOWN', Monitor, process, _, _} -> ended
+    after ?END_MS -> kept
+    end.
+
+-doc """
+Answers the call `{hand_over, UntilMs}` of a service that is named so, in its process: `handing_over` if the application
+has started it and somebody still waits for the answer, else `kept`.
+""".
+-spec hand_over(Name :: atom(), UntilMs :: integer()) -> handing_over | kept.
+hand_over(Name, UntilMs) ->
+    case is_the_applications(self()) andalso now_ms() < UntilMs of
+        true ->
+            _ = put(?MODULE, handing_over),
+            %% Not here: the supervisor waits for the end of this process.
+            _ = spawn(supervisor, terminate_child, [?SUPERVISOR, Name]),
+            handing_over;
+        false ->
+            kept
+    end.
+
+-doc """
+Tells, in the process of a service that ends with this reason, whether it was stopped, and not lost or handed over.
+""".
+-spec is_stopped(term()) -> boolean().
+is_stopped(Reason) ->
+    erlmcp_native_error:is_normal(Reason) andalso get(?MODULE) =/= handing_over.
+
+%% Whoever has ended meanwhile is nobody's.
+is_the_applications(Pid) ->
+    Supervisor = whereis(?SUPERVISOR),
+    case process_info(Pid, parent) of
+        {parent, Supervisor} -> is_pid(Supervisor) andalso Supervisor =/= self();
+        {parent, _} -> false;
+        undefined -> true
+    end.
+
+now_ms() ->
+    erlang:monotonic_time(millisecond).
