@@ -4,6 +4,7 @@
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
 .PHONY: demo test integration docs bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
+.PHONY: test-otp28
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -55,3 +56,9 @@ test-erlang: toolchain
 
 test-consumer: toolchain
 	$(with_toolchain) test/consumers/run.sh
+
+# The tests that need no more than kernel, stdlib and crypto on OTP 28, compiled for it by the newer one.
+test-otp28: toolchain
+	@$(with_toolchain) otp28=$$(scripts/otp28.sh) && rebar3 as test,otp28 compile && \
+		scripts/run.sh test+otp28 erlmcp_native_otp28_plan && \
+		PATH="$$otp28:$$PATH" scripts/run.sh test+otp28 erlmcp_native_otp28

@@ -6,5 +6,10 @@ input=-noinput
 [ "$1" != --input ] || { input=-noshell; shift; }
 root=$(cd "$(dirname "$0")/.." && pwd)
 lib=$root/_build/$1/lib/erlmcp_native
+module=$2
 export ERL_LIBS="$root/_build/$1/lib${ERL_LIBS:+:$ERL_LIBS}" # dependencies, if rebar3 fetched any
-exec erl -noshell "$input" +Bd +P 4194304 -pa "$lib/ebin" "$lib/$1" -s "$2" main
+set --
+for folder in $(cd "$lib" && find . -name '*.beam' | sed 's|/[^/]*$||' | sort -u); do
+    set -- "$@" -pa "$lib/$folder"
+done
+exec erl -noshell "$input" +Bd +P 4194304 "$@" -s "$module" main
