@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::{BTreeMap, HashSet};
 
-use common::{FIRST_PROCESS, TestHost};
+use common::{FIRST_PROCESS, TestHost, Watch};
 use erlmcp_core::limits::{Limits, Permit, Verdict};
 use erlmcp_core::roles::ConfiguredLimits;
 use erlmcp_core::{OwnerId, RoleId, Runtime};
@@ -153,7 +153,7 @@ impl Model {
 }
 
 /// Applies the operation to both and compares what it answers.
-fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host: &TestHost) {
+fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: &TestHost) {
     match *operation {
         Operation::Check(role, owner) => {
             let refused = matches!(table.check(role, owner, host), Ok(Verdict::Refused(_)));
@@ -255,7 +255,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
     }
 }
 
-fn compare(table: &Limits<OwnerId>, model: &Model, host: &TestHost) {
+fn compare(table: &Limits<Watch>, model: &Model, host: &TestHost) {
     for role in 0..4 {
         assert_eq!(table.roles().limit(RoleId(role)), model.limit(role));
         let stats = table.roles().stats(RoleId(role));

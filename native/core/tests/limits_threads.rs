@@ -6,14 +6,14 @@ mod common;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use common::{FIRST_PROCESS, TestHost};
+use common::{FIRST_PROCESS, TestHost, Watch};
 use erlmcp_core::limits::{Limits, Verdict};
 use erlmcp_core::roles::{MAX_ROLES, TooManyRoles};
 use erlmcp_core::{OwnerId, RoleId, Runtime};
 
 const ROLE: RoleId = RoleId(0);
 
-fn table(limit: u64, host: &TestHost) -> Limits<OwnerId> {
+fn table(limit: u64, host: &TestHost) -> Limits<Watch> {
     Limits::new(ROLE, limit, host.now())
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{FIRST_PROCESS, TestHost};
+use common::{FIRST_PROCESS, TestHost, Watch};
 use erlmcp_core::alerts::News;
 use erlmcp_core::judge::Rules;
 use erlmcp_core::limits::Limits;
@@ -144,7 +144,7 @@ fn leave(events: &mut Vec<Event>, from: Level, to: Level, (role, owner, depth): 
     }
 }
 
-fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host: &TestHost) {
+fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: &TestHost) {
     match *operation {
         Operation::Enqueue(role, owner) => {
             table.enqueue(role, owner, host).unwrap();
@@ -206,7 +206,7 @@ fn apply(operation: &Operation, table: &Limits<OwnerId>, model: &mut Model, host
     }
 }
 
-fn news(table: &Limits<OwnerId>) -> Vec<Event> {
+fn news(table: &Limits<Watch>) -> Vec<Event> {
     let mut news = Vec::new();
     loop {
         let (some, lost) = table.judge().alerts().take(100);

@@ -1,18 +1,24 @@
 //! A host whose owners live and die when a test says so.
 
-use std::collections::HashSet;
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex; // which ThreadSanitizer sees into, other than the standard library's
 
 use erlmcp_core::{Dead, Host, Instant, OwnerId, Runtime};
 
 /// Owners at or above this number are processes, which can die; the others are names.
 pub const FIRST_PROCESS: u64 = 1_000;
 
+/// A watch, as the runtime makes them: an owner that is forgotten and comes back at once may have two for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Watch(u64);
+
 #[derive(Default)]
 pub struct TestHost {
     dead: Mutex<HashSet<u64>>,
-    watched: Mutex<HashSet<u64>>,
+    watched: Mutex<HashMap<Watch, u64>>,
+    made: AtomicU64,
     now_ms: AtomicU64,
     wakes: AtomicU64,
 }
@@ -21,12 +27,12 @@ pub struct TestHost {
 impl TestHost {
     /// Marks the owner dead. The table hears of it when the test calls `died`, as it would later.
     pub fn kill(&self, owner: OwnerId) {
-        self.dead.lock().unwrap().insert(owner.0);
-        self.watched.lock().unwrap().remove(&owner.0);
+        self.dead.lock().insert(owner.0);
+        self.watched.lock().retain(|_, watched| *watched != owner.0);
     }
 
     pub fn watches(&self) -> usize {
-        self.watched.lock().unwrap().len()
+        self.watched.lock().len()
     }
 
     /// How often the table wanted somebody woken since this was last asked.
@@ -54,27 +60,27 @@ impl Runtime for TestHost {
 }
 
 impl Host for TestHost {
-    type Watch = OwnerId;
+    type Watch = Watch;
 
     fn is_alive(&self, owner: OwnerId) -> bool {
-        !self.dead.lock().unwrap().contains(&owner.0)
+        !self.dead.lock().contains(&owner.0)
     }
 
-    fn watch(&self, owner: OwnerId) -> Result<Option<OwnerId>, Dead> {
-        if !self.is_alive(owner) {
+    fn watch(&self, owner: OwnerId) -> Result<Option<Watch>, Dead> {
+        // As in the runtime, nobody dies between the look and the watch.
+        let dead = self.dead.lock();
+        if dead.contains(&owner.0) {
             return Err(Dead);
         }
         if owner.0 < FIRST_PROCESS {
             return Ok(None);
         }
-        assert!(
-            self.watched.lock().unwrap().insert(owner.0),
-            "watched twice"
-        );
-        Ok(Some(owner))
+        let watch = Watch(self.made.fetch_add(1, Ordering::Relaxed));
+        self.watched.lock().insert(watch, owner.0);
+        Ok(Some(watch))
     }
 
-    fn unwatch(&self, owner: OwnerId) {
-        self.watched.lock().unwrap().remove(&owner.0);
+    fn unwatch(&self, watch: Watch) {
+        self.watched.lock().remove(&watch);
     }
 }
