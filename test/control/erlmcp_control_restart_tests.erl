@@ -217,11 +217,13 @@ a_stop_ends_all_handlers() ->
 
 a_stop_tells_those_who_wait() ->
     ?C:gate(a),
-    Senders = [?C:async(fun() -> ?P:send_cancel_task(a, N) end) || N <- lists:seq(1, 5)],
+    Sender = fun(N) -> ?C:async(fun() -> ?P:send_cancel_task(a, N) end) end,
+    First = Sender(1),
     {Pid, _} = ?C:running(a),
+    Senders = [First | [Sender(N) || N <- lists:seq(2, 5)]],
     ?C:waits_in(Pid, 4),
     ok = gen_server:stop(?P, shutdown, 5000),
-    [?assertEqual({error, component_not_registered}, ?C:result(Sender, 1000)) || Sender <- Senders].
+    [?assertEqual({error, component_not_registered}, ?C:result(Waiting, 1000)) || Waiting <- Senders].
 
 a_stop_ends_a_handler_that_traps_exits() ->
     Test = self(),
