@@ -4,7 +4,7 @@
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
 .PHONY: demo test integration docs bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
-.PHONY: test-otp28
+.PHONY: test-otp28 sanitize
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -62,3 +62,7 @@ test-otp28: toolchain
 	@$(with_toolchain) otp28=$$(scripts/otp28.sh) && rebar3 as test,otp28 compile && \
 		scripts/run.sh test+otp28 erlmcp_native_otp28_plan && \
 		PATH="$$otp28:$$PATH" scripts/run.sh test+otp28 erlmcp_native_otp28
+
+# The core's tests, and tests of the native library, under the sanitizers that come with Rust.
+sanitize: toolchain
+	@$(with_toolchain) rebar3 as test,sanitize compile && scripts/sanitize.sh
