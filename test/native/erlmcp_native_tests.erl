@@ -219,6 +219,36 @@ a_table_of_ones_own() ->
     ]),
     ?assertEqual(bad_permit, ?NATIVE:limits_give_back(Table)).
 
+%% Also behind elements that are right. A panic would be seen as the error nif_panicked.
+improper_lists_test_() ->
+    Improper = [[{session, 1} | Tail] || Tail <- [b, 1 bsl 80, {session, 1}, <<1:1>>, "x" ++ y, #{}]],
+    Lists = [[{session, 1}, {session, Improper}] | Improper],
+    erlmcp_native_test_lib:with_service([
+        fun() ->
+            Table = ?NATIVE:limits_new([]),
+            ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_new(List) || List <- Improper])),
+            ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_configure(Table, List, true) || List <- Improper])),
+            ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_open(Table, List, true) || List <- Improper])),
+            ?assertEqual([bad_limit], lists:usort([?NATIVE:limits_new([{a, List}]) || List <- Lists]))
+        end,
+        fun() ->
+            [
+                ?assertNotMatch({_, {raised, _, _}}, {Function, answer(Function, Args)}, Args)
+             || {Function, Arity} <- all_natives(),
+                First <- [erlmcp_native:limits_new([]), session, hd(Lists)],
+                List <- Lists,
+                At <- lists:seq(1, Arity),
+                Others <- [true, session, 1],
+                Args <- [[case N of At -> List; 1 -> First; _ -> Others end || N <- lists:seq(1, Arity)]]
+            ]
+        end
+    ]).
+
+%% But for what has no list to look at, and would open or close what others use.
+all_natives() ->
+    ?NATIVE:module_info(exports) --
+        [{load, 0}, {module_info, 0}, {module_info, 1}, {control_open, 1}, {control_close, 0}].
+
 native_memory_test() ->
     Bytes = ?NATIVE:native_memory(),
     ?assert(Bytes =:= undefined orelse Bytes > 0).

@@ -82,11 +82,27 @@ pub(crate) fn depth(term: Term<'_>) -> Answer<u64> {
 
 /// Limits as a list of `{Role, Limit}`.
 pub(crate) fn limits(term: Term<'_>) -> Answer<ConfiguredLimits> {
-    let pairs: Vec<(Term<'_>, Term<'_>)> = term.decode().map_err(|_| Fault(atoms::bad_limits()))?;
+    let pairs = proper_list(term).ok_or(Fault(atoms::bad_limits()))?;
     pairs
         .into_iter()
-        .map(|(of, value)| Ok((role(of)?, limit(value)?)))
+        .map(|pair| {
+            let (of, value): (Term<'_>, Term<'_>) =
+                pair.decode().map_err(|_| Fault(atoms::bad_limits()))?;
+            Ok((role(of)?, limit(value)?))
+        })
         .collect()
+}
+
+/// The elements of a proper list. Everything that reads lists does so by this: rustler's iterator, which decodes a
+/// `Vec` too, panics at the end of an improper one.
+fn proper_list(term: Term<'_>) -> Option<Vec<Term<'_>>> {
+    let mut elements = Vec::new();
+    let mut rest = term;
+    while let Ok((first, others)) = rest.list_get_cell() {
+        elements.push(first);
+        rest = others;
+    }
+    rest.is_empty_list().then_some(elements)
 }
 
 pub(crate) fn switch(term: Term<'_>) -> Answer<bool> {
