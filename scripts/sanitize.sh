@@ -53,7 +53,8 @@ shared_runtime() {
     [ -e "$archive" ] || fail "this rustc has no runtime of AddressSanitizer for $host"
     cp "$archive" "$out/asan.a"
     ar d "$out/asan.a" asan_preinit.cpp.o
-    cc -shared -o "$out/libsanitizer.so" -Wl,--whole-archive "$out/asan.a" -Wl,--no-whole-archive -lpthread -ldl -lm -lrt
+    cc -shared -o "$out/libsanitizer.so" -Wl,--whole-archive "$out/asan.a" -Wl,--no-whole-archive \
+        -lpthread -ldl -lm -lrt
 }
 
 # The application as rebar3 compiled it, with the library that is looked at.

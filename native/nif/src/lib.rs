@@ -1,9 +1,9 @@
 //! The native library of erlmcp_native: decodes, calls the core once, encodes.
 //!
-//! `atoms`, `term`, `reference` and `external` know how things look in Erlang, `faces` how the drop-in modules call what
-//! they tell and `rows` how all else does. `host` is the runtime as the core sees it, and each further module has the
-//! natives of one concern. Natives return a reason as an atom where they cannot do what they were asked; the Erlang side
-//! makes the error of it.
+//! `atoms`, `term`, `reference` and `external` know how things look in Erlang, `faces` how the drop-in modules call
+//! what they tell and `rows` how all else does. `host` is the runtime as the core sees it, and each further module
+//! has the natives of one concern. Natives return a reason as an atom where they cannot do what they were asked;
+//! the Erlang side makes the error of it.
 
 mod aliases;
 mod atoms;
