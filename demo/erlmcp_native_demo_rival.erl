@@ -6,7 +6,7 @@ there is room, told by cast what came and went. What is urgent is a call as well
 
 -behaviour(gen_server).
 
--export([start_link/1, check/2, enqueue/2, dequeue/2, urgent/0]).
+-export([start_link/1, check/2, enqueue/2, dequeue/2, urgent/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 -export_type([state/0]).
@@ -34,10 +34,10 @@ enqueue(Role, Owner) ->
 dequeue(Role, Owner) ->
     gen_server:cast(?MODULE, {dequeue, {Role, Owner}}).
 
--doc "Sends the rival a control message, as a call.".
--spec urgent() -> ok.
-urgent() ->
-    gen_server:call(?MODULE, urgent, infinity).
+-doc "Sends the rival a control message, as a call: it runs `Fun`.".
+-spec urgent(fun(() -> ok)) -> ok.
+urgent(Fun) ->
+    gen_server:call(?MODULE, {urgent, Fun}, infinity).
 
 -doc false.
 -spec init(pos_integer()) -> {ok, state()}.
@@ -45,9 +45,10 @@ init(Limit) ->
     {ok, {Limit, #{}}}.
 
 -doc false.
--spec handle_call(urgent | {check, {atom(), pid()}}, gen_server:from(), state()) -> {reply, ok | full, state()}.
-handle_call(urgent, _From, State) ->
-    {reply, ok, State};
+-spec handle_call({urgent, fun(() -> ok)} | {check, {atom(), pid()}}, gen_server:from(), state()) ->
+    {reply, ok | full, state()}.
+handle_call({urgent, Fun}, _From, State) ->
+    {reply, Fun(), State};
 handle_call({check, Key}, _From, {Limit, Depths} = State) ->
     case Depths of
         #{Key := Depth} when Depth >= Limit -> {reply, full, State};
