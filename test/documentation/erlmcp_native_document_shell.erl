@@ -6,7 +6,8 @@
 %% Programs that a document may tell the reader to run. They are not run here: they change the reader's machine, or
 %% need the network.
 -define(PROGRAMS, [
-    "apk", "cargo", "cd", "docker", "erl", "export", "git", "mkdir", "mix", "promtool", "rebar3", "rustup", "tar"
+    "apk", "cargo", "cd", "docker", "erl", "export", "git", "mkdir", "mix", "promtool", "rebar3", "rustup", "sed",
+    "tar"
 ]).
 -define(INSTRUCTIONS, ["ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "LABEL", "RUN", "USER", "WORKDIR"]).
 

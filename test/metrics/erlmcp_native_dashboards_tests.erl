@@ -53,9 +53,34 @@ every_alert_is_a_heading_test() ->
     Headings = lists:append(found(~B"(?m)^### (Erlmcp\w+)$", text(?DOCS))),
     ?assertEqual(lists:sort(alerts()), lists:sort(Headings)).
 
+%% By a link that leads there: relative, so that an address can be put in front.
 every_alert_refers_to_its_section_test() ->
-    Sections = lists:append(found(~B|runbook: 'docs/operating\.md, section "(\w+)"'|, text(?RULES))),
-    ?assertEqual(alerts(), Sections).
+    Urls = lists:append(found(~B"(?m)^ +runbook_url: '([^']*)'$", text(?RULES))),
+    ?assertEqual([<<?DOCS, "#", (anchor(Alert))/binary>> || Alert <- alerts()], Urls),
+    Targets = [<<?DOCS, "#", (anchor(Heading))/binary>> || Heading <- headings()],
+    ?assertEqual([], Urls -- Targets).
+
+%% What the guide says to put in front is put in front of each of them.
+links_are_made_absolute_as_the_guide_says_test() ->
+    [[From, To]] = found(~B"sed 's\|([^|]*)\|(https://[^|]*)\|'", text(?DOCS)),
+    Made = binary:replace(text(?RULES), From, To, [global]),
+    ?assertEqual(
+        [<<To/binary, (anchor(Alert))/binary>> || Alert <- alerts()],
+        lists:append(found(~B"runbook_url: '([^']*)'", Made))
+    ).
+
+%% Over what a young series has, a function over a window says the same as over all of it, so a rule that asks one for a
+%% time that has passed must ask whether the series was there at its beginning.
+a_time_that_has_passed_is_asked_for_by_offset_test_() ->
+    Windows = "(?:min|max|avg|sum|count|quantile|stddev|present)_over_time\\([^\\[]*\\[(\\w+)\\]",
+    Still = "increase\\([^\\[]*\\[(\\w+)\\]\\) *(?:==|<)",
+    Rules = [Rule || Rule <- tl(binary:split(text(?RULES), [~"- alert: ", ~"- record: "], [global]))],
+    ?assertEqual(length(alerts()) + length(recorded()), length(Rules)),
+    [
+        {binary_to_list(hd(binary:split(Rule, ~"\n"))),
+            ?_assertNotEqual(nomatch, binary:match(Rule, <<" offset ", Window/binary>>))}
+     || Rule <- Rules, Window <- lists:usort(lists:append(found(Windows, Rule) ++ found(Still, Rule)))
+    ].
 
 every_section_says_what_to_do_test_() ->
     [_ | Sections] = binary:split(text(?DOCS), ~"\n### Erlmcp", [global]),
@@ -80,8 +105,11 @@ recorded_names_are_known_test_() ->
     ].
 
 links_lead_to_headings_test() ->
-    Headings = [anchor(Heading) || [Heading] <- found(~B"(?m)^##+ (.*)$", text(?DOCS))],
-    ?assertEqual([], lists:usort(lists:append(found(~B"\]\(#([^)]*)\)", text(?DOCS)))) -- Headings).
+    Anchors = [anchor(Heading) || Heading <- headings()],
+    ?assertEqual([], lists:usort(lists:append(found(~B"\]\(#([^)]*)\)", text(?DOCS)))) -- Anchors).
+
+headings() ->
+    lists:append(found(~B"(?m)^##+ (.*)$", text(?DOCS))).
 
 anchor(Heading) ->
     Lower = string:lowercase(Heading),
