@@ -1,6 +1,8 @@
 """A real Prometheus, and promtool."""
 
+import json
 import subprocess
+import time
 
 from harness.programs import ROOT, tool
 from harness.waiting import eventually
@@ -67,6 +69,44 @@ def test_openmetrics_is_there_for_who_asks(node):
     assert answer.text.endswith("# EOF\n")
     assert 'erlmcp_queue_refused_total{role="work"} 2\n' in answer.text
     assert "# UNIT erlmcp_control_latency_seconds seconds\n" in answer.text
+
+
+#: What Grafana puts in for the variables of the dashboard.
+CHOSEN = {"$__rate_interval": "4s", "$__range": "1m", "$job": ".*", "$instance": ".*", "$role": ".*"}
+
+
+def panels():
+    """Title, expression and whether it is a heatmap, of all that the dashboard asks."""
+    dashboard = json.loads((ROOT / "priv/grafana/erlmcp_native.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            promql = target["expr"]
+            for variable, value in CHOSEN.items():
+                promql = promql.replace(variable, value)
+            yield panel["title"], promql, panel["type"] == "heatmap"
+
+
+def test_the_dashboard_draws_a_few_lines_of_many_roles_and_components(node, prometheus):
+    node.eval("""
+        Ids = [list_to_atom("many_" ++ integer_to_list(N)) || N <- lists:seq(1, 60)],
+        [ok = erlmcp_queue_limits:set_limit(Id, 3) || Id <- Ids],
+        [ok = erlmcp_control_plane:register_component(Id, fun(_) -> ok end) || Id <- Ids],
+        Work = fun() ->
+            [[erlmcp_queue_limits:try_enqueue(Id, a) || _ <- lists:seq(1, 5)] || Id <- Ids],
+            [erlmcp_queue_limits:record_dequeue(Id, Owner) || Id <- Ids, Owner <- [a, nobody]],
+            [{ok, _} = erlmcp_control_plane:send_health_check(Id, liveness) || Id <- Ids]
+        end,
+        spawn(fun() -> (fun Again() -> Work(), receive after 300 -> Again() end end)() end), ok""")
+    eventually(lambda: len(prometheus.query("rate(erlmcp_queue_dequeued_total[4s]) > 0")) == 60, 30, "all roles work")
+    start = time.time()
+    eventually(lambda: prometheus.query(f"count_over_time(up[1m]) and on () timestamp(up) > {start + 2}"), 20,
+               "there is something to draw")
+    drawn = {}
+    for title, promql, is_heatmap in panels():
+        data = prometheus.api("query_range", query=promql, start=str(start - 2), end=str(time.time()), step="1")
+        drawn[promql] = len(data["result"])
+        assert is_heatmap or drawn[promql] <= 20, (title, promql)
+    assert sum(lines == 20 for lines in drawn.values()) >= 12, drawn
 
 
 def test_the_rules_are_right():

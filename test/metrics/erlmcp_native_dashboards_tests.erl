@@ -10,6 +10,8 @@
 -define(DOCS, "docs/operating.md").
 
 -define(NAME, "(?<![A-Za-z0-9_])erlmcp_[a-z0-9_]*[a-z0-9]").
+%% That of a rate in a panel: of each point, or of all the time shown.
+-define(WINDOW, "\\[\\$__(?:rate_interval\\]|range\\] @ end\\(\\))").
 %% Erlmcp's own, which are not here.
 -define(THEIRS, [~"erlmcp_core", ~"erlmcp_metrics_server"]).
 
@@ -149,7 +151,7 @@ counters_are_shown_by_their_rates_test_() ->
         {binary_to_list(Expr),
             ?_assertEqual(
                 [Name || Name <- scan(Expr), lists:member(Name, Counters)],
-                lists:append(found("(?:rate|increase)\\((" ?NAME ")\\{[^}]*\\}\\[\\$__rate_interval\\]\\)", Expr))
+                lists:append(found("(?:rate|increase)\\((" ?NAME ")\\{[^}]*\\}" ?WINDOW "\\)", Expr))
             )}
      || Expr <- expressions()
     ].
@@ -187,15 +189,33 @@ panels_do_not_overlap_test() ->
     ?assertEqual([], Cells -- lists:uniq(Cells)),
     ?assertEqual([], [X || {X, _} <- Cells, X < 0 orelse X > 23]).
 
+%% There may be 1024 of each. The foremost are those of all the time shown: of each point they would be others.
+lines_for_each_role_or_component_are_bounded_test_() ->
+    Many = [Expr || Expr <- expressions(), found(~B"by \([^)]*\b(role|component)\b[^)]*\)", Expr) =/= []],
+    ?assert(length(Many) > 10),
+    [
+        {binary_to_list(Expr), fun() ->
+            [_, Foremost] = binary:split(Expr, ~" and topk(20, "),
+            ?assertEqual(nomatch, binary:match(Foremost, ~"$__rate_interval")),
+            ?assertNotEqual(nomatch, binary:match(Foremost, ~"[$__range] @ end()"))
+        end}
+     || Expr <- Many
+    ].
+
+%% Two jobs may scrape one node.
+each_selector_chooses_job_and_instance_test_() ->
+    Without = ?NAME "\\{(?!job=~\"\\$job\", instance=~\"\\$instance\")([^}]*)",
+    [{binary_to_list(Expr), ?_assertEqual([], found(Without, Expr))} || Expr <- expressions()].
+
 %% Those that expressions use, and no others.
 variables_test() ->
     #{~"templating" := #{~"list" := Variables}} = dashboard(),
     ?assertEqual(
-        [{~"datasource", ~"datasource"}, {~"instance", ~"query"}, {~"role", ~"query"}],
+        [{~"datasource", ~"datasource"} | [{Name, ~"query"} || Name <- [~"job", ~"instance", ~"role"]]],
         [{Name, Type} || #{~"name" := Name, ~"type" := Type} <- Variables]
     ),
     Used = lists:usort(lists:append([lists:append(found(~B"\$(\w+)", Expr)) || Expr <- expressions()])),
-    ?assertEqual([~"__rate_interval", ~"instance", ~"role"], Used).
+    ?assertEqual([~"__range", ~"__rate_interval", ~"instance", ~"job", ~"role"], Used).
 
 dashboard() ->
     json:decode(text(?DASHBOARD)).
