@@ -17,7 +17,7 @@ for them.
 
 -behaviour(gen_server).
 
--export([start_link/0, start_link/1, join/2, next/1]).
+-export([start_link/0, start_link/1, join/2, next/1, leave/0]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([position/0]).
@@ -81,6 +81,11 @@ with the events as they are to be sent.
 next(Position) ->
     gen_server:cast(?MODULE, {next, self(), Position}).
 
+-doc "Says that the caller is no stream any more, though it lives on.".
+-spec leave() -> ok.
+leave() ->
+    gen_server:cast(?MODULE, {leave, self()}).
+
 -doc false.
 -spec init(non_neg_integer()) -> {ok, #state{}, {continue, clean}}.
 init(LingerMs) ->
@@ -125,6 +130,14 @@ handle_cast({next, Pid, Position}, #state{streams = Streams} = State) ->
         #{} ->
             {noreply, State}
     end;
+handle_cast({leave, Pid}, #state{streams = Streams} = State) ->
+    case Streams of
+        #{Pid := {Monitor, _}} ->
+            true = erlang:demonitor(Monitor, [flush]),
+            {noreply, gone(Pid, State)};
+        #{} ->
+            {noreply, State}
+    end;
 handle_cast(_Cast, State) ->
     {noreply, State}.
 
@@ -138,8 +151,8 @@ handle_info({'DOWN', Monitor, process, _, Outcome}, #state{sampler = Monitor} = 
     {noreply, sampled(Outcome, State#state{sampler = undefined})};
 handle_info({'DOWN', Monitor, process, _, _}, #state{attached = Monitor} = State) ->
     {noreply, State#state{attached = undefined}};
-handle_info({'DOWN', _, process, Pid, _}, #state{streams = Streams} = State) ->
-    {noreply, left(counted(State#state{streams = maps:remove(Pid, Streams)}))};
+handle_info({'DOWN', _, process, Pid, _}, State) ->
+    {noreply, gone(Pid, State)};
 handle_info(_Info, State) ->
     {noreply, State}.
 
@@ -153,6 +166,9 @@ terminate(_Reason, State) ->
 counted(#state{streams = Streams} = State) ->
     erlmcp_native_self:set(http_streams, map_size(Streams)),
     State.
+
+gone(Pid, #state{streams = Streams} = State) ->
+    left(counted(State#state{streams = maps:remove(Pid, Streams)})).
 
 left(#state{streams = Streams, linger_ms = LingerMs} = State) when map_size(Streams) =:= 0 ->
     Timer = erlang:start_timer(LingerMs, self(), linger),

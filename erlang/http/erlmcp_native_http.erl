@@ -23,11 +23,15 @@ Either on a listener of its own, by the key `http` of the configuration or with 
 ```
 
 or mounted into a listener that is there already. Limits and the answers to malformed requests are that listener's
-then, and so is the socket option `send_timeout`, by which a client is closed that does not read its event stream:
+then. An event stream is closed after 30 s of a client that does not read it, whatever the listener's own timeouts are:
 
 ```erlang
 Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes() ++ MyRoutes}])
 ```
+
+In HTTP/2 cowboy closes a connection whose client has said nothing for the listener's `idle_timeout`, which event
+streams get ahead of by ending now and then; clients come again, and miss nothing. With
+`reset_idle_timeout_on_send => true` in the listener's options they need not. See `m:erlmcp_native_http_stream`.
 
 | option | value | default | meaning |
 | --- | --- | --- | --- |
@@ -35,6 +39,8 @@ Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes() ++ MyRoutes}
 | `ip` | an IP address as a tuple, such as {127,0,0,1} | `{127,0,0,1}` | The address to listen on. |
 | `max_connections` | an integer from 1 to 65535 | `1024` | How many connections are served at once, give or take one; others wait. |
 | `max_streams` | an integer from 1 to 10000 | `256` | How many event streams are open at once on this node. |
+| `idle_timeout_ms` | milliseconds, an integer from 1000 to 3600000 | `5000` | How long a connection stays open without a request; within that time the next has to come, whole. |
+| `send_timeout_ms` | milliseconds, an integer from 1000 to 600000 | `30000` | How long a client may take nothing of what is sent to it before it is closed. |
 
 A stream holds a connection: with `max_streams` as high as `max_connections`, streams may leave no room for probes.
 
@@ -44,8 +50,11 @@ host name resolved to that address (DNS rebinding) could have a browser on the m
 much, mount the routes into a listener that checks who asks. Listening on another address shows it to whoever reaches
 that.
 
-A request line or header beyond 12 KB, more than 64 headers, or a request that takes longer than 5 s to come is
-refused; so is a body. A client that does not take what is sent to it within 10 s is closed.
+A request line or header beyond 12 KB, more than 64 headers, or a request that takes longer than `idle_timeout_ms` to
+come is refused; so is a body. A client that takes nothing of what is sent to it for `send_timeout_ms` is closed; one
+that reads slowly is not, as long as it takes some 64 KB in that time, which is what the kernel keeps for it.
+
+Query parameters that are not known are refused below `/api/`, and ignored elsewhere.
 """.
 
 -behaviour(erlmcp_native_config).
@@ -56,13 +65,19 @@ refused; so is a body. A client that does not take what is sent to it within 10 
 
 -doc "This map has every option of the listener with its value.".
 -type options() :: #{
-    port := inet:port_number(), ip := inet:ip_address(), max_connections := 1..65535, max_streams := 1..10000
+    port := inet:port_number(),
+    ip := inet:ip_address(),
+    max_connections := 1..65535,
+    max_streams := 1..10000,
+    idle_timeout_ms := 1000..3600000,
+    send_timeout_ms := 1000..600000
 }.
 -doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
 -define(REF, ?MODULE).
 -define(MAX_STREAMS, 256).
+-define(SEND_TIMEOUT_MS, 30000).
 -define(MAX_LINE, 8192).
 %% In the kernel, for each connection; otherwise it grows to megabytes for a client that does not read.
 -define(SEND_BUFFER, 65536).
@@ -71,9 +86,9 @@ refused; so is a body. A client that does not take what is sent to it within 10 
 -doc "Returns the paths, for `cowboy_router:compile/1`. At most 256 event streams are open at once.".
 -spec routes() -> [{Path :: string(), Handler :: module(), InitialState :: term()}].
 routes() ->
-    routes(?MAX_STREAMS).
+    routes(#{max_streams => ?MAX_STREAMS, send_timeout_ms => ?SEND_TIMEOUT_MS}).
 
-routes(MaxStreams) ->
+routes(#{max_streams := MaxStreams, send_timeout_ms := PatienceMs}) ->
     Resources = [
         {"/api/summary", summary},
         {"/api/queues", queues},
@@ -85,7 +100,7 @@ routes(MaxStreams) ->
     ],
     [{Path, erlmcp_native_http_handler, Resource} || {Path, Resource} <- Resources] ++
         [
-            {"/events", erlmcp_native_http_stream, MaxStreams},
+            {"/events", erlmcp_native_http_stream, #{max_streams => MaxStreams, patience_ms => PatienceMs}},
             {"/", erlmcp_native_http_page, {index, priv}},
             {"/page/[...]", erlmcp_native_http_page, {file, priv}}
         ].
@@ -113,7 +128,8 @@ running() ->
         error:badarg -> undefined
     end.
 
-listen(#{port := Port, ip := Ip, max_connections := MaxConnections, max_streams := MaxStreams}) ->
+listen(#{port := Port, ip := Ip, max_connections := MaxConnections} = Options) ->
+    #{idle_timeout_ms := IdleTimeoutMs, send_timeout_ms := SendTimeoutMs} = Options,
     Transport = #{
         %% Connections are counted by each of these supervisors, and each acceptor hands over one more.
         num_conns_sups => 1,
@@ -126,13 +142,13 @@ listen(#{port := Port, ip := Ip, max_connections := MaxConnections, max_streams 
             {ip, Ip},
             {port, Port},
             {backlog, 1024},
-            {send_timeout, 10000},
+            {send_timeout, SendTimeoutMs},
             {send_timeout_close, true},
             {sndbuf, ?SEND_BUFFER},
             {buffer, ?RECEIVE_BUFFER}
         ]
     },
-    Everywhere = [{'_', routes(MaxStreams) ++ [{'_', erlmcp_native_http_handler, not_found}]}],
+    Everywhere = [{'_', routes(Options) ++ [{'_', erlmcp_native_http_handler, not_found}]}],
     Protocol = #{
         env => #{dispatch => cowboy_router:compile(Everywhere)},
         stream_handlers => [erlmcp_native_http_guard, cowboy_stream_h],
@@ -144,7 +160,8 @@ listen(#{port := Port, ip := Ip, max_connections := MaxConnections, max_streams 
         max_headers => 64,
         max_skip_body_length => ?MAX_LINE,
         max_keepalive => 1000,
-        request_timeout => 5000,
+        %% From one request to the end of the next.
+        request_timeout => IdleTimeoutMs,
         idle_timeout => 15000
     },
     #{start := {Module, Function, Args}} = ranch:child_spec(?REF, ranch_tcp, Transport, cowboy_clear, Protocol),
@@ -211,6 +228,18 @@ table() ->
             type => erlmcp_native_options:integer(1, 10000),
             default => ?MAX_STREAMS,
             doc => ~"How many event streams are open at once on this node."
+        },
+        #{
+            name => idle_timeout_ms,
+            type => erlmcp_native_options:milliseconds(1000, 3600000),
+            default => 5000,
+            doc => ~"How long a connection stays open without a request; within that time the next has to come, whole."
+        },
+        #{
+            name => send_timeout_ms,
+            type => erlmcp_native_options:milliseconds(1000, 600000),
+            default => ?SEND_TIMEOUT_MS,
+            doc => ~"How long a client may take nothing of what is sent to it before it is closed."
         }
     ].
 

@@ -27,8 +27,13 @@ stream_test_() ->
     ]).
 
 many_test_() ->
-    with_listener(#{max_streams => 200}, [
+    with_listener(#{max_streams => 200, send_timeout_ms => 10000}, [
         fun two_hundred_streams_and_one_that_does_not_read/0
+    ]).
+
+slow_test_() ->
+    with_listener(#{send_timeout_ms => 1000}, [
+        fun a_client_that_reads_slowly_is_not_closed/0
     ]).
 
 streams() ->
@@ -215,6 +220,16 @@ what_a_client_sends_on_is_not_kept() ->
     ?assert(Used < 20 * 1048576),
     ?assertMatch({#{~"event" := ~"snapshot"}, _}, named(~"snapshot", Stream, ?MS)),
     close(Stream).
+
+%% Snapshots of more than 200 KB, of which it takes 80 a second; nothing for a second would be the end of it.
+a_client_that_reads_slowly_is_not_closed() ->
+    [fill(list_to_atom("r" ++ integer_to_list(N)), a, 1) || N <- lists:seq(1, 300)],
+    Socket = erlmcp_native_http_test_lib:connect([{recbuf, 4096}]),
+    ok = gen_tcp:send(Socket, "GET /events HTTP/1.1\r\nhost: a\r\n\r\n"),
+    ?assert(erlmcp_native_http_test_lib:read_slowly(gen_tcp, Socket, 6000) < 6 * 200_000),
+    ?assertEqual(1, streams()),
+    ok = gen_tcp:close(Socket),
+    eventually(fun() -> streams() =:= 0 end).
 
 %% Snapshots of some 100 KB: they fill what the kernel holds for a client that does not read.
 two_hundred_streams_and_one_that_does_not_read() ->

@@ -4,7 +4,7 @@
 -export([with_listener/1, with_listener/2, up/1, down/1, serve/2, start_hub/1, stop_hub/0, restart/1]).
 -export([fetch/1, fetch/2, head/1, json/1, request/2, raw/1, raw/2]).
 -export([connect/0, connect/1, send/2, answer/1, answer/2, closed/1, trickle/2]).
--export([open/0, open/1, opened/2, event/2, named/3, close/1]).
+-export([open/0, open/1, opened/2, event/2, named/3, close/1, read_slowly/3]).
 -export([publish/1, memory/1, settled_atoms/1]).
 
 -define(PATIENCE_MS, 10000).
@@ -232,6 +232,20 @@ named_by(Name, Stream, Deadline) ->
 
 close({Socket, _, _}) ->
     gen_tcp:close(Socket).
+
+%% Takes 80 KB a second for so long, and says how many bytes that were.
+read_slowly(Transport, Socket, Ms) ->
+    read_slowly(Transport, Socket, now_ms() + Ms, 0).
+
+read_slowly(Transport, Socket, Until, Bytes) ->
+    {ok, Some} = Transport:recv(Socket, 8192, 5000),
+    receive
+    after 100 -> ok
+    end,
+    case now_ms() >= Until of
+        true -> Bytes + byte_size(Some);
+        false -> read_slowly(Transport, Socket, Until, Bytes + byte_size(Some))
+    end.
 
 %% The most that processes and binaries took while Fun ran, above what they took before. Sampled every few milliseconds.
 memory(Fun) ->

@@ -351,7 +351,7 @@ connections_stay_open() ->
 
 options_test_() ->
     {setup, fun() -> {ok, _} = application:ensure_all_started(cowboy) end, fun(_) -> ok end, [
-        {atom_to_list(Name), Test}
+        {atom_to_list(Name), {timeout, 60, Test}}
      || Test <- [
             fun options_have_defaults/0,
             fun wrong_options_are_named/0,
@@ -361,6 +361,7 @@ options_test_() ->
             fun a_port_that_is_taken/0,
             fun a_supervisor_runs_it/0,
             fun a_new_listener_has_new_options/0,
+            fun connections_without_a_request_are_kept_as_configured/0,
             fun wrong_options_start_nothing/0,
             fun mounted_in_another_listener/0
         ],
@@ -368,9 +369,23 @@ options_test_() ->
     ]}.
 
 options_have_defaults() ->
-    Defaults = #{port => 0, ip => {127, 0, 0, 1}, max_connections => 1024, max_streams => 256},
+    Defaults = #{
+        port => 0,
+        ip => {127, 0, 0, 1},
+        max_connections => 1024,
+        max_streams => 256,
+        idle_timeout_ms => 5000,
+        send_timeout_ms => 30000
+    },
     ?assertEqual({ok, Defaults}, ?M:options(#{port => 0})),
-    Given = #{port => 65535, ip => {0, 0, 0, 0, 0, 0, 0, 1}, max_connections => 1, max_streams => 10000},
+    Given = #{
+        port => 65535,
+        ip => {0, 0, 0, 0, 0, 0, 0, 1},
+        max_connections => 1,
+        max_streams => 10000,
+        idle_timeout_ms => 3600000,
+        send_timeout_ms => 1000
+    },
     ?assertEqual({ok, Given}, ?M:options(Given)),
     ?assertEqual({ok, Given}, ?M:options(element(2, ?M:options(Given)))).
 
@@ -395,6 +410,10 @@ wrong_options_are_named() ->
             {max_connections, infinity},
             {max_streams, 0},
             {max_streams, 10001},
+            {idle_timeout_ms, 999},
+            {idle_timeout_ms, infinity},
+            {send_timeout_ms, 0},
+            {send_timeout_ms, 600001},
             {streams, 1},
             {"port", 80}
         ]
@@ -488,6 +507,23 @@ a_new_listener_has_new_options() ->
 gone(Port) ->
     ?M:port() =:= undefined andalso
         gen_tcp:connect({127, 0, 0, 1}, Port, [], 1000) =:= {error, econnrefused}.
+
+connections_without_a_request_are_kept_as_configured() ->
+    [
+        begin
+            Pid = start(#{port => 0, idle_timeout_ms => Ms}),
+            Socket = erlmcp_native_http_test_lib:connect(),
+            ok = gen_tcp:send(Socket, "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"),
+            {200, _, _} = erlmcp_native_http_test_lib:answer(Socket),
+            Begun = erlang:monotonic_time(millisecond),
+            ?assertEqual(Expected, gen_tcp:recv(Socket, 0, 7000)),
+            TookMs = erlang:monotonic_time(millisecond) - Begun,
+            ?assert(TookMs >= min(Ms, 7000) - 100),
+            _ = gen_tcp:close(Socket),
+            stop_listener(Pid)
+        end
+     || {Ms, Expected} <- [{1000, {error, closed}}, {60000, {error, timeout}}]
+    ].
 
 wrong_options_start_nothing() ->
     ?assertMatch({error, {bad_option, {[max_streams], 0, _}}}, ?M:start_link(#{port => 0, max_streams => 0})),
