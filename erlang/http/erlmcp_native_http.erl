@@ -176,12 +176,20 @@ why({shutdown, {failed_to_start_child, _, Reason}}, Port) -> why(Reason, Port);
 why({listen_error, _, Reason}, Port) -> {listen, Port, Reason};
 why(Reason, _) -> Reason.
 
--doc "Returns the port that the listener has, if it is started.".
+-doc "Returns the port that the listener has, once it listens.".
 -spec port() -> inet:port_number() | undefined.
 port() ->
     case running() of
-        {ok, _} -> ranch:get_port(?REF);
+        {ok, _} -> bound();
         undefined -> undefined
+    end.
+
+%% While a listener starts, it has no address yet.
+bound() ->
+    try
+        ranch:get_port(?REF)
+    catch
+        error:badarg -> undefined
     end.
 
 -doc """

@@ -361,6 +361,7 @@ options_test_() ->
             fun a_port_that_is_taken/0,
             fun a_supervisor_runs_it/0,
             fun a_new_listener_has_new_options/0,
+            fun a_listener_that_starts_has_no_port_yet/0,
             fun connections_without_a_request_are_kept_as_configured/0,
             fun wrong_options_start_nothing/0,
             fun mounted_in_another_listener/0
@@ -507,6 +508,35 @@ a_new_listener_has_new_options() ->
 gone(Port) ->
     ?M:port() =:= undefined andalso
         gen_tcp:connect({127, 0, 0, 1}, Port, [], 1000) =:= {error, econnrefused}.
+
+%% It is there before it listens: first as it is made to be, then as it happens.
+a_listener_that_starts_has_no_port_yet() ->
+    Idle = erlmcp_native_test_lib:idle(),
+    ok = ranch_server:set_listener_sup(?M, Idle),
+    ?assertEqual(undefined, ?M:port()),
+    erlmcp_native_test_lib:kill(Idle),
+    Self = self(),
+    {Asker, Monitor} = spawn_monitor(fun() -> ask_for_ports(Self, []) end),
+    Bound = [
+        begin
+            Pid = start(#{port => 0}),
+            Port = ?M:port(),
+            stop_listener(Pid),
+            Port
+        end
+     || _ <- lists:seq(1, 20)
+    ],
+    Asker ! {stop, Self},
+    receive
+        {'DOWN', Monitor, process, Asker, {ports, Ports}} -> ?assertEqual([], Ports -- [undefined | Bound])
+    after 10000 -> error(still_asking)
+    end.
+
+ask_for_ports(Owner, Ports) ->
+    receive
+        {stop, Owner} -> exit({ports, Ports})
+    after 0 -> ask_for_ports(Owner, lists:usort([?M:port() | Ports]))
+    end.
 
 connections_without_a_request_are_kept_as_configured() ->
     [
