@@ -3,7 +3,7 @@
 The endpoints that answer with numbers. Which one it is, is the handler's initial state.
 
 What is asked of a service that is not started gets 503; `/api/summary`, `/metrics` and `/health/live` answer
-whatever is started.
+whatever is started. Below `/api/` a parameter that is not known is an error; elsewhere parameters are not looked at.
 """.
 
 -compile(nowarn_undefined_behaviour).
@@ -36,7 +36,7 @@ answer(not_found, _Req) ->
 answer(Resource, Req) ->
     maybe
         ok ?= erlmcp_native_http_reply:admit(Req),
-        {ok, Values} ?= erlmcp_native_http_query:check(cowboy_req:qs(Req), parameters(Resource)),
+        {ok, Values} ?= values(parameters(Resource), Req),
         {ok, Checked} ?= with_role(Values),
         try
             resource(Resource, Checked, Req)
@@ -48,9 +48,16 @@ answer(Resource, Req) ->
         {error, Problem} -> erlmcp_native_http_reply:problem(Problem)
     end.
 
+%% Probes and scrapers add some of their own to what has none of ours.
+parameters(live) -> ignored;
+parameters(ready) -> ignored;
+parameters(metrics) -> ignored;
 parameters(queues) -> [role, top];
 parameters(alerts) -> [role];
 parameters(_) -> [].
+
+values(ignored, _Req) -> {ok, #{}};
+values(Allowed, Req) -> erlmcp_native_http_query:check(cowboy_req:qs(Req), Allowed).
 
 with_role(#{role := Name} = Values) ->
     try erlmcp_native_http_query:known(Name, maps:keys(erlmcp_queue_limits:get_all_limits())) of

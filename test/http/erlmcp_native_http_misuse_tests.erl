@@ -12,6 +12,7 @@ misuse_test_() ->
     erlmcp_native_http_test_lib:with_listener([
         fun wrong_parameters/0,
         fun unknown_parameters/0,
+        fun parameters_of_others/0,
         fun unknown_roles/0,
         fun unknown_paths/0,
         fun other_methods/0,
@@ -72,13 +73,31 @@ wrong_parameters() ->
     Long = lists:duplicate(5000, $a),
     {400, #{~"error" := ~"bad_request", ~"reason" := _}} = said(fetch("/api/queues?role=" ++ Long)).
 
+%% Of what has parameters, and what a program asks that should know them.
 unknown_parameters() ->
     [
         ?assertEqual(~"x", refused(Path ++ "?x=1"))
-     || Path <- [
-            "/api/summary", "/api/queues", "/api/alerts", "/api/control", "/health/live", "/health/ready", "/metrics",
-            "/events"
-        ]
+     || Path <- ["/api/summary", "/api/queues", "/api/alerts", "/api/control"]
+    ].
+
+%% Caches are led past, probes add what they like, and polyfills of EventSource say where they were.
+parameters_of_others() ->
+    Queries = [
+        "_=17", "verbose", "lastEventId=12&r=0.5", "top=0", "role=nobody", "=", "&&", "%zz", "a=%ff", "x=1&x=1",
+        lists:duplicate(5000, $a)
+    ],
+    Paths = ["/health/live", "/health/ready", "/metrics", "/", "/page/page.js"],
+    [
+        ?assertMatch({Path, Query, {200, _, _}}, {Path, Query, fetch(Path ++ "?" ++ Query)})
+     || Path <- Paths, Query <- Queries
+    ],
+    [
+        begin
+            Socket = connect(),
+            ok = gen_tcp:send(Socket, ["GET /events?", Query, " HTTP/1.1\r\nhost: a\r\n\r\n"]),
+            erlmcp_native_http_test_lib:close(erlmcp_native_http_test_lib:opened(Socket, 5000))
+        end
+     || Query <- Queries
     ].
 
 unknown_roles() ->
