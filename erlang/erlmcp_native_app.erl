@@ -20,6 +20,9 @@ looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two a
 the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's environment that is
 none of these, stops the start with `{bad_config, #{application, key, value, expected}}`.
 
+Another module of a drop-in's name on the code path, erlmcp's own say, stops the start with `{conflicting_modules, …}`,
+which names both files: see `m:erlmcp_native_conflicts`.
+
 With `supervise`, a service that somebody else has started already is left to them, and one that somebody else starts
 later is handed over: the child specifications of erlmcp may stay where they are.
 
@@ -86,6 +89,7 @@ check() ->
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
 start(_Type, _Args) ->
     maybe
+        ok ?= erlmcp_native_conflicts:check(),
         ok ?= check(),
         {ok, Supervise} ?= erlmcp_native_config:lookup(supervise, config()),
         erlmcp_native_sup:start_link(Supervise)
