@@ -239,6 +239,65 @@ def test_the_kill_switches_are_told_as_they_stand(node, page):
         eventually(lambda: words not in page.text("#switches"), 3, "it is on again")
 
 
+CLOSED = "closed: its limit is 0, everything is refused"
+
+
+def test_a_role_with_a_limit_of_0_is_said_to_be_closed(node, page):
+    limit(node, "open_role", 5)
+    enqueue(node, "open_role", "a", 1)
+    limit(node, "tool_executor", 0)
+    eventually(lambda: page.text("#headline") == f"tool_executor is {CLOSED}", 3, "the headline says so")
+    assert page.one("#verdict").get_attribute("data-level") == "warning"
+    row = page.role("tool_executor")
+    assert (row["level"], row["full"], row["retry_after"]) == ("closed", "limit is 0", "closed")
+    assert page.rows("roles")[0]["role"] == "tool_executor"
+    page.one("#roles tr[data-role=tool_executor] button").click()
+    eventually(lambda: page.text("#detail-stats [data-field=state]") == CLOSED, 2, "the details say so")
+    refuse(node, "tool_executor", "executor", 20)
+    eventually(lambda: re.search(rf"refuses: tool_executor \(.*{CLOSED}\)$", page.text("#headline")), 3,
+               "what is refused is refused for that")
+    assert "retry" not in page.text("#headline")
+    eventually(lambda: "Closed by a limit of 0: tool_executor" in page.text("#reasons"), 3, "it is a reason")
+    assert page.text("#refusals tbody [data-field=retry_after]") == "closed"
+    # What was taken in before still waits: it is closed all the same, and not too full.
+    enqueue(node, "tool_executor", "executor", 2)
+    eventually(lambda: page.role("tool_executor")["depth"] == "2", 3, "it has something left")
+    assert page.role("tool_executor")["level"] == "closed"
+    assert "n overload" not in page.text("#reasons")
+    # The switch is stronger.
+    node.eval("erlmcp_queue_limits:set_enabled(false)")
+    eventually(lambda: page.role("tool_executor")["level"] != "closed", 3, "nothing is closed without limits")
+    node.eval("erlmcp_queue_limits:set_enabled(true)")
+    limit(node, "tool_executor", 50)
+    eventually(lambda: page.text("#headline").startswith("All well"), 15, "it is open again")
+
+
+def test_what_was_before_the_page_is_told_in_words(node, browser):
+    for role, owners in (("early", 1), ("many", 12)):
+        limit(node, role, 10)
+        for owner in range(owners):
+            enqueue(node, role, f"{role}_{owner}", 10 if role == "early" else 8)
+    dequeue(node, "early", "early_0", 10)
+    limit(node, "full", 4)
+    enqueue(node, "full", "full_0", 4)
+    eventually(lambda: [role["role"] for role in node.get("/api/summary").json()["roles"] if role["breaker"] == "open"]
+               == ["full"], 5, "the node has told of its breakers")
+    page = Page(node, browser)
+    page.size(360, 740)
+    eventually(lambda: len(page.alerts(role="early")) == 3, what="the history is there")
+    eventually(lambda: {row["state"] for row in page.alerts(role="early")} == {"cleared"}, 5, "they are over")
+    assert "time unknown" in page.text("#alerts")
+    # Nine of the twelve are among the ten fullest owners, beside the one that is full.
+    eventually(lambda: len(page.alerts(role="many", state="not sure")) == 3, 5, "the rest is not known")
+    assert "if it holds" in page.text("#alerts")
+    since = "return document.querySelector('#breakers tbody [data-field=since]').textContent"
+    assert page.run(since) == "before this page was opened"
+    fits(page)
+    for words in ("earlier", "unseen", "not known", "undefined", "null", "NaN"):
+        assert words not in page.text("main"), words
+    assert browser.console() == []
+
+
 def test_it_says_stale_while_the_stream_is_broken_and_comes_back(node, page, browser):
     busy(node)
     page.busy()
@@ -286,7 +345,6 @@ def test_names_are_text_whatever_they_are(node, page):
     eventually(lambda: page.alerts(role=hostile), what="the alert is there")
     intruders = "return [window.pwned ?? null, document.querySelectorAll('img, script:not([src])').length]"
     assert page.run(intruders) == [None, 0]
-    assert page.role("zero")["full"] == "100\u202f%"
     assert page.role("huge")["limit"] == "5.76\u202f×\u202f10¹⁷"
     page.one(f"#roles tr[data-role={json.dumps(hostile)}] button").click()
     eventually(lambda: "4 of 4" in page.text("#detail-stats"), what="the role is shown")
@@ -510,19 +568,22 @@ def test_long_texts_do_not_make_it_wider(node, page, width):
       const long = 'x'.repeat(255);
       const day = 86400000;
       base.node = `${long}@host`;
-      base.roles.push({...base.roles[0], role: long}, {...base.roles[0], role: `${'y'.repeat(40)} ${long}`});
+      base.roles.push({...base.roles[0], role: long}, {...base.roles[0], role: `${'y'.repeat(40)} ${long}`},
+        {...base.roles[0], role: `closed ${long}`});
       base.fullest = base.roles.map(({role}) =>
         ({role, process: long, depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload'}));
       const longest = (role) => Object.assign(role, {depth: 2 ** 59, fullest: 2 ** 59, limit: 2 ** 59,
         max_depth: 2 ** 59, level: 'overload', breaker: 'open', refused: role.refused + 123456789,
         retry_after_ms: 59999, last_refused_ms: base.at_ms - 400 * day, drained_per_s: 1234567.8,
-        ms_at_level: {last_hour: {ok: 1234567, warning: 1234567, critical: 1234567, overload: 1234567}}});
+        ms_at_level: {last_hour: {ok: 1234567, warning: 1234567, critical: 1234567, overload: 1234567}}},
+        role.role.startsWith('closed') ? {limit: 0} : {});
       feed(10, () => {});
       feed(11, longest);
       page.receiveAlert({what: 'raised', role: long, process: long, level: 'overload', depth: 2 ** 59,
         limit: 2 ** 59, utilization: 1, timestamp: base.at_ms - 400 * day});
       await frame(); await frame();""")
-    assert len(page.rows("roles")) == 8
+    assert len(page.rows("roles")) == 9
+    assert [row["level"] for row in page.rows("roles") if row["role"].startswith("closed")] == ["closed"]
     fits(page)
 
 

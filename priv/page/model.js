@@ -15,8 +15,13 @@ const TOTALS = ['enqueued', 'dequeued', 'refused'];
 
 const utilization = (depth, limit) => (limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
 
+/** Somebody set its limit to 0, and limits are in force. */
+const isClosed = ({ limit }, { switches }) => limit === 0 && switches?.limits !== false;
+
 /**
  * @typedef {object} Role what the page shows of a role: the fields of the API, and
+ * @property {boolean} closed by a limit of 0: whatever its level is, it refuses everything
+ * @property {string} state its level, or closed
  * @property {number} fullest depth of its fullest owner, as fresh as can be told
  * @property {number} full that depth by the limit
  * @property {number | null} refusedRate refusals a second since the last snapshot
@@ -33,8 +38,13 @@ export class Model {
   /** When the node's totals last went back, system time in ms. @type {number | null} */
   resetAt = null;
   alerts = new AlertLog();
-  /** @type {Map<string, {open: boolean, since: number | null, changes: number}>} */
+  /**
+   * `seen`: when it was first seen, in ms. `since`: when it changed; null if that was before.
+   * @type {Map<string, {open: boolean, seen: number, since: number | null, changes: number}>}
+   */
   breakers = new Map();
+  /** When the first snapshot was taken. @type {number | null} */
+  firstAt = null;
   history = new History();
   latencies = new Latencies();
   #base = null;
@@ -43,6 +53,7 @@ export class Model {
   /** Takes in a snapshot. @returns {boolean} whether it was news */
   receive(snapshot) {
     const last = this.snapshot;
+    this.firstAt ??= snapshot.at_ms;
     const late = last && snapshot.at_ms <= last.at_ms && last.at_ms - snapshot.at_ms < DISORDER_MS;
     if (late && snapshot.node === last.node) {
       if (!last.fullest && snapshot.fullest) last.fullest = snapshot.fullest;
@@ -54,7 +65,7 @@ export class Model {
     const rates = this.#rates(snapshot.at_ms, rows);
     const tops = topDepths(snapshot.fullest ?? last?.fullest ?? []);
     this.snapshot = { ...snapshot, fullest: snapshot.fullest ?? last?.fullest };
-    this.roles = rows.map((row) => this.#role(row, rates, tops, snapshot.at_ms)).sort(worstFirst);
+    this.roles = rows.map((row) => this.#role(row, rates, tops, snapshot)).sort(worstFirst);
     this.refusedRate = this.roles.length > 0 ? sum(this.roles, 'refusedRate') : 0;
     this.#observe(snapshot);
     this.#followBreakers(snapshot.at_ms);
@@ -67,14 +78,16 @@ export class Model {
     this.#breaker(role, action === 'open', at);
   }
 
-  #role(row, rates, tops, at) {
+  #role(row, rates, tops, snapshot) {
     const [enqueuedRate, dequeuedRate, refusedRate] =
       rates?.get(row.role) ?? [null, null, rates ? null : row.refused_per_s];
     const fullest = row.owners === 1 ? row.depth : tops.get(row.role) ?? row.fullest;
     const refusedAt = row.last_refused_ms ?? null;
-    const quiet = refusedAt === null || at - refusedAt > REFUSING_MS;
+    const quiet = refusedAt === null || snapshot.at_ms - refusedAt > REFUSING_MS;
+    const closed = isClosed(row, snapshot);
     return {
-      ...row, enqueuedRate, dequeuedRate, refusedRate, fullest,
+      ...row, enqueuedRate, dequeuedRate, refusedRate, fullest, closed,
+      state: closed ? 'closed' : row.level,
       full: utilization(fullest, row.limit),
       refusing: refusedRate > 0 || (!quiet && row.refused > 0),
     };
@@ -123,7 +136,7 @@ export class Model {
     for (const role of this.breakers.keys()) if (!present.has(role)) this.breakers.delete(role);
     for (const { role, breaker } of this.roles) {
       const open = breaker === 'open';
-      if (!this.breakers.has(role)) this.breakers.set(role, { open, since: null, changes: 0 });
+      if (!this.breakers.has(role)) this.breakers.set(role, { open, seen: at, since: null, changes: 0 });
       else this.#breaker(role, open, at);
     }
   }
@@ -131,7 +144,7 @@ export class Model {
   #breaker(role, open, at) {
     const known = this.breakers.get(role);
     if (known?.open === open || (!known && this.breakers.size >= MOST_ROLES)) return;
-    this.breakers.set(role, { open, since: at, changes: (known?.changes ?? 0) + 1 });
+    this.breakers.set(role, { open, seen: known?.seen ?? at, since: at, changes: (known?.changes ?? 0) + 1 });
   }
 
   #restart(at) {
@@ -165,6 +178,7 @@ const sum = (rows, field) =>
 const worstFirst = (a, b) =>
   (SEVERITY[b.level] ?? 0) - (SEVERITY[a.level] ?? 0) ||
   Number(b.refusing) - Number(a.refusing) ||
+  Number(b.closed) - Number(a.closed) ||
   Number(b.breaker === 'open') - Number(a.breaker === 'open') ||
   Math.floor(b.full * 20) - Math.floor(a.full * 20) ||
   (a.role < b.role ? -1 : a.role > b.role ? 1 : 0);

@@ -16,10 +16,14 @@ const SHORT_NAME = 48;
 /** For so long it is said that the totals began anew. */
 const RESET_SHOWN_MS = 60000;
 
+/** What it is to have a limit of 0. */
+export const CLOSED = 'closed: its limit is 0, everything is refused';
+
 const named = (roles) => some(roles.map(({ role }) => name(role, SHORT_NAME)));
 
-const refusal = ({ role, refusedRate, retry_after_ms: retry }) =>
-  `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}retry in ${duration(retry)})`;
+const refusal = ({ role, refusedRate, retry_after_ms: retry, closed }) =>
+  `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${
+    closed ? CLOSED : `retry in ${duration(retry)}`})`;
 
 /** Why there are no roles. */
 export const noRoles = ({ services }) =>
@@ -45,7 +49,8 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
   const down = Object.keys(SERVICES).filter((key) => snapshot.services?.[key] === false);
   const off = Object.keys(SWITCHES).filter((key) => snapshot.switches?.[key] === false);
   const refusing = roles.filter((role) => role.refusing).sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0));
-  const at = (level) => roles.filter((role) => role.level === level);
+  const closed = roles.filter((role) => role.closed);
+  const at = (level) => roles.filter((role) => role.state === level);
   const [overload, critical, warning] = [at('overload'), at('critical'), at('warning')];
   const open = roles.filter(({ breaker }) => breaker === 'open');
   const reasons = [];
@@ -53,6 +58,7 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
   if (overload.length) reasons.push(`In overload: ${named(overload)}`);
   if (critical.length) reasons.push(`Critical, from 90 %: ${named(critical)}`);
   if (warning.length) reasons.push(`Warning, from 80 %: ${named(warning)}`);
+  if (closed.length) reasons.push(`Closed by a limit of 0: ${named(closed)}`);
   if (open.length) reasons.push(`${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`);
   if (resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS) {
     reasons.push(`Totals began anew at ${clock(resetAt)}: the node or its counters were restarted`);
@@ -68,11 +74,15 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
     return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
   }
   if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, nothing refused`);
-  if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, nothing refused`);
   if (down.length) {
     return result('critical', 'service down',
       down.length === 3 ? 'No service is running' : `Not running: ${down.join(', ')}`);
   }
+  if (closed.length) {
+    return result('warning', 'closed', closed.length === 1 ? `${named(closed)} is ${CLOSED}`
+      : `${closed.length} ${of} are closed: their limit is 0, everything is refused`);
+  }
+  if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, nothing refused`);
   if (off.length) return result('warning', 'switched off', `${plural(off.length, 'protection')} switched off`);
   if (open.length) {
     return result('warning', 'breaker open',

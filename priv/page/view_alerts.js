@@ -24,8 +24,9 @@ const state = ({ state: kind, clearedAt, timestamp }, now) => {
   if (kind === 'holds') {
     return ['holds', `for ${duration(Math.max(1000, Math.floor((now - timestamp) / 1000) * 1000))}`];
   }
-  if (kind === 'unknown') return ['not known', ''];
-  return clearedAt === null ? ['cleared', 'unseen'] : [clock(clearedAt), `after ${duration(clearedAt - timestamp)}`];
+  if (kind === 'unknown') return ['not sure', 'if it holds'];
+  if (clearedAt === null) return ['cleared', 'time unknown'];
+  return [clock(clearedAt), `after ${duration(clearedAt - timestamp)}`];
 };
 
 const update = (element, entry, now) => {

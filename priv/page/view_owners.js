@@ -27,5 +27,5 @@ const update = (element, owner) => {
 export const renderOwners = ({ snapshot: { fullest } }) => {
   const rows = (fullest ?? []).slice(0, MOST).map((owner, i) => [i, owner]);
   table('owners', rows, ([i]) => i, make, (child, [, owner]) => update(child, owner),
-    fullest ? 'No process owns a queue.' : 'Not known yet.');
+    fullest ? 'No process owns a queue.' : 'Waiting for the first owners.');
 };

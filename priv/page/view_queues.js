@@ -3,7 +3,7 @@
 import { $, attribute, badge, h, instead, list, say, sayName, setBadge, show, stats } from './dom.js';
 import { TimeChart } from './chart.js';
 import { clock, count, duration, name, percent, plural, rate } from './format.js';
-import { noRoles } from './verdict.js';
+import { CLOSED, noRoles } from './verdict.js';
 
 const PANELS = 6;
 /** A role stays among the fullest while it was one of them in so many samples. */
@@ -15,7 +15,8 @@ const LINES = [
 ];
 const MEAN = { colour: 'violet', dash: [2, 3], width: 1.25 };
 
-const full = ({ fullest, limit, full: share }) => `${count(fullest)} of ${count(limit)}, ${percent(share)}`;
+const full = ({ fullest, limit, full: share, closed }) =>
+  `${count(fullest)} of ${count(limit)}, ${closed ? 'everything is refused' : percent(share)}`;
 
 export class QueuesView {
   #detail;
@@ -63,7 +64,7 @@ export class QueuesView {
     list($('panels'), shown, ({ role }) => role, panel, (child, role) => {
       const [title, level, text] = child.firstChild.children;
       sayName(title, role.role);
-      setBadge(level, role.level);
+      setBadge(level, role.state);
       say(text, full(role));
       attribute(child.lastChild, 'aria-label', `${name(role.role)} over the last 10 minutes; now ${full(role)}`);
       child.chart ??= new TimeChart(child.lastChild, LINES);
@@ -92,6 +93,7 @@ const bands = (rows) => {
 };
 
 const details = (role, now) => [
+  ['State', role.closed ? CLOSED : role.level, 'state'],
   ['Fullest owner', full(role), 'fullest'],
   ['Highest depth of one owner yet', count(role.max_depth), 'max_depth'],
   ['Depth of all owners', count(role.depth), 'depth'],
@@ -103,9 +105,11 @@ const details = (role, now) => [
   ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],
   ['Refused', `${count(role.refused)}, ${rate(role.refusedRate)}/s`, 'refused'],
   ['Last refusal', role.last_refused_ms === null ? 'never' : clock(role.last_refused_ms), 'last_refused'],
-  ['A refusal says retry after', duration(role.retry_after_ms), 'retry_after'],
+  ['A refusal says retry after',
+    `${duration(role.retry_after_ms)}${role.closed ? ', but it stays closed until its limit is raised' : ''}`,
+    'retry_after'],
   ['Given up by dead owners', count(role.released), 'released'],
   ['Dequeues without an enqueue', count(role.unmatched), 'unmatched'],
   ['Alerts raised', byLevel(role.alerts, ['overload', 'critical', 'warning']), 'alerts'],
-  ['Breaker', role.breaker ?? 'not known', 'breaker'],
+  ['Breaker', role.breaker ?? 'the node does not say', 'breaker'],
 ];

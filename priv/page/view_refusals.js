@@ -18,7 +18,7 @@ const update = (element, role) => {
   sayName(title, role.role);
   say(refused, `${rate(role.refusedRate)}/s`);
   attribute(refused, 'data-hot', String(role.refusedRate > 0));
-  say(retry, duration(role.retry_after_ms));
+  say(retry, role.closed ? 'closed' : duration(role.retry_after_ms));
   say(last, clock(role.last_refused_ms ?? null));
 };
 

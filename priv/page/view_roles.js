@@ -2,7 +2,7 @@
 
 import { $, attribute, badge, h, meter, row, say, sayName, setBadge, setMeter, show, table } from './dom.js';
 import { count, duration, name, percent, plural, rate } from './format.js';
-import { noRoles } from './verdict.js';
+import { CLOSED, noRoles } from './verdict.js';
 
 const FIRST = 12;
 const MOST = 200;
@@ -30,15 +30,16 @@ const update = (element, role, chosen) => {
   attribute(element, 'data-role', role.role);
   sayName(button, role.role);
   attribute(button, 'aria-pressed', String(role.role === chosen));
-  setBadge(level.firstChild, role.level);
-  setMeter(full.firstChild, role.full, role.level, percent(role.full));
+  setBadge(level.firstChild, role.state);
+  attribute(level, 'title', role.closed ? CLOSED : '');
+  setMeter(full.firstChild, role.full, role.state, role.closed ? 'limit is 0' : percent(role.full));
   say(fullest, count(role.fullest));
   say(limit, count(role.limit));
   say(owners, count(role.owners));
   say(depth, count(role.depth));
   say(refusing, `${rate(role.refusedRate)}/s`);
   attribute(refusing, 'data-hot', String(role.refusedRate > 0));
-  say(retry, role.refusing ? duration(role.retry_after_ms) : '–');
+  say(retry, role.closed ? 'closed' : role.refusing ? duration(role.retry_after_ms) : '–');
   say(refused, count(role.refused));
   say(drained, `${rate(role.drained_per_s)}/s`);
   say(breaker, role.breaker ?? '–');
