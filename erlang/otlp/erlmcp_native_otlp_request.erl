@@ -2,31 +2,32 @@
 -moduledoc """
 One POST to an endpoint that may do anything, with a deadline, over TCP or TLS.
 
-Why not `httpc`: it collects an answer of any length in memory, and asks for no deadline on the whole. Here the
-runtime's own parser reads at most 64 headers of 8 KB each, then at most 64 KB of the body, and nothing takes longer
-than the deadline. There is no proxy, no redirect is followed, and a connection is used once.
+Nothing takes longer than the deadline, and of an answer of any length no more is held than
+`m:erlmcp_native_otlp_response` reads of it. It is read while the request is still being sent: who does not want that
+says so at once, and need not take the rest. There is no proxy, no redirect is followed, and a connection is used once.
 
 To be called in a process of its own that ends soon after: its end closes the connection, without waiting for whoever
-is on the other side.
+is on the other side. What could not be sent by then is thrown away.
+
+Why a client of our own, of some hundred lines of sockets beside the reading of answers:
+
+- `httpc` collects an answer of any length in memory, and asks for no deadline on the whole.
+- `gun` bounds what it hands over of a body, but collects headers and trailers of any length before it looks at them.
+  What it cannot parse ends its process, so that a push which was taken (the status was there, then came an odd line)
+  looks like one that was lost, and would be made again. It would be a dependency, with cowlib, of whoever only wants
+  metrics pushed. And Debian, where the tools come from that this is built and tested with, has no package of it:
+  nothing that is tested here would be what runs there.
 """.
 
 -export([post/4]).
+-export([send/3]).
 
--export_type([outcome/0, reason/0]).
+-export_type([outcome/0]).
 
--doc """
-An outcome says what came of a push. With a status the request was answered; the body is what there was of it by the
-deadline, within its bounds.
-""".
--type outcome() ::
-    {answered, 200..599, #{body := binary(), retry_after => binary()}}
-    | {failed, connect | tls | send | answer, reason()}.
--doc "A reason says why there was no answer; `no_http` is an answer that is none.".
--type reason() :: timeout | no_http | too_many_headers | term().
+-doc "An outcome says what came of a request: it was answered, or how far it got and why no further.".
+-type outcome() :: erlmcp_native_otlp_response:outcome() | {failed, connect | tls | send, Reason :: term()}.
 
--define(MAX_HEADERS, 64).
--define(MAX_LINE_BYTES, 8192).
--define(MAX_BODY_BYTES, 65536).
+-define(LATE_MS, 20).
 
 -doc """
 Posts a body to an endpoint. The deadline is in monotonic milliseconds; the headers are those of this request only.
@@ -37,13 +38,36 @@ post(Target, Headers, Body, Deadline) ->
         {ok, Socket} ?= connect(Target, Deadline),
         {ok, Connection} ?= secure(Target, Socket, Deadline),
         Length = {~"content-length", integer_to_binary(byte_size(Body))},
-        Sent = send(Connection, [head(Target, [Length | Headers]), Body]),
-        %% Who does not want the request may have said why.
-        case {answer(Connection, Deadline), Sent} of
-            {{failed, answer, _}, {failed, send, _}} -> Sent;
-            {Answer, _} -> Answer
-        end
+        Request = [head(Target, [Length | Headers]), Body],
+        Sender = spawn_link(?MODULE, send, [self(), Connection, Request]),
+        Outcome = answer(Connection, Deadline, erlmcp_native_otlp_response:new()),
+        with_sent(sent(Sender), Connection, Outcome)
     end.
+
+-doc false.
+-spec send(pid(), {module(), term()}, iodata()) -> ok.
+send(Reader, Connection, Request) ->
+    Reader ! {self(), transmit(Connection, Request)},
+    ok.
+
+%% The answer to all of it may be there before its sender has said that all was sent.
+sent(Sender) ->
+    receive
+        {Sender, Result} -> Result
+    after ?LATE_MS ->
+        true = unlink(Sender),
+        true = exit(Sender, kill),
+        not_all
+    end.
+
+with_sent(ok, Connection, {answered, _, _} = Outcome) ->
+    %% The other side is not to see a reset after all went well.
+    _ = setopts(Connection, [{linger, {false, 0}}]),
+    Outcome;
+with_sent({error, Reason}, _Connection, {failed, answer, _}) ->
+    {failed, send, Reason};
+with_sent(_, _Connection, Outcome) ->
+    Outcome.
 
 connect(#{host := Address} = Target, Deadline) when tuple_size(Address) =:= 4 ->
     connect([inet], Target, Deadline);
@@ -61,8 +85,8 @@ connect([Family | Others], #{host := Host, port := Port} = Target, Deadline) ->
         {active, false},
         {buffer, 16384},
         {nodelay, true},
-        {send_timeout, max(1, left(Deadline))},
-        {send_timeout_close, true}
+        %% A socket that still has something to send would stay until the other side has read it.
+        {linger, {true, 0}}
     ],
     case {gen_tcp:connect(Host, Port, Options, Ms), Others} of
         {{ok, Socket}, _} -> {ok, Socket};
@@ -94,108 +118,19 @@ head(#{authority := Authority, path := Path}, Headers) ->
         ~"\r\n"
     ].
 
-send(Connection, Data) ->
-    case transmit(Connection, Data) of
-        ok -> ok;
-        {error, Reason} -> {failed, send, Reason}
-    end.
-
-answer(Connection, Deadline) ->
-    maybe
-        ok ?= parse(Connection, [{packet, http_bin}, {packet_size, ?MAX_LINE_BYTES}]),
-        {ok, Status, Headers} ?= head(Connection, ?MAX_HEADERS, Deadline),
-        ok ?= parse(Connection, [{packet, raw}]),
-        Body = body(Connection, until(Status, Headers), Deadline, <<>>),
-        {answered, Status, (maps:with([retry_after], Headers))#{body => Body}}
-    end.
-
-%% Answers below 200 announce another one.
-head(Connection, Left, Deadline) ->
-    case next(Connection, Deadline) of
-        {ok, {http_response, {1, _}, Status, _}} when Status >= 100, Status < 600 ->
-            case headers(Connection, #{}, Left, Deadline) of
-                {ok, _, StillLeft} when Status < 200 -> head(Connection, StillLeft, Deadline);
-                {ok, Headers, _} -> {ok, Status, Headers};
-                Failed -> Failed
+answer(Connection, Deadline, Read) ->
+    case next(Connection, left(Deadline)) of
+        {ok, Bytes} ->
+            case erlmcp_native_otlp_response:feed(Bytes, Read) of
+                {more, Longer} -> answer(Connection, Deadline, Longer);
+                {done, Outcome} -> Outcome
             end;
-        Other ->
-            failed(Other)
-    end.
-
-headers(_Connection, _Headers, 0, _Deadline) ->
-    {failed, answer, too_many_headers};
-headers(Connection, Headers, Left, Deadline) ->
-    case next(Connection, Deadline) of
-        {ok, {http_header, _, Name, _, Value}} ->
-            headers(Connection, header(Name, Value, Headers), Left - 1, Deadline);
-        {ok, http_eoh} ->
-            {ok, Headers, Left - 1};
-        Other ->
-            failed(Other)
-    end.
-
-header('Retry-After', Value, Headers) ->
-    Headers#{retry_after => Value};
-header('Transfer-Encoding', _, Headers) ->
-    Headers#{chunked => true};
-header('Content-Length', Value, Headers) ->
-    case string:to_integer(Value) of
-        {Length, <<>>} when is_integer(Length), Length >= 0 -> Headers#{length => Length};
-        _ -> Headers
-    end;
-header(_, _, Headers) ->
-    Headers.
-
-failed({ok, _}) -> {failed, answer, no_http};
-failed({error, Reason}) -> {failed, answer, Reason}.
-
-until(204, _) -> {length, 0};
-until(304, _) -> {length, 0};
-until(_, #{chunked := true}) -> last_chunk;
-until(_, #{length := Length}) -> {length, Length};
-until(_, #{}) -> closed.
-
-body(Connection, Until, Deadline, Body) ->
-    case byte_size(Body) >= ?MAX_BODY_BYTES orelse is_whole(Until, Body) of
-        true ->
-            whole(Until, Body);
-        false ->
-            case next(Connection, Deadline) of
-                {ok, More} -> body(Connection, Until, Deadline, <<Body/binary, More/binary>>);
-                {error, _} -> whole(Until, Body)
-            end
-    end.
-
-is_whole({length, Length}, Body) ->
-    byte_size(Body) >= Length;
-is_whole(last_chunk, Body) ->
-    End = ~"0\r\n\r\n",
-    binary:longest_common_suffix([Body, End]) =:= byte_size(End);
-is_whole(closed, _) ->
-    false.
-
-whole(last_chunk, Body) -> dechunked(Body);
-whole(_, Body) -> Body.
-
-dechunked(Body) ->
-    maybe
-        [Line, Rest] ?= binary:split(Body, ~"\r\n"),
-        true ?= byte_size(Line) =< 8,
-        {ok, [Size], []} ?= io_lib:fread("~16u", binary_to_list(Line)),
-        <<Chunk:Size/binary, "\r\n", More/binary>> ?= Rest,
-        <<Chunk/binary, (dechunked(More))/binary>>
-    else
-        _ -> <<>>
+        {error, Reason} ->
+            erlmcp_native_otlp_response:ended(Reason, Read)
     end.
 
 left(Deadline) ->
     max(0, Deadline - erlang:monotonic_time(millisecond)).
-
-parse(Connection, Options) ->
-    case setopts(Connection, Options) of
-        ok -> ok;
-        {error, Reason} -> {failed, answer, Reason}
-    end.
 
 setopts({gen_tcp, Socket}, Options) -> inet:setopts(Socket, Options);
 setopts({ssl, Socket}, Options) -> ssl:setopts(Socket, Options).
@@ -203,5 +138,7 @@ setopts({ssl, Socket}, Options) -> ssl:setopts(Socket, Options).
 transmit({gen_tcp, Socket}, Data) -> gen_tcp:send(Socket, Data);
 transmit({ssl, Socket}, Data) -> ssl:send(Socket, Data).
 
-next({gen_tcp, Socket}, Deadline) -> gen_tcp:recv(Socket, 0, left(Deadline));
-next({ssl, Socket}, Deadline) -> ssl:recv(Socket, 0, left(Deadline)).
+%% With no time left, what is there already would still be given.
+next(_Connection, 0) -> {error, timeout};
+next({gen_tcp, Socket}, Ms) -> gen_tcp:recv(Socket, 0, Ms);
+next({ssl, Socket}, Ms) -> ssl:recv(Socket, 0, Ms).

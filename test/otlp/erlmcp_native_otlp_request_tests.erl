@@ -34,12 +34,25 @@ answered() ->
         {"no body", Nothing, text("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")},
         {"no body by its status", {answered, 204, #{body => <<>>}}, text("HTTP/1.1 204 No Content\r\n\r\nXX")},
         {"chunks", Ok, text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n")},
-        {"chunks that end too soon", {answered, 200, #{body => ~"{"}},
+        {"chunks that end too soon", Ok,
             text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}")},
         {"chunks of no size", Nothing,
             text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffffff\r\n{}\r\n0\r\n\r\n")},
-        {"chunks of a large size", Nothing,
+        {"chunks of a large size", {answered, 200, #{body => ~"{}\r\n0\r\n\r\n"}},
             text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n{}\r\n0\r\n\r\n")},
+        {"chunks with extensions and trailers", Ok,
+            text("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\n{}\r\n0\r\nx: y\r\n\r\n")},
+        {"hangs up in a header", Nothing, text("HTTP/1.1 200 OK\r\ncontent-le")},
+        {"hangs up before the end of the headers", Nothing, text("HTTP/1.1 200 OK\r\nx: y\r\n")},
+        {"a header that is none", Ok, text("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n{}")},
+        {"headers without end", Nothing, fun(Connection) ->
+            write(Connection, "HTTP/1.1 200 OK\r\n"),
+            forever(Connection, lists:duplicate(100, "a: b\r\n"))
+        end},
+        {"a header without end", Nothing, fun(Connection) ->
+            write(Connection, "HTTP/1.1 200 OK\r\nx: "),
+            forever(Connection, binary:copy(~"a", 10000))
+        end},
         {"an announcement first", Ok,
             text("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{}")},
         {"an error with a text", {answered, 503, #{body => ~"no", retry_after => ~"7"}},
@@ -49,33 +62,24 @@ answered() ->
         {"an answer before the request is read", {answered, 413, #{body => ~"big"}}, fun(Connection) ->
             answer(Connection, 413, ~"big"),
             erlmcp_native_otlp_test_lib:hang(Connection)
-        end}
+        end},
+        {"a trailing blank", {answered, 503, #{body => ~"no", retry_after => ~"7"}},
+            text("HTTP/1.1 503 Busy\r\nRetry-After: 7 \r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nno")}
     ].
 
 failed() ->
     [
         {"hangs up in the status line", {failed, answer, closed}, text("HTTP/1.1 20")},
-        {"hangs up in a header", {failed, answer, closed}, text("HTTP/1.1 200 OK\r\ncontent-le")},
-        {"hangs up before the end of the headers", {failed, answer, closed}, text("HTTP/1.1 200 OK\r\nx: y\r\n")},
         {"another protocol", {failed, answer, no_http}, text("SSH-2.0-OpenSSH_9.2\r\n")},
         {"bytes", {failed, answer, no_http}, text([21, 3, 1, 0, 2, 2, 50, 10, 0, 255, 10])},
         {"a request", {failed, answer, no_http}, text("POST / HTTP/1.1\r\n\r\n")},
-        {"a header that is none", {failed, answer, no_http}, text("HTTP/1.1 200 OK\r\nnonsense\r\n\r\n")},
         {"no status", {failed, answer, no_http}, text("HTTP/1.1 OK\r\n\r\n")},
         {"too small a status", {failed, answer, no_http}, text("HTTP/1.1 99 OK\r\n\r\n")},
         {"too large a status", {failed, answer, no_http}, text("HTTP/1.1 99999999999999999999 OK\r\n\r\n")},
-        {"headers without end", {failed, answer, too_many_headers}, fun(Connection) ->
-            write(Connection, "HTTP/1.1 200 OK\r\n"),
-            forever(Connection, lists:duplicate(100, "a: b\r\n"))
-        end},
         {"announcements without end", {failed, answer, too_many_headers}, fun(Connection) ->
             forever(Connection, lists:duplicate(100, "HTTP/1.1 100 Continue\r\n\r\n"))
         end},
-        {"a header without end", {failed, answer, emsgsize}, fun(Connection) ->
-            write(Connection, "HTTP/1.1 200 OK\r\nx: "),
-            forever(Connection, binary:copy(~"a", 10000))
-        end},
-        {"a status line without end", {failed, answer, emsgsize}, fun(Connection) ->
+        {"a status line without end", {failed, answer, line_too_long}, fun(Connection) ->
             write(Connection, "HTTP/1.1 200 "),
             forever(Connection, binary:copy(~"a", 10000))
         end},
@@ -122,7 +126,7 @@ slow_test_() ->
         {timeout, 30,
             {Name, fun() ->
                 {Outcome, TookMs, Bytes} = post(Endpoint, 300),
-                ?assertEqual(Expected, Outcome),
+                ?assertEqual(Expected, shortened(Outcome)),
                 ?assert(TookMs >= 290),
                 ?assert(TookMs < 300 + ?SLACK_MS),
                 ?assert(Bytes < 10_000_000)
@@ -132,9 +136,13 @@ slow_test_() ->
             {"a byte now and then", {failed, answer, timeout}, fun(Connection) ->
                 dribble(Connection, ~"HTTP/1.1 200 OK\r\nx-header: of more bytes than there is time for\r\n")
             end},
-            {"an end of headers that does not come", {failed, answer, timeout}, fun(Connection) ->
+            {"an end of headers that does not come", {answered, 200, #{body => <<>>}}, fun(Connection) ->
                 write(Connection, "HTTP/1.1 200 OK\r\nx: y\r\n"),
                 erlmcp_native_otlp_test_lib:hang(Connection)
+            end},
+            {"chunks of long lines and few bytes", {answered, 200, #{body => few}}, fun(Connection) ->
+                write(Connection, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+                forever(Connection, lists:duplicate(20, [~"1;", binary:copy(~"a", 8000), ~"\r\na\r\n"]))
             end},
             {"a body now and then", {answered, 503, #{body => ~"<"}}, fun(Connection) ->
                 write(Connection, "HTTP/1.1 503 Busy\r\n\r\n<"),
@@ -142,6 +150,11 @@ slow_test_() ->
             end}
         ]
     ].
+
+shortened({answered, Status, #{body := <<"aa", _/binary>> = Body}}) when byte_size(Body) < 65536 ->
+    {answered, Status, #{body => few}};
+shortened(Outcome) ->
+    Outcome.
 
 dribble(Connection, <<Byte, Rest/binary>>) ->
     write(Connection, <<Byte>>),
@@ -164,7 +177,7 @@ endless_body_test_() ->
                 {Outcome, TookMs, Bytes} = post_to(url(Port), 20000, ?BODY),
                 ?assertMatch({answered, 200, #{body := _}}, Outcome),
                 {answered, 200, #{body := Body}} = Outcome,
-                ?assert(byte_size(Body) =< 65536 + 16384),
+                ?assertEqual(65536, byte_size(Body)),
                 ?assert(TookMs < 10000),
                 ?assert(Bytes < 10_000_000),
                 receive
@@ -186,7 +199,22 @@ hangs_up_test() ->
     {{failed, Stage, closed}, _, _} = post(fun({gen_tcp, Socket}) -> gen_tcp:close(Socket) end, 5000),
     ?assert(lists:member(Stage, [send, answer])).
 
-%% Who does not read holds nothing up but this.
+%% It need not be sent at all then.
+answers_and_never_reads_test_() ->
+    {timeout, 30, fun() ->
+        #{port := Port} = Server = listen(fun(Connection, _) ->
+            answer(Connection, 413, ~"big"),
+            receive
+                never -> ok
+            end
+        end),
+        {Outcome, TookMs, _} = post_to(url(Port), 20000, binary:copy(~"a", 32 * 1024 * 1024)),
+        ?assertEqual({answered, 413, #{body => ~"big"}}, Outcome),
+        ?assert(TookMs < 10000),
+        close(Server)
+    end}.
+
+%% Who does not read holds nothing up but this, and of what it does not read nothing is left.
 never_reads_test_() ->
     {timeout, 30, fun() ->
         #{port := Port} = Server = listen(fun(_, _) ->
@@ -199,8 +227,9 @@ never_reads_test_() ->
         %% The socket's driver takes it all.
         ?assertEqual({failed, answer, timeout}, Outcome),
         ?assert(TookMs < 500 + ?SLACK_MS),
-        close(Server),
-        erlmcp_native_test_lib:eventually(fun() -> ports() -- Ports =:= [] end)
+        %% But for the other end, and where it listens.
+        erlmcp_native_test_lib:eventually(fun() -> length(ports() -- Ports) =:= 1 end),
+        close(Server)
     end}.
 
 ports() ->
