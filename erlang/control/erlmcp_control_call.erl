@@ -21,20 +21,20 @@ Sends a message to a component and waits for the answer. `SentAt` is when the ca
     SentAt :: integer()
 ) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()} | erlmcp_native:fault().
 call(Id, Type, Message, SentAt) ->
-    case erlmcp_native:control_route(Id, Type) of
-        {Kind, Pid, Alias, TimeoutMs, Ahead} ->
+    case route(Id, Type) of
+        {Way, Pid, Alias, TimeoutMs, Ahead} ->
             Deadline = SentAt + erlang:convert_time_unit(TimeoutMs, millisecond, native),
             Monitor = erlang:monitor(process, Pid, [{alias, reply_demonitor}]),
             Request = #control_request{
                 from = Monitor, type = Type, message = Message, sent_at = SentAt, deadline = Deadline
             },
-            send(Kind, Alias, Request, Ahead),
+            send(Way, Alias, Request, Ahead),
             receive
                 {Monitor, Answer} ->
-                    answered(Kind, Id, Type, SentAt, Answer);
+                    answered(Way, Id, Type, SentAt, Answer);
                 {'DOWN', Monitor, process, _, Reason} ->
                     down(fate(Reason), Pid, Id, Request)
-            after remaining_ms(Deadline) -> gave_up(Monitor, Kind, Id, Request)
+            after remaining_ms(Deadline) -> gave_up(Monitor, Way, Id, Request)
             end;
         dead ->
             again(Id, Type, Message, SentAt);
@@ -47,10 +47,10 @@ call(Id, Type, Message, SentAt) ->
     atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()
 ) -> ok | {error, term()} | erlmcp_native:fault().
 cast(Id, Type, Message) ->
-    case erlmcp_native:control_route(Id, Type) of
-        {Kind, _Pid, Alias, _TimeoutMs, Ahead} ->
+    case route(Id, Type) of
+        {Way, _Pid, Alias, _TimeoutMs, Ahead} ->
             Request = #control_request{from = none, type = Type, message = Message, sent_at = erlang:monotonic_time()},
-            send(Kind, Alias, Request, Ahead);
+            send(Way, Alias, Request, Ahead);
         dead ->
             case revive(Id, undefined) of
                 {error, _} = Error -> Error;
@@ -60,20 +60,43 @@ cast(Id, Type, Message) ->
             not_sent(NotSent)
     end.
 
+%% The place of a message to a handler is held by this process until it has sent, and goes with it if it is killed.
+route(Id, Type) ->
+    case erlmcp_native:control_route(Id, Type) of
+        {crowded, Pid, Sent} -> look(Id, Type, Pid, Sent);
+        Route -> Route
+    end.
+
+%% Nobody sees the process of an alias take a message out. What is not known to be gone is not more than all there is in
+%% its mailbox: that is looked at when there would be too many, and not before each message.
+look(Id, Type, Pid, Sent) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} ->
+            case erlmcp_native:control_at_most(Id, Type, Sent, Length) of
+                ok -> route(Id, Type);
+                NotSent -> NotSent
+            end;
+        undefined ->
+            dead
+    end.
+
 not_sent(not_found) -> {error, component_not_registered};
 not_sent(queue_full) -> {error, queue_full};
 not_sent(Fault) -> Fault.
 
-send(handler, Alias, Request, Ahead) ->
-    erlmcp_control_handler:request(Alias, Request, Ahead);
-send(alias, Alias, #control_request{from = From, message = Message}, Ahead) ->
+send({handler, Place}, Alias, Request, Ahead) ->
+    erlmcp_control_handler:request(Alias, Request#control_request{place = Place}, Ahead);
+send({alias, _}, Alias, #control_request{from = From, message = Message}, Ahead) ->
     Options = case Ahead of true -> [priority]; false -> [] end,
     _ = erlang:send(Alias, {priority, From, Message}, Options),
     ok.
 
-answered(Kind, Id, Type, SentAt, Answer) ->
+answered(Way, Id, Type, SentAt, Answer) ->
     LatencyUs = since_us(SentAt),
-    _ = Kind =:= alias andalso erlmcp_native:control_delivered(Id, Type),
+    _ = case Way of
+        {alias, Number} -> erlmcp_native:control_delivered(Id, Type, Number);
+        {handler, _} -> ok
+    end,
     _ = erlmcp_native:control_ended(Id, Type, LatencyUs, answered),
     case Answer of
         ok -> {ok, LatencyUs};
@@ -128,10 +151,10 @@ revive(Id, Pid) ->
 
 %% The monitor's reference marks where the mailbox was when it was made, so that the sender skips what waited there. It
 %% is a parameter of its own here: of one that comes out of the record the compiler does not know that it is the same.
-gave_up(Monitor, Kind, Id, #control_request{type = Type, sent_at = SentAt}) ->
+gave_up(Monitor, Way, Id, #control_request{type = Type, sent_at = SentAt}) ->
     true = erlang:demonitor(Monitor, [flush]),
     receive
-        {Monitor, Answer} -> answered(Kind, Id, Type, SentAt, Answer)
+        {Monitor, Answer} -> answered(Way, Id, Type, SentAt, Answer)
     after 0 ->
         _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), timeout),
         {error, timeout}

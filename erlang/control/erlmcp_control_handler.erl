@@ -157,15 +157,16 @@ put_lane(cancel_task, Lane, State) -> State#state{cancel_task = Lane}.
 
 %% The sender gives up at the deadline, not before: what is started here still has somebody waiting.
 run(Request, #state{id = Id, handler = Fun}) ->
-    #control_request{from = From, type = Type, message = Message, sent_at = SentAt, deadline = Deadline} = Request,
+    #control_request{from = From, place = Place, message = Message} = Request,
+    #control_request{sent_at = SentAt, deadline = Deadline} = Request,
     Now = erlang:monotonic_time(),
     case Now < Deadline of
         true ->
             DeliveryUs = erlang:convert_time_unit(Now - SentAt, native, microsecond),
-            _ = erlmcp_native:control_taken(Id, Type, DeliveryUs),
+            _ = erlmcp_native:control_taken(Id, Place, DeliveryUs),
             answer(From, call(Fun, Message, Id));
         false ->
-            _ = erlmcp_native:control_taken(Id, Type, skipped),
+            _ = erlmcp_native:control_taken(Id, Place, skipped),
             ok
     end.
 

@@ -36,7 +36,9 @@ The options of `register_component/2`, of which one of the first two must be giv
 | `priority` | high or normal | `high` | The process priority of the handler. |
 
 A component that wants the messages in its own process registers a priority alias instead of a handler, and
-answers with `reply/2`. There they come before everything in that mailbox, first in first out.
+answers with `reply/2`. There they come before everything in that mailbox, first in first out. Nobody sees when they are
+taken out: of what it was sent of a type, all before the newest that was answered is known to be gone, and no more waits
+than there are messages of all sorts in the mailbox. Senders get `queue_full` when 65536 may wait by both.
 
 Registrations, switches and numbers survive a crash of the service's process; senders and handlers go on
 meanwhile. Functions exit with `{noproc, {Module, Function, Args}}` while the service is not started, and
@@ -93,9 +95,10 @@ start_link() ->
 
 -doc """
 Registers a component with a handler, or with options. Registering again replaces what was there; what waits is run by
-the new handler. Raises `badarg` for what is neither, with the option that is wrong.
+the new handler. There can be 1024 components; a new one is `{error, too_many_components}` then. Raises `badarg` for
+what is neither, with the option that is wrong.
 """.
--spec register_component(component_id(), handler() | options()) -> ok | {error, term()}.
+-spec register_component(component_id(), handler() | options()) -> ok | {error, too_many_components | term()}.
 register_component(Id, Fun) when is_atom(Id), is_function(Fun, 1) ->
     register_checked(Id, #{handler => Fun}, Fun);
 register_component(Id, Options) when is_atom(Id), (is_map(Options) orelse is_list(Options)) ->
@@ -196,8 +199,8 @@ send_priority(Id, Message) ->
     call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
 
 -doc """
-Sends a control message to a component without waiting. With 65536 of its type waiting for the handler it returns
-`{error, queue_full}`.
+Sends a control message to a component without waiting. With 65536 of its type waiting for the handler, or in the
+mailbox of the process of an alias, it returns `{error, queue_full}`; so do functions that wait.
 """.
 -spec cast_priority(component_id(), control_message()) ->
     ok | {error, component_not_registered | queue_full | {handler_crashed, noproc}}.

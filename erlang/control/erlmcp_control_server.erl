@@ -80,8 +80,8 @@ reload_config() ->
         ok
     end.
 
--doc "Registers a component, or replaces its registration.".
--spec register_component(atom(), registration()) -> ok.
+-doc "Registers a component, or replaces its registration. A new one is refused while there are 1024.".
+-spec register_component(atom(), registration()) -> ok | {error, too_many_components}.
 register_component(Id, Registration) ->
     gen_server:call(?NAME, {register, Id, Registration}, infinity).
 
@@ -114,7 +114,8 @@ init([]) ->
 -doc false.
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
 handle_call({register, Id, Registration}, _From, State) ->
-    {reply, ok, enter(Id, Registration, State)};
+    {Result, NewState} = enter(Id, Registration, State),
+    {reply, Result, NewState};
 handle_call({unregister, Id}, _From, State) ->
     {reply, ok, leave(Id, State)};
 handle_call({revive, Id, Pid}, _From, State) ->
@@ -169,7 +170,8 @@ enter(Id, Registration, #state{components = Components} = State) ->
     Old = maps:get(Id, Components, undefined),
     case {Registration, Old} of
         {#{alias := Alias}, _} when Alias =/= undefined ->
-            retire(Old, put_component(Id, Alias, Registration, Old, State));
+            {Result, NewState} = put_component(Id, Alias, Registration, Old, State),
+            {Result, retire(Old, NewState)};
         {#{handler := Fun, priority := Priority}, #component{handler = Monitor, alias = Running}} when
             Monitor =/= undefined
         ->
@@ -181,16 +183,24 @@ enter(Id, Registration, #state{components = Components} = State) ->
 
 start_handler(Id, #{handler := Fun, priority := Priority} = Registration, Old, State) ->
     {Pid, Alias} = erlmcp_control_handler:start(Id, Fun, Priority),
-    NewState = put_component(Id, Alias, Registration, Old, State),
-    erlmcp_control_handler:entered(Pid),
-    NewState.
+    {Result, NewState} = put_component(Id, Alias, Registration, Old, State),
+    case Result of
+        ok -> erlmcp_control_handler:entered(Pid);
+        {error, _} -> erlmcp_control_handler:kill(Pid)
+    end,
+    {Result, NewState}.
 
+%% There is an end to components, but not to how often one that is there is replaced.
 put_component(Id, Alias, Registration, Old, #state{components = Components} = State) ->
-    unwatch(Old),
     #{alias := OwnAlias, timeout_ms := TimeoutMs} = Registration,
     Kind = case OwnAlias of undefined -> handler; _ -> alias end,
-    ok = erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration),
-    State#state{components = Components#{Id => watch(Id, Alias, Registration)}}.
+    case erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration) of
+        ok ->
+            unwatch(Old),
+            {ok, State#state{components = Components#{Id => watch(Id, Alias, Registration)}}};
+        too_many_components = Reason ->
+            {{error, Reason}, State}
+    end.
 
 %% The registration of an alias goes with its process, too.
 watch(Id, Alias, #{alias := OwnAlias, owner := Owner} = Registration) ->
@@ -244,7 +254,7 @@ lost(Id, Reason, #state{components = Components} = State) ->
             ?LOG_ERROR(
                 "erlmcp_control_plane: handler of ~tp died: ~tp", [Id, Reason], #{component => Id}
             ),
-            NewState = start_handler(Id, Registration, Component, State),
+            {ok, NewState} = start_handler(Id, Registration, Component, State),
             #state{components = #{Id := New} = NewComponents} = NewState,
             NewState#state{components = NewComponents#{Id := New#component{died = {Pid, Reason}}}}
     end.

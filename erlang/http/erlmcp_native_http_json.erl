@@ -36,7 +36,7 @@ summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
         self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
 
--doc "Makes the answer that shows the control plane with its components; of more than 1024 the first by name.".
+-doc "Makes the answer that shows the control plane with its components.".
 -spec control(erlmcp_native_metrics:snapshot()) -> map() | undefined.
 control(#{control := undefined}) ->
     undefined;

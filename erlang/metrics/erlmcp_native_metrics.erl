@@ -88,7 +88,6 @@ distributions of `latency` and `delivery`, and in each component's row `latency`
     atom() => term()
 }.
 
--define(MAX_COMPONENTS, 1024).
 -define(TYPES, [circuit_breaker, health_check, drain_session, cancel_task]).
 
 -doc "Returns the table of metrics, without values.".
@@ -125,12 +124,10 @@ snapshot() ->
             }
     end.
 
--doc """
-Says which components are shown, with their rows: the first 1024 by name, so that they stay the same if there are more.
-""".
+-doc "Returns the components with their rows, by name.".
 -spec components(control_row()) -> [{atom(), map()}].
 components(#{by_component := Rows}) ->
-    lists:sublist(lists:sort(maps:to_list(Rows)), ?MAX_COMPONENTS).
+    lists:sort(maps:to_list(Rows)).
 
 table() ->
     queues() ++ control() ++ own().

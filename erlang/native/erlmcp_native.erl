@@ -82,8 +82,9 @@ none. While the library is not loaded, that atom is `not_started`.
 ]).
 -export([
     control_route/2,
+    control_at_most/4,
     control_taken/3,
-    control_delivered/2,
+    control_delivered/3,
     control_ended/4,
     control_crashed/0,
     control_stats/0,
@@ -149,8 +150,9 @@ none. While the library is not loaded, that atom is `not_started`.
     control_remove/1,
     control_components/0,
     control_route/2,
+    control_at_most/4,
     control_taken/3,
-    control_delivered/2,
+    control_delivered/3,
     control_ended/4,
     control_crashed/0,
     control_stats/0,
@@ -164,6 +166,7 @@ none. While the library is not loaded, that atom is `not_started`.
 ]).
 
 -export_type([table/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
+-export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
@@ -174,6 +177,13 @@ A table of limits is made by `limits_new/1` and goes when nothing refers to it a
 -type table() :: reference() | own.
 -doc "A permit stands for one admission. It is given back when its holder lets go of it, at the latest by dying.".
 -opaque permit() :: reference().
+-doc """
+A place is what a message to a handler takes among those that wait. It is free when the handler takes the message out,
+or when nobody holds the place any more.
+""".
+-opaque control_place() :: reference().
+-doc "A message to a component goes to its handler, with a place, or to its own alias, with a number.".
+-type control_way() :: {handler, control_place()} | {alias, Number :: pos_integer()}.
 -doc "A histogram keeps latencies in microseconds, and goes when nothing refers to it any more.".
 -opaque histogram() :: reference().
 -doc """
@@ -194,12 +204,14 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_number
     | bad_owner
     | bad_permit
+    | bad_place
     | bad_role
     | bad_rules
     | bad_switch
     | bad_table
     | bad_timeout
     | not_started
+    | too_many_components
     | too_many_roles.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
@@ -491,7 +503,9 @@ control_configure(_Priority) -> absent().
 -spec control_set_priority(boolean()) -> ok | fault().
 control_set_priority(_Priority) -> absent().
 
--doc "Registers a component, or replaces its route. The registration is kept for the next `control_open/1`.".
+-doc """
+Registers a component, or replaces its route; there can be 1024. The registration is kept for the next `control_open/1`.
+""".
 -spec control_put(
     atom(),
     handler | alias,
@@ -510,29 +524,41 @@ control_remove(_Id) -> absent().
 control_components() -> absent().
 
 -doc """
-Returns where a message to a component goes, and counts it as waiting for a handler. It is `dead` while the process is
-being replaced, and `queue_full` when 65536 messages of that type wait there. `Ahead` tells whether it goes ahead of
-ordinary messages.
+Returns where a message to a component goes. `Ahead` tells whether it goes ahead of ordinary messages. It is `dead`
+while the process is being replaced.
+
+A message to a handler has a place, and counts as waiting until `control_taken/3` or until nobody holds the place any
+more; with 65536 places of that type taken it is `queue_full`. A message to an alias has a number; with 65536 of which
+none is known to be gone it is `crowded`: `control_at_most/4` tells the native what is in the mailbox of `pid()`.
 """.
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
-    {handler | alias, pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
+    {control_way(), pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
     | dead
     | queue_full
+    | {crowded, pid(), Sent :: pos_integer()}
     | not_found
     | fault().
 control_route(_Id, _Type) -> absent().
 
 -doc """
-Says that the calling handler takes a message out: to start it, this many microseconds after the sending, or to drop
-it.
+Says how many messages there were in the mailbox of an alias's process after so many messages of a type had been sent
+there: of those no more wait. Returns whether there is room for another.
 """.
--spec control_taken(atom(), erlmcp_control_message:control_type(), DeliveryUs :: integer() | skipped) ->
-    ok | fault().
-control_taken(_Id, _Type, _DeliveryUs) -> absent().
+-spec control_at_most(
+    atom(), erlmcp_control_message:control_type(), Sent :: pos_integer(), Length :: non_neg_integer()
+) -> ok | queue_full | not_found | fault().
+control_at_most(_Id, _Type, _Sent, _Length) -> absent().
 
--doc "Counts a message to a component's own alias as delivered.".
--spec control_delivered(atom(), erlmcp_control_message:control_type()) -> ok | fault().
-control_delivered(_Id, _Type) -> absent().
+-doc """
+Says that a component's handler takes the message of this place out: to start it, this many microseconds after the
+sending, or to drop it.
+""".
+-spec control_taken(atom(), control_place(), DeliveryUs :: integer() | skipped) -> ok | fault().
+control_taken(_Id, _Place, _DeliveryUs) -> absent().
+
+-doc "Counts the message of this number to a component's own alias as delivered.".
+-spec control_delivered(atom(), erlmcp_control_message:control_type(), Number :: pos_integer()) -> ok | fault().
+control_delivered(_Id, _Type, _Number) -> absent().
 
 -doc "Records how many microseconds a sender waited, and how its wait ended.".
 -spec control_ended(

@@ -114,5 +114,6 @@ text(bad_number) -> "not an integer from 0";
 text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";
+text(too_many_components) -> "there are 1024 components already";
 text(too_many_roles) -> "there are 1024 roles already";
 text(Reason) -> atom_to_list(Reason).

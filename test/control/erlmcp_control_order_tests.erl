@@ -111,7 +111,7 @@ ahead_of_stray_messages() ->
     [Pid ! {stray, N} || N <- lists:seq(1, 10000)],
     Sender = ?C:async(fun() -> ?P:send_cancel_task(a, 1) end),
     ?C:waits_in(Pid, 10001),
-    ?assertMatch([{control_request, _, _, _, _, _} | _], ?C:mailbox(Pid)),
+    ?assertMatch([{control_request, _, _, _, _, _, _} | _], ?C:mailbox(Pid)),
     ?C:go(Pid),
     {Pid, _} = ?C:running(a),
     ?C:go(Pid),
@@ -225,4 +225,5 @@ queued_is_zero_after_senders_were_killed() ->
      || N <- lists:seq(1, 2000)
     ],
     {ok, _} = ?P:send_cancel_task(a, last),
-    ?assertEqual(?C:queued_all(0), ?C:queued(a)).
+    %% The heap of one that was killed, and with it its message's place, goes a little later than its 'DOWN'.
+    ok = ?LIB:eventually(fun() -> ?C:queued(a) =:= ?C:queued_all(0) end).

@@ -64,7 +64,7 @@ registrations_survive() ->
     ok = ?LIB:eventually(fun() -> ?C:stat(handler_crashes) =:= 1 end),
     %% Still as registered, and still in the ordinary lane.
     ?assertEqual({error, timeout}, ?P:send_cancel_task(b, 1)),
-    ?assertMatch({handler, _, _, 10, false}, erlmcp_native:control_route(b, cancel_task)).
+    ?assertMatch({{handler, _}, _, _, 10, false}, erlmcp_native:control_route(b, cancel_task)).
 
 handlers_run_and_answer_meanwhile() ->
     ?C:gate(a),

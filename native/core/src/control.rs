@@ -7,13 +7,29 @@ use crate::lanes::ByType;
 pub use crate::lanes::ControlType;
 use crate::latency::{Distribution, LONGEST_US, Latency, Summary};
 use crate::setting::Setting;
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::waiting::Waiting;
+pub use crate::waiting::{Crowded, MAX_QUEUED, Place};
 
 /// A health check that takes longer than so many microseconds breaks the service level objective.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
 
-/// So many messages of one type wait for one handler at most.
-pub const MAX_QUEUED: u64 = 65_536;
+/// There are so many components at most.
+pub const MAX_COMPONENTS: usize = 1024;
+
+/// There are [`MAX_COMPONENTS`], and this would be one more.
+///
+/// ```
+/// use erlmcp_core::control::{ComponentId, Components, MAX_COMPONENTS, TooManyComponents};
+///
+/// let components = Components::new();
+/// let put = |id| components.put(ComponentId(id), "where its messages go", |_| false);
+/// assert!((0..MAX_COMPONENTS as u64).all(|id| put(id).is_ok()));
+/// assert_eq!(put(u64::MAX), Err(TooManyComponents));
+/// assert_eq!(put(0), Ok(()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyComponents;
 
 /// A component is somebody who gets control messages; this is the number by which the host knows it.
 ///
@@ -41,7 +57,7 @@ pub enum Outcome {
 pub struct Component<R> {
     /// Its messages go there.
     pub route: R,
-    waiting: Arc<ByType>,
+    waiting: Arc<Waiting>,
     record: Arc<Record>,
 }
 
@@ -59,7 +75,7 @@ pub struct ComponentStats {
     pub id: ComponentId,
     /// The handlers of so many messages were started, by type; see [`delivered`](Self::delivered) for all of them.
     pub by_type: [u64; 4],
-    /// So many messages wait, by type.
+    /// So many messages wait for its handler, by type. What waits in an alias's process is not counted here.
     pub queued: [u64; 4],
     /// So long senders waited.
     pub latency: (Summary, Distribution),
@@ -112,21 +128,24 @@ fn all(by_type: [u64; 4]) -> u64 {
 ///
 /// let (id, kind) = (ComponentId(1), ControlType::HealthCheck);
 /// let components = Components::new();
-/// components.put(id, "where its messages go", |_| false);
+/// components.put(id, "where its messages go", |_| false)?;
 /// // A sender sends, the handler starts 40 µs later, and the sender has its answer after 90.
-/// assert_eq!(components.with(id, |component| component.queue(kind)), Some(true));
-/// components.with(id, |component| {
-///     component.unqueue(kind);
-///     components.started(component, kind, 40);
-/// });
+/// let place = components.with(id, |component| component.take_place(kind)).flatten();
+/// assert_eq!(components.component_stats()[0].queued, [0, 1, 0, 0]);
+/// components.with(id, |component| components.started(component, kind, 40));
+/// drop(place);
+/// assert_eq!(components.component_stats()[0].queued, [0; 4]);
 /// components.ended(id, kind, 90, Outcome::Answered);
 /// let stats = components.stats();
 /// assert_eq!((stats.delivered(), stats.slo_violations), (1, 0));
 /// assert_eq!((stats.latency.0.max_us, stats.delivery.0.max_us), (90, 40));
+/// # Ok::<(), erlmcp_core::control::TooManyComponents>(())
 /// ```
 #[derive(Debug)]
 pub struct Components<R> {
     components: HashMap<ComponentId, Component<R>, RandomState>,
+    /// Held while one is put: one at a time, so that there are never too many.
+    putting: Mutex<()>,
     priority: Setting<bool>,
     delivered: ByType,
     latency: Latency,
@@ -143,6 +162,7 @@ impl<R: Send + Sync> Components<R> {
     pub fn new() -> Self {
         Self {
             components: HashMap::with_hasher(RandomState::default()),
+            putting: Mutex::new(()),
             priority: Setting::new(true),
             delivered: ByType::default(),
             latency: Latency::sharded(),
@@ -157,9 +177,18 @@ impl<R: Send + Sync> Components<R> {
 
     /// Registers a component, or replaces its route; its numbers stay. What waits stays counted if
     /// `same_process` says that it goes to the process that had it before.
-    pub fn put(&self, id: ComponentId, route: R, same_process: impl Fn(&R) -> bool) {
+    pub fn put(
+        &self,
+        id: ComponentId,
+        route: R,
+        same_process: impl Fn(&R) -> bool,
+    ) -> Result<(), TooManyComponents> {
+        let _one_at_a_time = self.putting.lock();
         let components = self.components.pin();
         let known = components.get(&id);
+        if known.is_none() && components.len() >= MAX_COMPONENTS {
+            return Err(TooManyComponents);
+        }
         let waiting = known
             .filter(|known| same_process(&known.route))
             .map_or_else(Arc::default, |known| Arc::clone(&known.waiting));
@@ -180,6 +209,7 @@ impl<R: Send + Sync> Components<R> {
                 record,
             },
         );
+        Ok(())
     }
 
     /// Unregisters a component. Returns whether it was there.
@@ -209,9 +239,13 @@ impl<R: Send + Sync> Components<R> {
         self.delivery.record(delivery_us);
     }
 
-    /// Counts a message as delivered whose start nobody could see. The component may be gone.
-    pub fn delivered(&self, id: ComponentId, kind: ControlType) {
-        self.with(id, |component| self.count(component, kind));
+    /// Counts a message to an alias as delivered whose start nobody could see: it was answered. The component may be
+    /// gone.
+    pub fn delivered(&self, id: ComponentId, kind: ControlType, number: u64) {
+        self.with(id, |component| {
+            component.waiting.answered(kind, number);
+            self.count(component, kind);
+        });
     }
 
     fn count(&self, component: &Component<R>, kind: ControlType) {
@@ -281,7 +315,7 @@ impl<R: Send + Sync> Components<R> {
         let row = |(id, component): (&ComponentId, &Component<R>)| ComponentStats {
             id: *id,
             by_type: component.record.delivered.read(),
-            queued: component.waiting.read(),
+            queued: component.waiting.taken(),
             latency: component.record.latency.distribution(),
         };
         components.iter().map(row).collect()
@@ -293,7 +327,7 @@ impl<R: Send + Sync> Components<R> {
         let one = |component: &Component<R>| {
             let fixed = size_of::<Component<R>>()
                 .saturating_add(size_of::<Record>())
-                .saturating_add(size_of::<ByType>());
+                .saturating_add(size_of::<Waiting>());
             component.record.latency.memory().saturating_add(fixed)
         };
         components
@@ -334,21 +368,20 @@ impl<R: Send + Sync> Default for Components<R> {
 }
 
 impl<R> Component<R> {
-    /// Counts a message that is on its way to the handler. Returns false, and counts nothing, if too many of its type
-    /// wait there: [`MAX_QUEUED`], or a few more if they come at once. Each type has its own room, so that no flood of
-    /// one keeps a more urgent one out.
-    pub fn queue(&self, kind: ControlType) -> bool {
-        let waiting = self.waiting.of(kind);
-        let room = waiting.load(Ordering::Relaxed) < MAX_QUEUED;
-        if room {
-            waiting.fetch_add(1, Ordering::Relaxed);
-        }
-        room
+    /// Takes a place for a message to the handler, unless [`MAX_QUEUED`] of its type wait there.
+    pub fn take_place(&self, kind: ControlType) -> Option<Place> {
+        Waiting::take_place(&self.waiting, kind)
     }
 
-    /// Counts a message that the handler has taken out, to run it or to drop it.
-    pub fn unqueue(&self, kind: ControlType) {
-        self.waiting.of(kind).fetch_sub(1, Ordering::Relaxed);
+    /// Counts a message to an alias, and numbers it, unless [`MAX_QUEUED`] of its type may wait there.
+    pub fn send(&self, kind: ControlType) -> Result<u64, Crowded> {
+        self.waiting.send(kind)
+    }
+
+    /// Takes into account that an alias's process had so many messages of all sorts when the alias had been sent as many
+    /// as `Crowded` says. Returns whether there is room for another.
+    pub fn at_most(&self, kind: ControlType, Crowded(sent): Crowded, length: u64) -> bool {
+        self.waiting.at_most(kind, sent, length)
     }
 }
 
@@ -394,16 +427,18 @@ mod tests {
     #[test]
     fn what_waits_stays_with_the_process_and_the_numbers_with_the_component() {
         let components = Components::new();
-        components.put(ID, 1, |_| false);
-        components.with(ID, |component| {
-            assert!(component.queue(HEALTH));
-            assert!(component.queue(HEALTH));
-            component.unqueue(HEALTH);
-            components.started(component, HEALTH, 9);
+        components.put(ID, 1, |_| false).unwrap();
+        let place = components.with(ID, |component| {
+            let [run, waits] = [(); 2].map(|()| component.take_place(HEALTH).unwrap());
+            run.give_back();
+            components.started(component, run.kind(), 9);
+            waits
         });
-        components.put(ID, 1, |&old| old == 1);
+        components.put(ID, 1, |&old| old == 1).unwrap();
         assert_eq!(queued(&components), [0, 1, 0, 0]);
-        components.put(ID, 2, |&old| old == 2);
+        components.put(ID, 2, |&old| old == 2).unwrap();
+        assert_eq!(queued(&components), [0; 4]);
+        drop(place);
         assert_eq!(queued(&components), [0; 4]);
         let stats = components.component_stats();
         assert_eq!(stats.first().unwrap().by_type, [0, 1, 0, 0]);
@@ -414,14 +449,16 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_type_keeps_no_other_out() {
+    fn there_is_an_end_to_components_but_those_there_are_can_be_replaced() {
         let components = Components::new();
-        components.put(ID, 1, |_| false);
-        components.with(ID, |component| {
-            let cancels = (0..=MAX_QUEUED).filter(|_| component.queue(ControlType::CancelTask));
-            assert_eq!(cancels.count() as u64, MAX_QUEUED);
-            assert!(component.queue(ControlType::CircuitBreaker));
-        });
+        for id in 0..MAX_COMPONENTS as u64 {
+            components.put(ComponentId(id), 1, |_| false).unwrap();
+        }
+        let more = ComponentId(MAX_COMPONENTS as u64);
+        assert_eq!(components.put(more, 1, |_| false), Err(TooManyComponents));
+        assert_eq!(components.put(ComponentId(0), 2, |_| false), Ok(()));
+        assert!(components.remove(ComponentId(0)));
+        assert_eq!(components.put(more, 1, |_| false), Ok(()));
     }
 
     #[test]

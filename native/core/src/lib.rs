@@ -16,6 +16,7 @@
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
+//!   waiting     what waits for one process, and room for more
 //!   lanes       types of messages
 //! aliases     whose priority aliases
 //! setting     what configuration gives and a hand may override
@@ -53,7 +54,6 @@ pub mod fill;
 mod footprint;
 mod gauge;
 pub mod judge;
-#[cfg(not(loom))]
 mod lanes;
 #[cfg(not(loom))]
 pub mod latency;
@@ -77,6 +77,7 @@ mod sync;
 mod tally;
 mod timeline;
 mod vocabulary;
+mod waiting;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -3,6 +3,7 @@
 
 rustler::atoms! {
     alias,
+    crowded,
     dead,
     default,
     died,
@@ -28,6 +29,7 @@ rustler::atoms! {
     bad_number,
     bad_owner,
     bad_permit,
+    bad_place,
     bad_role,
     bad_rules,
     bad_switch,
@@ -35,6 +37,7 @@ rustler::atoms! {
     bad_table,
     not_found,
     not_started,
+    too_many_components,
     too_many_roles,
 
     // Keys of what is told of a role.

@@ -3,12 +3,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use erlmcp_core::aliases::AliasId;
-use erlmcp_core::control::{Component, ComponentId, Components, ControlType, Outcome};
+use erlmcp_core::control::{
+    Component, ComponentId, Components, ControlType, Crowded, Outcome, Place,
+};
 use once_cell::sync::Lazy;
-use parking_lot::Mutex;
 use rustler::env::{OwnedEnv, SavedTerm};
-use rustler::{Atom, Encoder, Env, LocalPid, Term};
+use rustler::{Atom, Encoder, Env, LocalPid, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::reference::{self, Reference};
@@ -17,29 +17,53 @@ use crate::term::{self, Answer, Fault};
 /// Where a component's messages go.
 pub(crate) struct Route {
     pid: LocalPid,
-    alias: AliasId,
     /// To a handler's process of ours, or else into the component's own.
     to_handler: bool,
     timeout_ms: u64,
-    registration: Kept,
+    terms: Kept,
 }
 
-/// A term that outlives its process.
-struct Kept(Mutex<(OwnedEnv, SavedTerm)>);
+/// Terms that outlive the process that made them; in one environment, since each takes a kilobyte.
+struct Kept {
+    env: OwnedEnv,
+    alias: SavedTerm,
+    registration: SavedTerm,
+}
+
+// SAFETY: after `new` nobody writes the environment. `copy` is all there is, and copying a term out of an environment
+// only reads it, so that any number of threads may do so at once.
+unsafe impl Sync for Kept {}
 
 impl Kept {
-    fn new(term: Term<'_>) -> Self {
+    fn new(alias: Term<'_>, registration: Term<'_>) -> Self {
         let env = OwnedEnv::new();
-        let saved = env.save(term);
-        Self(Mutex::new((env, saved)))
+        let (alias, registration) = (env.save(alias), env.save(registration));
+        Self {
+            env,
+            alias,
+            registration,
+        }
     }
 
-    fn copy<'a>(&self, into: Env<'a>) -> Term<'a> {
-        let kept = self.0.lock();
-        let (env, saved) = &*kept;
-        env.run(|env| saved.load(env).in_env(into))
+    fn alias<'a>(&self, into: Env<'a>) -> Term<'a> {
+        self.copy(&self.alias, into)
+    }
+
+    fn registration<'a>(&self, into: Env<'a>) -> Term<'a> {
+        self.copy(&self.registration, into)
+    }
+
+    fn copy<'a>(&self, saved: &SavedTerm, into: Env<'a>) -> Term<'a> {
+        self.env.run(|env| saved.load(env).in_env(into))
     }
 }
+
+/// The place of a message among those that wait for a handler. The message holds it, and so does its sender until then:
+/// it is given back with the last of the two at the latest.
+struct Queued(Place);
+
+#[rustler::resource_impl]
+impl Resource for Queued {}
 
 pub(crate) struct Plane {
     pub(crate) open: AtomicBool,
@@ -104,14 +128,8 @@ fn control_open<'a>(env: Env<'a>, priority: Term<'a>) -> Term<'a> {
         plane.open.store(true, Ordering::Relaxed);
         let mut rows = Vec::new();
         plane.components.for_each(|id, component| {
-            let Route {
-                alias,
-                registration,
-                ..
-            } = &component.route;
-            if let Some(alias) = reference::write(env, *alias) {
-                rows.push((id_term(env, id), alias, registration.copy(env)));
-            }
+            let terms = &component.route.terms;
+            rows.push((id_term(env, id), terms.alias(env), terms.registration(env)));
         });
         rows
     };
@@ -139,18 +157,17 @@ fn control_put<'a>(
     with_plane(env, |components| {
         let id = component_id(id)?;
         let timeout_ms = term::milliseconds(timeout_ms)?;
-        let Some(Reference::Alias(alias)) = reference::read(alias) else {
+        let Some(Reference::Alias(words)) = reference::read(alias) else {
             return Err(Fault(atoms::bad_alias()));
         };
-        let pid = term::process(env, reference::owner(alias)).ok_or(Fault(atoms::bad_alias()))?;
+        let pid = term::process(env, reference::owner(words)).ok_or(Fault(atoms::bad_alias()))?;
         let route = Route {
             pid,
-            alias,
             to_handler: atoms::handler() == kind,
             timeout_ms,
-            registration: Kept::new(registration),
+            terms: Kept::new(alias, registration),
         };
-        components.put(id, route, |old| old.pid == pid);
+        components.put(id, route, |old| old.pid == pid)?;
         Ok(atoms::ok())
     })
 }
@@ -167,56 +184,100 @@ fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `{Kind, Pid, Alias, TimeoutMs, Ahead}`, `dead` while the process is being replaced, `queue_full`, or `not_found`.
-/// `Ahead`: whether it goes ahead of ordinary messages. A message to a handler counts as waiting.
+/// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `dead` while the
+/// process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, or `not_found`. `Ahead`: whether it goes ahead of
+/// ordinary messages.
 #[rustler::nif]
 fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
-        let (id, control) = (component_id(id)?, control_type(kind)?);
-        let route = components.with(id, |component| {
-            let route = &component.route;
-            if !route.pid.is_alive(env) {
-                return Some(atoms::dead().encode(env));
-            }
-            let alias = reference::write(env, route.alias)?;
-            let to = if route.to_handler {
-                if !component.queue(control) {
-                    return Some(atoms::queue_full().encode(env));
-                }
-                atoms::handler()
-            } else {
-                atoms::alias()
-            };
-            let ahead = components.priority();
-            Some((to, route.pid, alias, route.timeout_ms, ahead).encode(env))
-        });
-        route.flatten().ok_or(Fault(atoms::not_found()))
+        let (id, kind) = (component_id(id)?, control_type(kind)?);
+        components
+            .with(id, |component| {
+                let way = way(env, component, kind)?;
+                let Route {
+                    pid,
+                    timeout_ms,
+                    terms,
+                    ..
+                } = &component.route;
+                let ahead = components.priority();
+                Ok((way, *pid, terms.alias(env), *timeout_ms, ahead).encode(env))
+            })
+            .map(|route: Result<_, Term<'a>>| route.unwrap_or_else(|not_sent| not_sent))
+            .ok_or(Fault(atoms::not_found()))
     })
 }
 
-/// The calling handler takes a message out: to start it, this many microseconds after the sending, or with
-/// `skipped` to drop it.
+/// What goes with the message to where it goes, or why it does not go.
+fn way<'a>(
+    env: Env<'a>,
+    component: &Component<Route>,
+    kind: ControlType,
+) -> Result<Term<'a>, Term<'a>> {
+    let Route {
+        pid, to_handler, ..
+    } = component.route;
+    if !pid.is_alive(env) {
+        Err(atoms::dead().encode(env))
+    } else if to_handler {
+        component
+            .take_place(kind)
+            .map(|place| (atoms::handler(), ResourceArc::new(Queued(place))).encode(env))
+            .ok_or(atoms::queue_full().encode(env))
+    } else {
+        component
+            .send(kind)
+            .map(|number| (atoms::alias(), number).encode(env))
+            .map_err(|Crowded(sent)| (atoms::crowded(), pid, sent).encode(env))
+    }
+}
+
+/// When the alias of a component had been sent so many messages of a type, there were this many of all sorts in its
+/// process's mailbox. `ok` if there is room, `queue_full`, or `not_found`.
 #[rustler::nif]
-fn control_taken<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>, delivery: Term<'a>) -> Term<'a> {
+fn control_at_most<'a>(
+    env: Env<'a>,
+    id: Term<'a>,
+    kind: Term<'a>,
+    sent: Term<'a>,
+    length: Term<'a>,
+) -> Term<'a> {
     with_plane(env, |components| {
         let (id, kind) = (component_id(id)?, control_type(kind)?);
-        components.with(id, |component: &Component<Route>| {
-            if component.route.pid == env.pid() {
-                component.unqueue(kind);
-            }
-            if let Ok(delivery_us) = delivery.decode() {
-                components.started(component, kind, delivery_us);
-            }
-        });
+        let (sent, length) = (Crowded(term::number(sent)?), term::number(length)?);
+        let room = components.with(id, |component| component.at_most(kind, sent, length));
+        match room {
+            Some(true) => Ok(atoms::ok()),
+            Some(false) => Ok(atoms::queue_full()),
+            None => Err(Fault(atoms::not_found())),
+        }
+    })
+}
+
+/// A handler takes out the message that this place belongs to: to start it, this many microseconds after the sending,
+/// or with `skipped` to drop it.
+#[rustler::nif]
+fn control_taken<'a>(env: Env<'a>, id: Term<'a>, place: Term<'a>, delivery: Term<'a>) -> Term<'a> {
+    with_plane(env, |components| {
+        let id = component_id(id)?;
+        let place: ResourceArc<Queued> = place.decode().map_err(|_| Fault(atoms::bad_place()))?;
+        let Queued(place) = &*place;
+        place.give_back();
+        if let Ok(delivery_us) = delivery.decode() {
+            components.with(id, |component| {
+                components.started(component, place.kind(), delivery_us);
+            });
+        }
         Ok(atoms::ok())
     })
 }
 
-/// An alias component has answered a message: that is when it counts as delivered.
+/// An alias component has answered the message of this number: that is when it counts as delivered.
 #[rustler::nif]
-fn control_delivered<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
+fn control_delivered<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>, number: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
-        components.delivered(component_id(id)?, control_type(kind)?);
+        let number = term::number(number)?;
+        components.delivered(component_id(id)?, control_type(kind)?, number);
         Ok(atoms::ok())
     })
 }

@@ -1,5 +1,6 @@
 //! How the core's types look in Erlang, in both directions. Nothing else knows.
 
+use erlmcp_core::control::TooManyComponents;
 use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
 use erlmcp_core::{OwnerId, RoleId};
 use rustler::sys::ErlNifTerm;
@@ -12,6 +13,12 @@ const LIMIT_END: u64 = 1 << 59;
 
 /// Why a native did not do what it was asked, as the atom that the Erlang side turns into an error.
 pub(crate) struct Fault(pub(crate) Atom);
+
+impl From<TooManyComponents> for Fault {
+    fn from(TooManyComponents: TooManyComponents) -> Self {
+        Self(atoms::too_many_components())
+    }
+}
 
 impl From<TooManyRoles> for Fault {
     fn from(TooManyRoles: TooManyRoles) -> Self {
@@ -46,6 +53,11 @@ pub(crate) fn atom_term(env: Env<'_>, word: u64) -> Term<'_> {
 /// A latency in microseconds.
 pub(crate) fn microseconds(term: Term<'_>) -> Answer<u64> {
     term.decode().map_err(|_| Fault(atoms::bad_latency()))
+}
+
+/// How many there are of something.
+pub(crate) fn number(term: Term<'_>) -> Answer<u64> {
+    term.decode().map_err(|_| Fault(atoms::bad_number()))
 }
 
 /// A timeout in milliseconds.
