@@ -378,8 +378,8 @@ impl<R> Component<R> {
         self.waiting.send(kind)
     }
 
-    /// Takes into account that an alias's process had so many messages of all sorts when the alias had been sent as many
-    /// as `Crowded` says. Returns whether there is room for another.
+    /// Takes into account that an alias's process had so many messages of all sorts when the alias had been sent as
+    /// many as `Crowded` says. Returns whether there is room for another.
     pub fn at_most(&self, kind: ControlType, Crowded(sent): Crowded, length: u64) -> bool {
         self.waiting.at_most(kind, sent, length)
     }
