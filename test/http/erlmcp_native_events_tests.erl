@@ -129,6 +129,8 @@ nobody_costs_nothing() ->
     eventually(fun() -> handlers() =:= [] end),
     _ = sys:get_state(?M),
     ?assertMatch(#{http_streams := 0}, erlmcp_native_self:read()),
+    %% It has answered, and on a busy machine not yet gone to wait.
+    eventually(fun() -> process_info(whereis(?M), status) =:= {status, waiting} end),
     Session = trace:session_create(?MODULE, self(), []),
     1 = trace:process(Session, whereis(?M), true, [running, 'receive']),
     %% Longer than the time between two snapshots.
