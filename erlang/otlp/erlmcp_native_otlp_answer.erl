@@ -11,7 +11,7 @@ The n-th try is made 1 to 1.5 times 2^(n - 1) seconds after the one before faile
 chance, so that many nodes do not come back all at once.
 """.
 
--export([verdict/2, delay_ms/3]).
+-export([verdict/2, delay_ms/3, quoted/1]).
 
 -export_type([verdict/0]).
 
@@ -27,6 +27,7 @@ A verdict says what was rejected of what was taken, when to try again at the ear
 -define(MAX_ASKED_MS, 300000).
 -define(LONGEST_MS, 40000).
 -define(MAX_TEXT, 200).
+-define(MAX_MESSAGE, 150).
 
 -doc "Says what an outcome means; `NowS` is the system time in seconds, for a `Retry-After` that is a date.".
 -spec verdict(erlmcp_native_otlp_request:outcome(), NowS :: integer()) -> verdict().
@@ -70,7 +71,7 @@ problem(Status, Answer) ->
     Redirect = case Status < 400 of true -> ", and redirects are not followed"; false -> "" end,
     case message(~"message", Answer) of
         <<>> -> text("status ~b~ts", [Status, Redirect]);
-        Message -> text("status ~b~ts: ~0tp", [Status, Redirect, unicode:characters_to_list(Message)])
+        Message -> text("status ~b~ts: ~ts", [Status, Redirect, quoted(Message)])
     end.
 
 message(Key, Answer) ->
@@ -84,11 +85,35 @@ stage(tls) -> "no TLS connection";
 stage(send) -> "the request could not be sent";
 stage(answer) -> "no answer".
 
+-doc """
+Returns a message as it may be logged, in quotes, its first 150 characters in whatever script they are. What would
+change what stands around it is escaped, such as ends of lines, other controls and marks of direction.
+""".
+-spec quoted(unicode:unicode_binary()) -> unicode:unicode_binary().
+quoted(Message) ->
+    Chars = unicode:characters_to_list(Message),
+    Start = lists:sublist(Chars, ?MAX_MESSAGE),
+    More = case Start of Chars -> []; _ -> "..." end,
+    unicode:characters_to_binary([$", [escaped(Char) || Char <- Start], More, $"]).
+
+escaped($\n) -> "\\n";
+escaped($\r) -> "\\r";
+escaped($\t) -> "\\t";
+escaped(Char) when Char =:= $"; Char =:= $\\ -> [$\\, Char];
+escaped(Char) when Char < $\s; Char >= 16#7f, Char < 16#a0 -> hex(Char);
+escaped(Char) when Char >= 16#200b, Char =< 16#200f; Char >= 16#2028, Char =< 16#202e -> hex(Char);
+escaped(Char) when Char >= 16#2060, Char =< 16#206f; Char =:= 16#feff; Char >= 16#e0000 -> hex(Char);
+escaped(Char) -> Char.
+
+hex(Char) ->
+    io_lib:format("\\x{~.16b}", [Char]).
+
 %% Whoever answers decides what stands here.
 text(Format, Arguments) ->
     %% The limit is not kept to the character.
     Text = io_lib:format(Format, Arguments, [{chars_limit, ?MAX_TEXT}]),
-    unicode:characters_to_binary(string:slice(Text, 0, ?MAX_TEXT)).
+    %% As it counts, a letter with any number of marks is one.
+    unicode:characters_to_binary(lists:sublist(unicode:characters_to_list(Text), ?MAX_TEXT)).
 
 %% Numbers of any length would take their time.
 decoded(Body) ->

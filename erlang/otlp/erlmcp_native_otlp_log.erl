@@ -53,8 +53,8 @@ taken(#{endpoint := Endpoint, rejected := Rejected} = Log) ->
 -doc "Notes that a push was taken but for some of its points, and says so if it is the first.".
 -spec taken_partly(Rejected :: non_neg_integer(), Message :: binary(), log()) -> log().
 taken_partly(Rejected, Message, #{endpoint := Endpoint, rejected := none} = Log) ->
-    ?LOG_WARNING("erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~0tp", [
-        Endpoint, Rejected, unicode:characters_to_list(string:slice(Message, 0, 200))
+    ?LOG_WARNING("erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~ts", [
+        Endpoint, Rejected, erlmcp_native_otlp_answer:quoted(Message)
     ]),
     Log#{rejected := Rejected};
 taken_partly(Rejected, _, #{rejected := Before} = Log) ->

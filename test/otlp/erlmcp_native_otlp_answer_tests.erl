@@ -65,13 +65,30 @@ problems_test() ->
     ?assertEqual({give_up, ~"status 308, and redirects are not followed"}, answered(308, ~"")),
     ?assertEqual({retry, 0, ~"no connection: econnrefused"}, verdict({failed, connect, econnrefused}, ?NOW_S)),
     ?assertEqual({retry, 0, ~"no answer: timeout"}, verdict({failed, answer, timeout}, ?NOW_S)),
+    ?assertEqual(
+        {give_up, ~"status 400: \"日本語 — Ελλάδα \x{1F600}\""}, answered(400, ~"{\"message\":\"日本語 — Ελλάδα 😀\"}")
+    ),
     [
-        ?assert(string:length(Text) =< 200)
-     || Long <- [~"a", ~"\\n", ~"日"],
+        ?assert(length(unicode:characters_to_list(Text)) =< 200)
+     || Long <- [~"a", ~"\\n", ~"日", ~"\x{301}", ~"\\u202e", ~"\\\""],
         {_, Text} <- [answered(400, <<"{\"message\":\"", (binary:copy(Long, 10000))/binary, "\"}">>)]
     ],
     {retry, 0, Alert} = verdict({failed, tls, {tls_alert, {unknown_ca, lists:duplicate(10000, $a)}}}, ?NOW_S),
     ?assert(string:length(Alert) =< 200).
+
+quoted_test() ->
+    [
+        ?assertEqual(<<"\"", Expected/binary, "\"">>, erlmcp_native_otlp_answer:quoted(Message))
+     || {Message, Expected} <- [
+            {~"", ~""},
+            {~"a \"b\" \\", ~"a \\\"b\\\" \\\\"},
+            {~"日\n本\r\t", ~"日\\n本\\r\\t"},
+            {<<0, 27, 127, 16#85/utf8>>, ~"\\x{0}\\x{1b}\\x{7f}\\x{85}"},
+            {~"\x{202e}\x{2028}\x{200b}\x{2066}\x{feff}", ~"\\x{202e}\\x{2028}\\x{200b}\\x{2066}\\x{feff}"},
+            {binary:copy(~"日", 150), binary:copy(~"日", 150)},
+            {binary:copy(~"日", 151), <<(binary:copy(~"日", 150))/binary, "...">>}
+        ]
+    ].
 
 retry_after_test() ->
     [

@@ -331,7 +331,7 @@ too_slow() ->
 
 %% It is said once, and once that it is over; what was taken is not pushed again.
 rejected_points() ->
-    Partial = {200, "", ~"{\"partialSuccess\":{\"rejectedDataPoints\":\"7\",\"errorMessage\":\"too\\nold\"}}"},
+    Partial = {200, "", ~"{\"partialSuccess\":{\"rejectedDataPoints\":\"7\",\"errorMessage\":\"古\\nold\"}}"},
     [Sent, Failed] = [counted(Name) || Name <- [otlp_sent, otlp_failed]],
     {_, Lines} = logged(fun() ->
         pushing(answering([Partial, Partial, ?OK]), #{}, fun(_) ->
@@ -343,7 +343,7 @@ rejected_points() ->
     end),
     ?assertMatch([{warning, _}, {notice, _}], Lines),
     [{warning, Begin}, {notice, End}] = Lines,
-    ?assertMatch({match, _}, re:run(Begin, "rejects 7 points of a push, and says \"too\\\\nold\"")),
+    ?assertMatch({match, _}, re:run(Begin, "rejects 7 points of a push, and says \"古\\\\nold\"", [unicode])),
     ?assertMatch({match, _}, re:run(End, "it rejected 14")).
 
 %% Neither in what is logged, of a crash either, nor in what the process shows of itself.
