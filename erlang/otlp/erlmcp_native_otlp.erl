@@ -114,7 +114,7 @@ init(#{endpoint := Endpoint, interval_ms := IntervalMs, headers := Headers} = Op
                 compression = maps:get(compression, Options),
                 secrets = secrets(Target, Headers),
                 resource = erlmcp_native_otlp_options:resource(Options),
-                series = erlmcp_native_otlp_series:new(runtime_started_ms()),
+                series = erlmcp_native_otlp_series:new(runtime_started()),
                 log = erlmcp_native_otlp_log:new(erlmcp_native_otlp_url:name(Target)),
                 due_ms = 0
             })}
@@ -189,7 +189,7 @@ next_ms(_, IntervalMs, NowMs) -> NowMs + IntervalMs.
 snapshot(#state{compression = Compression, resource = Resource, series = Before, buffer = Buffer} = State) ->
     #{at_ms := AtMs} = Snapshot = erlmcp_native_metrics:snapshot(),
     Families = erlmcp_native_metrics:families(Snapshot),
-    Series = erlmcp_native_otlp_series:update(Families, AtMs, Before),
+    Series = erlmcp_native_otlp_series:update(Families, {AtMs, now_ms()}, Before),
     Json = erlmcp_native_otlp_encode:request(Families, Series, Resource),
     {Dropped, NewBuffer} = erlmcp_native_otlp_buffer:in(erlmcp_native_otlp_encode:body(Json, Compression), Buffer),
     dropped(Dropped, State#state{series = Series, buffer = NewBuffer}).
@@ -267,9 +267,13 @@ failed(Problem, #state{log = Log} = State) ->
     erlmcp_native_self:add(otlp_failed, 1),
     State#state{log = erlmcp_native_otlp_log:failed(Problem, Log)}.
 
-%% In system time. The native counters are no older.
-runtime_started_ms() ->
-    erlang:convert_time_unit(erlang:system_info(start_time) + erlang:time_offset(), native, millisecond).
+%% The native counters are no older.
+runtime_started() ->
+    Monotonic = erlang:system_info(start_time),
+    {milliseconds(Monotonic + erlang:time_offset()), milliseconds(Monotonic)}.
+
+milliseconds(Native) ->
+    erlang:convert_time_unit(Native, native, millisecond).
 
 now_ms() ->
     erlang:monotonic_time(millisecond).

@@ -13,40 +13,56 @@ Nothing says when a number was last zero, so a start is the latest moment for wh
 
 Each series is looked at by itself. One that was reset and has grown beyond its old value by the next snapshot cannot
 be told from one that went on; it shows too small an increase, once. A start never lies before the last point of
-what it replaces, and never behind its own point, even if the system's clock is set back: then points keep the
-latest time that there was.
+what it replaces, and never behind its own point.
+
+Points have the time of the system's clock, and where the runtime follows that (`+C multi_time_warp`), they go back
+with it when it is set back: it was wrong before, and whoever reads them has the right one. A series keeps its start as
+far as it can, since a new one is taken for a new count from zero. A start that would lie behind its own point is moved
+with the clock, and so is the last point of the snapshot before; how far, the monotonic clock tells.
 """.
 
 -export([new/1, update/3, at_ms/1, start_ms/3]).
 
--export_type([series/0]).
+-export_type([series/0, moment/0]).
+
+-doc "A moment has milliseconds of system time, and of monotonic time.".
+-type moment() :: {SystemMs :: integer(), MonotonicMs :: integer()}.
 
 -doc "These are the series that were seen in the last snapshot.".
 -opaque series() :: #{
-    at_ms := integer(),
+    at := moment(),
     seen := #{Name :: binary() => #{Labels :: [binary()] => {StartMs :: integer(), seen()}}}
 }.
 -type seen() :: number() | {Count :: non_neg_integer(), Sum :: float(), [Cumulative :: non_neg_integer()]}.
 
 -doc """
-Returns the series before the first snapshot. `SinceMs` is when everything was zero, in milliseconds of system time.
+Returns the series before the first snapshot. `Since` is when everything was zero.
 """.
--spec new(SinceMs :: integer()) -> series().
-new(SinceMs) ->
-    #{at_ms => SinceMs, seen => #{}}.
+-spec new(Since :: moment()) -> series().
+new(Since) ->
+    #{at => Since, seen => #{}}.
 
--doc "Returns the series with the snapshot of this moment, in milliseconds of system time.".
--spec update([erlmcp_native_metrics:family()], AtMs :: integer(), series()) -> series().
-update(Families, AtMs, #{at_ms := BeforeMs, seen := Before}) ->
+-doc "Returns the series with the snapshot of this moment.".
+-spec update([erlmcp_native_metrics:family()], At :: moment(), series()) -> series().
+update(Families, {AtMs, _} = At, #{at := LastAt, seen := Before}) ->
+    BackMs = back_ms(LastAt, At),
+    {LastMs, _} = LastAt,
+    Moved = fun(StartMs) -> if StartMs > AtMs -> StartMs - BackMs; true -> StartMs end end,
     Seen = #{
-        Name => samples(Samples, maps:get(Name, Before, #{}), BeforeMs)
+        Name => samples(Samples, maps:get(Name, Before, #{}), Moved, LastMs)
      || {#{name := Name, kind := Kind}, Samples} <- Families, Kind =/= gauge
     },
-    #{at_ms => max(AtMs, BeforeMs), seen => Seen}.
+    #{at => At, seen => Seen}.
+
+%% How far the clock was set back in between, if that is to be seen.
+back_ms({LastMs, LastMonotonicMs}, {AtMs, MonotonicMs}) when AtMs < LastMs ->
+    LastMs - AtMs + max(0, MonotonicMs - LastMonotonicMs);
+back_ms(_, _) ->
+    0.
 
 -doc "Returns the time of the last snapshot, in milliseconds of system time.".
 -spec at_ms(series()) -> integer().
-at_ms(#{at_ms := AtMs}) ->
+at_ms(#{at := {AtMs, _}}) ->
     AtMs.
 
 -doc "Returns since when a series in the last snapshot has been counting, in milliseconds of system time.".
@@ -55,18 +71,18 @@ start_ms(Name, Labels, #{seen := Seen}) ->
     #{Name := #{Labels := {StartMs, _}}} = Seen,
     StartMs.
 
-samples(Samples, Before, BeforeMs) ->
-    #{Labels => {start(seen(Value), Before, Labels, BeforeMs), seen(Value)} || {Labels, Value} <- Samples}.
+samples(Samples, Before, Moved, LastMs) ->
+    #{Labels => {Moved(start(seen(Value), Before, Labels, LastMs)), seen(Value)} || {Labels, Value} <- Samples}.
 
-start(Now, Before, Labels, BeforeMs) ->
+start(Now, Before, Labels, LastMs) ->
     case Before of
         #{Labels := {StartMs, Then}} ->
             case went_back(Then, Now) of
-                true -> BeforeMs;
+                true -> LastMs;
                 false -> StartMs
             end;
         #{} ->
-            BeforeMs
+            LastMs
     end.
 
 seen(#{count := Count, sum := Sum, buckets := Buckets}) ->

@@ -53,7 +53,7 @@ families() ->
     erlmcp_native_metrics:families(snapshot()).
 
 series(Families) ->
-    erlmcp_native_otlp_series:update(Families, ?AT_MS, erlmcp_native_otlp_series:new(1000)).
+    erlmcp_native_otlp_series:update(Families, {?AT_MS, 0}, erlmcp_native_otlp_series:new({1000, 0})).
 
 %% The only resource and its only scope.
 decoded(Families, Series, Resource) ->
@@ -137,7 +137,7 @@ what_is_there_now_test_() ->
         Snapshot = erlmcp_native_metrics:snapshot(),
         Families = erlmcp_native_metrics:families(Snapshot),
         #{at_ms := AtMs} = Snapshot,
-        Series = erlmcp_native_otlp_series:update(Families, AtMs, erlmcp_native_otlp_series:new(AtMs - 5)),
+        Series = erlmcp_native_otlp_series:update(Families, {AtMs, 5}, erlmcp_native_otlp_series:new({AtMs - 5, 0})),
         {_, #{~"metrics" := Metrics}} = decoded(Families, Series, #{}),
         ?assertEqual(
             [erlmcp_native_otlp_encode:name(Field) || {Field, _} <- Families],

@@ -3,7 +3,17 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_otlp_series, [new/1, update/3, at_ms/1, start_ms/3]).
+-import(erlmcp_native_otlp_series, [at_ms/1, start_ms/3]).
+
+%% By a clock that nobody sets.
+new(SinceMs) ->
+    erlmcp_native_otlp_series:new({SinceMs, SinceMs}).
+
+update(Families, AtMs, Series) ->
+    update(Families, AtMs, AtMs, Series).
+
+update(Families, AtMs, MonotonicMs, Series) ->
+    erlmcp_native_otlp_series:update(Families, {AtMs, MonotonicMs}, Series).
 
 counter(Samples) ->
     {#{name => ~"c", kind => counter}, Samples}.
@@ -60,12 +70,30 @@ a_histogram_test() ->
         ])
     ).
 
+%% By a hundred, once, twenty after the snapshot before.
 the_clock_is_set_back_test() ->
+    Start = fun(Label, Series) -> start_ms(~"c", [Label], Series) end,
+    First = update([counter([{[~"old"], 5}])], 1000, new(0)),
+    Second = update([counter([{[~"old"], 5}, {[~"young"], 5}, {[~"reset"], 5}])], 1100, First),
+    Third = update([counter([{[Label], 5} || Label <- [~"old", ~"young", ~"reset", ~"new"]])], 1200, Second),
+    ?assertEqual([0, 1000, 1000, 1100], [Start(Label, Third) || Label <- [~"old", ~"young", ~"reset", ~"new"]]),
+    Samples = [{[~"old"], 6}, {[~"young"], 6}, {[~"reset"], 4}, {[~"new"], 6}, {[~"newer"], 1}],
+    Fourth = update([counter(Samples)], 1120, 1220, Third),
+    %% The last point was at 1200, which is 1100 now.
+    ?assertEqual(1120, at_ms(Fourth)),
+    Labels = [~"old", ~"young", ~"reset", ~"new", ~"newer"],
+    ?assertEqual([0, 1000, 1100, 1100, 1100], [Start(Label, Fourth) || Label <- Labels]),
+    %% Far.
+    Far = update([counter(Samples)], 20, 1220, Third),
+    ?assertEqual([0, -200, 0, -100, 0], [Start(Label, Far) || Label <- Labels]),
+    %% And on from there.
+    Fifth = update([counter(Samples)], 1170, 1270, Fourth),
+    ?assertEqual({1170, [0, 1000, 1100, 1100, 1100]}, {at_ms(Fifth), [Start(Label, Fifth) || Label <- Labels]}).
+
+the_clock_is_set_forward_test() ->
     First = update([counter([{[~"a"], 5}])], 1000, new(900)),
-    Second = update([counter([{[~"a"], 4}])], 10, First),
-    ?assertEqual({1000, 1000}, {at_ms(Second), start_ms(~"c", [~"a"], Second)}),
-    Third = update([counter([{[~"a"], 5}])], 1010, Second),
-    ?assertEqual({1010, 1000}, {at_ms(Third), start_ms(~"c", [~"a"], Third)}).
+    Second = update([counter([{[~"a"], 6}, {[~"b"], 1}])], 5000, 1010, First),
+    ?assertEqual([5000, 900, 1000], [at_ms(Second), start_ms(~"c", [~"a"], Second), start_ms(~"c", [~"b"], Second)]).
 
 %% What resets numbers, for good.
 real_test_() ->
