@@ -180,20 +180,26 @@ owners_of_their_own_are_exact() ->
     ?assertEqual([1000 - N || N <- lists:seq(1, 32)], Results),
     eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end, 100).
 
-%% In a node of its own, whose memory nothing else changes.
+%% In a node of its own, whose memory nothing else changes. What grows does so each time; what the runtime has not yet
+%% given back on a busy machine does not: so it is tried up to three times.
 come_and_go_test_() ->
-    {timeout, 120, fun() ->
-        Peer = erlmcp_native_test_lib:peer(erlmcp_native_test_lib:ebins([erlmcp_queue_limits, ?MODULE]), []),
+    {timeout, 400, fun() -> comes_back(3) end}.
+
+comes_back(Tries) ->
+    Peer = erlmcp_native_test_lib:peer(erlmcp_native_test_lib:ebins([erlmcp_queue_limits, ?MODULE]), []),
+    Rounds =
         try
-            Rounds = peer:call(Peer, ?MODULE, come_and_go, [10, 100000], 100000),
-            {Runtime2, Native2} = lists:nth(2, Rounds),
-            {Runtime10, Native10} = lists:nth(10, Rounds),
-            ?assert(abs(Runtime10 - Runtime2) * 100 =< Runtime2, Rounds),
-            ?assert(abs(Native10 - Native2) * 100 =< Native2, Rounds)
+            peer:call(Peer, ?MODULE, come_and_go, [10, 100000], 100000)
         after
             peer:stop(Peer)
-        end
-    end}.
+        end,
+    {Runtime2, Native2} = lists:nth(2, Rounds),
+    {Runtime10, Native10} = lists:nth(10, Rounds),
+    case abs(Runtime10 - Runtime2) * 100 =< Runtime2 andalso abs(Native10 - Native2) * 100 =< Native2 of
+        true -> ok;
+        false when Tries > 1 -> comes_back(Tries - 1);
+        false -> error({does_not_come_back, Rounds})
+    end.
 
 %% Bytes after each round, those of the runtime and those of native code.
 %% A table keeps the size that it once had. More come first, so that it is not chance that decides in which
