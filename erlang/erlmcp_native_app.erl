@@ -35,6 +35,10 @@ What was set at run time by a function wins over the configuration until the ser
 -export([reload_config/0, config/0, table/0]).
 -export([start/2, stop/1, config_change/3]).
 
+-include_lib("kernel/include/logger.hrl").
+
+-define(FLUSH_MS, 200).
+
 %% Whoever reads configuration, in the order in which it is checked.
 -define(READERS, [
     erlmcp_limits_server,
@@ -98,6 +102,8 @@ start(_Type, _Args) ->
 -doc false.
 -spec stop(term()) -> ok.
 stop(_State) ->
+    %% What was said at the end; nobody waits for a logger that is stuck.
+    _ = erlmcp_native_log:flush(?FLUSH_MS),
     ok.
 
 -doc false.
@@ -105,5 +111,8 @@ stop(_State) ->
 config_change(_Changed, _New, _Removed) ->
     case reload_config() of
         ok -> ok;
-        {error, Problem} -> logger:error("erlmcp_native: new configuration not applied: ~tp", [Problem])
+        {error, Problem} ->
+            erlmcp_native_log:write(
+                error, "erlmcp_native: new configuration not applied: ~0tp", [Problem], ?LOCATION, #{}
+            )
     end.

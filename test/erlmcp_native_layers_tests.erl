@@ -48,8 +48,7 @@ goes_up(From, To, Floors) ->
     ToFloor > FromFloor orelse (ToFloor =:= FromFloor andalso ToFolder =/= FromFolder).
 
 modules() ->
-    Sources = filelib:wildcard("**/*.erl", filename:join(erlmcp_native_test_lib:root(), "erlang")),
-    [list_to_atom(filename:basename(Source, ".erl")) || Source <- Sources].
+    erlmcp_native_test_lib:ours().
 
 edges() ->
     Ours = modules(),

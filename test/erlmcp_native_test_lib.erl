@@ -6,7 +6,7 @@
 -export([idle/0, kill/1, dead/0, foreign_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
--export([temp_dir/0, remove_dir/1, root/0, ebins/1, install/2, peer/2]).
+-export([temp_dir/0, remove_dir/1, root/0, ours/0, ebins/1, install/2, peer/2]).
 
 %% A service of its own for each test, and nobody linked to it. What the logger would say of crashes that
 %% are meant to happen is not said.
@@ -143,9 +143,9 @@ logged(Fun) ->
         loud(Before)
     end.
 
-log(#{level := Level, msg := {Format, Args}, meta := #{role := Role, refusals := Refusals} = Meta}, Handler) ->
+log(#{level := Level, meta := #{role := Role, refusals := Refusals} = Meta} = Event, Handler) ->
     #{config := #{to := Pid}} = Handler,
-    Text = unicode:characters_to_list(io_lib:format(Format, Args)),
+    Text = unicode:characters_to_list(logger_formatter:format(Event, #{single_line => true, template => [msg]})),
     Pid ! {logged, Role, Refusals, #{level => Level, text => Text, time_ms => maps:get(time, Meta) div 1000}};
 log(_, _) ->
     ok.
@@ -168,6 +168,11 @@ root(Dir) ->
         true -> Dir;
         false when Dir =/= "/" -> root(filename:dirname(Dir))
     end.
+
+%% All modules of the application.
+ours() ->
+    Sources = filelib:wildcard("**/*.erl", filename:join(root(), "erlang")),
+    [list_to_atom(filename:basename(Source, ".erl")) || Source <- Sources].
 
 %% The folders that these modules were loaded from, and this one.
 ebins(Modules) ->

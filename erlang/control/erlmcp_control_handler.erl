@@ -177,10 +177,12 @@ call(Fun, Message, Id) ->
     catch
         Class:Reason:Stacktrace ->
             _ = erlmcp_native:control_crashed(),
-            ?LOG_ERROR(
-                "erlmcp_control_plane: handler of ~tp crashed on ~tp: ~tp",
+            erlmcp_native_log:write(
+                error,
+                "erlmcp_control_plane: handler of ~tp crashed on ~0tp: ~0tp",
                 [Id, Message, {Class, Reason, Stacktrace}],
-                #{component => Id}
+                ?LOCATION,
+                #{source => {handler_crashed, Id}, component => Id}
             ),
             {error, {handler_crashed, reason(Class, Reason)}}
     end.

@@ -251,8 +251,12 @@ lost(Id, Reason, #state{components = Components} = State) ->
     case Components of
         #{Id := #component{pid = Pid, registration = Registration} = Component} ->
             _ = erlmcp_native:control_crashed(),
-            ?LOG_ERROR(
-                "erlmcp_control_plane: handler of ~tp died: ~tp", [Id, Reason], #{component => Id}
+            erlmcp_native_log:write(
+                error,
+                "erlmcp_control_plane: handler of ~tp died: ~0tp",
+                [Id, Reason],
+                ?LOCATION,
+                #{source => {handler_died, Id}, component => Id}
             ),
             {ok, NewState} = start_handler(Id, Registration, Component, State),
             #state{components = #{Id := New} = NewComponents} = NewState,

@@ -89,7 +89,7 @@ init([]) ->
         ok ?= erlmcp_native_error:library(),
         {ok, Limits, Enforcing} ?= configured(),
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
-        HadRoom orelse ?LOG_ERROR("erlmcp_queue_limits: ~ts", [?NO_ROOM]),
+        HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
         sample_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
         %% refusal right after one that was announced to the process before is announced to nobody.
@@ -149,9 +149,11 @@ sample_later() ->
 log_refusals(Role, State) ->
     case erlmcp_native:limits_take_refusals(own, Role) of
         {Count, Limit, Owners, Depth} ->
-            ?LOG_WARNING(
+            erlmcp_native_log:write(
+                warning,
                 "erlmcp_queue_limits: ~tp refused ~b; limit ~b per owner, ~b owners, depth ~b in all",
                 [Role, Count, Limit, Owners, Depth],
+                ?LOCATION,
                 #{role => Role, refusals => Count}
             ),
             log_later(Role, State);

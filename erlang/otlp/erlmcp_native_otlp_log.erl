@@ -27,7 +27,7 @@ new(Endpoint) ->
 -doc "Notes that a push failed, and says so if it is the first.".
 -spec failed(Problem :: binary(), log()) -> log().
 failed(Problem, #{endpoint := Endpoint, trouble := none} = Log) ->
-    ?LOG_WARNING("erlmcp_native_otlp: metrics cannot be pushed to ~ts: ~ts", [Endpoint, Problem]),
+    write(warning, Endpoint, "erlmcp_native_otlp: metrics cannot be pushed to ~ts: ~ts", [Endpoint, Problem]),
     Log#{trouble := #{since_ms => now_ms(), failures => 1, dropped => 0}};
 failed(_, #{trouble := #{failures := Failures} = Trouble} = Log) ->
     Log#{trouble := Trouble#{failures := Failures + 1}}.
@@ -39,7 +39,12 @@ dropped(N, #{trouble := #{dropped := Dropped} = Trouble} = Log) ->
 dropped(0, Log) ->
     Log;
 dropped(N, #{endpoint := Endpoint} = Log) ->
-    ?LOG_WARNING("erlmcp_native_otlp: pushes to ~ts take longer than the interval, snapshots are given up", [Endpoint]),
+    write(
+        warning,
+        Endpoint,
+        "erlmcp_native_otlp: pushes to ~ts take longer than the interval, snapshots are given up",
+        [Endpoint]
+    ),
     Log#{trouble := #{since_ms => now_ms(), failures => 0, dropped => N}}.
 
 -doc "Notes that a push was taken, all of it.".
@@ -47,13 +52,13 @@ dropped(N, #{endpoint := Endpoint} = Log) ->
 taken(#{rejected := none} = Log) ->
     Log;
 taken(#{endpoint := Endpoint, rejected := Rejected} = Log) ->
-    ?LOG_NOTICE("erlmcp_native_otlp: ~ts takes all points again; it rejected ~b", [Endpoint, Rejected]),
+    write(notice, Endpoint, "erlmcp_native_otlp: ~ts takes all points again; it rejected ~b", [Endpoint, Rejected]),
     Log#{rejected := none}.
 
 -doc "Notes that a push was taken but for some of its points, and says so if it is the first.".
 -spec taken_partly(Rejected :: non_neg_integer(), Message :: binary(), log()) -> log().
 taken_partly(Rejected, Message, #{endpoint := Endpoint, rejected := none} = Log) ->
-    ?LOG_WARNING("erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~ts", [
+    write(warning, Endpoint, "erlmcp_native_otlp: ~ts rejects ~b points of a push, and says ~ts", [
         Endpoint, Rejected, erlmcp_native_otlp_answer:quoted(Message)
     ]),
     Log#{rejected := Rejected};
@@ -65,11 +70,16 @@ taken_partly(Rejected, _, #{rejected := Before} = Log) ->
 caught_up(#{trouble := none} = Log) ->
     Log;
 caught_up(#{endpoint := Endpoint, trouble := #{since_ms := SinceMs, failures := Failures, dropped := Dropped}} = Log) ->
-    ?LOG_NOTICE(
+    write(
+        notice,
+        Endpoint,
         "erlmcp_native_otlp: metrics are pushed to ~ts again after ~b s; ~b pushes failed, ~b snapshots were given up",
         [Endpoint, (now_ms() - SinceMs) div 1000, Failures, Dropped]
     ),
     Log#{trouble := none}.
+
+write(Level, Endpoint, Format, Args) ->
+    erlmcp_native_log:write(Level, Format, Args, ?LOCATION, #{endpoint => Endpoint}).
 
 now_ms() ->
     erlang:monotonic_time(millisecond).

@@ -30,6 +30,8 @@ and counted in the log.
 -export([start/2, tell/2, stop/1, callbacks/0]).
 -export([run/2, work/3]).
 
+-include_lib("kernel/include/logger.hrl").
+
 -doc "Makes the handler's state; it is called at the start, and again after a crash.".
 -callback init(Arg :: term()) -> {ok, State :: term()}.
 -doc "Is told that an owner's alert level has risen, or lasts.".
@@ -58,8 +60,6 @@ and counted in the log.
     monitor :: reference() | undefined,
     busy = false :: false | reference(),
     starting = false :: boolean(),
-    %% Whoever writes a line to the log.
-    logging = self() :: pid(),
     waiting = queue:new() :: queue:queue(call()),
     length = 0 :: non_neg_integer(),
     %% The last that was dropped of each role's breaker, older than all that waits: it is told all the same.
@@ -147,9 +147,14 @@ report_dropped(#runner{dropped = 0} = Runner) ->
 report_dropped(#runner{length = Length, dropped = Dropped, module = Module} = Runner) when
     Length < ?MAX_WAITING div 2
 ->
-    say(warning, "erlmcp_overload_monitor: ~tp was too slow for ~b messages", [Module, Dropped], Runner#runner{
-        dropped = 0
-    });
+    erlmcp_native_log:write(
+        warning,
+        "erlmcp_overload_monitor: ~tp was too slow for ~b messages",
+        [Module, Dropped],
+        ?LOCATION,
+        #{handler => Module, dropped => Dropped}
+    ),
+    Runner#runner{dropped = 0};
 report_dropped(Runner) ->
     Runner.
 
@@ -162,19 +167,17 @@ idle(Deadline) ->
     after 0 -> false
     end.
 
-%% Not in this process: whoever logs may have to wait for the logger. Of lines that come meanwhile none is kept.
-say(Level, Format, Args, #runner{logging = Logging} = Runner) ->
-    case is_process_alive(Logging) andalso Logging =/= self() of
-        true -> Runner;
-        false -> Runner#runner{logging = spawn(logger, log, [Level, Format, Args])}
-    end.
-
 %% What it was at counts as told. A handler that cannot start is not tried in a tight circle.
 lost(Reason, #runner{module = Module, busy = Busy, starting = Starting} = Runner) ->
     kill(Runner),
-    Idle = say(error, "erlmcp_overload_monitor: handler ~tp failed: ~tp", [Module, Reason], Runner#runner{
-        worker = undefined, busy = idle(Busy)
-    }),
+    erlmcp_native_log:write(
+        error,
+        "erlmcp_overload_monitor: handler ~tp failed: ~0tp",
+        [Module, Reason],
+        ?LOCATION,
+        #{source => {handler_failed, Module}, handler => Module}
+    ),
+    Idle = Runner#runner{worker = undefined, busy = idle(Busy)},
     case Starting of
         true -> _ = erlang:send_after(1000, self(), restart), paused(Idle);
         false -> loop(start_worker(Idle))

@@ -54,13 +54,20 @@ limited(Key, Log, State) ->
 
 log_breaker(Role, Action, Count) ->
     Verb = case Action of open -> "opens"; close -> "closes" end,
-    ?LOG_NOTICE("erlmcp_overload_monitor: breaker of ~tp ~ts: ~b", [Role, Verb, Count], #{role => Role}).
+    erlmcp_native_log:write(
+        notice,
+        "erlmcp_overload_monitor: breaker of ~tp ~ts: ~b",
+        [Role, Verb, Count],
+        ?LOCATION,
+        #{role => Role, action => Action, alerts => Count}
+    ).
 
 log(What, #{role := Role, level := Level, process := Process, depth := Depth, limit := Limit}, Count) ->
-    ?LOG(
+    erlmcp_native_log:write(
         severity(What, Level),
         "erlmcp_overload_monitor: ~tp ~ts ~ts: ~b, the last ~tp at ~b of ~b",
         [Role, verb(What), Level, Count, Process, Depth, Limit],
+        ?LOCATION,
         #{role => Role, level => Level, alerts => Count}
     ).
 

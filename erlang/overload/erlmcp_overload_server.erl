@@ -266,11 +266,13 @@ call(cleared, Alert) -> {handle_clear, [Alert]}.
 report_lost(0) ->
     ok;
 report_lost(Lost) ->
-    %% Not here: whoever logs may have to wait for the logger.
-    _ = spawn(fun() ->
-        ?LOG_ERROR("erlmcp_overload_monitor: ~b alerts came too fast for the handlers", [Lost])
-    end),
-    ok.
+    erlmcp_native_log:write(
+        error,
+        "erlmcp_overload_monitor: ~b alerts came too fast for the handlers",
+        [Lost],
+        ?LOCATION,
+        #{lost => Lost}
+    ).
 
 tell(Call, #state{handlers = Handlers}) ->
     lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:tell(Pid, Call) end, Handlers).

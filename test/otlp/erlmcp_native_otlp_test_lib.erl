@@ -213,7 +213,9 @@ logged(From, Fun) ->
     ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}}),
     ok = logger:set_primary_config(level, From),
     try Fun() of
-        Result -> {Result, lines()}
+        Result ->
+            true = erlmcp_native_log:flush(5000),
+            {Result, lines()}
     after
         ok = logger:set_primary_config(level, Before),
         ok = logger:remove_handler(?MODULE),

@@ -65,8 +65,12 @@ leaks(Test) ->
     end.
 
 logged() ->
+    true = erlmcp_native_log:flush(5000),
+    logged_so_far().
+
+logged_so_far() ->
     receive
-        {logged, Text} -> [Text | logged()]
+        {logged, Text} -> [Text | logged_so_far()]
     after 0 -> []
     end.
 
