@@ -144,11 +144,7 @@ passes on, and when the calling process is killed.
 with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
     case erlmcp_native:limits_acquire(own, Role, Owner) of
         {ok, Permit} ->
-            try
-                {ok, Fun()}
-            after
-                erlmcp_native:limits_give_back(Permit)
-            end;
+            erlmcp_native_wait:holding(Fun, Permit);
         {refused, Stats} ->
             {error, {capacity_exceeded, Stats}};
         Fault ->
