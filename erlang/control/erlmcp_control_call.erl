@@ -4,61 +4,76 @@ Sending a control message: straight to the handler's priority alias, and waiting
 
 The sender monitors the process that it sends to, through an alias that ends with the monitor: it learns of
 a death at once, and an answer that comes late is dropped by the runtime. Where the process is gone before the
-message is sent, the sender asks for it to be replaced and sends to its successor.
+message is sent, the sender asks for it to be replaced and sends to its successor. All of that together takes no longer
+than the component's `timeout_ms`.
+
+The waiting is done in `m:erlmcp_native_wait`, which is called last and goes on here, so that this module can be
+replaced while senders wait.
 """.
 
--export([call/4, cast/3]).
+-export([call/5, cast/4]).
+-export([asked/2, revived/2]).
 
 -include("erlmcp_control_request.hrl").
 
+-compile({inline, [request/4, sent/2, number/1, options/1, deadline/2]}).
+
+%% The call that is to be named in an error, or `again` once the message has been sent to a process that is gone.
+-type said() :: {module(), atom(), [term()]} | again.
+-type what() :: call | cast.
+-type result() :: ok | {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
+
 -doc """
-Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in native time units.
+Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in native time units; `Call`
+is named in what it raises.
 """.
 -spec call(
     atom(),
     erlmcp_control_message:control_type(),
     erlmcp_control_message:control_message(),
-    SentAt :: integer()
-) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()} | erlmcp_native:fault().
-call(Id, Type, Message, SentAt) ->
+    SentAt :: integer(),
+    Call :: {module(), atom(), [term()]}
+) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
+call(Id, Type, Message, SentAt, Call) ->
+    send(call, Id, Type, Message, SentAt, Call).
+
+-doc "Sends a message to a component without waiting for an answer. `Call` is named in what it raises.".
+-spec cast(
+    atom(),
+    erlmcp_control_message:control_type(),
+    erlmcp_control_message:control_message(),
+    Call :: {module(), atom(), [term()]}
+) -> ok | {error, term()}.
+cast(Id, Type, Message, Call) ->
+    send(cast, Id, Type, Message, erlang:monotonic_time(), Call).
+
+-spec send(
+    what(), atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message(), integer(), said()
+) -> result().
+send(What, Id, Type, Message, SentAt, Said) ->
     case route(Id, Type) of
-        {Way, Pid, Alias, TimeoutMs, Ahead} ->
-            Deadline = SentAt + erlang:convert_time_unit(TimeoutMs, millisecond, native),
-            Monitor = erlang:monitor(process, Pid, [{alias, reply_demonitor}]),
-            Request = #control_request{
-                from = Monitor, type = Type, message = Message, sent_at = SentAt, deadline = Deadline
-            },
-            send(Way, Alias, Request, Ahead),
-            receive
-                {Monitor, Answer} ->
-                    answered(Way, Id, Type, SentAt, Answer);
-                {'DOWN', Monitor, process, _, Reason} ->
-                    down(fate(Reason), Pid, Id, Request)
-            after remaining_ms(Deadline) -> gave_up(Monitor, Way, Id, Request)
-            end;
-        dead ->
-            again(Id, Type, Message, SentAt);
-        NotSent ->
-            not_sent(NotSent)
+        {Way, Pid, Alias, TimeoutMs, Ahead} when What =:= call ->
+            Deadline = deadline(SentAt, TimeoutMs),
+            Request = request(Type, Message, SentAt, Deadline),
+            Continuation = {?MODULE, asked, {number(Way), Pid, Id, Request}},
+            erlmcp_native_wait:ask(Pid, Alias, options(Ahead), sent(Way, Request), Deadline, Continuation);
+        {Way, _Pid, Alias, _TimeoutMs, Ahead} ->
+            _ = erlang:send(Alias, sent(Way, request(Type, Message, SentAt, infinity)), options(Ahead)),
+            ok;
+        {dead, TimeoutMs} ->
+            revive(What, undefined, Id, request(Type, Message, SentAt, deadline(SentAt, TimeoutMs)));
+        not_found ->
+            {error, component_not_registered};
+        queue_full ->
+            {error, queue_full};
+        not_started when Said =:= again ->
+            {error, component_not_registered};
+        Fault ->
+            erlmcp_native_error:raise(Fault, Said)
     end.
 
--doc "Sends a message to a component without waiting for an answer.".
--spec cast(
-    atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()
-) -> ok | {error, term()} | erlmcp_native:fault().
-cast(Id, Type, Message) ->
-    case route(Id, Type) of
-        {Way, _Pid, Alias, _TimeoutMs, Ahead} ->
-            Request = #control_request{from = none, type = Type, message = Message, sent_at = erlang:monotonic_time()},
-            send(Way, Alias, Request, Ahead);
-        dead ->
-            case revive(Id, undefined) of
-                {error, _} = Error -> Error;
-                _ -> cast(Id, Type, Message)
-            end;
-        NotSent ->
-            not_sent(NotSent)
-    end.
+request(Type, Message, SentAt, Deadline) ->
+    #control_request{from = none, type = Type, message = Message, sent_at = SentAt, deadline = Deadline}.
 
 %% The place of a message to a handler is held by this process until it has sent, and goes with it if it is killed.
 route(Id, Type) ->
@@ -77,93 +92,77 @@ look(Id, Type, Pid, Sent) ->
                 NotSent -> NotSent
             end;
         undefined ->
-            dead
+            route(Id, Type)
     end.
 
-not_sent(not_found) -> {error, component_not_registered};
-not_sent(queue_full) -> {error, queue_full};
-not_sent(Fault) -> Fault.
+sent({handler, Place}, Request) -> Request#control_request{place = Place};
+sent({alias, _Number}, #control_request{from = From, message = Message}) -> {priority, From, Message}.
 
-send({handler, Place}, Alias, Request, Ahead) ->
-    erlmcp_control_handler:request(Alias, Request#control_request{place = Place}, Ahead);
-send({alias, _}, Alias, #control_request{from = From, message = Message}, Ahead) ->
-    Options = case Ahead of true -> [priority]; false -> [] end,
-    _ = erlang:send(Alias, {priority, From, Message}, Options),
-    ok.
+%% Of a message to an alias. Its place is not kept while its sender waits.
+number({alias, Number}) -> Number;
+number({handler, _Place}) -> none.
 
-answered(Way, Id, Type, SentAt, Answer) ->
+options(true) -> [priority];
+options(false) -> [].
+
+deadline(SentAt, TimeoutMs) ->
+    SentAt + erlang:convert_time_unit(TimeoutMs, millisecond, native).
+
+-doc false.
+-spec asked(
+    {answer, term()} | {down, term()} | timeout, {Number :: pos_integer() | none, pid(), atom(), #control_request{}}
+) -> result().
+asked({answer, Answer}, {Number, _Pid, Id, #control_request{type = Type, sent_at = SentAt}}) ->
     LatencyUs = since_us(SentAt),
-    _ = case Way of
-        {alias, Number} -> erlmcp_native:control_delivered(Id, Type, Number);
-        {handler, _} -> ok
-    end,
+    _ = Number =/= none andalso erlmcp_native:control_delivered(Id, Type, Number),
     _ = erlmcp_native:control_ended(Id, Type, LatencyUs, answered),
     case Answer of
         ok -> {ok, LatencyUs};
         {error, _} -> Answer
-    end.
-
-%% What a death says about the message.
-fate(Reason) ->
+    end;
+asked({down, Reason}, {_Number, Pid, Id, Request}) ->
     Retired = erlmcp_control_handler:retired(),
     Stopped = erlmcp_control_handler:stopped(),
     case Reason of
-        Retired -> not_started;
-        Stopped -> unregistered;
-        noproc -> unclear;
-        _ -> {crashed, Reason}
-    end.
-
-down(not_started, _, Id, #control_request{type = Type, message = Message, sent_at = SentAt}) ->
-    again(Id, Type, Message, SentAt);
-down(unregistered, _, _, _) ->
-    {error, component_not_registered};
-down(unclear, Pid, Id, #control_request{type = Type, message = Message, sent_at = SentAt} = Request) ->
-    %% Dead before it was monitored, unless it has died of this very reason.
-    case revive(Id, Pid) of
-        {died, noproc} -> down({crashed, noproc}, Pid, Id, Request);
-        {error, _} = Error -> Error;
-        _ -> send_again(Id, Type, Message, SentAt)
+        %% Not started: there is another process to send to, or will be.
+        Retired -> revive(call, undefined, Id, Request);
+        Stopped -> {error, component_not_registered};
+        %% Dead before it was monitored, unless it has died of this very reason.
+        noproc -> revive(call, Pid, Id, Request);
+        _ -> died(Reason, Id, Request)
     end;
-down({crashed, Reason}, _, Id, #control_request{type = Type, sent_at = SentAt}) ->
+asked(timeout, {_Number, _Pid, Id, Request}) ->
+    too_late(Id, Request).
+
+died(Reason, Id, #control_request{type = Type, sent_at = SentAt}) ->
     _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), died),
     {error, {handler_crashed, Reason}}.
 
-%% There is another process to send to, or will be.
-again(Id, Type, Message, SentAt) ->
-    case revive(Id, undefined) of
-        {error, _} = Error -> Error;
-        _ -> send_again(Id, Type, Message, SentAt)
-    end.
+too_late(Id, #control_request{type = Type, sent_at = SentAt}) ->
+    _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), timeout),
+    {error, timeout}.
 
-send_again(Id, Type, Message, SentAt) ->
-    case call(Id, Type, Message, SentAt) of
-        not_started -> {error, component_not_registered};
-        Result -> Result
-    end.
+revive(What, Died, Id, #control_request{deadline = Deadline} = Request) ->
+    erlmcp_control_server:revive(Id, Died, Deadline, {?MODULE, revived, {What, Died, Id, Request}}).
 
-revive(Id, Pid) ->
-    try
-        erlmcp_control_server:revive(Id, Pid)
-    catch
-        exit:_ -> {error, {handler_crashed, noproc}}
-    end.
-
-%% The monitor's reference marks where the mailbox was when it was made, so that the sender skips what waited there. It
-%% is a parameter of its own here: of one that comes out of the record the compiler does not know that it is the same.
-gave_up(Monitor, Way, Id, #control_request{type = Type, sent_at = SentAt}) ->
-    true = erlang:demonitor(Monitor, [flush]),
-    receive
-        {Monitor, Answer} -> answered(Way, Id, Type, SentAt, Answer)
-    after 0 ->
-        _ = erlmcp_native:control_ended(Id, Type, since_us(SentAt), timeout),
-        {error, timeout}
-    end.
+-doc false.
+-spec revived(
+    {answer, term()} | {down, term()} | timeout, {what(), pid() | undefined, atom(), #control_request{}}
+) -> result().
+revived({answer, {died, noproc}}, {call, Died, Id, Request}) when Died =/= undefined ->
+    died(noproc, Id, Request);
+revived({answer, _}, {What, _Died, Id, Request}) ->
+    #control_request{type = Type, message = Message, sent_at = SentAt, deadline = Deadline} = Request,
+    case erlang:monotonic_time() < Deadline of
+        true -> send(What, Id, Type, Message, SentAt, again);
+        false -> revived(timeout, {What, undefined, Id, Request})
+    end;
+revived({down, _}, _Context) ->
+    {error, {handler_crashed, noproc}};
+revived(timeout, {call, _Died, Id, Request}) ->
+    too_late(Id, Request);
+revived(timeout, {cast, _Died, _Id, _Request}) ->
+    {error, timeout}.
 
 since_us(SentAt) ->
     erlang:convert_time_unit(erlang:monotonic_time() - SentAt, native, microsecond).
-
-%% Rounded up, so that nobody gives up before the deadline that the handler goes by.
-remaining_ms(Deadline) ->
-    Native = erlang:convert_time_unit(1, millisecond, native),
-    max(0, (Deadline - erlang:monotonic_time() + Native - 1) div Native).

@@ -8,10 +8,14 @@ only, so draining it is short.
 
 The handler runs in this process. If it raises, that is the answer. If it is killed or takes a linked
 process's crash, this process goes with it, its senders see that at once, and a new one is started.
+
+It is called from `m:erlmcp_native_wait`, and messages are waited for there, so that this module can be replaced
+meanwhile. A special process in the sense of `sys`: `sys:get_state/1` and its like come before what waits.
 """.
 
--export([start/3, entered/1, request/3, replace/3, stop/1, kill/1, retired/0, stopped/0]).
--export([init/4]).
+-export([start/3, entered/1, replace/3, stop/1, kill/1, retired/0, stopped/0]).
+-export([enter/4, got/2, ran/2]).
+-export([system_continue/3, system_terminate/4, system_code_change/4]).
 
 -include_lib("kernel/include/logger.hrl").
 -include("erlmcp_control_request.hrl").
@@ -21,9 +25,9 @@ Starts a handler's process, not linked to the caller. Returns its pid and its pr
 caller until `entered/1` says that others know of it.
 """.
 -spec start(atom(), erlmcp_control_plane:handler(), high | normal) -> {pid(), reference()}.
-start(Id, Fun, Priority) ->
-    Args = [self(), Id, Fun, Priority],
-    proc_lib:start(?MODULE, init, Args, infinity, [{message_queue_data, off_heap}]).
+start(Id, Handler, Priority) ->
+    Args = [self(), Id, Handler, Priority],
+    proc_lib:start(?MODULE, enter, Args, infinity, [{message_queue_data, off_heap}]).
 
 -doc "Tells a handler's process that it is registered, and so outlives the one that started it.".
 -spec entered(pid()) -> ok.
@@ -31,22 +35,15 @@ entered(Pid) ->
     Pid ! entered,
     ok.
 
--doc """
-Sends a message to the handler behind an alias. `Ahead` says whether it goes ahead of ordinary messages.
-""".
--spec request(reference(), #control_request{}, Ahead :: boolean()) -> ok.
-request(Alias, Request, Ahead) ->
-    send(Alias, Request, Ahead).
-
 -doc "Replaces the handler of a process; what waits is run by the new one.".
 -spec replace(reference(), erlmcp_control_plane:handler(), high | normal) -> ok.
-replace(Alias, Fun, Priority) ->
-    send(Alias, {replace, Fun, Priority}, true).
+replace(Alias, Handler, Priority) ->
+    send(Alias, {replace, Handler, Priority}).
 
 -doc "Ends a handler's process after the message that it is at; what waits is answered as not registered.".
 -spec stop(reference()) -> ok.
 stop(Alias) ->
-    send(Alias, stop, true).
+    send(Alias, stop).
 
 -doc "Ends a handler's process at once, whatever its handler made of that.".
 -spec kill(pid()) -> true.
@@ -62,26 +59,24 @@ retired() -> {shutdown, erlmcp_control_retired}.
 -spec stopped() -> term().
 stopped() -> {shutdown, erlmcp_control_stopped}.
 
-send(Alias, Message, true) ->
+send(Alias, Message) ->
     _ = erlang:send(Alias, Message, [priority]),
-    ok;
-send(Alias, Message, false) ->
-    _ = erlang:send(Alias, Message),
     ok.
 
+%% While there is something to do. There are many components, and while one has nothing to do no more is kept of it than
+%% its name and its handler.
 -record(state, {
     id :: atom(),
     handler :: erlmcp_control_plane:handler(),
-    stopping = false :: boolean(),
-    circuit_breaker = queue:new() :: queue:queue(),
-    health_check = queue:new() :: queue:queue(),
-    drain_session = queue:new() :: queue:queue(),
-    cancel_task = queue:new() :: queue:queue()
+    lanes = erlmcp_control_lanes:new() :: erlmcp_control_lanes:lanes(),
+    %% What sys has asked.
+    system = [] :: [{From :: term(), Request :: term()}],
+    stopping = false :: boolean()
 }).
 
 -doc false.
--spec init(pid(), atom(), erlmcp_control_plane:handler(), high | normal) -> no_return().
-init(Starter, Id, Fun, Priority) ->
+-spec enter(pid(), atom(), erlmcp_control_plane:handler(), high | normal) -> no_return().
+enter(Starter, Id, Handler, Priority) ->
     process_flag(priority, Priority),
     Monitor = erlang:monitor(process, Starter),
     Alias = erlmcp_priority:create_priority_alias(),
@@ -90,73 +85,59 @@ init(Starter, Id, Fun, Priority) ->
         entered -> true = erlang:demonitor(Monitor, [flush]);
         {'DOWN', Monitor, process, _, _} -> exit(retired())
     end,
-    erlang:hibernate(),
-    loop(#state{id = Id, handler = Fun}).
+    erlmcp_native_wait:sleep(?MODULE, Id, Handler).
 
-loop(State) ->
-    receive
-        Message -> work(drain(accept(Message, State)))
-    end.
+-doc false.
+-spec got(Message :: term(), {atom(), erlmcp_control_plane:handler()}) -> no_return().
+got(#control_request{} = Request, {Id, Handler}) ->
+    State = #state{id = Id, handler = Handler},
+    case waiting() of
+        0 -> run(Request, State);
+        Length -> more(Length, accept(Request, State))
+    end;
+got(Message, {Id, Handler}) ->
+    more(accept(Message, #state{id = Id, handler = Handler})).
+
+waiting() ->
+    {message_queue_len, Length} = process_info(self(), message_queue_len),
+    Length.
 
 %% What has come so far: under a flood there is always more.
-drain(State) ->
-    {message_queue_len, Length} = process_info(self(), message_queue_len),
-    drain(Length, State).
+more(State) ->
+    more(waiting(), State).
 
-drain(0, State) ->
-    State;
-drain(Length, State) ->
+more(0, State) ->
+    work(State);
+more(Length, State) ->
     receive
-        Message -> drain(Length - 1, accept(Message, State))
-    after 0 -> State
+        Message -> more(Length - 1, accept(Message, State))
+    after 0 -> work(State)
     end.
 
+work(#state{system = [{From, Request} | Later]} = State) ->
+    sys:handle_system_msg(Request, From, self(), ?MODULE, [], State#state{system = Later});
 work(#state{stopping = true} = State) ->
     refuse(State);
-work(State) ->
-    case next(State) of
-        {Request, Rest} ->
-            run(Request, Rest),
-            work(drain(Rest));
-        none ->
-            loop(State)
+work(#state{id = Id, handler = Handler, lanes = Lanes} = State) ->
+    case erlmcp_control_lanes:out(Lanes) of
+        {Request, Rest} -> run(Request, State#state{lanes = Rest});
+        none -> erlmcp_native_wait:next(?MODULE, {Id, Handler})
     end.
 
-accept(#control_request{type = circuit_breaker} = Request, #state{circuit_breaker = Lane} = State) ->
-    State#state{circuit_breaker = queue:in(Request, Lane)};
-accept(#control_request{type = health_check} = Request, #state{health_check = Lane} = State) ->
-    State#state{health_check = queue:in(Request, Lane)};
-accept(#control_request{type = drain_session} = Request, #state{drain_session = Lane} = State) ->
-    State#state{drain_session = queue:in(Request, Lane)};
-accept(#control_request{type = cancel_task} = Request, #state{cancel_task = Lane} = State) ->
-    State#state{cancel_task = queue:in(Request, Lane)};
-accept({replace, Fun, Priority}, State) ->
+accept(#control_request{} = Request, #state{lanes = Lanes} = State) ->
+    State#state{lanes = erlmcp_control_lanes:in(Request, Lanes)};
+accept({replace, Handler, Priority}, State) ->
     process_flag(priority, Priority),
-    State#state{handler = Fun};
+    State#state{handler = Handler};
 accept(stop, State) ->
     State#state{stopping = true};
+accept({system, From, Request}, #state{system = Asked} = State) ->
+    State#state{system = Asked ++ [{From, Request}]};
 accept(_Stray, State) ->
     State.
 
-next(#state{circuit_breaker = B, health_check = H, drain_session = D, cancel_task = C} = State) ->
-    maybe
-        {empty, _} ?= queue:out(B),
-        {empty, _} ?= queue:out(H),
-        {empty, _} ?= queue:out(D),
-        {empty, _} ?= queue:out(C),
-        none
-    else
-        {{value, #control_request{type = Type} = Request}, Rest} ->
-            {Request, put_lane(Type, Rest, State)}
-    end.
-
-put_lane(circuit_breaker, Lane, State) -> State#state{circuit_breaker = Lane};
-put_lane(health_check, Lane, State) -> State#state{health_check = Lane};
-put_lane(drain_session, Lane, State) -> State#state{drain_session = Lane};
-put_lane(cancel_task, Lane, State) -> State#state{cancel_task = Lane}.
-
 %% The sender gives up at the deadline, not before: what is started here still has somebody waiting.
-run(Request, #state{id = Id, handler = Fun}) ->
+run(Request, #state{id = Id, handler = Handler} = State) ->
     #control_request{from = From, place = Place, message = Message} = Request,
     #control_request{sent_at = SentAt, deadline = Deadline} = Request,
     Now = erlang:monotonic_time(),
@@ -164,28 +145,37 @@ run(Request, #state{id = Id, handler = Fun}) ->
         true ->
             DeliveryUs = erlang:convert_time_unit(Now - SentAt, native, microsecond),
             _ = erlmcp_native:control_taken(Id, Place, DeliveryUs),
-            answer(From, call(Fun, Message, Id));
+            erlmcp_native_wait:run(call(Handler, Message), {?MODULE, ran, {From, Message, State}});
         false ->
             _ = erlmcp_native:control_taken(Id, Place, skipped),
-            ok
+            more(State)
     end.
 
-call(Fun, Message, Id) ->
-    try Fun(Message) of
-        {error, Reason} -> {error, Reason};
-        _ -> ok
-    catch
-        Class:Reason:Stacktrace ->
-            _ = erlmcp_native:control_crashed(),
-            erlmcp_native_log:write(
-                error,
-                "erlmcp_control_plane: handler of ~tp crashed on ~0tp: ~0tp",
-                [Id, Message, {Class, Reason, Stacktrace}],
-                ?LOCATION,
-                #{source => {handler_crashed, Id}, component => Id}
-            ),
-            {error, {handler_crashed, reason(Class, Reason)}}
-    end.
+call({Module, Function}, Message) -> {Module, Function, [Message]};
+call({Module, Function, Args}, Message) -> {Module, Function, [Message | Args]};
+call(Fun, Message) -> {Fun, Message}.
+
+-doc false.
+-spec ran(
+    erlmcp_native_wait:outcome(), {reference() | none, erlmcp_control_message:control_message(), #state{}}
+) -> no_return().
+ran({returned, {error, _} = Answer}, {From, _, State}) ->
+    answer(From, Answer),
+    more(State);
+ran({returned, _}, {From, _, State}) ->
+    answer(From, ok),
+    more(State);
+ran({raised, Class, Reason, Stacktrace}, {From, Message, #state{id = Id} = State}) ->
+    _ = erlmcp_native:control_crashed(),
+    answer(From, {error, {handler_crashed, reason(Class, Reason)}}),
+    erlmcp_native_log:write(
+        error,
+        "erlmcp_control_plane: handler of ~tp crashed on ~0tp: ~0tp",
+        [Id, Message, {Class, Reason, Stacktrace}],
+        ?LOCATION,
+        #{source => {handler_crashed, Id}, component => Id}
+    ),
+    more(State).
 
 reason(throw, Value) -> {nocatch, Value};
 reason(_, Reason) -> Reason.
@@ -197,11 +187,26 @@ answer(From, Answer) ->
     ok.
 
 %% Whoever sends from now on sees this process gone, and asks anew where to send.
-refuse(State) ->
-    case next(State) of
+refuse(#state{lanes = Lanes} = State) ->
+    case erlmcp_control_lanes:out(Lanes) of
         {#control_request{from = From}, Rest} ->
             answer(From, {error, component_not_registered}),
-            refuse(Rest);
+            refuse(State#state{lanes = Rest});
         none ->
             exit(retired())
     end.
+
+-doc false.
+-spec system_continue(pid(), [sys:dbg_opt()], #state{}) -> no_return().
+system_continue(_Parent, _Debug, State) ->
+    more(State).
+
+-doc false.
+-spec system_terminate(term(), pid(), [sys:dbg_opt()], #state{}) -> no_return().
+system_terminate(Reason, _Parent, _Debug, _State) ->
+    exit(Reason).
+
+-doc false.
+-spec system_code_change(#state{}, module(), term(), term()) -> {ok, #state{}}.
+system_code_change(State, _Module, _OldVersion, _Extra) ->
+    {ok, State}.

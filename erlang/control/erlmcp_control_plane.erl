@@ -21,6 +21,11 @@ usable. A sender waits for the component's `timeout_ms`, and gets `{error, timeo
 and a message is not run if its sender gave up before its turn. A sender that dies cancels nothing.
 `timeout_ms` *in a message* tells the handler how long it has, and is not enforced.
 
+A handler that is a fun written in a module goes with that version of it: loaded twice since the registration, the
+module's old code is gone, and each message gives `{error, {handler_crashed, {badfun, Fun}}}`. A handler
+that is to survive that is an external fun, `fun server:control/1`, or `{server, control}`, or `{server, control, Args}`
+to have arguments of one's own after the message.
+
 Handlers run at process priority `high`, so that busy ordinary processes do not delay them. A handler that
 computes for long at `high` keeps ordinary processes of its scheduler from running: register it with
 `priority => normal`, or have it hand the work on.
@@ -29,7 +34,7 @@ The options of `register_component/2`, of which one of the first two must be giv
 
 | option | value | default | meaning |
 | --- | --- | --- | --- |
-| `handler` | undefined, or a fun of one argument |  | Runs the messages, in a process of its own. |
+| `handler` | undefined, or a fun of one argument, {Module, Function} or {Module, Function, ExtraArgs} |  | Runs the messages, in a process of its own. |
 | `alias` | undefined, or a priority alias |  | Where messages go instead of to a handler. |
 | `owner` | undefined, or a pid of this node |  | The component is unregistered when this process dies; the process of an `alias` is one. |
 | `timeout_ms` | milliseconds, an integer from 0 to 2^32 - 1 | `5000` | How long a sender waits for the answer. |
@@ -43,6 +48,11 @@ than there are messages of all sorts in the mailbox. Senders get `queue_full` wh
 Registrations, switches and numbers survive a crash of the service's process; senders and handlers go on
 meanwhile. Functions exit with `{noproc, {Module, Function, Args}}` while the service is not started, and
 raise `badarg` for an id that is no atom and for a message that is none.
+
+Registering and unregistering ask the service's process, which has 5 s for the answer: then they exit with
+`{timeout, {Module, Function, Args}}`, and what was asked for may still be done later. A sender asks it only when the
+handler's process has died, and for no longer than `timeout_ms` in all. A sender that was woken more than 100 ms after
+that, because the machine had stood still, gives the handler 100 ms more.
 """.
 
 -include("erlmcp_messages.hrl").
@@ -61,8 +71,14 @@ raise `badarg` for an id that is no atom and for a message that is none.
 
 -doc "A component is known by its name, an atom.".
 -type component_id() :: atom().
--doc "A handler is a fun that runs a message; its value is the answer.".
--type handler() :: fun((control_message()) -> {error, Reason :: term()} | term()).
+-doc """
+A handler runs a message, and its value is the answer. One that is given by name is called with the message before the
+extra arguments.
+""".
+-type handler() ::
+    fun((control_message()) -> {error, Reason :: term()} | term())
+    | {module(), Function :: atom()}
+    | {module(), Function :: atom(), ExtraArgs :: [term()]}.
 -doc "How a component is registered, as a map or a keyword list: with a `handler`, or else with an `alias`.".
 -type options() :: #{
     handler => handler(),
@@ -82,6 +98,7 @@ raise `badarg` for an id that is no atom and for a message that is none.
 
 %% The longest time that a receive can wait.
 -define(MAX_TIMEOUT_MS, 16#ffffffff).
+-define(HANDLER, "a fun of one argument, {Module, Function} or {Module, Function, ExtraArgs}").
 
 -doc """
 Starts the service of the control plane, registered as `erlmcp_control_plane`.
@@ -96,11 +113,14 @@ start_link() ->
 -doc """
 Registers a component with a handler, or with options. Registering again replaces what was there; what waits is run by
 the new handler. There can be 1024 components; a new one is `{error, too_many_components}` then. Raises `badarg` for
-what is neither, with the option that is wrong.
+what is neither, with the option that is wrong; exits as the module's description says while the service is not started
+or does not answer.
 """.
 -spec register_component(component_id(), handler() | options()) -> ok | {error, too_many_components | term()}.
-register_component(Id, Fun) when is_atom(Id), is_function(Fun, 1) ->
-    register_checked(Id, #{handler => Fun}, Fun);
+register_component(Id, Handler) when
+    is_atom(Id), is_function(Handler, 1); is_atom(Id), tuple_size(Handler) =:= 2; is_atom(Id), tuple_size(Handler) =:= 3
+->
+    register_checked(Id, #{handler => Handler}, Handler);
 register_component(Id, Options) when is_atom(Id), (is_map(Options) orelse is_list(Options)) ->
     register_checked(Id, Options, Options);
 register_component(Id, Handler) when is_atom(Id) ->
@@ -113,7 +133,7 @@ register_checked(Id, Options, Given) ->
     maybe
         {ok, Registration} ?= erlmcp_native_options:check(erlmcp_native_options:options(table()), Options),
         ok ?= one_target(Registration),
-        serve(fun() -> erlmcp_control_server:register_component(Id, Registration) end, Call)
+        erlmcp_control_server:register_component(Id, Registration, Call)
     else
         {error, Problem} -> raise({bad_option, Problem}, Call)
     end.
@@ -124,7 +144,7 @@ table() ->
     [
         #{
             name => handler,
-            type => unless_undefined("a fun of one argument", fun(Fun) -> is_function(Fun, 1) end),
+            type => unless_undefined(?HANDLER, fun is_handler/1),
             default => undefined,
             shown => ~"",
             doc => ~"Runs the messages, in a process of its own."
@@ -157,12 +177,22 @@ table() ->
         }
     ].
 
+is_handler({Module, Function}) ->
+    is_handler({Module, Function, []});
+is_handler({Module, Function, Args} = Handler) when is_atom(Module), is_atom(Function), length(Args) >= 0 ->
+    Arity = 1 + length(Args),
+    _ = code:ensure_loaded(Module),
+    erlang:function_exported(Module, Function, Arity) orelse
+        {error, {[], Handler, lists:flatten(io_lib:format("exported: ~tp:~tp/~b", [Module, Function, Arity]))}};
+is_handler(Handler) ->
+    is_function(Handler, 1).
+
 unless_undefined(Expected, Check) ->
     erlmcp_native_options:optional(undefined, erlmcp_native_options:checked(Expected, Check)).
 
 one_target(#{handler := undefined, alias := undefined}) ->
-    {error, {[handler], undefined, "a fun of one argument, or else an alias"}};
-one_target(#{handler := Fun, alias := Alias}) when Fun =/= undefined, Alias =/= undefined ->
+    {error, {[handler], undefined, ?HANDLER ++ ", or else an alias"}};
+one_target(#{handler := Handler, alias := Alias}) when Handler =/= undefined, Alias =/= undefined ->
     {error, {[alias], Alias, "left out beside a handler"}};
 one_target(_) ->
     ok.
@@ -173,17 +203,9 @@ those that wait get `{error, component_not_registered}`.
 """.
 -spec unregister_component(component_id()) -> ok.
 unregister_component(Id) when is_atom(Id) ->
-    Call = {?MODULE, ?FUNCTION_NAME, [Id]},
-    serve(fun() -> erlmcp_control_server:unregister_component(Id) end, Call);
+    erlmcp_control_server:unregister_component(Id, {?MODULE, ?FUNCTION_NAME, [Id]});
 unregister_component(Id) ->
     raise(bad_component, {?MODULE, ?FUNCTION_NAME, [Id]}).
-
-serve(Request, Call) ->
-    try
-        Request()
-    catch
-        exit:{noproc, {gen_server, call, _}} -> exit({noproc, Call})
-    end.
 
 -doc "Returns the registered ids, in no order.".
 -spec components() -> [component_id()].
@@ -200,18 +222,16 @@ send_priority(Id, Message) ->
 
 -doc """
 Sends a control message to a component without waiting. With 65536 of its type waiting for the handler, or in the
-mailbox of the process of an alias, it returns `{error, queue_full}`; so do functions that wait.
+mailbox of the process of an alias, it returns `{error, queue_full}`; so do functions that wait. It waits only for a
+handler whose process has just died to be replaced, for the component's `timeout_ms` at most.
 """.
 -spec cast_priority(component_id(), control_message()) ->
-    ok | {error, component_not_registered | queue_full | {handler_crashed, noproc}}.
+    ok | {error, component_not_registered | queue_full | timeout | {handler_crashed, noproc}}.
 cast_priority(Id, Message) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Id, Message]},
     case erlmcp_control_message:type(Message) of
         {ok, Type} ->
-            case erlmcp_control_call:cast(Id, Type, Message) of
-                Fault when is_atom(Fault), Fault =/= ok -> raise(Fault, Call);
-                Result -> Result
-            end;
+            erlmcp_control_call:cast(Id, Type, Message, Call);
         error ->
             raise(bad_message, Call)
     end.
@@ -261,10 +281,7 @@ call(Id, Message, Call) ->
     SentAt = erlang:monotonic_time(),
     case erlmcp_control_message:type(Message) of
         {ok, Type} ->
-            case erlmcp_control_call:call(Id, Type, Message, SentAt) of
-                Fault when is_atom(Fault) -> raise(Fault, Call);
-                Result -> Result
-            end;
+            erlmcp_control_call:call(Id, Type, Message, SentAt, Call);
         error ->
             raise(bad_message, Call)
     end.

@@ -10,7 +10,7 @@ linked: a new process finds both.
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/0, config/0, reload_config/0, register_component/2, unregister_component/1, revive/2]).
+-export([start_link/0, config/0, reload_config/0, register_component/3, unregister_component/2, revive/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -27,6 +27,9 @@ linked: a new process finds both.
 }.
 
 -export_type([registration/0]).
+
+-doc "The call that is named in an exit.".
+-type mfargs() :: {module(), atom(), [term()]}.
 
 %% The monitors of the handler, if it is ours, and of the processes without which the component goes.
 -record(component, {
@@ -80,23 +83,30 @@ reload_config() ->
         ok
     end.
 
--doc "Registers a component, or replaces its registration. A new one is refused while there are 1024.".
--spec register_component(atom(), registration()) -> ok | {error, too_many_components}.
-register_component(Id, Registration) ->
-    gen_server:call(?NAME, {register, Id, Registration}, infinity).
+-doc """
+Registers a component, or replaces its registration. A new one is refused while there are 1024. `Call` is named in what
+this exits with: see `erlmcp_native_wait:serve/3`.
+""".
+-spec register_component(atom(), registration(), Call :: mfargs()) -> ok | {error, too_many_components}.
+register_component(Id, Registration, Call) ->
+    erlmcp_native_wait:serve(?NAME, {register, Id, Registration}, Call).
 
--doc "Takes a component out, registered or not.".
--spec unregister_component(atom()) -> ok.
-unregister_component(Id) ->
-    gen_server:call(?NAME, {unregister, Id}, infinity).
+-doc "Unregisters a component, registered or not. Exits as `register_component/3`.".
+-spec unregister_component(atom(), Call :: mfargs()) -> ok.
+unregister_component(Id, Call) ->
+    erlmcp_native_wait:serve(?NAME, {unregister, Id}, Call).
 
 -doc """
-Returns when the component no longer sends to a process that a sender has found dead, and of what that process
-has died, if it is known.
+Waits until the component no longer sends to a process that a sender has found dead. The continuation gets
+`{answer, {died, Reason}}`, of what that process has died, or `{answer, unknown}`; `{down, Reason}`, the service is not
+there; or `timeout`, at the deadline in native time units.
 """.
--spec revive(atom(), pid() | undefined) -> {died, Reason :: term()} | unknown.
-revive(Id, Pid) ->
-    gen_server:call(?NAME, {revive, Id, Pid}).
+-spec revive(atom(), pid() | undefined, Deadline :: integer(), erlmcp_native_wait:continuation()) -> term().
+revive(Id, Pid, Deadline, {Module, Function, Context} = Continuation) ->
+    case whereis(?NAME) of
+        undefined -> Module:Function({down, noproc}, Context);
+        Service -> erlmcp_native_wait:ask(Service, Service, [], {revive, none, Id, Pid}, Deadline, Continuation)
+    end.
 
 -doc false.
 -spec init([]) -> {ok, state()} | {error, term()}.
@@ -118,12 +128,6 @@ handle_call({register, Id, Registration}, _From, State) ->
     {reply, Result, NewState};
 handle_call({unregister, Id}, _From, State) ->
     {reply, ok, leave(Id, State)};
-handle_call({revive, Id, Pid}, _From, State) ->
-    NewState = bury(Id, State),
-    case NewState#state.components of
-        #{Id := #component{died = {Pid, Reason}}} -> {reply, {died, Reason}, NewState};
-        #{} -> {reply, unknown, NewState}
-    end;
 handle_call({hand_over, UntilMs}, _From, State) ->
     {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
@@ -136,6 +140,15 @@ handle_cast(_Cast, State) ->
 
 -doc false.
 -spec handle_info(term(), state()) -> {noreply, state()}.
+handle_info({revive, From, Id, Pid}, State) ->
+    NewState = bury(Id, State),
+    Answer =
+        case NewState#state.components of
+            #{Id := #component{died = {Pid, Reason}}} -> {died, Reason};
+            #{} -> unknown
+        end,
+    _ = is_reference(From) andalso (From ! {From, Answer}),
+    {noreply, NewState};
 handle_info({{handler, Id}, Monitor, process, _, Reason}, #state{components = Components} = State) ->
     case Components of
         #{Id := #component{handler = Monitor}} -> {noreply, lost(Id, Reason, State)};
@@ -278,16 +291,9 @@ leave(Id, #state{components = Components} = State) ->
 retire(#component{handler = Handler} = Component, State) when Handler =/= undefined ->
     #component{pid = Pid, alias = Alias, registration = #{timeout_ms := TimeoutMs}} = Component,
     erlmcp_control_handler:stop(Alias),
-    _ = spawn(fun() -> reap(Pid, TimeoutMs) end),
+    ok = erlmcp_control_reaper:start(Pid, TimeoutMs),
     _ = erlang:monitor(process, Pid, [{tag, retired}]),
     #state{retiring = Retiring} = State,
     State#state{retiring = Retiring#{Pid => retiring}};
 retire(_, State) ->
     State.
-
-reap(Pid, TimeoutMs) ->
-    Monitor = erlang:monitor(process, Pid),
-    receive
-        {'DOWN', Monitor, process, _, _} -> ok
-    after TimeoutMs -> exit(Pid, kill)
-    end.

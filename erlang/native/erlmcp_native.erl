@@ -525,7 +525,7 @@ control_components() -> absent().
 
 -doc """
 Returns where a message to a component goes. `Ahead` tells whether it goes ahead of ordinary messages. It is `dead`
-while the process is being replaced.
+while the process is being replaced, and how long a sender waits is told then, too.
 
 A message to a handler has a place, and counts as waiting until `control_taken/3` or until nobody holds the place any
 more; with 65536 places of that type taken it is `queue_full`. A message to an alias has a number; with 65536 of which
@@ -533,7 +533,7 @@ none is known to be gone it is `crowded`: `control_at_most/4` tells the native w
 """.
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
     {control_way(), pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
-    | dead
+    | {dead, TimeoutMs :: non_neg_integer()}
     | queue_full
     | {crowded, pid(), Sent :: pos_integer()}
     | not_found

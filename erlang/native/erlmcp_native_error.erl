@@ -105,7 +105,7 @@ text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";
 text(bad_action) -> "not one of open, close, half_open, query";
-text(bad_handler) -> "neither a fun of one argument nor a map of options";
+text(bad_handler) -> "neither a fun of one argument, {Module, Function}, {Module, Function, Args} nor a map of options";
 text({bad_option, Problem}) -> erlmcp_native_options:explain(Problem);
 text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_interval) -> "not an integer from 1 to 2^32 - 1";

@@ -324,7 +324,9 @@ the_option_is_named() ->
             {#{handler => Fun, timeout => 1},
                 "timeout: 1 is not one of handler, alias, owner, timeout_ms, priority; did you mean timeout_ms?"},
             {[{handler, Fun}, {priority, low}], "priority: low is not high or normal"},
-            {#{}, "handler: undefined is not a fun of one argument, or else an alias"}
+            {#{},
+                "handler: undefined is not a fun of one argument, {Module, Function} or {Module, Function, ExtraArgs}, "
+                "or else an alias"}
         ]
     ].
 

@@ -184,9 +184,9 @@ fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     })
 }
 
-/// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `dead` while the
-/// process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, or `not_found`. `Ahead`: whether it goes ahead of
-/// ordinary messages.
+/// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `{dead, TimeoutMs}`
+/// while the process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, or `not_found`. `Ahead`: whether it goes
+/// ahead of ordinary messages.
 #[rustler::nif]
 fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
@@ -215,10 +215,13 @@ fn way<'a>(
     kind: ControlType,
 ) -> Result<Term<'a>, Term<'a>> {
     let Route {
-        pid, to_handler, ..
+        pid,
+        to_handler,
+        timeout_ms,
+        ..
     } = component.route;
     if !pid.is_alive(env) {
-        Err(atoms::dead().encode(env))
+        Err((atoms::dead(), timeout_ms).encode(env))
     } else if to_handler {
         component
             .take_place(kind)
