@@ -34,10 +34,12 @@ What was set at run time by a function wins over the configuration until the ser
 
 -export([reload_config/0, config/0, table/0]).
 -export([start/2, stop/1, config_change/3]).
+-export([reload/0, change/0, change_exporters/0]).
 
 -include_lib("kernel/include/logger.hrl").
 
 -define(FLUSH_MS, 200).
+-define(RELOAD_MS, 20000).
 
 %% Whoever reads configuration, in the order in which it is checked.
 -define(READERS, [
@@ -53,16 +55,28 @@ What was set at run time by a function wins over the configuration until the ser
 -doc """
 Applies the configuration as it is now to the services that are started. Needed after
 `application:set_env/3` and after a change of `erlmcp_core`'s environment, which nothing announces.
-Wrong values change nothing. `supervise` matters at the start only.
+Wrong values change nothing. `supervise` matters at the start only. Exits with
+`{timeout, {erlmcp_native_app, reload_config, []}}` if a service does not answer within 5 s, or the exporters have not
+been started and stopped within 20 s; what was asked for may still be done later.
 """.
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
+    erlmcp_native_wait:within(?RELOAD_MS, {?MODULE, reload, []}, {?MODULE, ?FUNCTION_NAME, []}).
+
+-doc false.
+-spec reload() -> ok | {error, erlmcp_native_config:problem()}.
+reload() ->
+    maybe
+        ok ?= reload_services(),
+        erlmcp_native_sup:reload_exporters()
+    end.
+
+reload_services() ->
     maybe
         ok ?= check(),
         ok ?= erlmcp_limits_server:reload_config(),
         ok ?= erlmcp_overload_server:reload_config(),
-        ok ?= erlmcp_control_server:reload_config(),
-        erlmcp_native_sup:reload_exporters()
+        erlmcp_control_server:reload_config()
     end.
 
 -doc false.
@@ -109,10 +123,32 @@ stop(_State) ->
 -doc false.
 -spec config_change([{atom(), term()}], [{atom(), term()}], [atom()]) -> ok.
 config_change(_Changed, _New, _Removed) ->
-    case reload_config() of
-        ok -> ok;
-        {error, Problem} ->
-            erlmcp_native_log:write(
-                error, "erlmcp_native: new configuration not applied: ~0tp", [Problem], ?LOCATION, #{}
-            )
+    erlmcp_native_wait:within(?RELOAD_MS, {?MODULE, change, []}, {?MODULE, ?FUNCTION_NAME, []}).
+
+%% The process that waits for this is that of all applications, which an exporter may need when it starts.
+-doc false.
+-spec change() -> ok.
+change() ->
+    case applied(fun reload_services/0) of
+        ok -> _ = spawn(?MODULE, change_exporters, []), ok;
+        error -> ok
     end.
+
+-doc false.
+-spec change_exporters() -> ok | error.
+change_exporters() ->
+    applied(fun erlmcp_native_sup:reload_exporters/0).
+
+applied(Reload) ->
+    try Reload() of
+        ok -> ok;
+        {error, Problem} -> not_applied(Problem)
+    catch
+        exit:Reason -> not_applied(Reason)
+    end.
+
+not_applied(Problem) ->
+    erlmcp_native_log:write(
+        error, "erlmcp_native: new configuration not applied: ~0tp", [Problem], ?LOCATION, #{}
+    ),
+    error.

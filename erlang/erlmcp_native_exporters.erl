@@ -12,6 +12,8 @@ whatever becomes of the exporters has no effect on the services.
 -export([child_spec/0, start_link/0, reload_config/0, problem/2]).
 -export([init/1]).
 
+%% What a target hangs at is not waited for.
+-define(SHUTDOWN_MS, 1000).
 %% By the key of their options.
 -define(CONFIGURED, [
     {http, erlmcp_native_http},
@@ -81,7 +83,9 @@ problem(Id, Reason) ->
 init([]) ->
     erlmcp_native_self:start(),
     Telemetry = #{
-        id => erlmcp_native_telemetry, start => {erlmcp_native_relay, start_link, [erlmcp_native_telemetry]}
+        id => erlmcp_native_telemetry,
+        start => {erlmcp_native_relay, start_link, [erlmcp_native_telemetry]},
+        shutdown => ?SHUTDOWN_MS
     },
     Configured = [
         Spec
@@ -91,7 +95,7 @@ init([]) ->
         Spec =/= off
     ],
     Always = [
-        #{id => Module, start => {Module, start_link, []}}
+        #{id => Module, start => {Module, start_link, []}, shutdown => ?SHUTDOWN_MS}
      || Module <- [erlmcp_native_scan, erlmcp_native_events]
     ],
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Always ++ [Telemetry | Configured]}}.
@@ -101,7 +105,10 @@ wanted(_Id, off) ->
 wanted(http, Options) ->
     (erlmcp_native_http:child_spec(Options))#{id => http};
 wanted(metrics_server, Parts) ->
-    erlmcp_native_metrics_server:child_spec(Parts);
+    case erlmcp_native_metrics_server:child_spec(Parts) of
+        off -> off;
+        Spec -> Spec#{shutdown => ?SHUTDOWN_MS}
+    end;
 wanted(otlp, Options) ->
     #{id => otlp, start => {erlmcp_native_otlp, start_configured, [fingerprint(Options)]}}.
 

@@ -18,6 +18,7 @@ for them.
 -behaviour(gen_server).
 
 -export([start_link/0, start_link/1, join/2, next/1, leave/0]).
+-export([joined/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -export_type([position/0]).
@@ -29,6 +30,7 @@ for them.
 %% With the name of the process that it tells as its argument.
 -define(HANDLER, erlmcp_native_events_handler).
 -define(PERIOD_MS, 1000).
+-define(PATIENCE_MS, 5000).
 -define(LINGER_MS, 30000).
 
 -record(state, {
@@ -67,11 +69,12 @@ with `none`, or one that has not been, after the last.
 -spec join(MaxStreams :: pos_integer(), erlmcp_native_event_log:id() | none) ->
     {ok, position()} | {error, full | not_started}.
 join(MaxStreams, LastId) ->
-    try
-        gen_server:call(?MODULE, {join, MaxStreams, LastId})
-    catch
-        exit:_ -> {error, not_started}
-    end.
+    erlmcp_native_wait:request(?MODULE, {join, MaxStreams, LastId}, ?PATIENCE_MS, {?MODULE, joined, none}).
+
+-doc false.
+-spec joined({answer, Answer} | {down, term()} | timeout, none) -> Answer | {error, not_started}.
+joined({answer, Answer}, none) -> Answer;
+joined(_, none) -> {error, not_started}.
 
 -doc """
 Asks for what comes after a position: the caller, a stream, gets `{erlmcp_native_events, NewPosition, Events}`, once,
@@ -99,7 +102,7 @@ init(LingerMs) ->
 -spec handle_continue(clean, #state{}) -> {noreply, #state{}}.
 handle_continue(clean, State) ->
     %% What a hub that was killed has left behind.
-    ok = delete_handler(),
+    ok = erlmcp_overload_server:detach({?HANDLER, ?MODULE}),
     {noreply, State}.
 
 -doc false.
@@ -186,26 +189,18 @@ tick(State) ->
     Timer = erlang:start_timer(?PERIOD_MS, self(), tick),
     sample(attached(State#state{timer = Timer})).
 
+%% Not waited for, since streams wait for this process. Is there no monitor, or does it die first, that is tried again.
 attached(#state{attached = undefined} = State) ->
-    try ?MONITOR:add_handler(?HANDLER, ?MODULE) of
-        ok -> State#state{attached = erlang:monitor(process, ?MONITOR)}
-    catch
-        exit:_ -> State
-    end;
+    Attached = erlang:monitor(process, ?MONITOR),
+    ok = erlmcp_overload_server:attach({?HANDLER, ?MODULE}),
+    State#state{attached = Attached};
 attached(State) ->
     State.
 
 detached(#state{attached = Attached} = State) ->
     _ = Attached =/= undefined andalso erlang:demonitor(Attached, [flush]),
-    ok = delete_handler(),
+    ok = erlmcp_overload_server:detach({?HANDLER, ?MODULE}),
     State#state{attached = undefined}.
-
-delete_handler() ->
-    try
-        ?MONITOR:delete_handler(?HANDLER, ?MODULE)
-    catch
-        exit:_ -> ok
-    end.
 
 %% One at a time: the next is taken when this one is done.
 sample(#state{sampler = undefined, fullest = Fullest} = State) ->

@@ -10,6 +10,7 @@ and not there.
 -behaviour(erlmcp_overload_handler).
 
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
+-export([published/2]).
 
 -define(PATIENCE_MS, 1000).
 
@@ -34,9 +35,10 @@ handle_role(Role, Action, Hub) ->
     publish({breaker, Role, Action}, Hub).
 
 publish(Event, Hub) ->
-    try
-        ok = gen_server:call(Hub, {publish, Event}, ?PATIENCE_MS),
-        {ok, Hub}
-    catch
-        exit:_ -> {ok, Hub}
-    end.
+    erlmcp_native_wait:request(Hub, {publish, Event}, ?PATIENCE_MS, {?MODULE, published, Hub}).
+
+%% What the hub has not taken in time it takes later.
+-doc false.
+-spec published(term(), Hub) -> {ok, Hub} when Hub :: atom().
+published(_Outcome, Hub) ->
+    {ok, Hub}.

@@ -10,7 +10,7 @@ being looked for, or was seen within the last 100 ms, gets that.
 
 -export([start_link/0, fullest/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
--export([see/1]).
+-export([see/1, found/2]).
 
 -export_type([scope/0]).
 
@@ -44,12 +44,13 @@ process is missing.
 -spec fullest(scope(), 0..1000) ->
     {ok, [erlmcp_overload_monitor:queue_info()]} | {error, busy | {not_started, atom()}}.
 fullest(Scope, Rows) when Rows =< ?MAX_ROWS ->
-    try
-        gen_server:call(?MODULE, {fullest, Scope, Rows}, ?PATIENCE_MS)
-    catch
-        exit:{timeout, _} -> {error, busy};
-        exit:{noproc, _} -> {error, {not_started, ?MODULE}}
-    end.
+    erlmcp_native_wait:request(?MODULE, {fullest, Scope, Rows}, ?PATIENCE_MS, {?MODULE, found, none}).
+
+-doc false.
+-spec found({answer, Answer} | {down, term()} | timeout, none) -> Answer | {error, busy | {not_started, atom()}}.
+found({answer, Answer}, none) -> Answer;
+found({down, _}, none) -> {error, {not_started, ?MODULE}};
+found(timeout, none) -> {error, busy}.
 
 -doc false.
 -spec init([]) -> {ok, #state{}}.
@@ -118,6 +119,9 @@ handle_cast(_Cast, State) ->
 
 -doc false.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {noreply, #state{}, timeout() | hibernate}.
+handle_info({'DOWN', Monitor, process, _, killed}, #state{running = {Monitor, Scope}, order = Order} = State) ->
+    %% A look that was going on when the module was replaced for the second time; its askers have not given up.
+    {noreply, look(State#state{running = none, order = queue:in_r(Scope, Order)})};
 handle_info({'DOWN', Monitor, process, _, Outcome}, #state{running = {Monitor, Scope}} = State) ->
     #state{waiting = Waiting, askers = Askers, seen = Seen} = State,
     {Mine, Others} = maps:take(Scope, Waiting),

@@ -12,10 +12,12 @@ role's name is no error.
 -behaviour(erlmcp_overload_handler).
 
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
+-export([called/2]).
 
 -define(HEALTH, erlmcp_health_monitor).
 -define(BREAKER, erlmcp_circuit_breaker).
 
+-type mfargs() :: {module(), atom(), [term()]}.
 %% The level that was reported of a role, while it lasts.
 -type state() :: #{erlmcp_queue_limits:role() => critical | overload}.
 
@@ -32,7 +34,7 @@ handle_alert(#{level := Level, role := Role}, State) ->
     case State of
         #{Role := Level} -> {ok, State};
         #{Role := overload} -> {ok, State};
-        #{} -> report(report_degradation, [Role]), {ok, State#{Role => Level}}
+        #{} -> calls(health(report_degradation, [Role]), State#{Role => Level})
     end.
 
 -doc false.
@@ -53,39 +55,44 @@ handle_role(Role, Action, State) ->
             open -> {force_open, open};
             close -> {force_close, closed}
         end,
-    _ = is_exported(?BREAKER, Force, 1) andalso try_breaker(Force, Role),
-    _ = is_exported(?HEALTH, report_circuit_breaker, 2) andalso
-        report(report_circuit_breaker, [Role, Reported]),
-    tell_component(Role, Action),
-    case Action of
-        open -> {ok, State};
-        %% What comes later is reported anew, even if the clearing was not told.
-        close -> {ok, maps:remove(Role, State)}
+    Left =
+        case Action of
+            open -> State;
+            %% What comes later is reported anew, even if the clearing was not told.
+            close -> maps:remove(Role, State)
+        end,
+    calls(
+        [{?BREAKER, Force, [Role]} || is_exported(?BREAKER, Force, 1)] ++
+            [
+                Call
+             || is_exported(?HEALTH, report_circuit_breaker, 2),
+                Call <- health(report_circuit_breaker, [Role, Reported])
+            ] ++
+            [{erlmcp_control_plane, send_circuit_breaker, [Role, Action]}],
+        Left
+    ).
+
+health(Function, Args) ->
+    [{?HEALTH, Function, Args} || whereis(?HEALTH) =/= undefined].
+
+%% One after the other, each waited for where this module can be replaced meanwhile.
+calls([], State) -> {ok, State};
+calls([Call | Rest], State) -> erlmcp_native_wait:run(Call, {?MODULE, called, {Call, Rest, State}}).
+
+-doc false.
+-spec called(erlmcp_native_wait:outcome(), {mfargs(), [mfargs()], state()}) -> {ok, state()}.
+called({returned, _}, {_, Rest, State}) ->
+    calls(Rest, State);
+called({raised, Class, Reason, Stacktrace}, {{Module, _, _}, Rest, State}) ->
+    case is_nobody(Class, Reason) andalso Module =/= ?HEALTH of
+        true -> calls(Rest, State);
+        false -> erlang:raise(Class, Reason, Stacktrace)
     end.
 
-report(Function, Args) ->
-    case whereis(?HEALTH) of
-        undefined -> ok;
-        _ -> apply(?HEALTH, Function, Args)
-    end.
-
-%% The breaker is a process of the role's name: there need be none.
-try_breaker(Force, Role) ->
-    try
-        ?BREAKER:Force(Role)
-    catch
-        exit:noproc -> ok;
-        exit:{noproc, _} -> ok
-    end.
-
-tell_component(Role, Action) ->
-    try
-        erlmcp_control_plane:send_circuit_breaker(Role, Action)
-    of
-        _ -> ok
-    catch
-        exit:{noproc, _} -> ok
-    end.
+%% The breaker is a process of the role's name, and the control plane is a service: there need be neither.
+is_nobody(exit, noproc) -> true;
+is_nobody(exit, {noproc, _}) -> true;
+is_nobody(_, _) -> false.
 
 is_exported(Module, Function, Arity) ->
     code:ensure_loaded(Module) =:= {module, Module} andalso

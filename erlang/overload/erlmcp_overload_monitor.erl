@@ -25,8 +25,10 @@ history has each alert once, over crashes of the service's process too, and hand
 unless more than 16384 come before this process has taken them: then the rest are counted in the log.
 
 Options are those of `m:erlmcp_overload_options`. While the service is not started, `reset_alerts/0` and
-`force_check/0` return `ok` and do nothing; every other function exits with `{noproc, {Module, Function, Args}}`. While
-queue limits are not started there is nothing to see.
+`force_check/0` return `ok` and do nothing; every other function exits with `{noproc, {Module, Function, Args}}`. The
+three that ask its process, `set_check_interval/1`, `add_handler/2` and `delete_handler/2`, exit with
+`{timeout, {Module, Function, Args}}` if it has not answered within 5 s, and what was asked for may still be done later.
+While queue limits are not started there is nothing to see.
 """.
 
 -export([start_link/0, start_link/1]).
@@ -184,7 +186,7 @@ force_check() ->
 -doc "Sets the time between checks, in milliseconds from 1 to 2^32 - 1.".
 -spec set_check_interval(pos_integer()) -> ok.
 set_check_interval(IntervalMs) when is_integer(IntervalMs), IntervalMs >= 1, IntervalMs =< ?MAX_MS ->
-    serve(fun() -> erlmcp_overload_server:set_check_interval(IntervalMs) end, {?MODULE, ?FUNCTION_NAME, [IntervalMs]});
+    erlmcp_overload_server:set_check_interval(IntervalMs, {?MODULE, ?FUNCTION_NAME, [IntervalMs]});
 set_check_interval(IntervalMs) ->
     raise(bad_interval, {?MODULE, ?FUNCTION_NAME, [IntervalMs]}).
 
@@ -201,21 +203,14 @@ Adds a handler (`m:erlmcp_overload_handler`) to the configured ones, until the s
 add_handler(Module, Arg) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Module, Arg]},
     case erlmcp_overload_options:is_handler({Module, Arg}) of
-        true -> serve(fun() -> erlmcp_overload_server:add_handler({Module, Arg}) end, Call);
+        true -> erlmcp_overload_server:add_handler({Module, Arg}, Call);
         false -> raise(bad_callbacks, Call)
     end.
 
 -doc "Ends a handler that was added with `add_handler/2`, if it was. Those that are configured stay.".
 -spec delete_handler(module(), Arg :: term()) -> ok.
 delete_handler(Module, Arg) ->
-    serve(fun() -> erlmcp_overload_server:delete_handler({Module, Arg}) end, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).
-
-serve(Request, Call) ->
-    try
-        Request()
-    catch
-        exit:{noproc, {gen_server, call, _}} -> raise(not_started, Call)
-    end.
+    erlmcp_overload_server:delete_handler({Module, Arg}, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).
 
 list(List, _) when is_list(List) -> List;
 list(Fault, Call) -> raise(Fault, Call).

@@ -11,7 +11,8 @@ and these outlive this one.
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/1, config/0, reload_config/0, set_check_interval/1, add_handler/1, delete_handler/1]).
+-export([start_link/1, config/0, reload_config/0]).
+-export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -37,6 +38,8 @@ and these outlive this one.
 
 -doc "A handler is a module and its argument.".
 -type handler() :: {module(), term()}.
+-doc "The call that is named in an exit.".
+-type mfargs() :: {module(), atom(), [term()]}.
 
 -doc """
 Starts the service of the overload monitor, linked to the caller and registered as `erlmcp_overload_monitor`. These
@@ -75,32 +78,48 @@ config() ->
         }
     ].
 
--doc "Applies the configuration of the overload monitor, if the service is started.".
+-doc """
+Applies the configuration of the overload monitor, if the service is started. Exits with `{timeout, Call}` if that does
+not answer within 5 s.
+""".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
         {ok, _, _} ?= configured(#{}),
         try
-            gen_server:call(?NAME, reload_config, infinity)
+            erlmcp_native_wait:serve(?NAME, reload_config, {?MODULE, ?FUNCTION_NAME, []})
         catch
             exit:{noproc, _} -> ok
         end
     end.
 
--doc "Sets the milliseconds between two checks by hand.".
--spec set_check_interval(pos_integer()) -> ok.
-set_check_interval(IntervalMs) ->
-    gen_server:call(?NAME, {set_check_interval, IntervalMs}, infinity).
+-doc """
+Sets the milliseconds between two checks by hand. `Call` is named in what this exits with: see
+`erlmcp_native_wait:serve/3`.
+""".
+-spec set_check_interval(pos_integer(), Call :: mfargs()) -> ok.
+set_check_interval(IntervalMs, Call) ->
+    erlmcp_native_wait:serve(?NAME, {set_check_interval, IntervalMs}, Call).
 
--doc "Adds a handler to those of the options, unless it is there.".
--spec add_handler(handler()) -> ok.
-add_handler(Handler) ->
-    gen_server:call(?NAME, {add_handler, Handler}, infinity).
+-doc "Adds a handler to those of the options, unless it is there. It exits as `set_check_interval/2` does.".
+-spec add_handler(handler(), Call :: mfargs()) -> ok.
+add_handler(Handler, Call) ->
+    erlmcp_native_wait:serve(?NAME, {add_handler, Handler}, Call).
 
--doc "Ends a handler that was added with `add_handler/1`.".
--spec delete_handler(handler()) -> ok.
-delete_handler(Handler) ->
-    gen_server:call(?NAME, {delete_handler, Handler}, infinity).
+-doc "Ends a handler that was added with `add_handler/2`. It exits as `set_check_interval/2` does.".
+-spec delete_handler(handler(), Call :: mfargs()) -> ok.
+delete_handler(Handler, Call) ->
+    erlmcp_native_wait:serve(?NAME, {delete_handler, Handler}, Call).
+
+-doc "Has a handler added, and does not wait for that: for processes that others wait for.".
+-spec attach(handler()) -> ok.
+attach(Handler) ->
+    gen_server:cast(?NAME, {add_handler, Handler}).
+
+-doc "Has a handler that was added ended, and does not wait for that.".
+-spec detach(handler()) -> ok.
+detach(Handler) ->
+    gen_server:cast(?NAME, {delete_handler, Handler}).
 
 -doc false.
 -spec init(term()) -> {ok, #state{}} | {error, term()}.
@@ -150,10 +169,10 @@ handle_call(reload_config, _From, #state{given = Given} = State) ->
 handle_call({set_check_interval, IntervalMs}, _From, State) ->
     _ = erlmcp_native:overload_set_interval(own, IntervalMs),
     {reply, ok, set_interval(IntervalMs, State)};
-handle_call({add_handler, Handler}, _From, #state{added = Added} = State) ->
-    {reply, ok, set_added(lists:uniq(Added ++ [Handler]), State)};
-handle_call({delete_handler, Handler}, _From, #state{added = Added} = State) ->
-    {reply, ok, set_added(lists:delete(Handler, Added), State)};
+handle_call({add_handler, Handler}, _From, State) ->
+    {reply, ok, add(Handler, State)};
+handle_call({delete_handler, Handler}, _From, State) ->
+    {reply, ok, delete(Handler, State)};
 handle_call({hand_over, UntilMs}, _From, State) ->
     {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
@@ -161,6 +180,10 @@ handle_call(_Call, _From, State) ->
 
 -doc false.
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
+handle_cast({add_handler, Handler}, State) ->
+    {noreply, add(Handler, State)};
+handle_cast({delete_handler, Handler}, State) ->
+    {noreply, delete(Handler, State)};
 handle_cast(_Cast, State) ->
     {noreply, State}.
 
@@ -215,6 +238,12 @@ handlers(#{handlers := Wanted}, Added, Running) ->
     Kept = {Handlers, Added},
     Kept =:= persistent_term:get(?HANDLERS, {[], []}) orelse persistent_term:put(?HANDLERS, Kept),
     Handlers.
+
+add(Handler, #state{added = Added} = State) ->
+    set_added(lists:uniq(Added ++ [Handler]), State).
+
+delete(Handler, #state{added = Added} = State) ->
+    set_added(lists:delete(Handler, Added), State).
 
 set_added(Added, #state{options = Options, handlers = Handlers} = State) ->
     State#state{added = Added, handlers = handlers(Options, Added, Handlers)}.

@@ -19,6 +19,7 @@ Neither is in the way of an admission, whatever the attached functions do: see `
 
 -export([is_there/0, refused/1, tick/0]).
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
+-export([told/2]).
 
 -define(LIBRARY, telemetry).
 -define(MONITOR, erlmcp_overload_monitor).
@@ -32,7 +33,7 @@ is_there() ->
 -spec refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
 refused(ByRole) ->
     lists:foreach(
-        fun({Role, Count}) -> execute([queue_limits, refused], #{count => Count}, #{role => Role}) end, ByRole
+        fun({Role, Count}) -> execute(event([queue_limits, refused], #{count => Count}, #{role => Role})) end, ByRole
     ).
 
 %% One that was stopped has forgotten its handlers.
@@ -47,13 +48,9 @@ tick() ->
     end.
 
 attach(Monitor) ->
-    try
-        ok = ?MONITOR:add_handler(?MODULE, []),
-        _ = put(?MONITOR, Monitor),
-        ok
-    catch
-        exit:_ -> ok
-    end.
+    ok = erlmcp_overload_server:attach({?MODULE, []}),
+    _ = put(?MONITOR, Monitor),
+    ok.
 
 -doc false.
 -spec init(term()) -> {ok, []}.
@@ -63,29 +60,38 @@ init(_) ->
 -doc false.
 -spec handle_alert(erlmcp_overload_monitor:alert(), []) -> {ok, []}.
 handle_alert(Alert, State) ->
-    level(alert, Alert),
-    {ok, State}.
+    level(alert, Alert, State).
 
 -doc false.
 -spec handle_clear(erlmcp_overload_monitor:alert(), []) -> {ok, []}.
 handle_clear(Alert, State) ->
-    level(clear, Alert),
-    {ok, State}.
+    level(clear, Alert, State).
 
 -doc false.
 -spec handle_role(erlmcp_queue_limits:role(), open | close, []) -> {ok, []}.
 handle_role(Role, Action, State) ->
-    execute([overload, breaker], #{count => 1}, #{role => Role, action => Action}),
-    {ok, State}.
+    tell(event([overload, breaker], #{count => 1}, #{role => Role, action => Action}), State).
 
-level(Event, Alert) ->
+level(Event, Alert, State) ->
     Measured = [depth, limit, utilization],
-    execute([overload, Event], maps:with(Measured, Alert), maps:without(Measured, Alert)).
+    tell(event([overload, Event], maps:with(Measured, Alert), maps:without(Measured, Alert)), State).
 
-execute(Event, Measurements, Metadata) ->
-    _ = is_there() andalso call(execute, [[erlmcp_native | Event], Measurements, Metadata]),
+execute({Module, Function, Args}) ->
+    _ = is_there() andalso apply(Module, Function, Args),
     ok.
 
-%% Not there where this is built.
-call(Function, Args) ->
-    apply(?LIBRARY, Function, Args).
+event(Event, Measurements, Metadata) ->
+    %% Not there where this is built.
+    {?LIBRARY, execute, [[erlmcp_native | Event], Measurements, Metadata]}.
+
+%% Waited for where this module can be replaced meanwhile.
+tell(Call, State) ->
+    case is_there() of
+        true -> erlmcp_native_wait:run(Call, {?MODULE, told, State});
+        false -> {ok, State}
+    end.
+
+-doc false.
+-spec told(erlmcp_native_wait:outcome(), []) -> {ok, []}.
+told({returned, _}, State) -> {ok, State};
+told({raised, Class, Reason, Stacktrace}, _) -> erlang:raise(Class, Reason, Stacktrace).

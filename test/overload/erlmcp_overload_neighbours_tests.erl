@@ -194,7 +194,7 @@ worker() ->
         P
      || P <- processes(),
         {dictionary, D} <- [process_info(P, dictionary)],
-        {'$initial_call', {erlmcp_overload_handler, work, 3}} <- D,
+        {'$initial_call', {erlmcp_overload_worker, enter, 2}} <- D,
         is_default(P)
     ],
     Pid.
