@@ -6,9 +6,9 @@
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
-use papaya::HashMap;
-use parking_lot::Mutex;
 
+use crate::map::{self, Map};
+use crate::sync::Mutex;
 use crate::vocabulary::{Dead, Host, OwnerId};
 
 /// An alias is an address of a process; these are the numbers by which the host knows it.
@@ -38,7 +38,7 @@ pub struct AliasId(pub [u32; 5]);
 /// assert_eq!(aliases.newest(process), None);
 /// ```
 pub struct Aliases<W> {
-    processes: HashMap<OwnerId, Process<W>, RandomState>,
+    processes: Map<OwnerId, Process<W>>,
 }
 
 struct Process<W> {
@@ -53,30 +53,30 @@ struct State<W> {
     watch: Option<W>,
 }
 
-impl<W: Send + Sync> Aliases<W> {
+impl<W: Send + Sync + 'static> Aliases<W> {
     /// Makes a registry that knows none.
     pub fn new() -> Self {
         Self {
-            processes: HashMap::with_hasher(RandomState::default()),
+            processes: map::new(),
         }
     }
 
     /// Enters an alias of a process; for a dead process nothing happens.
     pub fn insert(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) {
         loop {
-            let guard = self.processes.guard();
+            let processes = self.processes.pin();
             // Not `try_insert_with`: see `Limits::enter`.
-            let inserted = match self.processes.get(&owner, &guard) {
+            let inserted = match processes.get(&owner) {
                 Some(known) => Err(known),
                 None => {
-                    let inserted = self.processes.try_insert(owner, Process::new(), &guard);
+                    let inserted = processes.try_insert(owner, Process::new());
                     inserted.map_err(|occupied| occupied.current)
                 }
             };
             let process = match inserted {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
-                    Err(Dead) => return self.remove(owner, new),
+                    Err(Dead) => return map::remove_this(&self.processes, owner, new),
                     Ok(watch) => {
                         new.state.lock().watch = watch;
                         new
@@ -86,14 +86,14 @@ impl<W: Send + Sync> Aliases<W> {
             if process.insert(alias) {
                 return;
             }
-            self.remove(owner, process);
+            map::remove_this(&self.processes, owner, process);
         }
     }
 
     /// Gives an alias up. Returns whether it was known.
     pub fn delete(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) -> bool {
-        let guard = self.processes.guard();
-        let Some(process) = self.processes.get(&owner, &guard) else {
+        let processes = self.processes.pin();
+        let Some(process) = processes.get(&owner) else {
             return false;
         };
         let mut state = process.state.lock();
@@ -103,7 +103,7 @@ impl<W: Send + Sync> Aliases<W> {
             state.ended = true;
             let watch = state.watch.take();
             drop(state);
-            self.remove(owner, process);
+            map::remove_this(&self.processes, owner, process);
             watch.into_iter().for_each(|watch| host.unwatch(watch));
         }
         known
@@ -111,23 +111,23 @@ impl<W: Send + Sync> Aliases<W> {
 
     /// Tells whether this is an alias of that process that was entered and not given up.
     pub fn contains(&self, owner: OwnerId, alias: AliasId) -> bool {
-        let guard = self.processes.guard();
-        self.processes
-            .get(&owner, &guard)
+        let processes = self.processes.pin();
+        processes
+            .get(&owner)
             .is_some_and(|process| process.state.lock().live.contains(&alias))
     }
 
     /// Names the newest alias of a process, if it has any.
     pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
-        let guard = self.processes.guard();
-        let process = self.processes.get(&owner, &guard)?;
+        let processes = self.processes.pin();
+        let process = processes.get(&owner)?;
         process.state.lock().order.last().copied()
     }
 
     /// Forgets the aliases of a process, since it is dead.
     pub fn died(&self, owner: OwnerId) {
-        let guard = self.processes.guard();
-        if let Some(process) = self.processes.remove(&owner, &guard) {
+        let processes = self.processes.pin();
+        if let Some(process) = processes.remove(&owner) {
             process.state.lock().ended = true;
         }
     }
@@ -136,17 +136,9 @@ impl<W: Send + Sync> Aliases<W> {
     pub fn processes(&self) -> usize {
         self.processes.len()
     }
-
-    /// Takes out just this record of a process, which may have a new one already.
-    fn remove(&self, owner: OwnerId, record: &Process<W>) {
-        let _ = self
-            .processes
-            .pin()
-            .remove_if(&owner, |_, found| std::ptr::eq(found, record));
-    }
 }
 
-impl<W: Send + Sync> Default for Aliases<W> {
+impl<W: Send + Sync + 'static> Default for Aliases<W> {
     fn default() -> Self {
         Self::new()
     }
@@ -185,7 +177,7 @@ impl<W> State<W> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::vocabulary::{Instant, Runtime};
@@ -254,8 +246,8 @@ mod tests {
             aliases.insert(OWNER, alias(number), &Immortals);
             assert!(aliases.delete(OWNER, alias(number - 1), &Immortals));
         }
-        let guard = aliases.processes.guard();
-        let process = aliases.processes.get(&OWNER, &guard).unwrap();
+        let processes = aliases.processes.pin();
+        let process = processes.get(&OWNER).unwrap();
         assert!(process.state.lock().order.len() <= 4);
     }
 }

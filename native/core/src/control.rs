@@ -1,13 +1,11 @@
 //! Components of the control plane: where their messages go, what waits for them, how long it takes.
 
-use foldhash::fast::RandomState;
-use papaya::HashMap;
-
 use crate::lanes::ByType;
 pub use crate::lanes::ControlType;
 use crate::latency::{Distribution, LONGEST_US, Latency, Summary};
+use crate::map::{self, Map};
 use crate::setting::Setting;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::waiting::Waiting;
 pub use crate::waiting::{Crowded, MAX_QUEUED, Place};
 
@@ -143,7 +141,9 @@ fn all(by_type: [u64; 4]) -> u64 {
 /// ```
 #[derive(Debug)]
 pub struct Components<R> {
-    components: HashMap<ComponentId, Component<R>, RandomState>,
+    /// Whether somebody speaks for them.
+    open: AtomicBool,
+    components: Map<ComponentId, Component<R>>,
     /// Held while one is put: one at a time, so that there are never too many.
     putting: Mutex<()>,
     priority: Setting<bool>,
@@ -157,11 +157,12 @@ pub struct Components<R> {
     handler_crashes: AtomicU64,
 }
 
-impl<R: Send + Sync> Components<R> {
+impl<R: Send + Sync + 'static> Components<R> {
     /// Begins without any, with the priority lane in use.
     pub fn new() -> Self {
         Self {
-            components: HashMap::with_hasher(RandomState::default()),
+            open: AtomicBool::new(false),
+            components: map::new(),
             putting: Mutex::new(()),
             priority: Setting::new(true),
             delivered: ByType::default(),
@@ -173,6 +174,31 @@ impl<R: Send + Sync> Components<R> {
             timeouts: AtomicU64::new(0),
             handler_crashes: AtomicU64::new(0),
         }
+    }
+
+    /// Tells whether the plane is open. All of this works on one that is closed as well, and may, for whoever was under
+    /// way when it was closed.
+    pub fn is_open(&self) -> bool {
+        // Pairs with `open`: who finds it open finds it configured.
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Opens the plane, with the priority lane as configured. What was registered, counted and set since it was opened
+    /// stays; one that was closed is as new.
+    pub fn open(&self, priority: bool) {
+        if !self.is_open() {
+            // What a call counted that was under way when the plane was closed.
+            self.clear();
+        }
+        self.configure(priority);
+        // Pairs with `is_open`.
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// Closes the plane, and forgets everything.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Relaxed);
+        self.clear();
     }
 
     /// Registers a component, or replaces its route; its numbers stay. What waits stays counted if
@@ -361,7 +387,7 @@ impl<R: Send + Sync> Components<R> {
     }
 }
 
-impl<R: Send + Sync> Default for Components<R> {
+impl<R: Send + Sync + 'static> Default for Components<R> {
     fn default() -> Self {
         Self::new()
     }
@@ -385,7 +411,7 @@ impl<R> Component<R> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -101,7 +101,8 @@ impl Gauge {
     ///
     /// Only one thread at a time may call this or [`vacate`](Self::vacate); the owner's lock sees to it.
     pub(crate) fn occupy(&self) {
-        self.0.store(0, Ordering::Relaxed);
+        // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other.
+        self.0.swap(0, Ordering::Relaxed);
     }
 
     /// Takes the gauge out of use. Returns the depth that it gives up.

@@ -2,9 +2,8 @@
 
 use crossbeam_utils::CachePadded;
 use hdrhistogram::Histogram;
-use parking_lot::Mutex;
 
-use crate::sync::thread_number;
+use crate::sync::{Mutex, thread_number};
 
 /// Latencies longer than so many microseconds are not told apart: they count as this.
 pub const LONGEST_US: u64 = 60_000_000;
@@ -232,7 +231,7 @@ fn distribution(all: &Recorded) -> Distribution {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -20,6 +20,7 @@
 //!   lanes       types of messages
 //! aliases     whose priority aliases
 //! setting     what configuration gives and a hand may override
+//! map         the concurrent map, or a small one in a model
 //! sync        the standard atomics, or loom's in a model
 //! vocabulary  roles, owners, moments, the runtime around
 //! ```
@@ -45,33 +46,26 @@
 
 mod account;
 pub mod alerts;
-#[cfg(not(loom))]
 pub mod aliases;
-#[cfg(not(loom))]
 pub mod control;
 pub mod fill;
-#[cfg(not(loom))]
 mod footprint;
 mod gauge;
 pub mod judge;
 mod lanes;
-#[cfg(not(loom))]
 pub mod latency;
-#[cfg(not(loom))]
 pub mod limits;
+mod map;
 pub mod overload;
 mod owner;
-#[cfg(not(loom))]
 mod owners;
 mod rate;
 mod retry;
 mod role;
-#[cfg(not(loom))]
 pub mod roles;
 pub mod setting;
 mod standing;
 mod summary;
-#[cfg(not(loom))]
 pub mod survey;
 mod sync;
 mod tally;

@@ -7,11 +7,11 @@
 use crate::account::Account;
 use crate::gauge::{Admission, Vacant};
 use crate::judge::Judge;
-use crate::owner::{End, Owner};
+use crate::owner::{End, Ended, Owner};
 use crate::owners::Owners;
 use crate::role::{Role, RoleStats};
-use crate::roles::{Roles, TooManyRoles};
-use crate::sync::Arc;
+use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
+use crate::sync::{Arc, AtomicBool, Ordering, fence};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// A refusal says why and how an owner was refused.
@@ -98,6 +98,8 @@ pub struct Permit {
 /// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
 /// ```
 pub struct Limits<W> {
+    /// Whether somebody speaks for it.
+    open: AtomicBool,
     roles: Roles,
     pub(crate) owners: Owners<W>,
     judge: Judge,
@@ -107,10 +109,47 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Makes a table whose only role is the default one, with `default_limit`.
     pub fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
         Self {
+            open: AtomicBool::new(false),
             roles: Roles::new(default_role, default_limit, now),
             owners: Owners::new(),
             judge: Judge::new(),
         }
+    }
+
+    /// Tells whether the table is open. Operations work on one that is closed as well, and may, if they were under way
+    /// when it was closed.
+    pub fn is_open(&self) -> bool {
+        // Pairs with `open`: who finds it open finds it configured.
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Opens the table, with limits and the switch as configured. What was counted and set since it was opened stays;
+    /// one that was closed is as new.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`] if there is no room for all the roles that are mentioned; the table is open nevertheless, and
+    /// none of its limits has changed.
+    pub fn open(
+        &self,
+        limits: &ConfiguredLimits,
+        enforcing: bool,
+        host: &impl Host<Watch = W>,
+    ) -> Result<(), TooManyRoles> {
+        if !self.is_open() {
+            // What an operation counted that was under way when the table was closed.
+            self.clear(host);
+        }
+        let configured = self.roles.configure(limits, enforcing, host.now());
+        // Pairs with `is_open`.
+        self.open.store(true, Ordering::Release);
+        configured
+    }
+
+    /// Closes the table, and forgets everything that was counted and set.
+    pub fn close(&self, host: &impl Host<Watch = W>) {
+        self.open.store(false, Ordering::Relaxed);
+        self.clear(host);
     }
 
     /// Gives the roles, with their limits and numbers.
@@ -328,11 +367,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Operations that are under way may still be counted before or after; one that starts later finds
     /// a table as new, but for the default limit, which `configure` sets.
     pub fn clear(&self, host: &impl Host<Watch = W>) {
-        self.owners.for_each(|id, owner| {
-            self.owners.remove(id, owner);
-            self.settle(owner.end(id, &self.judge, host.now()), host);
-        });
         self.roles.clear(host.now());
+        // Pairs with the fence in `Owner::enter`.
+        fence(Ordering::SeqCst);
+        self.owners.for_each(|id, owner| self.end(id, owner, host));
+    }
+
+    fn end(&self, id: OwnerId, owner: &Owner<W>, host: &impl Host<Watch = W>) {
+        self.owners.remove(id, owner);
+        self.settle(owner.end(id, &self.judge, host.now()), host);
     }
 
     /// Runs `operation` on an account, which it leaves as it is.
@@ -418,8 +461,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
                     Err(Dead) => {
-                        self.owners.remove(owner, new);
-                        self.settle(new.end(owner, &self.judge, host.now()), host);
+                        self.end(owner, new, host);
                         return Ok(None);
                     }
                     Ok(watch) => {
@@ -434,8 +476,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     self.noticed(found, role, owner, depth, host);
                     return Ok(Some(result));
                 }
-                // An account is not vacant while it is entered, so this is an owner that has ended.
-                Ok(Err(Vacant)) | Err(_) => self.owners.remove(owner, found),
+                // An account is not vacant while it is entered.
+                Ok(Err(Vacant)) | Err(Ended) => self.end(owner, found, host),
             }
         }
     }

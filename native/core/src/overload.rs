@@ -231,7 +231,7 @@ fn share(limit: u64, parts: u64, whole: u64, rounding: Rounding) -> u64 {
     u64::try_from(quotient).unwrap_or(u64::MAX)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -6,10 +6,10 @@
 use crate::account::Account;
 use crate::judge::Judge;
 use crate::role::Role;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, Ordering, fence};
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
-/// The owner has ended: it died, or its last role was forgotten.
+/// The owner has ended, or has to: it died, its last role was forgotten, or the table has forgotten a role of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended;
 
@@ -63,7 +63,8 @@ impl<W> Owner<W> {
         std::iter::successors(Some(&self.first), |account| account.next())
     }
 
-    /// Opens the account in `role` if it is not, and runs `operation` on it before anybody can close it.
+    /// Opens the account in `role` if it is not, and runs `operation` on it before anybody can close it. An owner with
+    /// an account in a role that is none of the table's any more is one that has to end.
     pub(crate) fn enter<R>(
         &self,
         role: &Arc<Role>,
@@ -78,6 +79,11 @@ impl<W> Owner<W> {
             .account(role.id())
             .unwrap_or_else(|| self.append(Arc::clone(role)));
         account.open(judge);
+        // Pairs with the fence in `Limits::clear`: it finds this owner, or here its role is found retired.
+        fence(Ordering::SeqCst);
+        if account.role().is_retired() {
+            return Err(Ended);
+        }
         Ok(operation(account))
     }
 

@@ -4,16 +4,12 @@
 //! million owners, on whatever thread that is. So there are many tables of which each stays small. They share
 //! what protects readers, so that a look-up costs what it costs in one table.
 
-use std::sync::Arc;
-
-use foldhash::fast::RandomState;
-use papaya::{Guard, HashMap};
-use seize::Collector;
-
+use crate::map::{self, Map};
 use crate::owner::Owner;
 use crate::vocabulary::OwnerId;
 
-const SHARD_BITS: u32 = 6;
+/// A model has two.
+const SHARD_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const SHARDS: usize = 1 << SHARD_BITS;
 /// How much each thread takes out before it is freed: records of owners, and tables that were outgrown.
 const BATCH: usize = 8;
@@ -21,7 +17,7 @@ const BATCH: usize = 8;
 /// How many records are touched before they are shown.
 const AHEAD: usize = 64;
 
-pub(crate) type Shard<W> = HashMap<OwnerId, Owner<W>, RandomState>;
+pub(crate) type Shard<W> = Map<OwnerId, Owner<W>>;
 
 pub(crate) struct Owners<W> {
     shards: Box<[Shard<W>; SHARDS]>,
@@ -29,20 +25,16 @@ pub(crate) struct Owners<W> {
 
 impl<W: Send + Sync + 'static> Owners<W> {
     pub(crate) fn new() -> Self {
-        let collector = Arc::new(Collector::new().batch_size(BATCH));
-        let shard = |_| {
-            HashMap::builder()
-                .shared_collector(Arc::clone(&collector))
-                .hasher(RandomState::default())
-                .build()
-        };
         Self {
-            shards: Box::new(std::array::from_fn(shard)),
+            shards: Box::new(map::together(BATCH)),
         }
     }
 
     /// The table that an owner is in, if it is in any.
-    #[expect(clippy::indexing_slicing, reason = "six bits are below 64")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "so many bits are below so many shards"
+    )]
     pub(crate) fn shard(&self, OwnerId(id): OwnerId) -> &Shard<W> {
         // Numbers of owners are handed out in a row; multiplied, their top bits differ.
         let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -51,7 +43,7 @@ impl<W: Send + Sync + 'static> Owners<W> {
 
     /// How many there are. An estimate while some come and go.
     pub(crate) fn len(&self) -> usize {
-        self.shards.iter().map(HashMap::len).sum()
+        self.shards.iter().map(Map::len).sum()
     }
 
     /// About how many slots the tables have; `see` is shown how many owners are in each.
@@ -91,26 +83,16 @@ impl<W: Send + Sync + 'static> Owners<W> {
 
     /// Makes room for more owners, and ends growths that are under way: both make look-ups long.
     pub(crate) fn tidy(&self) {
-        for shard in self.shards.iter() {
-            let guard = shard.guard();
-            shard.reserve(0, &guard);
-            // Making an iterator is what completes a growth.
-            let _ = shard.iter(&guard);
-            // What was outgrown would wait for more to be taken out by this thread, which seldom does.
-            guard.flush();
-        }
+        self.shards.iter().for_each(map::tidy);
     }
 
     /// Takes out just this record of an owner, which may have a new one already.
     pub(crate) fn remove(&self, owner: OwnerId, record: &Owner<W>) {
-        let _ = self
-            .shard(owner)
-            .pin()
-            .remove_if(&owner, |_, found| std::ptr::eq(found, record));
+        map::remove_this(self.shard(owner), owner, record);
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

@@ -6,7 +6,7 @@ use crate::rate::Rate;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
 use crate::vocabulary::{Instant, RoleId};
@@ -62,6 +62,8 @@ pub(crate) struct Role {
     standing: Mutex<Standing>,
     alerts: [AtomicU64; 4],
     fill: Mutex<Fill>,
+    /// It is no role of its table any more.
+    retired: AtomicBool,
 }
 
 /// These are the counts of a role, as a reader sees them.
@@ -130,7 +132,20 @@ impl Role {
             standing: Mutex::new(Standing::new(now)),
             alerts: Default::default(),
             fill: Mutex::new(Fill::default()),
+            retired: AtomicBool::new(false),
         }
+    }
+
+    /// The role has been taken out of its table.
+    pub(crate) fn retire(&self) {
+        // Pairs with `is_retired`: whoever knows does not find it in the table any more.
+        self.retired.store(true, Ordering::Release);
+    }
+
+    /// Whether the role has been taken out of its table.
+    pub(crate) fn is_retired(&self) -> bool {
+        // Pairs with `retire`.
+        self.retired.load(Ordering::Acquire)
     }
 
     /// About how many bytes a role takes besides itself.

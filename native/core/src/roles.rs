@@ -2,10 +2,8 @@
 
 use std::collections::HashMap as StdHashMap;
 
-use foldhash::fast::RandomState;
-use papaya::HashMap;
-
 use crate::fill::Fill;
+use crate::map::{self, Map};
 use crate::overload::Level;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
@@ -64,7 +62,7 @@ pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 pub struct Roles {
     default_role: RoleId,
     policy: Arc<Policy>,
-    roles: HashMap<RoleId, Arc<Role>, RandomState>,
+    roles: Map<RoleId, Arc<Role>>,
     /// Held while a role is made: one at a time, so that there are never too many.
     making: Mutex<()>,
     /// System time of the last look at all owners, in milliseconds; 0 before the first.
@@ -77,7 +75,7 @@ impl Roles {
         let roles = Self {
             default_role,
             policy: Arc::new(Policy::new(default_limit)),
-            roles: HashMap::with_hasher(RandomState::default()),
+            roles: map::new(),
             making: Mutex::new(()),
             checked_ms: AtomicU64::new(0),
         };
@@ -249,10 +247,13 @@ impl Roles {
         roles.values().for_each(|role| role.sample_rates(now));
     }
 
-    /// Only the default role again, nothing set by hand. The default limit stays.
+    /// Only the default role again, nothing set by hand. The default limit stays. The roles of before are retired.
     pub(crate) fn clear(&self, now: Instant) {
         let _one_at_a_time = self.making.lock();
-        self.roles.pin().clear();
+        let roles = self.roles.pin();
+        let before: Vec<_> = roles.values().map(Arc::clone).collect();
+        roles.clear();
+        before.iter().for_each(|role| role.retire());
         let Policy {
             default_limit,
             enforcing,

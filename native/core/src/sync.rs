@@ -66,8 +66,15 @@ mod model {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
     }
 
-    /// All threads are late ones here, which share: that is where they could get in each other's way.
+    loom::lazy_static! {
+        static ref NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    }
+    loom::thread_local! {
+        static NUMBER: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// A number that no other thread of the execution gets, counted from zero.
     pub(crate) fn thread_number() -> usize {
-        usize::MAX
+        NUMBER.with(|mine| *mine)
     }
 }

@@ -171,10 +171,10 @@ fn add(counter: &AtomicU64, by: u64) {
     counter.store(count.wrapping_add(by), Ordering::Relaxed);
 }
 
-/// Room for a scheduler a core, and as many dirty ones.
+/// Room for a scheduler a core, and as many dirty ones. In a model two threads have their own, and the rest share.
 fn own_stripes() -> usize {
     if cfg!(loom) {
-        return 0;
+        return 2;
     }
     std::thread::available_parallelism()
         .map_or(1, usize::from)

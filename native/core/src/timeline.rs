@@ -155,7 +155,7 @@ fn add(by_level: &mut ByLevel, level: Level, ms: u64) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use proptest::prelude::*;

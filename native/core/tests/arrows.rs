@@ -20,6 +20,7 @@ fn sources() -> BTreeMap<String, String> {
     let files = std::fs::read_dir(folder).unwrap();
     files
         .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .map(|path| {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             (name, std::fs::read_to_string(path).unwrap())

@@ -150,6 +150,10 @@ fn a_table_cleared_while_it_is_used_stays_usable() {
         (0..200).for_each(|_| table.clear(&host));
         done.store(true, Ordering::Relaxed);
     });
+    // What was counted since is in the role that the table has, all of it and no more.
+    let depths = (0..20).map(|owner| table.depth(RoleId(1), OwnerId(owner)));
+    let in_role = table.roles().stats(RoleId(1)).map(|stats| stats.depth);
+    assert_eq!(in_role.unwrap_or(0), depths.sum::<u64>());
     table.clear(&host);
     assert_eq!((table.owners(), table.roles().ids()), (0, vec![ROLE]));
     assert_eq!(table.roles().limit(ROLE), 10);

@@ -1,8 +1,6 @@
 //! Natives of the control plane: the registry of components, which outlives the process that fills it,
 //! and what it counts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use erlmcp_core::control::{
     Component, ComponentId, Components, ControlType, Crowded, Outcome, Place,
 };
@@ -65,22 +63,14 @@ struct Queued(Place);
 #[rustler::resource_impl]
 impl Resource for Queued {}
 
-pub(crate) struct Plane {
-    pub(crate) open: AtomicBool,
-    pub(crate) components: Components<Route>,
-}
-
-pub(crate) static PLANE: Lazy<Plane> = Lazy::new(|| Plane {
-    open: AtomicBool::new(false),
-    components: Components::new(),
-});
+pub(crate) static PLANE: Lazy<Components<Route>> = Lazy::new(Components::new);
 
 pub(crate) fn with_plane<'a, T: Encoder>(
     env: Env<'a>,
     operation: impl FnOnce(&Components<Route>) -> Answer<T>,
 ) -> Term<'a> {
-    let answer = if PLANE.open.load(Ordering::Relaxed) {
-        operation(&PLANE.components)
+    let answer = if PLANE.is_open() {
+        operation(&PLANE)
     } else {
         Err(Fault(atoms::not_started()))
     };
@@ -119,15 +109,9 @@ pub(crate) fn id_term(env: Env<'_>, ComponentId(word): ComponentId) -> Term<'_> 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn control_open<'a>(env: Env<'a>, priority: Term<'a>) -> Term<'a> {
     let open = |priority: bool| {
-        let plane = &*PLANE;
-        if !plane.open.load(Ordering::Relaxed) {
-            // What a call counted that was under way when the plane was closed.
-            plane.components.clear();
-        }
-        plane.components.configure(priority);
-        plane.open.store(true, Ordering::Relaxed);
+        PLANE.open(priority);
         let mut rows = Vec::new();
-        plane.components.for_each(|id, component| {
+        PLANE.for_each(|id, component| {
             let terms = &component.route.terms;
             rows.push((id_term(env, id), terms.alias(env), terms.registration(env)));
         });
@@ -139,8 +123,7 @@ fn control_open<'a>(env: Env<'a>, priority: Term<'a>) -> Term<'a> {
 /// Closes the plane and forgets everything.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn control_close() -> Atom {
-    PLANE.open.store(false, Ordering::Relaxed);
-    PLANE.components.clear();
+    PLANE.close();
     atoms::ok()
 }
 

@@ -1,7 +1,5 @@
 //! Natives of the queue limits. The first argument is a table, or `own` for the library's.
 
-use std::sync::atomic::Ordering;
-
 use erlmcp_core::limits::{Permit, Refusal, Verdict};
 use erlmcp_core::roles::TooManyRoles;
 use erlmcp_core::{Outlook, OwnerId, RoleId, Runtime};
@@ -10,7 +8,7 @@ use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::faces;
-use crate::host::{Beam, Callback, now};
+use crate::host::{Beam, Callback};
 use crate::table::{self, Table, with_any_table, with_table};
 use crate::term::{self, Answer, Fault};
 
@@ -309,8 +307,8 @@ fn limits_configure<'a>(
 fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
     let table = ResourceArc::new(Table::closed());
     let answer = term::limits(configured).and_then(|configured| {
-        table.limits.roles().configure(&configured, true, now())?;
-        table.open.store(true, Ordering::Relaxed);
+        let table = &table;
+        table.limits.open(&configured, true, &Beam { env, table })?;
         Ok(table.encode(env))
     });
     term::answer(env, answer)
@@ -329,18 +327,10 @@ fn limits_open<'a>(
     with_any_table(env, table, |beam| {
         let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
         let Table {
-            limits,
-            open,
-            listener,
-            ..
+            limits, listener, ..
         } = &**beam.table;
-        if !open.load(Ordering::Relaxed) {
-            // What an operation counted that was under way when the table was closed.
-            limits.clear(beam);
-        }
-        let configured = limits.roles().configure(&configured, enforcing, beam.now());
         *listener.lock() = Some(env.pid());
-        open.store(true, Ordering::Relaxed);
+        let configured = limits.open(&configured, enforcing, beam);
         let roles = limits.roles().ids().into_iter();
         let roles: Vec<_> = roles.map(|role| term::role_term(env, role)).collect();
         Ok((roles, configured.is_ok()))
@@ -351,9 +341,8 @@ fn limits_open<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn limits_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_any_table(env, table, |beam| {
-        beam.table.open.store(false, Ordering::Relaxed);
         *beam.table.listener.lock() = None;
-        beam.table.limits.clear(beam);
+        beam.table.limits.close(beam);
         Ok(atoms::ok())
     })
 }

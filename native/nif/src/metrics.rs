@@ -31,15 +31,13 @@ fn metrics_snapshot<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 }
 
 fn services<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
+    let monitored = beam.table.monitored.load(Ordering::Relaxed);
     let started = [
-        (atoms::erlmcp_queue_limits(), &beam.table.open),
-        (atoms::erlmcp_overload_monitor(), &beam.table.monitored),
-        (atoms::erlmcp_control_plane(), &PLANE.open),
+        (atoms::erlmcp_queue_limits(), beam.table.limits.is_open()),
+        (atoms::erlmcp_overload_monitor(), monitored),
+        (atoms::erlmcp_control_plane(), PLANE.is_open()),
     ];
-    flags(
-        beam.env,
-        started.map(|(name, flag)| (name, flag.load(Ordering::Relaxed))),
-    )
+    flags(beam.env, started)
 }
 
 fn switches<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
@@ -47,7 +45,7 @@ fn switches<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let flags_ = [
         (atoms::limits(), limits.roles().enforcing()),
         (atoms::overload(), limits.judge().active()),
-        (atoms::priority(), PLANE.components.priority()),
+        (atoms::priority(), PLANE.priority()),
     ];
     flags(beam.env, flags_)
 }
@@ -57,7 +55,7 @@ fn flags<'a>(env: Env<'a>, flags: [(Atom, bool); 3]) -> Term<'a> {
 }
 
 fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
-    if !beam.table.open.load(Ordering::Relaxed) {
+    if !beam.table.limits.is_open() {
         return Term::list_new_empty(beam.env);
     }
     let reported_open = beam.table.reported_open.lock().clone();
@@ -67,8 +65,8 @@ fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
 }
 
 fn control(env: Env<'_>) -> Term<'_> {
-    if PLANE.open.load(Ordering::Relaxed) {
-        control_stats::row(env, &PLANE.components)
+    if PLANE.is_open() {
+        control_stats::row(env, &PLANE)
     } else {
         atoms::undefined().encode(env)
     }
@@ -76,7 +74,7 @@ fn control(env: Env<'_>) -> Term<'_> {
 
 fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let (env, limits) = (beam.env, &beam.table.limits);
-    let memory = limits.memory().saturating_add(PLANE.components.memory());
+    let memory = limits.memory().saturating_add(PLANE.memory());
     let dropped = beam.table.wakeups_dropped.load(Ordering::Relaxed);
     let fields = [
         (atoms::owners(), limits.owners().encode(env)),

@@ -280,7 +280,7 @@ fn with_open_table<'a>(
     operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<Vec<Term<'a>>>,
 ) -> Term<'a> {
     with_monitor(env, table, |beam| {
-        if beam.table.open.load(Ordering::Relaxed) {
+        if beam.table.limits.is_open() {
             operation(beam)
         } else {
             Ok(Vec::new())

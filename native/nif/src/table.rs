@@ -20,8 +20,6 @@ pub(crate) const DEFAULT_INTERVAL_MS: u64 = 5_000;
 /// A table of limits, and the processes that speak for it.
 pub(crate) struct Table {
     pub(crate) limits: Limits<Monitor>,
-    /// Whether operations are served.
-    pub(crate) open: AtomicBool,
     /// Hears of refusals.
     pub(crate) listener: Mutex<Option<LocalPid>>,
     /// Whether the overload monitor is started.
@@ -48,7 +46,6 @@ impl Table {
         let default_role = term::atom_role(atoms::default());
         Self {
             limits: Limits::new(default_role, 0, now()),
-            open: AtomicBool::new(false),
             listener: Mutex::new(None),
             monitored: AtomicBool::new(false),
             monitor: Mutex::new(None),
@@ -112,7 +109,7 @@ pub(crate) fn with_table<'a, T: Encoder>(
     operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Monitor>) -> Answer<T>,
 ) -> Term<'a> {
     with_any_table(env, table, |beam| {
-        if beam.table.open.load(Ordering::Relaxed) {
+        if beam.table.limits.is_open() {
             operation(beam, &beam.table.limits)
         } else {
             Err(Fault(atoms::not_started()))

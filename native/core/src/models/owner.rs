@@ -1,0 +1,93 @@
+//! An owner: its accounts, its end, its watch, and permits.
+
+use loom::thread;
+
+use super::{NOW, OWNER, admitted, assert_settled, end, enter, explore, role};
+use crate::judge::Judge;
+use crate::owner::{Ended, Owner};
+use crate::role::{Policy, Role};
+use crate::sync::Arc;
+use crate::vocabulary::RoleId;
+
+#[test]
+fn admission_against_death_leaves_nothing_in_the_role() {
+    explore(|| {
+        let role = role(1);
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        enter(&owner, &role, |_| ()).unwrap();
+        let caller = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || {
+                let account = owner.account(RoleId(1)).unwrap();
+                let _ = account.try_enqueue();
+                let _ = account.dequeue();
+                let _ = account.enqueue();
+            })
+        };
+        end(&owner);
+        caller.join().unwrap();
+        assert_settled(&role);
+        assert_eq!(admitted(&owner, &role), Err(Ended));
+    });
+}
+
+#[test]
+fn making_a_gauge_against_death_leaves_nothing_in_the_role() {
+    explore(|| {
+        let first = role(1);
+        let second = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&first)));
+        let callers: Vec<_> = [&first, &second]
+            .into_iter()
+            .map(|role| {
+                let owner = Arc::clone(&owner);
+                let role = Arc::clone(role);
+                thread::spawn(move || admitted(&owner, &role))
+            })
+            .collect();
+        end(&owner);
+        for caller in callers {
+            let _ = caller.join().unwrap();
+        }
+        assert_settled(&first);
+        assert_settled(&second);
+    });
+}
+
+#[test]
+fn a_watch_set_up_against_death_is_called_off_once() {
+    explore(|| {
+        let owner = Arc::new(Owner::new(role(1)));
+        let watcher = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || owner.watched_by("watch").is_err())
+        };
+        let taken_at_the_end = end(&owner).watch.is_some();
+        let handed_back = watcher.join().unwrap();
+        assert!(taken_at_the_end != handed_back);
+    });
+}
+
+#[test]
+fn a_permit_of_a_forgotten_tenure_takes_nothing() {
+    explore(|| {
+        let role = role(5);
+        let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        // A second role keeps the owner from ending when the first is forgotten.
+        enter(&owner, &other, |_| ()).unwrap();
+        let tenure = enter(&owner, &role, |account| {
+            account.enqueue().unwrap();
+            account.tenure()
+        })
+        .unwrap();
+        let holder = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || owner.dequeue_tenure(RoleId(1), tenure))
+        };
+        owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
+        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        holder.join().unwrap();
+        assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
+    });
+}

@@ -1,0 +1,61 @@
+//! Limits and switches.
+
+use loom::thread;
+
+use super::{enter, explore, role};
+use crate::gauge::Admission;
+use crate::owner::Owner;
+use crate::setting::Setting;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::vocabulary::RoleId;
+
+#[test]
+fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
+    explore(|| {
+        let role = role(9);
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        let told = Arc::new(AtomicBool::new(false));
+        let setter = {
+            let (role, told) = (Arc::clone(&role), Arc::clone(&told));
+            thread::spawn(move || {
+                role.own_limit.set(Some(2));
+                // Pairs with the load below: how a caller knows that the setting has returned.
+                told.store(true, Ordering::Release);
+            })
+        };
+        let others = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || {
+                let _ = owner.account(RoleId(1)).unwrap().try_enqueue();
+            })
+        };
+        if told.load(Ordering::Acquire) {
+            let account = owner.account(RoleId(1)).unwrap();
+            if let Ok(Admission::Admitted(before)) = account.try_enqueue() {
+                assert!(before < 2);
+            }
+        }
+        setter.join().unwrap();
+        others.join().unwrap();
+    });
+}
+
+#[test]
+fn what_was_set_by_hand_survives_a_configuration_at_the_same_time() {
+    explore(|| {
+        let setting = Arc::new(Setting::new(1_u64));
+        let changes: [fn(&Setting<u64>); 2] =
+            [|setting| setting.configure(2), |setting| setting.set(3)];
+        let changers = changes.map(|change| {
+            let setting = Arc::clone(&setting);
+            thread::spawn(move || change(&setting))
+        });
+        // Nothing but what somebody gave it.
+        assert!((1..=3).contains(&setting.get()));
+        for changer in changers {
+            changer.join().unwrap();
+        }
+        assert_eq!(setting.get(), 3);
+    });
+}
