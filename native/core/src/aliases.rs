@@ -3,11 +3,8 @@
 //! An alias names its process, so all that is known of a process's aliases is kept with the process, and
 //! goes with it in one step, however many they are.
 
-use std::collections::HashSet;
-
-use foldhash::fast::RandomState;
-
 use crate::map::{self, Map};
+use crate::roster::Roster;
 use crate::sync::Mutex;
 use crate::vocabulary::{Dead, Host, OwnerId};
 
@@ -41,14 +38,39 @@ pub struct Aliases<W> {
     processes: Map<OwnerId, Process<W>>,
 }
 
+/// This is what a process has left that has no aliases any more, or is dead: nobody finds it, but it has to be freed.
+///
+/// ```
+/// use erlmcp_core::OwnerId;
+/// use erlmcp_core::aliases::{AliasId, Aliases};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let process = OwnerId(7);
+/// let aliases = Aliases::new();
+/// (0..100_000).for_each(|number| aliases.insert(process, AliasId([number, 0, 0, 7, 0]), &Still));
+/// let remains = aliases.died(process);
+/// assert!(remains.take_long());
+/// std::thread::spawn(move || drop(remains));
+/// ```
+pub struct Remains(Option<Roster<AliasId>>);
+
+/// So many aliases are freed in a fraction of a millisecond.
+const SOON_FREED: usize = 16_384;
+
+impl Remains {
+    /// Tells whether to free them takes long.
+    pub fn take_long(&self) -> bool {
+        self.0.as_ref().is_some_and(|live| live.room() > SOON_FREED)
+    }
+}
+
 struct Process<W> {
     state: Mutex<State<W>>,
 }
 
 struct State<W> {
-    live: HashSet<AliasId, RandomState>,
-    /// Oldest first. May still hold some that were given up.
-    order: Vec<AliasId>,
+    live: Roster<AliasId>,
     ended: bool,
     watch: Option<W>,
 }
@@ -90,23 +112,26 @@ impl<W: Send + Sync + 'static> Aliases<W> {
         }
     }
 
-    /// Gives an alias up. Returns whether it was known.
-    pub fn delete(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) -> bool {
+    /// Gives an alias up. Returns what is left to be freed, or nothing if it was not known.
+    pub fn delete(
+        &self,
+        owner: OwnerId,
+        alias: AliasId,
+        host: &impl Host<Watch = W>,
+    ) -> Option<Remains> {
         let processes = self.processes.pin();
-        let Some(process) = processes.get(&owner) else {
-            return false;
-        };
+        let process = processes.get(&owner)?;
         let mut state = process.state.lock();
         let known = state.live.remove(&alias);
-        state.forget_given_up();
-        if state.live.is_empty() {
-            state.ended = true;
-            let watch = state.watch.take();
-            drop(state);
-            map::remove_this(&self.processes, owner, process);
-            watch.into_iter().for_each(|watch| host.unwatch(watch));
+        if !state.live.is_empty() {
+            return known.then_some(Remains(None));
         }
-        known
+        let remains = state.end();
+        let watch = state.watch.take();
+        drop(state);
+        map::remove_this(&self.processes, owner, process);
+        watch.into_iter().for_each(|watch| host.unwatch(watch));
+        known.then_some(remains)
     }
 
     /// Tells whether this is an alias of that process that was entered and not given up.
@@ -121,15 +146,15 @@ impl<W: Send + Sync + 'static> Aliases<W> {
     pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
         let processes = self.processes.pin();
         let process = processes.get(&owner)?;
-        process.state.lock().order.last().copied()
+        process.state.lock().live.newest()
     }
 
-    /// Forgets the aliases of a process, since it is dead.
-    pub fn died(&self, owner: OwnerId) {
+    /// Forgets the aliases of a process, since it is dead. Returns what is left to be freed.
+    pub fn died(&self, owner: OwnerId) -> Remains {
         let processes = self.processes.pin();
-        if let Some(process) = processes.remove(&owner) {
-            process.state.lock().ended = true;
-        }
+        processes
+            .remove(&owner)
+            .map_or(Remains(None), |process| process.state.lock().end())
     }
 
     /// Tells how many processes have aliases; an estimate while some come and go.
@@ -148,8 +173,7 @@ impl<W> Process<W> {
     fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                live: HashSet::default(),
-                order: Vec::new(),
+                live: Roster::new(),
                 ended: false,
                 watch: None,
             }),
@@ -159,21 +183,18 @@ impl<W> Process<W> {
     /// False if this record has ended.
     fn insert(&self, alias: AliasId) -> bool {
         let mut state = self.state.lock();
-        if !state.ended && state.live.insert(alias) {
-            state.order.push(alias);
+        if !state.ended {
+            state.live.insert(alias);
         }
         !state.ended
     }
 }
 
 impl<W> State<W> {
-    /// Keeps the newest one last, and what was given up at no more than half of the rest.
-    fn forget_given_up(&mut self) {
-        let Self { live, order, .. } = self;
-        while order.pop_if(|newest| !live.contains(newest)).is_some() {}
-        if order.len() > live.len().saturating_mul(2) {
-            order.retain(|alias| live.contains(alias));
-        }
+    /// Nothing is entered here any more.
+    fn end(&mut self) -> Remains {
+        self.ended = true;
+        Remains(Some(std::mem::replace(&mut self.live, Roster::new())))
     }
 }
 
@@ -218,13 +239,13 @@ mod tests {
             aliases.insert(OWNER, alias(number), &Immortals);
         }
         assert_eq!(aliases.newest(OWNER), Some(alias(3)));
-        assert!(aliases.delete(OWNER, alias(2), &Immortals));
+        assert!(aliases.delete(OWNER, alias(2), &Immortals).is_some());
         assert_eq!(aliases.newest(OWNER), Some(alias(3)));
-        assert!(aliases.delete(OWNER, alias(3), &Immortals));
-        assert!(!aliases.delete(OWNER, alias(3), &Immortals));
+        assert!(aliases.delete(OWNER, alias(3), &Immortals).is_some());
+        assert!(aliases.delete(OWNER, alias(3), &Immortals).is_none());
         assert_eq!(aliases.newest(OWNER), Some(alias(1)));
         assert!(!aliases.contains(OWNER, alias(3)));
-        assert!(aliases.delete(OWNER, alias(1), &Immortals));
+        assert!(aliases.delete(OWNER, alias(1), &Immortals).is_some());
         assert_eq!((aliases.newest(OWNER), aliases.processes()), (None, 0));
     }
 
@@ -236,18 +257,5 @@ mod tests {
         aliases.died(OWNER);
         assert!(!aliases.contains(OWNER, alias(1)));
         assert_eq!(aliases.processes(), 0);
-    }
-
-    #[test]
-    fn aliases_that_come_and_go_leave_no_trail() {
-        let aliases = Aliases::new();
-        aliases.insert(OWNER, alias(0), &Immortals);
-        for number in 1..10_000 {
-            aliases.insert(OWNER, alias(number), &Immortals);
-            assert!(aliases.delete(OWNER, alias(number - 1), &Immortals));
-        }
-        let processes = aliases.processes.pin();
-        let process = processes.get(&OWNER).unwrap();
-        assert!(process.state.lock().order.len() <= 4);
     }
 }

@@ -19,6 +19,7 @@
 //!   waiting     what waits for one process, and room for more
 //!   lanes       types of messages
 //! aliases     whose priority aliases
+//!   roster      a set that knows its newest
 //! setting     what configuration gives and a hand may override
 //! map         the concurrent map, or a small one in a model
 //! sync        the standard atomics, or loom's in a model
@@ -63,6 +64,7 @@ mod rate;
 mod retry;
 mod role;
 pub mod roles;
+mod roster;
 pub mod setting;
 mod standing;
 mod summary;

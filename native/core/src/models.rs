@@ -1,5 +1,6 @@
 //! loom models: every interleaving of a few threads, for what the crate promises of all of them.
 
+mod aliases;
 mod gauge;
 mod judging;
 mod owner;

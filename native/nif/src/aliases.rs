@@ -1,6 +1,6 @@
 //! Natives of the registry of priority aliases.
 
-use erlmcp_core::aliases::{AliasId, Aliases};
+use erlmcp_core::aliases::{AliasId, Aliases, Remains};
 use once_cell::sync::OnceCell;
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
@@ -22,7 +22,15 @@ impl Resource for Registry {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, env: Env<'a>, pid: LocalPid, _monitor: Monitor) {
-        self.aliases.died(term::process_id(env, pid));
+        free(self.aliases.died(term::process_id(env, pid)));
+    }
+}
+
+/// Frees what takes long on a thread of its own, since no scheduler is for that. Where none can be had, what was to be
+/// freed there is dropped here.
+fn free(remains: Remains) {
+    if remains.take_long() {
+        let _ = std::thread::Builder::new().spawn(move || drop(remains));
     }
 }
 
@@ -73,14 +81,14 @@ fn alias_delete<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
     let caller = term::process_id(env, env.pid());
     let table = registry();
     let beam = Beam { env, table };
-    let answer = match reference::read(alias) {
-        Some(Reference::Alias(id))
-            if reference::owner(id) == caller && table.aliases.delete(caller, id, &beam) =>
-        {
-            Ok(atoms::ok())
+    let given_up = match reference::read(alias) {
+        Some(Reference::Alias(id)) if reference::owner(id) == caller => {
+            table.aliases.delete(caller, id, &beam)
         }
-        _ => Err(Fault(atoms::bad_destination())),
+        _ => None,
     };
+    let answer = given_up.map(free).map(|()| atoms::ok());
+    let answer = answer.ok_or(Fault(atoms::bad_destination()));
     term::answer(env, answer)
 }
 

@@ -1,0 +1,67 @@
+//! The registry of aliases.
+
+use loom::thread;
+
+use super::{OWNER, World, explore};
+use crate::aliases::{AliasId, Aliases};
+use crate::sync::Arc;
+
+#[derive(Default)]
+struct Registry {
+    aliases: Aliases<()>,
+    world: World,
+}
+
+const OLD: AliasId = AliasId([1, 0, 0, 9, 0]);
+const NEW: AliasId = AliasId([2, 0, 0, 9, 0]);
+
+impl Registry {
+    fn insert(&self, alias: AliasId) {
+        self.aliases.insert(OWNER, alias, &self.world);
+    }
+}
+
+/// Enters a new alias while something else goes on.
+fn entering_against(other: impl FnOnce(&Registry) + Clone + Send + Sync + 'static) {
+    explore(move || {
+        let registry = Arc::new(Registry::default());
+        registry.insert(OLD);
+        let entering = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || registry.insert(NEW))
+        };
+        (other.clone())(&registry);
+        entering.join().unwrap();
+        let alive = registry.world.watches() > 0;
+        assert_eq!(registry.aliases.contains(OWNER, NEW), alive);
+        assert_eq!(registry.aliases.processes(), usize::from(alive));
+        assert!(registry.world.watches() <= 1);
+    });
+}
+
+#[test]
+fn an_alias_entered_against_death_is_not_left() {
+    entering_against(|registry| {
+        for _ in 0..registry.world.kill() {
+            drop(registry.aliases.died(OWNER));
+        }
+    });
+}
+
+#[test]
+fn an_alias_entered_while_the_last_is_given_up_is_there() {
+    entering_against(|registry| {
+        assert!(
+            registry
+                .aliases
+                .delete(OWNER, OLD, &registry.world)
+                .is_some()
+        );
+        assert!(!registry.aliases.contains(OWNER, OLD));
+    });
+}
+
+#[test]
+fn two_aliases_entered_at_once_are_both_there() {
+    entering_against(|registry| registry.insert(OLD));
+}
