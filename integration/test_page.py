@@ -333,6 +333,20 @@ def test_it_follows_a_node_that_is_restarted(start_node, browser):
     assert [line for line in browser.console() if "Failed to load resource" not in line] == []
 
 
+def test_a_role_without_a_limit_is_shown_so(node, page):
+    limit(node, "endless", "infinity")
+    limit(node, "tool_executor", 10)
+    enqueue(node, "endless", "somebody", 1234)
+    enqueue(node, "tool_executor", "executor", 5)
+    eventually(lambda: (page.role("endless") or {}).get("fullest") == "1\u202f234", what="the role is there")
+    row = page.role("endless")
+    assert (row["limit"], number(row["full"]), row["level"]) == ("no limit", 0, "ok")
+    eventually(lambda: [(owner["process"], owner["limit"]) for owner in page.rows("owners")][:2]
+               == [("executor", "10"), ("somebody", "no limit")], what="the owners are there")
+    page.run("document.querySelector('tr[data-role=endless] button').click()")
+    eventually(lambda: "no limit" in page.text("#detail-stats"), what="the one is shown")
+
+
 def test_names_are_text_whatever_they_are(node, page):
     hostile = "<img src=x onerror=\"window.pwned=1\">"
     limit(node, f"'{hostile}'", 4)

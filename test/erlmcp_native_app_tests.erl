@@ -118,7 +118,7 @@ wrong_values_stop_the_start() ->
         end
      || App <- [erlmcp_core, erlmcp_native],
         {Key, Value, At, Wrong, Expected} <- [
-            {queue_limits, #{session => -1}, [queue_limits, session], -1, "an integer from 0 to 2^59 - 1"},
+            {queue_limits, #{session => -1}, [queue_limits, session], -1, "an integer from 0 to 2^59 - 1, or infinity"},
             {queue_limits, [session], queue_limits, [session], "a map of roles to limits"},
             {queue_limits_enabled, on, queue_limits_enabled, on, "true or false"},
             {control_plane_enabled, [], control_plane_enabled, [], "true or false"},

@@ -75,6 +75,7 @@ role(Row, Numbers) ->
 
 value(role, Role) -> text(Role);
 value(_, undefined) -> null;
+value(limit, infinity) -> null;
 value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
 value(_, Value) -> Value.
 

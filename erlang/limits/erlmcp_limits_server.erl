@@ -41,7 +41,7 @@ check() ->
 config() ->
     Limits = erlmcp_native_options:map_of(
         erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
-        erlmcp_native_options:integer(0, ?MAX_LIMIT)
+        erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1)
     ),
     [
         #{
@@ -59,7 +59,7 @@ config() ->
             },
             shown => ~"see `m:erlmcp_queue_limits`",
             merged => true,
-            doc => ~"The limits per owner, from 0 to 2^59 - 1, of at most 1024 roles."
+            doc => ~"The limits per owner, from 0 to 2^59 - 1 or infinity, of at most 1024 roles."
         },
         #{
             name => queue_limits_enabled,
@@ -68,6 +68,9 @@ config() ->
             doc => ~"Whether a full queue refuses."
         }
     ].
+
+is_limit(infinity) -> true;
+is_limit(Limit) -> is_integer(Limit) andalso Limit >= 0 andalso Limit =< ?MAX_LIMIT.
 
 -doc "Applies the configuration of limits to the table, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
@@ -151,7 +154,7 @@ log_refusals(Role, State) ->
         {Count, Limit, Owners, Depth} ->
             erlmcp_native_log:write(
                 warning,
-                "erlmcp_queue_limits: ~tp refused ~b; limit ~b per owner, ~b owners, depth ~b in all",
+                "erlmcp_queue_limits: ~tp refused ~b; limit ~tp per owner, ~b owners, depth ~b in all",
                 [Role, Count, Limit, Owners, Depth],
                 ?LOCATION,
                 #{role => Role, refusals => Count}

@@ -55,8 +55,11 @@ Refusals are logged as warnings, at most one line a second and role.
 An owner is a process of this node, or an atom. An atom is a key of its own; it is not looked up as a registered name.
 """.
 -type owner() :: pid() | atom().
--doc "A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1.".
--type limit() :: 0..576460752303423487.
+-doc """
+A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1; with
+`infinity` nothing is ever refused, counting goes on, and no alert level is reached.
+""".
+-type limit() :: 0..576460752303423487 | infinity.
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
 -type limit_config() :: #{role() => limit()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
@@ -222,7 +225,7 @@ set_limit(Role, Limit) ->
 -spec get_limit(role()) -> limit().
 get_limit(Role) ->
     case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit) -> Limit;
+        Limit when is_integer(Limit); Limit =:= infinity -> Limit;
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
@@ -283,7 +286,7 @@ to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_afte
             <<"message">> => <<"Too many requests: the queue is full">>,
             <<"data">> => #{
                 <<"role">> => atom_to_binary(Role),
-                <<"limit">> => Limit,
+                <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
                 <<"depth">> => Depth,
                 <<"retryAfterMs">> => RetryAfterMs
             }

@@ -153,6 +153,8 @@ labels(_) -> [].
 
 samples(_, undefined) ->
     [];
+samples(limit, infinity) ->
+    [];
 samples(ms, Ms) ->
     [{[], Ms / 1000}];
 samples(level, Level) ->

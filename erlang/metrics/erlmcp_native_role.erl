@@ -62,6 +62,8 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
 -doc """
 A kind says what a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system
 time in milliseconds; any of them is `undefined` where there is none, which is `null` in JSON and no sample of a metric.
+`limit` is a number, or `infinity`, which is `null` and no sample too: that there is no limit is no number to draw or to
+divide by.
 `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
 three windows of time, and `by_utilization` a list of shares of the limit, each with a number for what lies from there
 up to the next.
@@ -69,6 +71,7 @@ up to the next.
 -type kind() ::
     role
     | count
+    | limit
     | ratio
     | per_s
     | ms
@@ -91,7 +94,7 @@ numbers() ->
             {depth, count, {gauge, ~"queue_depth"}, ~"Requests that wait, over all owners of the role."},
             {max_depth, count, {gauge, ~"queue_depth_max"},
                 ~"The highest depth that one owner reached since the numbers were reset."},
-            {limit, count, {gauge, ~"queue_limit"}, ~"The depth per owner from which requests are refused."},
+            {limit, limit, {gauge, ~"queue_limit"}, ~"The depth per owner from which requests are refused."},
             {owners, count, {gauge, ~"queue_owners"}, ~"Processes and names that have a queue."},
             {enqueued, count, {counter, ~"queue_enqueued"}, ~"Requests recorded."},
             {dequeued, count, {counter, ~"queue_dequeued"}, ~"Dequeues recorded, unmatched ones included."},

@@ -123,7 +123,7 @@ row(Role) ->
         {ok, [Row]} ->
             Row#{switches => Switches};
         {ok, []} ->
-            words("nothing was ever counted for ~tp; it would have the limit of default, ~b", [
+            words("nothing was ever counted for ~tp; it would have the limit of default, ~tp", [
                 Role, ?L:get_limit(Role)
             ]);
         {Words, _} ->
@@ -139,7 +139,7 @@ table(Rows) ->
         row(["role", "owner", "depth", "limit", "full"], status)
         | [
             row(
-                [name(Role), name(Owner), number(Depth), number(Limit), [number(round(Utilization * 100)), "%"]],
+                [name(Role), name(Owner), number(Depth), name(Limit), [number(round(Utilization * 100)), "%"]],
                 Status
             )
          || #{
@@ -169,9 +169,10 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
     Verdict =
         case Outlook of
             open -> "refuses nothing: limits are switched off";
+            unlimited -> words("refuses nothing: it has no limit; the fullest owner has ~b", [Depth]);
             closed -> "refuses everything: its limit is 0";
-            {room, _} -> words("has room: the fullest owner has ~b of ~b", [Depth, Limit]);
-            _Full -> words("refuses what comes for a full owner: the fullest has ~b of ~b", [Depth, Limit])
+            {room, _} -> words("has room: the fullest owner has ~ts", [of_limit(Depth, Limit)]);
+            _Full -> words("refuses what comes for a full owner: the fullest has ~ts", [of_limit(Depth, Limit)])
         end,
     [
         words("~tp ~ts", [Role, Verdict]),
@@ -189,11 +190,12 @@ owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
     Verdict =
         case Outlook of
             open -> "is not refused: limits are switched off";
+            unlimited -> "is not refused: the role has no limit";
             {room, Places} -> words("has room for ~b", [Places]);
             _Refused -> "is refused"
         end,
     [
-        words("~tp in ~tp ~ts: it has ~b of ~b~ts", [Owner, Role, Verdict, Depth, Limit, fate(Owner)]),
+        words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)]),
         line("refusals", [refusals(Row), ", of the role"]),
         line("drains", drains(Row)),
         line("free", free(Outlook)),
@@ -202,7 +204,7 @@ owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
 
 outlook(Role, Depth) ->
     case erlmcp_native:limits_outlook(own, Role, Depth) of
-        Outlook when Outlook =:= open; Outlook =:= closed; is_tuple(Outlook) -> Outlook;
+        Outlook when Outlook =:= open; Outlook =:= unlimited; Outlook =:= closed; is_tuple(Outlook) -> Outlook;
         _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role]})
     end.
 
@@ -234,7 +236,7 @@ drains(#{drained_per_s := PerS}) when PerS == 0 ->
 drains(#{drained_per_s := PerS}) ->
     words("~s a second, all owners together", [rate(PerS)]).
 
-free(open) -> "now";
+free(Outlook) when Outlook =:= open; Outlook =:= unlimited -> "now";
 free({room, _}) -> "now";
 free(closed) -> "when the limit is raised";
 free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
@@ -246,7 +248,10 @@ level(#{level := Level, breaker := Breaker, ms_at_level := #{last_hour := Hour},
     words("~s; in the last hour ~ts; breaker ~s~s", [Level, list(Times), Breaker, Off]).
 
 full(Process, Depth, Limit) ->
-    words("~tp ~b of ~b", [Process, Depth, Limit]).
+    words("~tp ~ts", [Process, of_limit(Depth, Limit)]).
+
+of_limit(Depth, infinity) -> words("~b without a limit", [Depth]);
+of_limit(Depth, Limit) -> words("~b of ~b", [Depth, Limit]).
 
 alert(#{level := Level, process := Process, depth := Depth, limit := Limit, timestamp := At}) ->
     words("~s ~s ~ts", [clock(At), Level, full(Process, Depth, Limit)]).

@@ -7,7 +7,7 @@ Turns the reasons that natives give into the errors that callers see.
 ** exception error: bad argument
      in function  erlmcp_queue_limits:set_limit/2
         called as erlmcp_queue_limits:set_limit(session,-1)
-        *** argument 2: not an integer from 0 to 2^59 - 1
+        *** argument 2: neither an integer from 0 to 2^59 - 1 nor infinity
 ```
 """.
 
@@ -100,7 +100,7 @@ text(bad_component) -> "not an atom";
 text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node nor an atom";
-text(bad_limit) -> "not an integer from 0 to 2^59 - 1";
+text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
 text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";

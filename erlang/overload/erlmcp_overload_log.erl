@@ -65,7 +65,7 @@ log_breaker(Role, Action, Count) ->
 log(What, #{role := Role, level := Level, process := Process, depth := Depth, limit := Limit}, Count) ->
     erlmcp_native_log:write(
         severity(What, Level),
-        "erlmcp_overload_monitor: ~tp ~ts ~ts: ~b, the last ~tp at ~b of ~b",
+        "erlmcp_overload_monitor: ~tp ~ts ~ts: ~b, the last ~tp at ~b of ~tp",
         [Role, verb(What), Level, Count, Process, Depth, Limit],
         ?LOCATION,
         #{role => Role, level => Level, alerts => Count}

@@ -49,7 +49,7 @@ While queue limits are not started there is nothing to see.
     process := erlmcp_queue_limits:owner(),
     depth := non_neg_integer(),
     limit := erlmcp_queue_limits:limit(),
-    %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0.
+    %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0; for infinity 0.0.
     utilization := float(),
     status := status()
 }.

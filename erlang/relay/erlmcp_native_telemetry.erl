@@ -9,6 +9,8 @@ Events for the `telemetry` library, where it is loaded.
 | `[erlmcp_native, overload, breaker]` | `count` (1) | `role`, `action`: `open` or `close` |
 | `[erlmcp_native, queue_limits, refused]` | `count`: refusals of the last second | `role` |
 
+Measurements are numbers: `limit` is left out of a clearing that comes of a limit set to `infinity`.
+
 Alerts come as they are raised, from a handler's process of the overload monitor; refusals once a second and role.
 Neither is in the way of an admission, whatever the attached functions do: see `m:erlmcp_overload_handler` and
 `m:erlmcp_native_relay` for what happens if they hang.
@@ -74,7 +76,8 @@ handle_role(Role, Action, State) ->
 
 level(Event, Alert, State) ->
     Measured = [depth, limit, utilization],
-    tell(event([overload, Event], maps:with(Measured, Alert), maps:without(Measured, Alert)), State).
+    Numbers = #{Name => Number || Name := Number <- maps:with(Measured, Alert), is_number(Number)},
+    tell(event([overload, Event], Numbers, maps:without(Measured, Alert)), State).
 
 execute({Module, Function, Args}) ->
     _ = is_there() andalso apply(Module, Function, Args),

@@ -21,6 +21,12 @@ export const count = (value) => {
   return (value < 0 ? '−' : '') + grouped(String(Math.abs(Math.round(value))));
 };
 
+/** A limit, of which null is none. */
+export const limit = (value) => (value === null ? 'no limit' : count(value));
+
+/** So much of a limit. */
+export const of = (value, most) => (most === null ? `${count(value)}, no limit` : `${count(value)} of ${count(most)}`);
+
 /** A number a second, without its unit. */
 export const rate = (value) => {
   if (!known(value)) return NONE;

@@ -13,7 +13,8 @@ const DISORDER_MS = 5000;
 const REFUSING_MS = 5000;
 const TOTALS = ['enqueued', 'dequeued', 'refused'];
 
-const utilization = (depth, limit) => (limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
+/** A limit of null is none. */
+const utilization = (depth, limit) => (limit === null ? 0 : limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
 
 /** Somebody set its limit to 0, and limits are in force. */
 const isClosed = ({ limit }, { switches }) => limit === 0 && switches?.limits !== false;

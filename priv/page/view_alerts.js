@@ -1,7 +1,7 @@
 // Alerts as they come and clear, in the table and in what a screen reader is told.
 
 import { $, attribute, badge, h, row, say, sayName, setBadge, table } from './dom.js';
-import { clock, count, duration, name, plural } from './format.js';
+import { clock, duration, name, of, plural } from './format.js';
 
 /** What is said at once to somebody who listens, at most once in so long. */
 const SAID_MS = 3000;
@@ -35,7 +35,7 @@ const update = (element, entry, now) => {
   setBadge(level, entry.level);
   say(raised, clock(entry.timestamp));
   sayName(role, entry.role);
-  say(process, `${name(entry.process, 40)}: ${count(entry.depth)} of ${count(entry.limit)}`);
+  say(process, `${name(entry.process, 40)}: ${of(entry.depth, entry.limit)}`);
   state(entry, now).forEach((text, i) => say(cleared[i], text));
 };
 

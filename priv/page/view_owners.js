@@ -1,7 +1,7 @@
 // The ten fullest owners of all roles.
 
 import { badge, meter, row, say, sayName, setBadge, setMeter, table } from './dom.js';
-import { count, percent } from './format.js';
+import { count, limit as limitText, percent } from './format.js';
 
 const MOST = 10;
 
@@ -21,7 +21,7 @@ const update = (element, owner) => {
   setBadge(status.firstChild, owner.status);
   setMeter(full.firstChild, owner.utilization, owner.status, percent(owner.utilization));
   say(depth, count(owner.depth));
-  say(limit, count(owner.limit));
+  say(limit, limitText(owner.limit));
 };
 
 export const renderOwners = ({ snapshot: { fullest } }) => {

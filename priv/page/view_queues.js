@@ -2,7 +2,7 @@
 
 import { $, attribute, badge, h, instead, list, say, sayName, setBadge, show, stats } from './dom.js';
 import { TimeChart } from './chart.js';
-import { clock, count, duration, name, percent, plural, rate } from './format.js';
+import { clock, count, duration, name, of, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
 const PANELS = 6;
@@ -16,7 +16,7 @@ const LINES = [
 const MEAN = { colour: 'violet', dash: [2, 3], width: 1.25 };
 
 const full = ({ fullest, limit, full: share, closed }) =>
-  `${count(fullest)} of ${count(limit)}, ${closed ? 'everything is refused' : percent(share)}`;
+  of(fullest, limit) + (limit === null ? '' : `, ${closed ? 'everything is refused' : percent(share)}`);
 
 export class QueuesView {
   #detail;
@@ -54,7 +54,7 @@ export class QueuesView {
 
   #fullest({ roles, history }) {
     const share = ({ role, limit, full: now }) =>
-      Math.max(now, history.highest(`fullest ${role}`, RECENT) / Math.max(1, limit));
+      limit === null ? 0 : Math.max(now, history.highest(`fullest ${role}`, RECENT) / Math.max(1, limit));
     const shown = roles
       .map((role) => [share(role), role])
       .sort(([a, one], [b, other]) => Math.floor(b * 20) - Math.floor(a * 20) || (one.role < other.role ? -1 : 1))

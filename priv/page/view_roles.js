@@ -1,7 +1,7 @@
 // The table of all roles, the worst first.
 
 import { $, attribute, badge, h, meter, row, say, sayName, setBadge, setMeter, show, table } from './dom.js';
-import { count, duration, name, percent, plural, rate } from './format.js';
+import { count, duration, limit as limitText, name, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
 const FIRST = 12;
@@ -34,7 +34,7 @@ const update = (element, role, chosen) => {
   attribute(level, 'title', role.closed ? CLOSED : '');
   setMeter(full.firstChild, role.full, role.state, role.closed ? 'limit is 0' : percent(role.full));
   say(fullest, count(role.fullest));
-  say(limit, count(role.limit));
+  say(limit, limitText(role.limit));
   say(owners, count(role.owners));
   say(depth, count(role.depth));
   say(refusing, `${rate(role.refusedRate)}/s`);

@@ -103,7 +103,7 @@ a_limit_is_a_small_integer() ->
     [
         ?assertBadarg(set_limit, [session, Limit])
      || Limit <- [-1, 1 bsl 59, 1 bsl 59 + 1, 1 bsl 63, 1 bsl 64, 1 bsl 64 + 1, 1 bsl 200, -(1 bsl 70)] ++
-            [1.0, 0.0, infinity, undefined, "1", <<1>>, {1}, [1], self()]
+            [1.0, 0.0, unlimited, undefined, "1", <<1>>, {1}, [1], self()]
     ],
     ?assertEqual(10000, ?LIMITS:get_limit(session)).
 

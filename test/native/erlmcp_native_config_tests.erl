@@ -158,8 +158,8 @@ wrong_limits() ->
         {Role, Limit, Expected} <-
             [{Role, 1, "an atom for the role"} || Role <- ["session", <<"session">>, 1, {a, b}]] ++
                 [
-                    {mine, Limit, "an integer from 0 to 2^59 - 1"}
-                 || Limit <- [-1, 1 bsl 59, 1 bsl 64, 1.0, "1", infinity, undefined]
+                    {mine, Limit, "an integer from 0 to 2^59 - 1, or infinity"}
+                 || Limit <- [-1, 1 bsl 59, 1 bsl 64, 1.0, "1", unlimited, undefined]
                 ]
     ].
 

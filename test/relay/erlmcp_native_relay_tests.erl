@@ -163,7 +163,12 @@ events() ->
     ?assertEqual([warning, critical, overload], [Level || {alert, _, #{level := Level}} <- Alerts]),
     ?assertEqual([{breaker, #{count => 1}, #{role => s, action => open}}], Breaker),
     refuse(5),
-    ?assertEqual({refused, #{count => 5}, #{role => r}}, event(queue_limits)).
+    ?assertEqual({refused, #{count => 5}, #{role => r}}, event(queue_limits)),
+    %% Numbers only: what is not limited has no limit.
+    ok = erlmcp_queue_limits:set_limit(s, infinity),
+    ok = erlmcp_overload_monitor:force_check(),
+    Cleared = [Cleared || {clear, Cleared, _} <- [event(overload) || _ <- lists:seq(1, 4)]],
+    ?assertEqual([#{depth => 10, utilization => 0.0}], lists:usort(Cleared)).
 
 a_monitor_that_was_stopped_is_found_again() ->
     with_telemetry(fun() -> ok end),

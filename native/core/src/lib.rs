@@ -82,4 +82,4 @@ pub use retry::Outlook;
 pub use role::RoleStats;
 pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
-pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
+pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime, UNLIMITED};

@@ -3,6 +3,8 @@
 //! Pure arithmetic on a depth, a limit and the level that was held. Integers throughout, so that a level
 //! begins at exactly the depth that is 80, 90 or 100 % of the limit or the next above.
 
+use crate::vocabulary::UNLIMITED;
+
 /// A level says how full an owner is. Levels are ordered: a later one is worse.
 ///
 /// ```
@@ -131,7 +133,8 @@ pub fn status(depth: u64, limit: u64) -> Level {
         .unwrap_or_default()
 }
 
-/// Says how much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0 any depth is all.
+/// Says how much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0 any depth is all, and of
+/// none it is nothing.
 ///
 /// ```
 /// use erlmcp_core::overload::utilization;
@@ -139,11 +142,13 @@ pub fn status(depth: u64, limit: u64) -> Level {
 /// assert_eq!(utilization(3, 4), 0.75);
 /// assert_eq!(utilization(5, 4), 1.25);
 /// assert_eq!((utilization(0, 0), utilization(9, 0)), (0.0, 1.0));
+/// assert_eq!(utilization(9, erlmcp_core::UNLIMITED), 0.0);
 /// ```
 pub fn utilization(depth: u64, limit: u64) -> f64 {
     match (depth, limit) {
         (0, 0) => 0.0,
         (_, 0) => 1.0,
+        (_, UNLIMITED) => 0.0,
         (depth, limit) => depth as f64 / limit as f64,
     }
 }
@@ -280,11 +285,23 @@ mod tests {
         assert_eq!(level_after(7, 10, Level::Warning, none), Level::Ok);
     }
 
+    #[test]
+    fn without_a_limit_no_level_is_reached_and_each_is_left() {
+        for depth in [0, 1, (1 << 59) - 1, 1 << 62] {
+            for held in Level::ALL {
+                assert_eq!(level_after(depth, UNLIMITED, held, MARGIN), Level::Ok);
+            }
+            assert_eq!(status(depth, UNLIMITED), Level::Ok);
+            assert_eq!(utilization(depth, UNLIMITED), 0.0);
+        }
+    }
+
     proptest! {
         /// The contract's own words, in exact fractions.
         #[test]
         fn it_is_what_the_contract_says(
-            depth in 0..3_000_u64, limit in 0..2_000_u64, held in 0..4_usize,
+            depth in 0..3_000_u64, limit in prop_oneof![9 => 0..2_000_u64, 1 => Just(UNLIMITED)],
+            held in 0..4_usize,
             margin in 0..=800_000_u64,
         ) {
             let held = Level::ALL.into_iter().nth(held).unwrap();

@@ -24,6 +24,8 @@ const LONGEST_MS: u64 = 60_000;
 pub enum Outlook {
     /// Nothing is refused, however much waits: refusals are switched off.
     Open,
+    /// Nothing is refused, however much waits: the role has no limit.
+    Unlimited,
     /// Everything is refused, however little waits: the role's limit is 0.
     Closed,
     /// There is room for so many more.

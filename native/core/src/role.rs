@@ -9,7 +9,7 @@ use crate::standing::{RoleStanding, Standing};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
-use crate::vocabulary::{Instant, RoleId};
+use crate::vocabulary::{Instant, RoleId, UNLIMITED};
 
 const NEVER: u64 = u64::MAX;
 /// A refusal after this many milliseconds without one is announced.
@@ -110,7 +110,7 @@ pub struct RoleStats {
     pub last_refused_ms: Option<u64>,
     /// So many owners have a depth in this role now, 0 included.
     pub owners: u64,
-    /// This limit is in force now, for each owner.
+    /// This limit is in force now, for each owner; [`UNLIMITED`] is none.
     pub limit: u64,
 }
 
@@ -231,6 +231,8 @@ impl Role {
         let limit = self.limit();
         if !self.policy.enforcing.get() {
             Outlook::Open
+        } else if limit == UNLIMITED {
+            Outlook::Unlimited
         } else if limit == 0 {
             Outlook::Closed
         } else if depth < limit {
@@ -388,6 +390,9 @@ mod tests {
         assert_eq!(role.retry_after_ms(6, at(1_000)), 200);
         role.own_limit.set(Some(0));
         assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
+        role.own_limit.set(Some(UNLIMITED));
+        assert_eq!(role.limit(), UNLIMITED);
+        assert_eq!(role.outlook(1 << 59, at(1_000)), Outlook::Unlimited);
         role.policy.enforcing.set(false);
         assert_eq!(role.outlook(9, at(1_000)), Outlook::Open);
     }

@@ -62,6 +62,8 @@ pub enum Number {
     Whole(u64),
     /// It is a count or milliseconds, if there is any.
     Maybe(Option<u64>),
+    /// It is a limit, or [`UNLIMITED`](crate::UNLIMITED).
+    Limit(u64),
     /// It is a rate or a ratio.
     Real(f64),
     /// It is a level.
@@ -120,12 +122,14 @@ impl RoleSummary {
     /// What each means stands in the table of `erlmcp_native_role`, on the Erlang side; a number that is new here is
     /// entered there, and nowhere else.
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
-        use Number::{AtLevel, ByAlertLevel, ByLevel, ByUtilization, Level, Maybe, Real, Whole};
+        use Number::{
+            AtLevel, ByAlertLevel, ByLevel, ByUtilization, Level, Limit, Maybe, Real, Whole,
+        };
         let stats = &self.stats;
         [
             ("depth", Whole(stats.depth)),
             ("max_depth", Whole(stats.max_depth)),
-            ("limit", Whole(stats.limit)),
+            ("limit", Limit(stats.limit)),
             ("owners", Whole(stats.owners)),
             ("enqueued", Whole(stats.enqueued)),
             ("dequeued", Whole(stats.dequeued)),

@@ -24,6 +24,23 @@ pub struct RoleId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OwnerId(pub u64);
 
+/// A limit of so many is none: nothing is refused, no depth is much of it, and no alert level is reached.
+///
+/// It is above every depth that there can be, and not `u64::MAX`, which in [`Setting`](crate::setting::Setting) stands
+/// for a role without a limit of its own.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Verdict};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime, UNLIMITED};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), UNLIMITED, Still.now());
+/// assert_eq!(table.try_enqueue(RoleId(1), OwnerId(7), &Still)?, Verdict::Granted);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
+pub const UNLIMITED: u64 = u64::MAX - 1;
+
 /// An instant is a moment, read on two clocks: one to measure with, one to tell people.
 ///
 /// ```

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 use common::{FIRST_PROCESS, TestHost, Watch};
 use erlmcp_core::limits::{Limits, Permit, Verdict};
 use erlmcp_core::roles::ConfiguredLimits;
-use erlmcp_core::{OwnerId, RoleId, Runtime};
+use erlmcp_core::{OwnerId, RoleId, Runtime, UNLIMITED};
 use proptest::prelude::*;
 
 const DEFAULT_ROLE: RoleId = RoleId(0);
@@ -34,6 +34,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     use Operation as Op;
     let role = || (0..4_u64).prop_map(RoleId);
     let owner = || prop_oneof![0..2_u64, FIRST_PROCESS..FIRST_PROCESS + 4].prop_map(OwnerId);
+    let limit = || prop_oneof![6 => 0..6_u64, 1 => Just(UNLIMITED)];
     prop_oneof![
         6 => (role(), owner()).prop_map(|(r, o)| Op::Enqueue(r, o)),
         6 => (role(), owner()).prop_map(|(r, o)| Op::TryEnqueue(r, o)),
@@ -43,8 +44,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => any::<usize>().prop_map(Op::GiveBack),
         1 => (role(), owner()).prop_map(|(r, o)| Op::Forget(r, o)),
         1 => owner().prop_map(Op::Die),
-        2 => (role(), 0..6_u64).prop_map(|(r, l)| Op::SetLimit(r, l)),
-        1 => (prop::collection::vec((role(), 0..6_u64), 0..3), any::<bool>())
+        2 => (role(), limit()).prop_map(|(r, l)| Op::SetLimit(r, l)),
+        1 => (prop::collection::vec((role(), limit()), 0..3), any::<bool>())
             .prop_map(|(limits, on)| Op::Configure(limits, on)),
         1 => any::<bool>().prop_map(Op::SetEnforcing),
         1 => role().prop_map(Op::ResetStats),

@@ -10,7 +10,7 @@ use erlmcp_core::alerts::News;
 use erlmcp_core::judge::Rules;
 use erlmcp_core::limits::Limits;
 use erlmcp_core::overload::{Level, Margin, level_after};
-use erlmcp_core::{OwnerId, RoleId, Runtime};
+use erlmcp_core::{OwnerId, RoleId, Runtime, UNLIMITED};
 use proptest::prelude::*;
 
 const DEFAULT_ROLE: RoleId = RoleId(0);
@@ -41,7 +41,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         10 => (role(), owner()).prop_map(|(r, o)| Op::Dequeue(r, o)),
         1 => (role(), owner()).prop_map(|(r, o)| Op::Forget(r, o)),
         1 => owner().prop_map(Op::Die),
-        1 => (role(), 0..12_u64).prop_map(|(r, l)| Op::SetLimit(r, l)),
+        1 => (role(), prop_oneof![12 => 0..12_u64, 1 => Just(UNLIMITED)])
+            .prop_map(|(r, l)| Op::SetLimit(r, l)),
         2 => Just(Op::Check),
         2 => (0..1_500_u64).prop_map(Op::Wait),
         1 => Just(Op::ForgetLevels),

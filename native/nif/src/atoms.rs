@@ -9,6 +9,7 @@ rustler::atoms! {
     died,
     foreign,
     handler,
+    infinity,
     news,
     ok,
     own,
@@ -54,6 +55,7 @@ rustler::atoms! {
     open,
     room,
     stuck,
+    unlimited,
 
     // The types of control messages.
     cancel_task,

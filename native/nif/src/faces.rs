@@ -65,7 +65,7 @@ fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
         (named::capacity_exceeded_count(), refused),
         (named::last_capacity_exceeded(), last_refused),
         (atoms::owners(), stats.owners.encode(env)),
-        (atoms::limit(), stats.limit.encode(env)),
+        (atoms::limit(), term::limit_term(env, stats.limit)),
     ]
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn role_summary<'a>(env: Env<'a>, row: &RoleSummary) -> Term<'a> {
         (atoms::role(), term::role_term(env, row.stats.role)),
         (atoms::owners(), row.stats.owners.encode(env)),
         (atoms::depth(), row.stats.depth.encode(env)),
-        (atoms::limit(), row.stats.limit.encode(env)),
+        (atoms::limit(), term::limit_term(env, row.stats.limit)),
         (atoms::level(), level_atom(row.level).encode(env)),
         (atoms::owners_by_level(), by_level(env, row.owners_by_level)),
         (atoms::ms_at_level(), at_level(env, row.ms_at_level)),
@@ -94,7 +94,7 @@ pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
         (atoms::role(), role),
         (named::process(), process),
         (atoms::depth(), row.depth.encode(env)),
-        (atoms::limit(), row.limit.encode(env)),
+        (atoms::limit(), term::limit_term(env, row.limit)),
         (
             named::utilization(),
             utilization(row.depth, row.limit).encode(env),
@@ -111,7 +111,7 @@ pub(crate) fn alert<'a>(env: Env<'a>, alert: &Alert) -> Term<'a> {
         (atoms::role(), term::role_term(env, alert.role)),
         (named::process(), term::owner_term(env, alert.owner)),
         (atoms::depth(), alert.depth.encode(env)),
-        (atoms::limit(), alert.limit.encode(env)),
+        (atoms::limit(), term::limit_term(env, alert.limit)),
         (
             named::utilization(),
             utilization(alert.depth, alert.limit).encode(env),

@@ -174,7 +174,10 @@ fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<
 #[rustler::nif]
 fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        Ok(limits.roles().limit(term::role(role)?))
+        Ok(term::limit_term(
+            env,
+            limits.roles().limit(term::role(role)?),
+        ))
     })
 }
 
@@ -203,8 +206,8 @@ fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
     })
 }
 
-/// What the next request meets that comes for an owner at this depth: `open`, `closed`, `{room, Places}`, `{full, Ms}`
-/// or `{stuck, Ms}`; `not_found` for a role that does not exist.
+/// What the next request meets that comes for an owner at this depth: `open`, `unlimited`, `closed`, `{room, Places}`,
+/// `{full, Ms}` or `{stuck, Ms}`; `not_found` for a role that does not exist.
 #[rustler::nif]
 fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
@@ -212,6 +215,7 @@ fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term
         let outlook = limits.roles().outlook(role, depth, beam.now());
         Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
             Outlook::Open => atoms::open().encode(env),
+            Outlook::Unlimited => atoms::unlimited().encode(env),
             Outlook::Closed => atoms::closed().encode(env),
             Outlook::Room(places) => (atoms::room(), places).encode(env),
             Outlook::Full(ms) => (atoms::full(), ms).encode(env),
@@ -260,7 +264,7 @@ fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
         let rows = limits.roles().limits().into_iter();
         Ok(term::by_role(
             env,
-            rows.map(|(role, limit)| (role, limit.encode(env))),
+            rows.map(|(role, limit)| (role, term::limit_term(env, limit))),
         ))
     })
 }

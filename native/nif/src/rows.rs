@@ -38,6 +38,7 @@ fn names(env: Env<'_>, row: &RoleSummary) -> &'static [Atom] {
 fn encode(env: Env<'_>, number: Number) -> Term<'_> {
     match number {
         Number::Whole(number) => number.encode(env),
+        Number::Limit(limit) => term::limit_term(env, limit),
         Number::Maybe(number) => term::optional(env, number),
         Number::Real(number) => number.encode(env),
         Number::Level(level) => level_atom(level).encode(env),

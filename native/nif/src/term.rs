@@ -2,7 +2,7 @@
 
 use erlmcp_core::control::TooManyComponents;
 use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
-use erlmcp_core::{OwnerId, RoleId};
+use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
 use rustler::sys::ErlNifTerm;
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
@@ -81,11 +81,22 @@ pub(crate) fn owner(term: Term<'_>) -> Answer<OwnerId> {
     }
 }
 
+/// A small integer, or `infinity`.
 pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
+    if atoms::infinity() == term {
+        return Ok(UNLIMITED);
+    }
     term.decode()
         .ok()
         .filter(|limit| *limit < LIMIT_END)
         .ok_or(Fault(atoms::bad_limit()))
+}
+
+pub(crate) fn limit_term(env: Env<'_>, limit: u64) -> Term<'_> {
+    match limit {
+        UNLIMITED => atoms::infinity().encode(env),
+        limit => limit.encode(env),
+    }
 }
 
 pub(crate) fn depth(term: Term<'_>) -> Answer<u64> {
