@@ -20,7 +20,7 @@ return.
 1> New = erlmcp_native_otlp_response:new(),
    {more, Half} = erlmcp_native_otlp_response:feed(~"HTTP/1.1 200 OK\r\nContent-Le", New).
 2> erlmcp_native_otlp_response:feed(~"ngth: 2\r\n\r\n{}", Half).
-{done,{answered,200,#{body => ~"{}"}}}
+{done,{answered,200,#{body => <<"{}">>}}}
 3> erlmcp_native_otlp_response:ended(closed, Half).
 {answered,200,#{body => <<>>}}
 ```
