@@ -3,7 +3,7 @@
 
 -export([start/0, stop/1, with_service/1, crash/0, quiet/0, loud/1]).
 -export([eventually/1, eventually/2]).
--export([idle/0, kill/1, dead/0, foreign_pid/0, in_process/1, parallel/2]).
+-export([idle/0, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
 -export([temp_dir/0, remove_dir/1, root/0, ours/0, ebins/1, install/2, peer/2]).
@@ -87,6 +87,13 @@ dead() ->
 foreign_pid() ->
     %% NEW_PID_EXT
     binary_to_term(<<131, 88, 119, 12, "other@nohost", 99:32, 0:32, 1:32>>).
+
+%% Of a node of this name that is gone: node/1 of it is node().
+earlier_pid() ->
+    Local = term_to_binary(self()),
+    Head = byte_size(Local) - 4,
+    <<Before:Head/binary, Creation:32>> = Local,
+    binary_to_term(<<Before/binary, (Creation + 1):32>>).
 
 in_process(Fun) ->
     hd(parallel(1, fun(_) -> Fun() end)).

@@ -158,7 +158,7 @@ table() ->
         },
         #{
             name => owner,
-            type => unless_undefined("a pid of this node", fun(Pid) -> is_pid(Pid) andalso node(Pid) =:= node() end),
+            type => unless_undefined("a pid of this node", fun erlmcp_native_pid:is_local/1),
             default => undefined,
             shown => ~"",
             doc => ~"The component is unregistered when this process dies; the process of an `alias` is one."

@@ -179,9 +179,11 @@ record_dequeue(Role, Owner) ->
     end.
 
 %% The library has not looked at the arguments of a call to a service that is not started.
-not_recorded(not_started, Role, Owner, _) when is_atom(Role), is_atom(Owner) -> ok;
-not_recorded(not_started, Role, Owner, _) when is_atom(Role), is_pid(Owner), node(Owner) =:= node() -> ok;
-not_recorded(not_started, Role, _, Call) when is_atom(Role) -> raise(bad_owner, Call);
+not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
+    case is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) of
+        true -> ok;
+        false -> raise(bad_owner, Call)
+    end;
 not_recorded(not_started, _, _, Call) -> raise(bad_role, Call);
 not_recorded(Fault, _, _, Call) -> raise(Fault, Call).
 

@@ -28,17 +28,20 @@ erlmcp_queue_depth{role="default"} 0
 -doc "A format is one of the two that Prometheus reads.".
 -type format() :: text | openmetrics.
 
--doc "Formats all families as the body of a response, in UTF-8.".
+-doc "Formats all families as the body of a response, in UTF-8. Raises `badarg` for another format.".
 -spec format([erlmcp_native_metrics:family()], format()) -> iodata().
 format(Families, text) ->
     [family(Family, text) || Family <- Families];
 format(Families, openmetrics) ->
-    [[family(Family, openmetrics) || Family <- Families], ~"# EOF\n"].
+    [[family(Family, openmetrics) || Family <- Families], ~"# EOF\n"];
+format(Families, Format) ->
+    erlmcp_native_error:raise(bad_format, {?MODULE, ?FUNCTION_NAME, [Families, Format]}).
 
--doc "Returns the content type of a response in a format.".
+-doc "Returns the content type of a response in a format. Raises `badarg` for another format.".
 -spec content_type(format()) -> binary().
 content_type(text) -> ~"text/plain; version=0.0.4; charset=utf-8";
-content_type(openmetrics) -> ~"application/openmetrics-text; version=1.0.0; charset=utf-8".
+content_type(openmetrics) -> ~"application/openmetrics-text; version=1.0.0; charset=utf-8";
+content_type(Format) -> erlmcp_native_error:raise(bad_format, {?MODULE, ?FUNCTION_NAME, [Format]}).
 
 family({#{name := Name, kind := Kind, labels := Labels} = Field, Samples}, Format) ->
     Parts = label_parts(Labels),

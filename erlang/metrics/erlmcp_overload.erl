@@ -92,17 +92,19 @@ why_lines(Role, _) when is_atom(Role) ->
 why_lines(Role, Function) ->
     erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role]}).
 
-why_lines(Role, Owner, _) when
-    is_atom(Role), is_atom(Owner); is_atom(Role), is_pid(Owner), node(Owner) =:= node()
-->
+why_lines(Role, Owner, Function) when is_atom(Role) ->
+    case is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) of
+        true -> owner_lines(Role, Owner);
+        false -> erlmcp_native_error:raise(bad_owner, {?MODULE, Function, [Role, Owner]})
+    end;
+why_lines(Role, Owner, Function) ->
+    erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role, Owner]}).
+
+owner_lines(Role, Owner) ->
     case row(Role) of
         #{} = Row -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
         Words -> [Words]
-    end;
-why_lines(Role, Owner, Function) when is_atom(Role) ->
-    erlmcp_native_error:raise(bad_owner, {?MODULE, Function, [Role, Owner]});
-why_lines(Role, Owner, Function) ->
-    erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role, Owner]}).
+    end.
 
 print(Lines) ->
     io:put_chars(text(Lines)).

@@ -23,6 +23,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_answer
     | bad_callbacks
     | bad_check
+    | bad_format
     | bad_fun
     | bad_handler
     | bad_interval
@@ -71,6 +72,7 @@ format_error(_, _) ->
     #{}.
 
 position(bad_owner, 1) -> 1;
+position(bad_format, Arity) -> Arity;
 position(Reason, _) -> position(Reason).
 
 position(bad_role) -> 1;
@@ -111,6 +113,7 @@ text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_interval) -> "not an integer from 1 to 2^32 - 1";
 text(bad_callbacks) -> "not a module that exports the callbacks of erlmcp_overload_handler";
 text(bad_number) -> "not an integer from 0";
+text(bad_format) -> "neither text nor openmetrics";
 text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";

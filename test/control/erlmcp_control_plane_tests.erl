@@ -296,6 +296,7 @@ bad_options() ->
     Bad = [
         #{}, #{owner => self()}, #{handler => fun() -> ok end}, #{handler => Fun, alias => Alias},
         #{handler => Fun, owner => a}, #{handler => Fun, owner => ?LIB:foreign_pid()},
+        #{handler => Fun, owner => ?LIB:earlier_pid()},
         #{handler => Fun, timeout_ms => -1}, #{handler => Fun, timeout_ms => 1.0},
         #{handler => Fun, timeout_ms => infinity}, #{handler => Fun, timeout_ms => 1 bsl 32},
         #{handler => Fun, priority => low}, #{handler => Fun, priority => max},

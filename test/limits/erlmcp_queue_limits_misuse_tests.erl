@@ -76,6 +76,7 @@ no_atoms() ->
 no_owners() ->
     [
         erlmcp_native_test_lib:foreign_pid(),
+        erlmcp_native_test_lib:earlier_pid(),
         hd(erlang:ports()),
         make_ref(),
         "session",
@@ -92,12 +93,11 @@ no_owners() ->
     ].
 
 a_pid_of_an_earlier_node_of_this_name_is_foreign() ->
-    Local = term_to_binary(self()),
-    Head = byte_size(Local) - 4,
-    <<Before:Head/binary, Creation:32>> = Local,
-    Earlier = binary_to_term(<<Before/binary, (Creation + 1):32>>),
-    ?assertNotEqual(self(), Earlier),
-    ?assertBadarg(record_enqueue, [session, Earlier]).
+    Earlier = erlmcp_native_test_lib:earlier_pid(),
+    ?assertEqual({node(), false}, {node(Earlier), Earlier =:= self()}),
+    ?assertBadarg(record_enqueue, [session, Earlier]),
+    ?assertEqual([true, true], [erlmcp_native_pid:is_local(Pid) || Pid <- [self(), erlmcp_native_test_lib:dead()]]),
+    ?assertEqual([], [Term || Term <- no_owners(), erlmcp_native_pid:is_local(Term)]).
 
 a_limit_is_a_small_integer() ->
     [

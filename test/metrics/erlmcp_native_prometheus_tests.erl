@@ -74,7 +74,9 @@ nothing_test() ->
 
 content_type_test() ->
     ?assertEqual(~"text/plain; version=0.0.4; charset=utf-8", content_type(text)),
-    ?assertEqual(~"application/openmetrics-text; version=1.0.0; charset=utf-8", content_type(openmetrics)).
+    ?assertEqual(~"application/openmetrics-text; version=1.0.0; charset=utf-8", content_type(openmetrics)),
+    [?assertError(badarg, content_type(Format)) || Format <- [json, "text", 1]],
+    ?assertError(badarg, format([], json)).
 
 help_is_escaped_test() ->
     Families = [{field(~"erlmcp_a", gauge, none, [], ~"A \"b\" \\ c\nd"), [{[], 1}]}],

@@ -148,7 +148,17 @@ misuse() ->
     [?assertError(badarg, erlmcp_overload:top(Most)) || Most <- [-1, all, 1.0]],
     [?assertError(badarg, erlmcp_overload:why(Role)) || Role <- ["r", 1, self()]],
     [?assertError(badarg, erlmcp_overload:why(Role, a)) || Role <- ["r", 1, self()]],
-    [?assertError(badarg, erlmcp_overload:why(r, Owner)) || Owner <- ["a", 1, erlmcp_native_test_lib:foreign_pid()]].
+    Owners = ["a", 1, erlmcp_native_test_lib:foreign_pid(), erlmcp_native_test_lib:earlier_pid()],
+    ok = erlmcp_queue_limits:set_limit(r, 1),
+    [why_is_blamed(Owner) || Owner <- Owners].
+
+%% And none of those that it asks.
+why_is_blamed(Owner) ->
+    try erlmcp_overload:why(r, Owner) of
+        ok -> error({nothing_wrong_with, Owner})
+    catch
+        error:badarg:Stack -> ?assertMatch([{erlmcp_overload, why, [r, Owner], _} | _], Stack)
+    end.
 
 not_started_test() ->
     [

@@ -35,7 +35,7 @@ fn rules(term: Term<'_>) -> Answer<Rules> {
 type Configured = (Rules, bool, u64);
 
 fn configured<'a>(rules_: Term<'a>, on: Term<'a>, interval_ms: Term<'a>) -> Answer<Configured> {
-    let interval_ms = term::milliseconds(interval_ms)?;
+    let interval_ms = term::interval_ms(interval_ms)?;
     Ok((rules(rules_)?, term::switch(on)?, interval_ms))
 }
 
@@ -117,7 +117,7 @@ fn overload_set_enabled<'a>(env: Env<'a>, table: Term<'a>, enabled: Term<'a>) ->
 #[rustler::nif]
 fn overload_set_interval<'a>(env: Env<'a>, table: Term<'a>, interval_ms: Term<'a>) -> Term<'a> {
     with_monitor(env, table, |beam| {
-        let interval_ms = term::milliseconds(interval_ms)?;
+        let interval_ms = term::interval_ms(interval_ms)?;
         beam.table.check_interval_ms.set(interval_ms);
         Ok(atoms::ok())
     })

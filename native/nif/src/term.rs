@@ -65,6 +65,15 @@ pub(crate) fn milliseconds(term: Term<'_>) -> Answer<u64> {
     term.decode().map_err(|_| Fault(atoms::bad_timeout()))
 }
 
+/// Milliseconds between two times that something is done.
+pub(crate) fn interval_ms(term: Term<'_>) -> Answer<u64> {
+    milliseconds(term).and_then(|ms| {
+        Some(ms)
+            .filter(|ms| *ms > 0)
+            .ok_or(Fault(atoms::bad_timeout()))
+    })
+}
+
 pub(crate) fn own_pid(env: Env<'_>) -> Term<'_> {
     env.pid().encode(env)
 }
