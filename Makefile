@@ -4,7 +4,7 @@
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
 .PHONY: demo test integration docs bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
-.PHONY: test-otp28 sanitize
+.PHONY: test-otp28 sanitize fuzz soak
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -66,3 +66,11 @@ test-otp28: toolchain
 # The core's tests, and tests of the native library, under the sanitizers that come with Rust.
 sanitize: toolchain
 	@$(with_toolchain) rebar3 as test,sanitize compile && scripts/sanitize.sh
+
+# Every native and every public function with odd terms, for FUZZ_MINUTES.
+fuzz: toolchain
+	@$(with_toolchain) rebar3 as fuzz compile && scripts/run.sh fuzz erlmcp_native_fuzz
+
+# Everything that comes and goes, under kills and reloads, for SOAK_MINUTES: what must be true at rest, and what grows.
+soak: toolchain
+	@$(with_toolchain) rebar3 as soak compile && scripts/run.sh soak erlmcp_native_soak

@@ -1,0 +1,130 @@
+-module(erlmcp_native_fuzz_plan).
+-moduledoc """
+Which functions are called. They are taken from the modules themselves: all that the application's modules export, but
+for what is listed here with a reason. So whoever adds a function has it called, or says here why not.
+""".
+
+-export([natives/0, functions/0, left_out/0, modules/0, is_called/1]).
+
+%% {A module or a function, why it is not called}.
+-define(LEFT_OUT, [
+    {{erlmcp_native, load, 0}, "is no native: it loads the library"},
+
+    {{erlmcp_native_app, start, 2}, "is called by the runtime"},
+    {{erlmcp_native_app, stop, 1}, "is called by the runtime"},
+    {{erlmcp_native_app, config_change, 3}, "is called by the runtime; it does what reload_config/0 does"},
+    {erlmcp_native_sup, "is a supervisor"},
+    {erlmcp_native_exporters, "is a supervisor"},
+
+    {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
+    {erlmcp_control_call, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_handler, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_message, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_server, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_overload_server, "is called by erlmcp_overload_monitor, which checks"},
+    {erlmcp_overload_options, "is called by erlmcp_overload_monitor, which checks"},
+    {erlmcp_overload_handler, "is called by erlmcp_overload_monitor, which checks"},
+    {erlmcp_overload_default_handler, "is called with alerts"},
+    {erlmcp_overload_log, "is called with alerts"},
+
+    {{erlmcp_queue_limits, start_link, 0}, "would leave the supervisor without its child"},
+    {{erlmcp_control_plane, start_link, 0}, "would leave the supervisor without its child"},
+    {{erlmcp_overload_monitor, start_link, 0}, "would leave the supervisor without its child"},
+    {{erlmcp_overload_monitor, start_link, 1}, "would leave the supervisor without its child"},
+
+    {erlmcp_native_service, "is called by the services, with names of their own"},
+    {erlmcp_native_config, "is called by the services, with tables of their own"},
+    {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
+    {erlmcp_native_error, "is called by the shell, which a fault here does not reach"},
+
+    {{erlmcp_native_metrics, families, 1}, "works on what snapshot/0 returns"},
+    {{erlmcp_native_metrics, components, 1}, "works on what snapshot/0 returns"},
+    {{erlmcp_native_prometheus, format, 2}, "works on what erlmcp_native_metrics:collect/0 returns"},
+    {erlmcp_native_role, "works on what erlmcp_native_metrics:snapshot/0 returns"},
+    {erlmcp_native_scan, "is a process of the application's"},
+    {erlmcp_native_self, "works on what erlmcp_native_metrics:snapshot/0 returns"},
+
+    {erlmcp_native_relay, "is a process of the application's"},
+    {erlmcp_native_metrics_server, "is called by erlmcp_native_relay"},
+    {erlmcp_native_telemetry, "is called by erlmcp_native_relay"},
+
+    {{erlmcp_native_http, start_link, 1}, "would leave the supervisor without its child"},
+    {erlmcp_native_event_log, "is called by erlmcp_native_events"},
+    {erlmcp_native_event_sample, "is called by erlmcp_native_events"},
+    {erlmcp_native_events, "is a process of the application's"},
+    {erlmcp_native_events_handler, "is called with alerts"},
+    {erlmcp_native_http_accept, "is called by cowboy's handlers, with headers"},
+    {erlmcp_native_http_guard, "is called by cowboy"},
+    {erlmcp_native_http_handler, "is called by cowboy"},
+    {erlmcp_native_http_json, "is called by cowboy's handlers, with rows and alerts"},
+    {erlmcp_native_http_page, "is called by cowboy"},
+    {erlmcp_native_http_query, "is called by cowboy's handlers, with a request"},
+    {erlmcp_native_http_reply, "is called by cowboy's handlers, with a request"},
+    {erlmcp_native_http_stream, "is called by cowboy"},
+    {erlmcp_native_http_watch, "is called by erlmcp_native_http_stream"},
+
+    {{erlmcp_native_otlp, start_link, 1}, "would be linked to its caller"},
+    {{erlmcp_native_otlp, start_configured, 1}, "is called by a supervisor"},
+    {{erlmcp_native_otlp, help, 4}, "is what a process is started with"},
+    {{erlmcp_native_otlp, init, 1}, "is called by gen_server"},
+    {{erlmcp_native_otlp, handle_call, 3}, "is called by gen_server"},
+    {{erlmcp_native_otlp, handle_cast, 2}, "is called by gen_server"},
+    {{erlmcp_native_otlp, handle_info, 2}, "is called by gen_server"},
+    {{erlmcp_native_otlp, terminate, 2}, "is called by gen_server"},
+    {{erlmcp_native_otlp, format_status, 1}, "is called by gen_server"},
+    {erlmcp_native_otlp_answer, "is called by the pusher, with what a collector sent; it has properties of its own"},
+    {erlmcp_native_otlp_buffer, "is called by the pusher"},
+    {erlmcp_native_otlp_encode, "is called by the pusher"},
+    {erlmcp_native_otlp_log, "is called by the pusher"},
+    {erlmcp_native_otlp_options, "is called by erlmcp_native_otlp"},
+    {erlmcp_native_otlp_request, "is called by the pusher"},
+    {erlmcp_native_otlp_response, "is called by the pusher, with what a collector sent; it has properties of its own"},
+    {erlmcp_native_otlp_series, "is called by the pusher"},
+    {erlmcp_native_otlp_url, "is called by erlmcp_native_otlp"}
+]).
+
+-doc "Returns the natives.".
+-spec natives() -> [mfa()].
+natives() ->
+    wanted([erlmcp_native]).
+
+-doc "Returns the functions of all other modules.".
+-spec functions() -> [mfa()].
+functions() ->
+    wanted(modules() -- [erlmcp_native]).
+
+-doc "Returns what is not called, and why; an entry for what is not there any more is an error.".
+-spec left_out() -> [{module() | mfa(), Why :: string()}].
+left_out() ->
+    case [What || {What, _} <- ?LEFT_OUT, not is_there(What)] of
+        [] -> ?LEFT_OUT;
+        Gone -> error({not_there_any_more, Gone})
+    end.
+
+-doc "Returns the application's modules.".
+-spec modules() -> [module()].
+modules() ->
+    _ = application:load(erlmcp_native),
+    {ok, Modules} = application:get_key(erlmcp_native, modules),
+    Modules.
+
+-doc "Tells whether a function is one of an application's module that is called here.".
+-spec is_called(mfa()) -> boolean().
+is_called({Module, _, _} = Function) ->
+    not lists:keymember(Function, 1, ?LEFT_OUT) andalso not lists:keymember(Module, 1, ?LEFT_OUT) andalso
+        lists:member(Module, modules()).
+
+wanted(Modules) ->
+    Out = [What || {What, _} <- left_out()],
+    [
+        Function
+     || Module <- Modules,
+        not lists:member(Module, Out),
+        Function <- erlmcp_native_fuzz_spec:functions(Module),
+        not lists:member(Function, Out)
+    ].
+
+is_there({Module, Function, Arity}) ->
+    lists:member(Module, modules()) andalso lists:member({Function, Arity}, Module:module_info(exports));
+is_there(Module) ->
+    lists:member(Module, modules()).
