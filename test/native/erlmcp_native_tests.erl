@@ -250,13 +250,15 @@ all_natives() ->
         [{load, 0}, {module_info, 0}, {module_info, 1}, {control_open, 1}, {control_close, 0}].
 
 intervals_are_positive_test() ->
+    ok = ?NATIVE:load(),
     Table = ?NATIVE:limits_new([]),
     Rules = {100_000, 1, 1},
     ?assertEqual(bad_timeout, ?NATIVE:overload_open(Table, Rules, true, 0)),
-    ?assertEqual(bad_timeout, ?NATIVE:overload_set_interval(Table, 0)),
     ?assertEqual(7, ?NATIVE:overload_open(Table, Rules, true, 7)),
     ?assertEqual(bad_timeout, ?NATIVE:overload_configure(Table, Rules, true, 0)),
-    ?assertEqual(8, ?NATIVE:overload_configure(Table, Rules, true, 8)).
+    ?assertEqual(8, ?NATIVE:overload_configure(Table, Rules, true, 8)),
+    ?assertEqual(bad_timeout, ?NATIVE:overload_set_interval(Table, 0)),
+    ?assertEqual(ok, ?NATIVE:overload_set_interval(Table, 9)).
 
 native_memory_test() ->
     Bytes = ?NATIVE:native_memory(),

@@ -26,8 +26,11 @@ for `m:erlmcp_native_otp28` to carry out.
     {erlmcp_native_otlp_test_lib, ssl, "taken only where a test's collector speaks TLS"}
 ]).
 
-%% {Function, an application it uses by name}.
--define(BY_NAME, [{{erlmcp_native_http_test_lib, up, 1}, cowboy}]).
+%% {Function, an application it uses by name}. What escript runs, it compiles.
+-define(BY_NAME, [
+    {{erlmcp_native_build_tests, build_test_, 0}, compiler},
+    {{erlmcp_native_http_test_lib, up, 1}, cowboy}
+]).
 
 -doc "Writes the plan and exits.".
 -spec main() -> no_return().
