@@ -333,6 +333,7 @@ a_monitor_that_is_restarted() ->
 
 a_monitor_that_crashes() ->
     Pid = stream(),
+    ?assertEqual([?HANDLER], handlers()),
     ok = erlmcp_overload_test_lib:crash(),
     ok = erlmcp_overload_test_lib:start([{handlers, []}]),
     ?assertEqual([?HANDLER], handlers()),
@@ -345,6 +346,7 @@ timer_of({state, _, _, _, _, _, _, _, Timer, _}) -> Timer.
 
 a_monitor_that_crashes_as_the_last_leaves() ->
     Pid = stream(),
+    ?assertEqual([?HANDLER], handlers()),
     ok = erlmcp_overload_test_lib:crash(),
     leave(Pid),
     eventually(fun() -> maps:get(http_streams, erlmcp_native_self:read()) =:= 0 end),
