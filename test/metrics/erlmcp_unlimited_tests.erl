@@ -24,6 +24,7 @@ unlimited_test_() ->
             {json, fun json/0},
             {metrics, fun metrics/0},
             {a_refusal_of_before, fun a_refusal_of_before/0},
+            {a_refusal_to_be_logged, fun a_refusal_to_be_logged/0},
             {configured, fun configured/0}
         ]
     ]}.
@@ -131,6 +132,13 @@ metrics() ->
     ?assertEqual([], [F || {#{name := ~"erlmcp_queue_limit"}, _} = F <- erlmcp_native_metrics:collect()]).
 
 %% Told or logged when the limit is gone already.
+a_refusal_to_be_logged() ->
+    Table = erlmcp_native:limits_new([{default, 1}]),
+    ok = erlmcp_native:limits_set_limit(Table, r, 0),
+    {refused, _} = erlmcp_native:limits_try_enqueue(Table, r, a),
+    ok = erlmcp_native:limits_set_limit(Table, r, infinity),
+    ?assertEqual({1, infinity, 0, 0}, erlmcp_native:limits_take_refusals(Table, r)).
+
 a_refusal_of_before() ->
     ok = ?L:set_limit(r, 0),
     Lines = logged(fun() ->

@@ -254,7 +254,8 @@ fn limits_take_refusals<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Te
             .roles()
             .take_unreported_refusals(term::role(role)?)
             .ok_or(Fault(atoms::not_found()))?;
-        Ok((refusals, stats.limit, stats.owners, stats.depth))
+        let limit = term::limit_term(env, stats.limit);
+        Ok((refusals, limit, stats.owners, stats.depth))
     })
 }
 
