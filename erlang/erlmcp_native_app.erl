@@ -55,9 +55,12 @@ What was set at run time by a function wins over the configuration until the ser
 -doc """
 Applies the configuration as it is now to the services that are started. Needed after
 `application:set_env/3` and after a change of `erlmcp_core`'s environment, which nothing announces.
-Wrong values change nothing. `supervise` matters at the start only. Exits with
-`{timeout, {erlmcp_native_app, reload_config, []}}` if a service does not answer within 5 s, or the exporters have not
-been started and stopped within 20 s; what was asked for may still be done later.
+Wrong values change nothing. `supervise` matters at the start only.
+
+Exits with `{timeout, {erlmcp_native_app, reload_config, []}}` if a service does not answer within 5 s, or the exporters
+have not been started and stopped within 20 s; what was asked for may still be done later. Exits with `noproc` in the
+place of `timeout` if the application is being stopped, and with `killed`, say, if a service dies meanwhile: of the
+services some have the new configuration then, and it is to be called again.
 """.
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->

@@ -31,6 +31,7 @@ stuck_test_() ->
             fun a_scan_that_is_stuck_is_busy/0,
             fun suspended_services_can_be_stopped/0,
             fun a_service_that_stops_is_not_there/0,
+            fun that_a_service_dies_meanwhile_is_told/0,
             fun a_logger_that_does_not_return_holds_up_nobody/0
         ],
         {name, Name} <- [erlang:fun_info(Test, name)]
@@ -181,11 +182,20 @@ suspended_services_can_be_stopped() ->
 %% As if it had not been started, however far it has come.
 a_service_that_stops_is_not_there() ->
     suspend(),
-    Calls = calls() -- [{erlmcp_native_app, reload_config, []}],
-    Asked = [async(fun() -> apply(Module, Function, Args) end) || {Module, Function, Args} <- Calls],
-    eventually(fun() -> [2, 3] =:= [length(erlmcp_control_test_lib:mailbox(whereis(Name))) || Name <- [?P, ?M]] end),
+    Asked = [async(fun() -> apply(Module, Function, Args) end) || {Module, Function, Args} <- calls()],
+    eventually(fun() -> [2, 4] =:= [calls_waiting(Name) || Name <- [?P, ?M]] end),
     ok = application:stop(erlmcp_native),
-    [?assertEqual({died, {noproc, Call}}, result(Asker, 10000)) || {Call, Asker} <- lists:zip(Calls, Asked)].
+    [?assertEqual({died, {noproc, Call}}, result(Asker, 10000)) || {Call, Asker} <- lists:zip(calls(), Asked)].
+
+calls_waiting(Name) ->
+    length([Call || {'$gen_call', _, _} = Call <- erlmcp_control_test_lib:mailbox(whereis(Name))]).
+
+that_a_service_dies_meanwhile_is_told() ->
+    suspend(),
+    Asker = async(fun erlmcp_native_app:reload_config/0),
+    eventually(fun() -> calls_waiting(?M) =:= 1 end),
+    kill(whereis(?M)),
+    ?assertEqual({died, {killed, {erlmcp_native_app, reload_config, []}}}, result(Asker, 10000)).
 
 a_logger_that_does_not_return_holds_up_nobody() ->
     Handlers = [{Id, Level} || #{id := Id, level := Level} <- logger:get_handler_config()],

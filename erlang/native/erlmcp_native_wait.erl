@@ -124,7 +124,8 @@ why(Reason) -> Reason.
 
 -doc """
 Calls a function in a process of its own, which has so much time for it. Returns its value, or exits with
-`{timeout, Call}` if it is too slow, or is itself told that something else is; or with `{Reason, Call}` if it exits.
+`{timeout, Call}` if it is too slow, or with `{Reason, Call}` if it exits. Where it exits since a call of its own did,
+the reason is that call's, and `noproc` if whom it called was being stopped.
 """.
 -spec within(Ms :: pos_integer(), {module(), atom(), [term()]}, Call :: {module(), atom(), [term()]}) -> term().
 within(Ms, Wanted, Call) ->
@@ -134,7 +135,7 @@ within(Ms, Wanted, Call) ->
 within(Pid, Monitor, BeatMs, Beats, Call) ->
     receive
         {'DOWN', Monitor, process, _, {?MODULE, Value}} -> Value;
-        {'DOWN', Monitor, process, _, {timeout, _}} -> exit({timeout, Call});
+        {'DOWN', Monitor, process, _, {Reason, {_, _, Args}}} when is_list(Args) -> exit({why(Reason), Call});
         {'DOWN', Monitor, process, _, Reason} -> exit({Reason, Call})
     after BeatMs ->
         case Beats of
