@@ -13,7 +13,7 @@ everything_is_called_or_left_out_test() ->
     ?assertEqual([], [
         Function
      || Module <- ?PLAN:modules(),
-        Function <- erlmcp_native_fuzz_spec:functions(Module),
+        Function <- erlmcp_native_fuzz_spec:functions(Module) -- ?PLAN:callbacks(Module),
         not (lists:member(Module, Out) orelse lists:member(Function, Out)),
         not lists:member(Function, ?PLAN:functions() ++ ?PLAN:natives())
     ]).

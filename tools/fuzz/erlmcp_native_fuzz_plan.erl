@@ -1,31 +1,36 @@
 -module(erlmcp_native_fuzz_plan).
 -moduledoc """
 Which functions are called. They are taken from the modules themselves: all that the application's modules export, but
-for what is listed here with a reason. So whoever adds a function has it called, or says here why not.
+for callbacks, and for what is listed here with a reason. So whoever adds a function has it called, or says here why
+not.
 """.
 
--export([natives/0, functions/0, left_out/0, modules/0, is_called/1]).
+-export([natives/0, functions/0, left_out/0, callbacks/1, modules/0, is_called/1]).
 
 %% {A module or a function, why it is not called}.
 -define(LEFT_OUT, [
     {{erlmcp_native, load, 0}, "is no native: it loads the library"},
 
-    {{erlmcp_native_app, start, 2}, "is called by the runtime"},
-    {{erlmcp_native_app, stop, 1}, "is called by the runtime"},
-    {{erlmcp_native_app, config_change, 3}, "is called by the runtime; it does what reload_config/0 does"},
+    {{erlmcp_native_app, reload, 0}, "is what reload_config/0 calls"},
+    {{erlmcp_native_app, change, 0}, "is called by config_change/3; it does what reload_config/0 does"},
+    {{erlmcp_native_app, change_exporters, 0}, "is what a process is started with"},
     {erlmcp_native_sup, "is a supervisor"},
     {erlmcp_native_exporters, "is a supervisor"},
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
     {erlmcp_control_call, "is called by erlmcp_control_plane, which checks"},
     {erlmcp_control_handler, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_lanes, "is called by erlmcp_control_handler"},
     {erlmcp_control_message, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_reaper, "is called by erlmcp_control_server"},
     {erlmcp_control_server, "is called by erlmcp_control_plane, which checks"},
     {erlmcp_overload_server, "is called by erlmcp_overload_monitor, which checks"},
     {erlmcp_overload_options, "is called by erlmcp_overload_monitor, which checks"},
     {erlmcp_overload_handler, "is called by erlmcp_overload_monitor, which checks"},
     {erlmcp_overload_default_handler, "is called with alerts"},
     {erlmcp_overload_log, "is called with alerts"},
+    {erlmcp_overload_runner, "is called by erlmcp_overload_server"},
+    {erlmcp_overload_worker, "is called by erlmcp_overload_runner"},
 
     {{erlmcp_queue_limits, start_link, 0}, "would leave the supervisor without its child"},
     {{erlmcp_control_plane, start_link, 0}, "would leave the supervisor without its child"},
@@ -35,6 +40,11 @@ for what is listed here with a reason. So whoever adds a function has it called,
     {erlmcp_native_service, "is called by the services, with names of their own"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
     {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
+    {erlmcp_native_deadline, "is called by the services, with times of their own"},
+    {erlmcp_native_log, "is called with formats and fields of our own"},
+    {erlmcp_native_log_text, "is called by erlmcp_native_log"},
+    {erlmcp_native_log_writer, "is called by erlmcp_native_log"},
+    {erlmcp_native_wait, "is called by our own processes, with functions of ours"},
     {erlmcp_native_error, "is called by the shell, which a fault here does not reach"},
 
     {{erlmcp_native_metrics, families, 1}, "works on what snapshot/0 returns"},
@@ -66,12 +76,6 @@ for what is listed here with a reason. So whoever adds a function has it called,
     {{erlmcp_native_otlp, start_link, 1}, "would be linked to its caller"},
     {{erlmcp_native_otlp, start_configured, 1}, "is called by a supervisor"},
     {{erlmcp_native_otlp, help, 4}, "is what a process is started with"},
-    {{erlmcp_native_otlp, init, 1}, "is called by gen_server"},
-    {{erlmcp_native_otlp, handle_call, 3}, "is called by gen_server"},
-    {{erlmcp_native_otlp, handle_cast, 2}, "is called by gen_server"},
-    {{erlmcp_native_otlp, handle_info, 2}, "is called by gen_server"},
-    {{erlmcp_native_otlp, terminate, 2}, "is called by gen_server"},
-    {{erlmcp_native_otlp, format_status, 1}, "is called by gen_server"},
     {erlmcp_native_otlp_answer, "is called by the pusher, with what a collector sent; it has properties of its own"},
     {erlmcp_native_otlp_buffer, "is called by the pusher"},
     {erlmcp_native_otlp_encode, "is called by the pusher"},
@@ -112,7 +116,7 @@ modules() ->
 -spec is_called(mfa()) -> boolean().
 is_called({Module, _, _} = Function) ->
     not lists:keymember(Function, 1, ?LEFT_OUT) andalso not lists:keymember(Module, 1, ?LEFT_OUT) andalso
-        lists:member(Module, modules()).
+        lists:member(Module, modules()) andalso not lists:member(Function, callbacks(Module)).
 
 wanted(Modules) ->
     Out = [What || {What, _} <- left_out()],
@@ -120,8 +124,18 @@ wanted(Modules) ->
         Function
      || Module <- Modules,
         not lists:member(Module, Out),
-        Function <- erlmcp_native_fuzz_spec:functions(Module),
+        Function <- erlmcp_native_fuzz_spec:functions(Module) -- callbacks(Module),
         not lists:member(Function, Out)
+    ].
+
+-doc "Returns the functions of a module that are called by whoever defined its behaviours.".
+-spec callbacks(module()) -> [mfa()].
+callbacks(Module) ->
+    [
+        {Module, Name, Arity}
+     || {behaviour, Behaviours} <- Module:module_info(attributes),
+        Behaviour <- Behaviours,
+        {Name, Arity} <- Behaviour:behaviour_info(callbacks)
     ].
 
 is_there({Module, Function, Arity}) ->

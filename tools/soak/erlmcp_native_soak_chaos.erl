@@ -11,7 +11,10 @@
 -define(CONFIGURE_EVERY_MS, 1500).
 
 %% {Module, why it is not loaded again}.
--define(NOT_RELOADED, [{erlmcp_native, "cannot be loaded over itself; its old code stays"}]).
+-define(NOT_RELOADED, [
+    {erlmcp_native, "cannot be loaded over itself; its old code stays"},
+    {erlmcp_native_wait, "cannot be loaded over itself; whoever waits is in it"}
+]).
 
 -record(state, {
     services = ?SERVICES :: [atom()],
