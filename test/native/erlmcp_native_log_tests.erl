@@ -262,6 +262,7 @@ it_ends_when_nothing_is_to_be_said() ->
 %% The table is gone and the name not yet; or the line is in the mailbox of a process that ends.
 a_line_at_the_last_moment_is_written() ->
     ok = erlmcp_native_log:write(error, "one", [], #{}, #{source => s}),
+    true = erlmcp_native_log:flush(5000),
     Writer = whereis(?WRITER),
     ok = sys:suspend(Writer),
     ok = erlmcp_native_log:write(error, "two", [], #{}, #{source => t}),
