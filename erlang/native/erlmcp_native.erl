@@ -170,6 +170,9 @@ none. While the library is not loaded, that atom is `not_started`.
 
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
+%% How often, and after how long, an old version of this module is tried to be purged: half a minute in all.
+-define(PURGES, 300).
+-define(PURGE_AGAIN_MS, 100).
 
 -doc """
 A table of limits is made by `limits_new/1` and goes when nothing refers to it any more, or is `own`, the library's.
@@ -217,7 +220,8 @@ that lasts is alerted again, and how many alerts are kept.
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
 
 %% A first load without a usable library leaves the stubs in place: callers then see services that are
-%% not started, instead of a search of the code path in every call. Over a working library it fails.
+%% not started, instead of a search of the code path in every call. Over a working library it fails. After a
+%% code:delete/1 the next call comes here, and the library with it.
 on_load() ->
     case load() of
         ok ->
@@ -231,15 +235,32 @@ on_load() ->
 
 -doc """
 Loads the library, if that has not been done. Starting a service calls this, so that a library that was
-missing is found once it is there.
+missing is found once it is there. A version of this module that was deleted and not purged is purged, since the
+library is still with it.
 """.
 -spec load() -> ok | {error, {Reason :: atom(), Text :: string()}}.
 load() ->
+    load(?PURGES).
+
+load(Purges) ->
     case erlang:load_nif(library(), <<?VERSION>>) of
         ok -> ok;
         {error, {reload, _}} -> ok;
         {error, {load, _}} -> {error, {bad_version, "not of version " ++ ?VERSION ++ ": " ++ library()}};
+        {error, {upgrade, _}} = Error ->
+            %% The library goes with one version of this module only, and that has been deleted and not purged.
+            case Purges > 0 andalso erlang:check_old_code(?MODULE) of
+                true -> purge(), load(Purges - 1);
+                false -> Error
+            end;
         {error, _} = Error -> Error
+    end.
+
+%% Nobody is in it for longer than a native call takes.
+purge() ->
+    case code:soft_purge(?MODULE) of
+        true -> ok;
+        false -> receive after ?PURGE_AGAIN_MS -> ok end
     end.
 
 library() ->

@@ -48,9 +48,22 @@ raise(Reason, {Module, Function, Args}) ->
 class(too_many_roles) -> system_limit;
 class(_) -> badarg.
 
--doc "Loads the native library, if that has not been done. Its error is fit for the start of a service.".
--spec library() -> ok | {error, {native_library, {atom(), string()}}}.
+-doc """
+Loads the native library, if that has not been done, and the module of the natives where somebody has deleted it. Its
+error is fit for the start of a service.
+""".
+-spec library() -> ok | {error, {native_library, term()}}.
 library() ->
+    maybe
+        %% In embedded mode the runtime loads nothing by itself.
+        true ?= erlang:module_loaded(erlmcp_native) orelse code:load_file(erlmcp_native),
+        loaded()
+    else
+        {module, _} -> loaded();
+        {error, Reason} -> {error, {native_library, Reason}}
+    end.
+
+loaded() ->
     case erlmcp_native:load() of
         ok -> ok;
         {error, Reason} -> {error, {native_library, Reason}}

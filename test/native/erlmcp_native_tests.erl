@@ -4,6 +4,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([control/1, crowd/1, busy/0]).
+
 -define(LIMITS, erlmcp_queue_limits).
 -define(NATIVE, erlmcp_native).
 
@@ -17,7 +19,11 @@ loading_test_() ->
             fun from_a_folder_with_a_version/1,
             fun before_the_first_start/1,
             fun loading_the_module_again/1,
-            fun deleting_the_module_and_loading_it/1
+            fun deleting_the_module_and_loading_it/1,
+            fun deleting_the_module_and_not_purging_it/1,
+            fun deleting_it_where_nothing_is_loaded_by_itself/1,
+            fun deleting_it_while_it_is_busy/1,
+            fun deleting_where_processes_wait/1
         ]
     ]}.
 
@@ -32,7 +38,10 @@ library_bytes() ->
     Bytes.
 
 with_peer(Ebin, Fun) ->
-    Peer = erlmcp_native_test_lib:peer([Ebin], []),
+    with_peer(Ebin, [], Fun).
+
+with_peer(Ebin, Flags, Fun) ->
+    Peer = erlmcp_native_test_lib:peer([filename:dirname(code:which(?MODULE)), Ebin], Flags),
     try
         Fun(fun(Module, Function, Args) -> peer:call(Peer, Module, Function, Args, 10000) end)
     after
@@ -161,6 +170,91 @@ deleting_the_module_and_loading_it(Dir) ->
         ?assertMatch({ok, _}, start(Call)),
         ?assertEqual(0, Call(?LIMITS, get_queue_depth, [session, a]))
     end).
+
+%% Whoever calls next has it loaded again, and the library with it: nothing goes down, and nothing is lost.
+deleting_the_module_and_not_purging_it(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        Before = counting(Call),
+        [
+            begin
+                ?assert(Call(code, delete, [?NATIVE])),
+                still_counting(Call, Before, Depth)
+            end
+         || Depth <- [1, 2, 3]
+        ]
+    end).
+
+%% As in a release. The first service that notices dies, and its successor loads the module: here within a second.
+deleting_it_where_nothing_is_loaded_by_itself(Dir) ->
+    with_peer(installed(Dir), ["-mode", "embedded"], fun(Call) ->
+        _ = Call(application, load, [?NATIVE]),
+        {ok, Modules} = Call(application, get_key, [?NATIVE, modules]),
+        [{module, _} = Call(code, load_file, [Module]) || Module <- [?MODULE | Modules]],
+        Before = counting(Call),
+        ?assert(Call(code, delete, [?NATIVE])),
+        ?assertError(undef, Call(?LIMITS, get_queue_depth, [session, a])),
+        erlmcp_native_test_lib:eventually(fun() -> Call(erlang, module_loaded, [?NATIVE]) end, 10000),
+        erlmcp_native_test_lib:eventually(fun() -> lists:all(fun is_pid/1, services(Call)) end),
+        ?assertEqual(length(Before), length(services(Call))),
+        counts(Call, 1)
+    end).
+
+%% It is purged when nobody is in it any more, and not earlier: whoever is in it would be killed.
+deleting_it_while_it_is_busy(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        Before = counting(Call),
+        ok = Call(?MODULE, crowd, [200000]),
+        Busy = Call(erlang, spawn, [?MODULE, busy, []]),
+        erlmcp_native_test_lib:eventually(fun() ->
+            Call(erlang, process_info, [Busy, current_function]) =:= {current_function, {?NATIVE, overload_rows, 3}}
+        end),
+        ?assert(Call(code, delete, [?NATIVE])),
+        still_counting(Call, Before, 1),
+        ?assert(Call(erlang, is_process_alive, [Busy]))
+    end).
+
+crowd(Count) ->
+    lists:foreach(
+        fun(N) -> ok = ?LIMITS:record_enqueue(crowd, list_to_atom("owner_" ++ integer_to_list(N))) end,
+        lists:seq(1, Count)
+    ).
+
+%% Goes through all owners, over and over.
+busy() ->
+    _ = ?NATIVE:overload_rows(own, crowd, false),
+    busy().
+
+control(_Message) ->
+    ok.
+
+%% The module in which handlers wait cannot be replaced, but it can be deleted. They go on in it.
+deleting_where_processes_wait(Dir) ->
+    with_peer(installed(Dir), fun(Call) ->
+        Before = counting(Call),
+        ?assert(Call(code, delete, [erlmcp_native_wait])),
+        still_counting(Call, Before, 1)
+    end).
+
+%% The application with a count and a component. Returns the processes of its services.
+counting(Call) ->
+    ok = Call(application, start, [?NATIVE]),
+    ok = Call(?LIMITS, record_enqueue, [session, a]),
+    ok = Call(erlmcp_control_plane, register_component, [component, {?MODULE, control}]),
+    services(Call).
+
+services(Call) ->
+    Names = [?LIMITS, erlmcp_overload_monitor, erlmcp_control_plane, erlmcp_native_sup, erlmcp_native_exporters],
+    [Call(erlang, whereis, [Name]) || Name <- Names].
+
+still_counting(Call, Services, Depth) ->
+    counts(Call, Depth),
+    ?assertEqual(Services, services(Call)).
+
+counts(Call, Depth) ->
+    ?assertEqual(Depth, Call(?LIMITS, get_queue_depth, [session, a])),
+    ?assertEqual(ok, Call(?LIMITS, record_enqueue, [session, a])),
+    ?assertMatch({ok, _}, Call(erlmcp_control_plane, send_health_check, [component, liveness])),
+    ?assertMatch([_ | _], Call(erlmcp_overload_monitor, summary, [])).
 
 version() ->
     _ = application:load(?NATIVE),
