@@ -119,6 +119,7 @@ start(_Type, _Args) ->
 -doc false.
 -spec stop(term()) -> ok.
 stop(_State) ->
+    erlmcp_native_sup:close(),
     %% What was said at the end; nobody waits for a logger that is stuck.
     _ = erlmcp_native_log:flush(?FLUSH_MS),
     ok.

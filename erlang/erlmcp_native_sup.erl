@@ -10,13 +10,26 @@ Should the exporters crash again and again, they are given up, and the services 
 
 -behaviour(supervisor).
 
--export([start_link/1, start_service/1, reload_exporters/0]).
+-export([start_link/1, start_service/1, close/0, reload_exporters/0]).
 -export([init/1]).
 
 -doc "Starts the application's supervisor, with the services as its children or with none.".
 -spec start_link(Supervise :: boolean()) -> supervisor:startlink_ret().
 start_link(Supervise) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, Supervise).
+
+-doc """
+Closes what services of the application's have left open, now that this supervisor has ended. Whoever was stopped has
+closed its part itself.
+""".
+-spec close() -> ok.
+close() ->
+    Left = [server(Service) || Service <- lists:reverse(services()), erlmcp_native_service:is_left(Service)],
+    %% That the library is gone may be why this happens; then nobody counts.
+    case Left =/= [] andalso erlmcp_native_error:library() of
+        ok -> lists:foreach(fun(Server) -> Server:close() end, Left);
+        _NothingOrNoLibrary -> ok
+    end.
 
 -doc "Has the exporters apply the configuration, if the application is started. Those that were given up start again.".
 -spec reload_exporters() -> ok | {error, erlmcp_native_config:problem()}.

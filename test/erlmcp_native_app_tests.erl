@@ -20,6 +20,7 @@ app_test_() ->
             fun supervises/0,
             fun leaves_supervision_to_others/0,
             fun restarts_the_service/0,
+            fun going_down_leaves_nothing_open/0,
             fun wrong_values_stop_the_start/0,
             fun a_key_that_nobody_reads_stops_the_start/0,
             fun keyword_lists_are_taken/0,
@@ -107,6 +108,39 @@ restarts_the_service() ->
     kill(First),
     eventually(fun() -> is_pid(whereis(?LIMITS)) andalso whereis(?LIMITS) =/= First end),
     ?assertEqual(1, get_queue_depth(session, a)).
+
+%% Whoever it is that dies too often, and if the supervisor itself is killed: nothing counts where nothing runs.
+going_down_leaves_nothing_open() ->
+    Services = [?LIMITS, erlmcp_overload_monitor, erlmcp_control_plane],
+    [
+        begin
+            ok = start(),
+            Test = self(),
+            ok = ?LIMITS:record_enqueue(session, a),
+            ok = erlmcp_control_plane:register_component(component, fun(_) -> Test ! {handler, self()}, ok end),
+            ok = erlmcp_control_plane:cast_priority(component, {control, cancel_task, #{task_id => 1}}),
+            Handler = receive {handler, Pid} -> Pid after 5000 -> error(no_handler) end,
+            {[{_, Runner} | _], _} = persistent_term:get({erlmcp_overload_server, handlers}),
+            goes_down(Killed),
+            ?assertEqual([], [Service || Service <- Services, whereis(Service) =/= undefined]),
+            Natives = [limits_get_limits, overload_levels, overload_history],
+            ?assertEqual([not_started], lists:usort([erlmcp_native:Native(own) || Native <- Natives])),
+            ?assertEqual(not_started, erlmcp_native:control_components()),
+            ?assertEqual(undefined, persistent_term:get({erlmcp_overload_server, handlers}, undefined)),
+            eventually(fun() -> not (is_process_alive(Handler) orelse is_process_alive(Runner)) end),
+            ok = start(),
+            ?assertEqual({0, []}, {get_queue_depth(session, a), erlmcp_native:control_components()}),
+            ok = application:stop(erlmcp_native)
+        end
+     || Killed <- [erlmcp_native_sup | Services]
+    ].
+
+goes_down(Name) ->
+    case {lists:keymember(erlmcp_native, 1, application:which_applications()), whereis(Name)} of
+        {false, _} -> ok;
+        {true, undefined} -> receive after 1 -> goes_down(Name) end;
+        {true, Pid} -> kill(Pid), goes_down(Name)
+    end.
 
 wrong_values_stop_the_start() ->
     [

@@ -26,6 +26,7 @@ takeover_test_() ->
             fun one_that_is_killed_leaves_all_to_the_next/0,
             fun whoever_is_first_keeps_it/0,
             fun a_stop_of_the_application_leaves_it/0,
+            fun an_application_that_goes_down_leaves_it/0,
             fun a_foreign_process_of_that_name_stops_the_start/0,
             fun a_start_that_would_fail_takes_nothing/0,
             fun options_of_the_taker_count/0,
@@ -232,6 +233,16 @@ a_stop_of_the_application_leaves_it() ->
     ok = application:start(erlmcp_native),
     ?assertEqual(Pids, [whereis(Service) || Service <- ?SERVICES]),
     is_filled().
+
+an_application_that_goes_down_leaves_it() ->
+    {Owner, {ok, _}} = owner(?LIMITS),
+    ok = ?LIMITS:record_enqueue(session, a),
+    ok = ?CONTROL:register_component(component, fun(_) -> ok end),
+    kill(whereis(erlmcp_native_sup)),
+    eventually(fun() -> not lists:keymember(erlmcp_native, 1, application:which_applications()) end),
+    ?assertEqual(1, ?LIMITS:get_queue_depth(session, a)),
+    ?assertEqual(not_started, erlmcp_native:control_components()),
+    Owner ! {stop, shutdown}.
 
 a_foreign_process_of_that_name_stops_the_start() ->
     ok = application:stop(erlmcp_native),

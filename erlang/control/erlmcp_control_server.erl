@@ -10,7 +10,7 @@ linked: a new process finds both.
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/0, config/0, reload_config/0, register_component/3, unregister_component/2, revive/4]).
+-export([start_link/0, close/0, config/0, reload_config/0, register_component/3, unregister_component/2, revive/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -61,6 +61,13 @@ check() ->
         {ok, _} -> ok;
         Error -> Error
     end.
+
+-doc "Closes the plane that a process has left open, and ends the handlers of all components.".
+-spec close() -> ok.
+close() ->
+    Rows = erlmcp_native:control_open(true),
+    true = is_list(Rows),
+    close([Pid || {_, Alias, #{alias := undefined}} <- Rows, {ok, Pid} <- [erlmcp_native:alias_process(Alias)]]).
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -115,6 +122,7 @@ init([]) ->
     maybe
         ok ?= erlmcp_native_error:library(),
         {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled, config()),
+        erlmcp_native_service:opens(?NAME),
         Rows = erlmcp_native:control_open(Priority),
         true ?= is_list(Rows) orelse {error, Rows},
         %% After a crash: what died unseen is told by its new monitor.
@@ -172,12 +180,16 @@ handle_info(_Info, State) ->
 terminate(Reason, #state{components = Components, retiring = Retiring}) ->
     case erlmcp_native_service:is_stopped(Reason) of
         true ->
-            _ = erlmcp_native:control_close(),
             Running = [Pid || _ := #component{handler = M, pid = Pid} <- Components, M =/= undefined],
-            lists:foreach(fun erlmcp_control_handler:kill/1, Running ++ maps:keys(Retiring));
+            close(Running ++ maps:keys(Retiring));
         false ->
             ok
     end.
+
+close(Handlers) ->
+    _ = erlmcp_native:control_close(),
+    lists:foreach(fun erlmcp_control_handler:kill/1, Handlers),
+    erlmcp_native_service:closed(?NAME).
 
 enter(Id, Registration, #state{components = Components} = State) ->
     Old = maps:get(Id, Components, undefined),

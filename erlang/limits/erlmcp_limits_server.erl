@@ -10,7 +10,7 @@ the role, with the number of refusals since. The library sends at most one messa
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/0, config/0, reload_config/0]).
+-export([start_link/0, close/0, config/0, reload_config/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -35,6 +35,12 @@ check() ->
         {ok, _, _} -> ok;
         Error -> Error
     end.
+
+-doc "Closes the table of limits, and forgets everything that was counted and set.".
+-spec close() -> ok.
+close() ->
+    _ = erlmcp_native:limits_close(own),
+    erlmcp_native_service:closed(?NAME).
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -91,6 +97,7 @@ init([]) ->
     maybe
         ok ?= erlmcp_native_error:library(),
         {ok, Limits, Enforcing} ?= configured(),
+        erlmcp_native_service:opens(?NAME),
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
         HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
         sample_later(),
@@ -131,11 +138,8 @@ handle_info(_Info, State) ->
 -spec terminate(term(), state()) -> ok.
 terminate(Reason, _State) ->
     case erlmcp_native_service:is_stopped(Reason) of
-        true ->
-            _ = erlmcp_native:limits_close(own),
-            ok;
-        false ->
-            ok
+        true -> close();
+        false -> ok
     end.
 
 configured() ->

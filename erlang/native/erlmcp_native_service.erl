@@ -10,9 +10,12 @@ Whoever has taken a service over keeps it: `already_started` is what the next on
 The process that hands over is asked first: it notes that it must forget nothing when it ends, and then has its
 supervisor end it. Between its end and the start of the next one there is no process, as between a crash and a restart;
 everything that runs in the callers goes on.
+
+A service that crashes leaves its part of the native state open, for the next process. So whose it is has to outlive its
+process: where the application goes down and there is no next one, the application closes what it has left.
 """.
 
--export([start_link/5, hand_over/2, is_stopped/1]).
+-export([start_link/5, opens/1, hand_over/2, is_stopped/1, closed/1, is_left/1]).
 
 %% Not the module, but the process: of the application.
 -define(SUPERVISOR, erlmcp_native_sup).
@@ -21,6 +24,8 @@ everything that runs in the callers goes on.
 -define(VALID_MS, 4000).
 -define(ANSWER_MS, 5000).
 -define(END_MS, 60000).
+%% Whether what a service has opened is the application's, and not closed yet.
+-define(LEFT(Name), {?MODULE, Name}).
 
 -doc """
 Starts a service that is this gen_server, or takes it over from the application. `Check` is what has to hold before
@@ -65,6 +70,46 @@ await_end(Monitor) ->
     after ?END_MS -> kept
     end.
 
+-doc "Says, in the process of a service that is named so, that it is about to open its part of the native state.".
+-spec opens(Name :: atom()) -> ok.
+opens(Name) ->
+    case is_the_applications(self()) of
+        true -> persistent_term:put(?LEFT(Name), true);
+        false -> closed(Name)
+    end.
+
+-doc "Says that a service has closed its part of the native state, or that it is somebody else's from now on.".
+-spec closed(Name :: atom()) -> ok.
+closed(Name) ->
+    _ = persistent_term:erase(?LEFT(Name)),
+    ok.
+
+-doc """
+Tells whether a service has left open what is the application's. For when the application's supervisor has ended: a
+process that it has left is ended now.
+""".
+-spec is_left(Name :: atom()) -> boolean().
+is_left(Name) ->
+    persistent_term:get(?LEFT(Name), false) andalso is_ended(whereis(Name)).
+
+is_ended(undefined) ->
+    true;
+is_ended(Pid) ->
+    case process_info(Pid, parent) of
+        {parent, Parent} when is_pid(Parent) ->
+            %% Somebody else has started it just now, who lives.
+            not is_process_alive(Parent) andalso killed(Pid);
+        _ ->
+            killed(Pid)
+    end.
+
+killed(Pid) ->
+    Monitor = erlang:monitor(process, Pid),
+    true = exit(Pid, kill),
+    receive
+        {'DOWN', Monitor, process, _, _} -> true
+    end.
+
 -doc """
 Answers the call `{hand_over, UntilMs}` of a service that is named so, in its process: `handing_over` if the application
 has started it and somebody still waits for the answer, else `kept`.
@@ -74,6 +119,7 @@ hand_over(Name, UntilMs) ->
     case is_the_applications(self()) andalso now_ms() < UntilMs of
         true ->
             _ = put(?MODULE, handing_over),
+            closed(Name),
             %% Not here: the supervisor waits for the end of this process.
             _ = spawn(supervisor, terminate_child, [?SUPERVISOR, Name]),
             handing_over;

@@ -11,7 +11,7 @@ and these outlive this one.
 -behaviour(gen_server).
 -behaviour(erlmcp_native_config).
 
--export([start_link/1, config/0, reload_config/0]).
+-export([start_link/1, close/0, config/0, reload_config/0]).
 -export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -58,6 +58,15 @@ check(Given) ->
         {ok, _, _} ?= configured(GivenMap),
         ok
     end.
+
+-doc "Ends judging and the handlers, and forgets alerts and what was set by hand.".
+-spec close() -> ok.
+close() ->
+    _ = erlmcp_native:overload_close(own),
+    {Running, _} = persistent_term:get(?HANDLERS, {[], []}),
+    _ = persistent_term:erase(?HANDLERS),
+    lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:stop(Pid) end, Running),
+    erlmcp_native_service:closed(?NAME).
 
 -doc false.
 -spec config() -> erlmcp_native_options:table().
@@ -131,6 +140,7 @@ init(Given) ->
         {ok, Options, Enabled} ?= configured(GivenMap),
         #{check_interval := ConfiguredMs} = Options,
         Rules = erlmcp_overload_options:rules(Options),
+        erlmcp_native_service:opens(?NAME),
         IntervalMs = erlmcp_native:overload_open(own, Rules, Enabled, ConfiguredMs),
         {Running, Added} = persistent_term:get(?HANDLERS, {[], []}),
         State = #state{
@@ -204,14 +214,10 @@ handle_info(_Info, State) ->
 
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, #state{handlers = Handlers}) ->
+terminate(Reason, _State) ->
     case erlmcp_native_service:is_stopped(Reason) of
-        true ->
-            _ = erlmcp_native:overload_close(own),
-            _ = persistent_term:erase(?HANDLERS),
-            lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:stop(Pid) end, Handlers);
-        false ->
-            ok
+        true -> close();
+        false -> ok
     end.
 
 apply_options(Options, Enabled, #state{handlers = Handlers, added = Added} = State) ->
