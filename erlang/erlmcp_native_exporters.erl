@@ -4,16 +4,22 @@ Supervises what tells others: the event hub and what it and the endpoints share,
 as they are configured, the HTTP listener, the pusher to an OpenTelemetry endpoint, and the relay to erlmcp's metrics.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
-whatever becomes of the exporters has no effect on the services.
+whatever becomes of the exporters has no effect on the services. If this supervisor ends, `m:erlmcp_native_keeper` has
+it started again.
 """.
 
 -behaviour(supervisor).
 
--export([child_spec/0, start_link/0, reload_config/0, problem/2]).
+-export([child_spec/0, start_link/0, start_again/0, reload_config/0, problem/2]).
 -export([init/1]).
+
+-include_lib("kernel/include/logger.hrl").
 
 %% What a target hangs at is not waited for.
 -define(SHUTDOWN_MS, 1000).
+%% Not the module, but the process: of the application.
+-define(SUPERVISOR, erlmcp_native_sup).
+-define(ALWAYS, [erlmcp_native_scan, erlmcp_native_events]).
 %% By the key of their options.
 -define(CONFIGURED, [
     {http, erlmcp_native_http},
@@ -22,7 +28,7 @@ whatever becomes of the exporters has no effect on the services.
 ]).
 
 -doc """
-Returns the supervisor as a child of the application's: not started again, since that would count against the
+Returns the supervisor as a child of the application's: not started again by that, since it would count against the
 services.
 """.
 -spec child_spec() -> supervisor:child_spec().
@@ -33,6 +39,23 @@ child_spec() ->
 -spec start_link() -> supervisor:startlink_ret().
 start_link() ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, []).
+
+-doc """
+Starts the supervisor as the application's child once more. Its children of before, which end with it but not in the
+same moment, have as long for that as when they are shut down.
+""".
+-spec start_again() -> supervisor:startchild_ret().
+start_again() ->
+    Names = [erlmcp_native_telemetry | ?ALWAYS] ++ [Module || {_, Module} <- ?CONFIGURED],
+    _ = [await_end(Pid) || Name <- Names, Pid <- [whereis(Name)], is_pid(Pid), erlmcp_native_pid:is_orphan(Pid)],
+    supervisor:start_child(?SUPERVISOR, child_spec()).
+
+await_end(Pid) ->
+    Monitor = erlang:monitor(process, Pid),
+    receive
+        {'DOWN', Monitor, process, _, _} -> true
+    after ?SHUTDOWN_MS -> exit(Pid, kill)
+    end.
 
 -doc "Starts, restarts and stops what is configured otherwise than before, if the exporters are started.".
 -spec reload_config() -> ok | not_started | {error, erlmcp_native_config:problem()}.
@@ -87,18 +110,19 @@ init([]) ->
         start => {erlmcp_native_relay, start_link, [erlmcp_native_telemetry]},
         shutdown => ?SHUTDOWN_MS
     },
-    Configured = [
-        Spec
-     || {Id, Module} <- ?CONFIGURED,
-        {ok, Options} <- [erlmcp_native_config:lookup(Id, Module:config())],
-        Spec <- [wanted(Id, Options)],
-        Spec =/= off
-    ],
-    Always = [
-        #{id => Module, start => {Module, start_link, []}, shutdown => ?SHUTDOWN_MS}
-     || Module <- [erlmcp_native_scan, erlmcp_native_events]
-    ],
+    Configured = [Spec || {Id, Module} <- ?CONFIGURED, Spec <- [configured(Id, Module)], Spec =/= off],
+    Always = [#{id => Module, start => {Module, start_link, []}, shutdown => ?SHUTDOWN_MS} || Module <- ?ALWAYS],
     {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Always ++ [Telemetry | Configured]}}.
+
+configured(Id, Module) ->
+    case erlmcp_native_config:lookup(Id, Module:config()) of
+        {ok, Options} ->
+            wanted(Id, Options);
+        {error, Problem} ->
+            %% It was right when the application was started.
+            erlmcp_native_log:write(error, "erlmcp_native: ~ts is off: ~0tp", [Id, Problem], ?LOCATION, #{}),
+            off
+    end.
 
 wanted(_Id, off) ->
     off;

@@ -5,7 +5,8 @@ Supervises the services, unless another supervisor does, and the exporters.
 A service that somebody else starts explicitly is handed over (`m:erlmcp_native_service`): its child stays here without
 a process, and is not started again before the application is.
 
-Should the exporters crash again and again, they are given up, and the services go on.
+The exporters have a supervisor of their own, which this one does not restart: `m:erlmcp_native_keeper` has it started
+again, and however often that is, the services go on.
 """.
 
 -behaviour(supervisor).
@@ -41,8 +42,9 @@ reload_exporters() ->
     end.
 
 revive() ->
-    case supervisor:start_child(?MODULE, erlmcp_native_exporters:child_spec()) of
-        {ok, _} -> ok;
+    case erlmcp_native_exporters:start_again() of
+        {ok, _} -> erlmcp_native_keeper:look();
+        {error, {already_started, _}} -> reload_exporters();
         {error, Reason} -> erlmcp_native_exporters:problem(http, Reason)
     end.
 
@@ -66,10 +68,11 @@ start_service(Service) ->
 -doc false.
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
+    erlmcp_native_relay:remember(),
     Services = [Service || Supervise, Service <- services()],
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [
-        child(S) || S <- Services
-    ] ++ [erlmcp_native_exporters:child_spec()]}}.
+    Keeper = #{id => erlmcp_native_keeper, start => {erlmcp_native_keeper, start_link, []}, shutdown => 1000},
+    Children = [child(Service) || Service <- Services] ++ [erlmcp_native_exporters:child_spec(), Keeper],
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, Children}}.
 
 services() ->
     [erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane].

@@ -9,10 +9,12 @@
     ["native"], ["limits", "control"], ["overload"], ["metrics"], ["relay", "otlp", "http"], [""]
 ]).
 
-%% Names of processes, which the module of that name does not have to exist for. {Who says it, the name}.
+%% Names of processes and of ranch's listener, which the module of that name does not have to exist for. {Who says it, the name}.
 -define(PROCESSES, [
     {erlmcp_control_server, erlmcp_control_plane},
     {erlmcp_limits_server, erlmcp_queue_limits},
+    {erlmcp_native_exporters, erlmcp_native_sup},
+    {erlmcp_native_http_listener, erlmcp_native_http},
     {erlmcp_native_service, erlmcp_native_sup},
     {erlmcp_overload_server, erlmcp_overload_monitor}
 ]).

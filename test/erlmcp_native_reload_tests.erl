@@ -75,8 +75,8 @@ processes_of_ours() ->
     Named = [
         {Name, whereis(Name)}
      || Name <- [
-            ?L, ?P, ?M, erlmcp_native_sup, erlmcp_native_exporters, erlmcp_native_scan, erlmcp_native_events,
-            erlmcp_native_metrics_server, erlmcp_native_telemetry, erlmcp_native_otlp
+            ?L, ?P, ?M, erlmcp_native_sup, erlmcp_native_exporters, erlmcp_native_keeper, erlmcp_native_scan,
+            erlmcp_native_events, erlmcp_native_metrics_server, erlmcp_native_telemetry, erlmcp_native_otlp
         ]
     ],
     Components = [

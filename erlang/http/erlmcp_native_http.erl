@@ -75,13 +75,8 @@ Query parameters that are not known are refused below `/api/`, and ignored elsew
 -doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
--define(REF, ?MODULE).
 -define(MAX_STREAMS, 256).
 -define(SEND_TIMEOUT_MS, 30000).
--define(MAX_LINE, 8192).
-%% In the kernel, for each connection; otherwise it grows to megabytes for a client that does not read.
--define(SEND_BUFFER, 65536).
--define(RECEIVE_BUFFER, 4096).
 
 -doc "Returns the paths, for `cowboy_router:compile/1`. At most 256 event streams are open at once.".
 -spec routes() -> [{Path :: string(), Handler :: module(), InitialState :: term()}].
@@ -115,82 +110,15 @@ child_spec(Options) ->
     {ok, pid()}
     | {error, {already_started, pid()} | {bad_option, problem()} | {listen, inet:port_number(), term()} | term()}.
 start_link(Given) ->
-    case {options(Given), running()} of
-        {{error, Problem}, _} -> {error, {bad_option, Problem}};
-        {_, {ok, Pid}} -> {error, {already_started, Pid}};
-        {{ok, Options}, undefined} -> listen(Options)
+    case options(Given) of
+        {ok, Options} -> erlmcp_native_http_listener:start_link(Options, routes(Options));
+        {error, Problem} -> {error, {bad_option, Problem}}
     end.
-
-running() ->
-    try ranch_server:get_listener_sup(?REF) of
-        Pid -> case is_process_alive(Pid) of true -> {ok, Pid}; false -> undefined end
-    catch
-        error:badarg -> undefined
-    end.
-
-listen(#{port := Port, ip := Ip, max_connections := MaxConnections} = Options) ->
-    #{idle_timeout_ms := IdleTimeoutMs, send_timeout_ms := SendTimeoutMs} = Options,
-    Transport = #{
-        %% Connections are counted by each of these supervisors, and each acceptor hands over one more.
-        num_conns_sups => 1,
-        num_acceptors => 2,
-        max_connections => MaxConnections,
-        connection_type => supervisor,
-        %% Streams do not end by themselves.
-        shutdown => 1000,
-        socket_opts => [
-            {ip, Ip},
-            {port, Port},
-            {backlog, 1024},
-            {send_timeout, SendTimeoutMs},
-            {send_timeout_close, true},
-            {sndbuf, ?SEND_BUFFER},
-            {buffer, ?RECEIVE_BUFFER}
-        ]
-    },
-    Everywhere = [{'_', routes(Options) ++ [{'_', erlmcp_native_http_handler, not_found}]}],
-    Protocol = #{
-        env => #{dispatch => cowboy_router:compile(Everywhere)},
-        stream_handlers => [erlmcp_native_http_guard, cowboy_stream_h],
-        protocols => [http],
-        connection_type => supervisor,
-        dynamic_buffer => false,
-        max_request_line_length => ?MAX_LINE,
-        max_header_value_length => ?MAX_LINE,
-        max_headers => 64,
-        max_skip_body_length => ?MAX_LINE,
-        max_keepalive => 1000,
-        %% From one request to the end of the next.
-        request_timeout => IdleTimeoutMs,
-        idle_timeout => 15000
-    },
-    #{start := {Module, Function, Args}} = ranch:child_spec(?REF, ranch_tcp, Transport, cowboy_clear, Protocol),
-    %% What a listener with other options may have left behind when it was killed.
-    ok = ranch_server:cleanup_listener_opts(?REF),
-    case apply(Module, Function, Args) of
-        {ok, Pid} -> {ok, Pid};
-        {error, Reason} -> {error, why(Reason, Port)}
-    end.
-
-why({shutdown, {failed_to_start_child, _, Reason}}, Port) -> why(Reason, Port);
-why({listen_error, _, Reason}, Port) -> {listen, Port, Reason};
-why(Reason, _) -> Reason.
 
 -doc "Returns the port that the listener has, once it listens.".
 -spec port() -> inet:port_number() | undefined.
 port() ->
-    case running() of
-        {ok, _} -> bound();
-        undefined -> undefined
-    end.
-
-%% While a listener starts, it has no address yet.
-bound() ->
-    try
-        ranch:get_port(?REF)
-    catch
-        error:badarg -> undefined
-    end.
+    erlmcp_native_http_listener:port().
 
 -doc """
 Checks the listener's options, and whether cowboy is there and started. Returns them with the defaults of those left

@@ -95,13 +95,8 @@ is_left(Name) ->
 is_ended(undefined) ->
     true;
 is_ended(Pid) ->
-    case process_info(Pid, parent) of
-        {parent, Parent} when is_pid(Parent) ->
-            %% Somebody else has started it just now, who lives.
-            not is_process_alive(Parent) andalso killed(Pid);
-        _ ->
-            killed(Pid)
-    end.
+    %% Or somebody else has started it just now, who lives.
+    erlmcp_native_pid:is_orphan(Pid) andalso killed(Pid).
 
 killed(Pid) ->
     Monitor = erlang:monitor(process, Pid),

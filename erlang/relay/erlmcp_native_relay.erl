@@ -6,11 +6,14 @@ Once a second passes on what is new to something that may or may not be there: e
 What is counted natively is compared with what it was a second ago, so that neither an admission nor a control
 message costs anything more, and a target that is slow, hangs or crashes delays nobody but its own relay. What
 was counted before the target was there is not passed on.
+
+What was passed on last outlives a relay that crashes, in a table of the application's: its successor passes on what has
+been counted since. Nothing is passed on twice; what a relay was about to tell when it was killed is lost.
 """.
 
 -behaviour(gen_server).
 
--export([start_link/1, start_link/2]).
+-export([start_link/1, start_link/2, remember/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -doc "Tells whether there is anybody to tell.".
@@ -50,12 +53,22 @@ start_link(Target) ->
 start_link(Target, Parts) ->
     gen_server:start_link({local, Target}, ?MODULE, {Target, Parts}, []).
 
+-doc "Makes the table in which relays find what was passed on before them. It lives as long as the caller.".
+-spec remember() -> ok.
+remember() ->
+    _ = ets:new(?MODULE, [named_table, public]),
+    ok.
+
 -doc false.
 -spec init({module(), [part()]}) -> {ok, #state{}}.
 init({Target, Parts}) ->
     _ = code:ensure_loaded(Target),
     later(),
-    {ok, #state{target = Target, parts = [Part || Part <- Parts, erlang:function_exported(Target, Part, 1)]}}.
+    {ok, #state{
+        target = Target,
+        parts = [Part || Part <- Parts, erlang:function_exported(Target, Part, 1)],
+        before = remembered(Target)
+    }}.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
@@ -73,7 +86,7 @@ handle_info(pass_on, #state{target = Target} = State) ->
     later(),
     case Target:is_there() of
         true -> {noreply, pass_on(State)};
-        false -> {noreply, State#state{before = undefined}}
+        false -> remember(Target, undefined), {noreply, State#state{before = undefined}}
     end;
 handle_info(_Info, State) ->
     {noreply, State}.
@@ -84,9 +97,21 @@ later() ->
 
 pass_on(#state{target = Target, parts = Parts, before = Before} = State) ->
     Now = counted(),
+    remember(Target, Now),
     _ = [tell(Target, Part, news(Part, Before, Now)) || Before =/= undefined, Part <- Parts],
     _ = erlang:function_exported(Target, tick, 0) andalso Target:tick(),
     State#state{before = Now}.
+
+%% A relay may be started without the application.
+remember(Target, Before) ->
+    _ = ets:whereis(?MODULE) =/= undefined andalso ets:insert(?MODULE, {Target, Before}),
+    ok.
+
+remembered(Target) ->
+    case ets:whereis(?MODULE) of
+        undefined -> undefined;
+        Table -> ets:lookup_element(Table, Target, 2, undefined)
+    end.
 
 tell(_Target, _Part, []) -> ok;
 tell(Target, Part, News) -> Target:Part(News).

@@ -16,6 +16,7 @@ not.
     {{erlmcp_native_app, change_exporters, 0}, "is what a process is started with"},
     {erlmcp_native_sup, "is a supervisor"},
     {erlmcp_native_exporters, "is a supervisor"},
+    {erlmcp_native_keeper, "is a process of the application's"},
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
     {erlmcp_control_call, "is called by erlmcp_control_plane, which checks"},
@@ -68,6 +69,8 @@ not.
     {erlmcp_native_http_guard, "is called by cowboy"},
     {erlmcp_native_http_handler, "is called by cowboy"},
     {erlmcp_native_http_json, "is called by cowboy's handlers, with rows and alerts"},
+    {erlmcp_native_http_connections, "is a process of the application's"},
+    {erlmcp_native_http_listener, "is a supervisor"},
     {erlmcp_native_http_page, "is called by cowboy"},
     {erlmcp_native_http_query, "is called by cowboy's handlers, with a request"},
     {erlmcp_native_http_reply, "is called by cowboy's handlers, with a request"},
