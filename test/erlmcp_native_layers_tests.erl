@@ -9,7 +9,8 @@
     ["native"], ["limits", "control"], ["overload"], ["metrics"], ["relay", "otlp", "http"], [""]
 ]).
 
-%% Names of processes and of ranch's listener, which the module of that name does not have to exist for. {Who says it, the name}.
+%% Names of processes and of ranch's listener, which the module of that name does not have to exist for. {Who says it,
+%% the name}.
 -define(PROCESSES, [
     {erlmcp_control_server, erlmcp_control_plane},
     {erlmcp_limits_server, erlmcp_queue_limits},
