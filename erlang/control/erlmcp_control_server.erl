@@ -11,6 +11,7 @@ linked: a new process finds both.
 -behaviour(erlmcp_native_config).
 
 -export([start_link/0, close/0, config/0, reload_config/0, register_component/3, unregister_component/2, revive/4]).
+-export([check/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -54,8 +55,10 @@ linked: a new process finds both.
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
     SpawnOptions = [{message_queue_data, off_heap}],
-    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [{spawn_opt, SpawnOptions}], fun check/0).
+    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [{spawn_opt, SpawnOptions}], {?MODULE, check, []}).
 
+-doc false.
+-spec check() -> ok | {error, term()}.
 check() ->
     case erlmcp_native_config:lookup(control_plane_enabled, config()) of
         {ok, _} -> ok;

@@ -11,6 +11,7 @@ the role, with the number of refusals since. The library sends at most one messa
 -behaviour(erlmcp_native_config).
 
 -export([start_link/0, close/0, config/0, reload_config/0]).
+-export([check/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -28,8 +29,10 @@ the role, with the number of refusals since. The library sends at most one messa
 -doc "Starts the service of the queue limits, linked to the caller and registered as `erlmcp_queue_limits`.".
 -spec start_link() -> gen_server:start_ret().
 start_link() ->
-    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [], fun check/0).
+    erlmcp_native_service:start_link(?NAME, ?MODULE, [], [], {?MODULE, check, []}).
 
+-doc false.
+-spec check() -> ok | {error, term()}.
 check() ->
     case configured() of
         {ok, _, _} -> ok;

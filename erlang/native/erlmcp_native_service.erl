@@ -16,6 +16,7 @@ process: where the application goes down and there is no next one, the applicati
 """.
 
 -export([start_link/5, opens/1, hand_over/2, is_stopped/1, closed/1, is_left/1]).
+-export([asked/2, ended/2]).
 
 %% Not the module, but the process: of the application.
 -define(SUPERVISOR, erlmcp_native_sup).
@@ -27,48 +28,57 @@ process: where the application goes down and there is no next one, the applicati
 %% Whether what a service has opened is the application's, and not closed yet.
 -define(LEFT(Name), {?MODULE, Name}).
 
+-doc "This is a function and its arguments.".
+-type mfargs() :: {module(), atom(), [term()]}.
+-doc "This is what `start_link/5` was called with.".
+-type service() :: {Name :: atom(), module(), Args :: term(), [gen_server:start_opt()], Check :: mfargs()}.
+
 -doc """
-Starts a service that is this gen_server, or takes it over from the application. `Check` is what has to hold before
-anything is taken over: a start that would fail takes nothing from the application.
+Starts a service that is this gen_server, or takes it over from the application. What is called by `Check` has to hold
+before anything is taken over: a start that would fail takes nothing from the application.
 """.
--spec start_link(
-    Name :: atom(), module(), Args :: term(), [gen_server:start_opt()], Check :: fun(() -> ok | {error, term()})
-) -> gen_server:start_ret().
+-spec start_link(Name :: atom(), module(), Args :: term(), [gen_server:start_opt()], Check :: mfargs()) ->
+    gen_server:start_ret().
 start_link(Name, Module, Args, Options, Check) ->
+    start({Name, Module, Args, Options, Check}).
+
+start({Name, Module, Args, Options, Check} = Service) ->
     case gen_server:start_link({local, Name}, Module, Args, Options) of
         {error, {already_started, Pid}} = Started ->
-            maybe
-                true ?= is_the_applications(Pid),
-                ok ?= Check(),
-                ended ?= take(Pid),
-                start_link(Name, Module, Args, Options, Check)
-            else
-                {error, _} = Error -> Error;
-                _Kept -> Started
+            case is_the_applications(Pid) andalso check(Check) of
+                ok -> take(Pid, Service);
+                false -> Started;
+                {error, _} = Error -> Error
             end;
         Result ->
             Result
     end.
 
-take(Pid) ->
-    Monitor = erlang:monitor(process, Pid),
-    Until = now_ms() + ?VALID_MS,
-    Result =
-        try gen_server:call(Pid, {hand_over, Until}, ?ANSWER_MS) of
-            handing_over -> await_end(Monitor);
-            _ -> kept
-        catch
-            exit:{timeout, _} -> kept;
-            exit:_ -> ended
-        end,
-    erlang:demonitor(Monitor, [flush]),
-    Result.
+check({Module, Function, Args}) ->
+    apply(Module, Function, Args).
 
-await_end(Monitor) ->
-    receive
-        {'DOWN', Monitor, process, _, _} -> ended
-    after ?END_MS -> kept
+%% Waited for where this module can be replaced meanwhile.
+take(Pid, {Name, _, _, _, _} = Service) ->
+    HandOver = {hand_over, now_ms() + ?VALID_MS},
+    erlmcp_native_wait:request(Name, HandOver, ?ANSWER_MS, {?MODULE, asked, {Pid, Service}}).
+
+-doc false.
+-spec asked({answer, handing_over | kept} | {down, term()} | timeout, {pid(), service()}) -> gen_server:start_ret().
+asked({answer, handing_over}, {Pid, _} = Taking) ->
+    erlmcp_native_wait:gone(Pid, ?END_MS, {?MODULE, ended, Taking});
+asked({down, _}, {_, Service}) ->
+    start(Service);
+asked(_KeptOrTimeout, {Pid, {Name, _, _, _, _} = Service}) ->
+    case whereis(Name) of
+        Pid -> {error, {already_started, Pid}};
+        %% It was another taker's process that has answered.
+        _ -> start(Service)
     end.
+
+-doc false.
+-spec ended(gone | timeout, {pid(), service()}) -> gen_server:start_ret().
+ended(gone, {_, Service}) -> start(Service);
+ended(timeout, {Pid, _}) -> {error, {already_started, Pid}}.
 
 -doc "Says, in the process of a service that is named so, that it is about to open its part of the native state.".
 -spec opens(Name :: atom()) -> ok.

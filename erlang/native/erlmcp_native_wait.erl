@@ -13,7 +13,7 @@ has nothing in it that could want to change. A node that is to have another vers
 A *continuation* `{Module, Function, Context}` is called with what came of it and the context.
 """.
 
--export([ask/6, request/4, serve/3, within/3, next/2, sleep/3, run/2, holding/2]).
+-export([ask/6, request/4, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
 -export([work/1]).
 
 -export_type([continuation/0, outcome/0]).
@@ -152,6 +152,25 @@ within(Pid, Monitor, BeatMs, Beats, Call) ->
 -spec work({module(), atom(), [term()]}) -> no_return().
 work({Module, Function, Args}) ->
     exit({?MODULE, apply(Module, Function, Args)}).
+
+-doc """
+Waits for the end of a process. The continuation gets `gone` or `timeout`. Time in which the machine stands still does
+not count.
+""".
+-spec gone(pid(), Ms :: pos_integer(), continuation()) -> term().
+gone(Pid, Ms, {Module, Function, Context}) ->
+    Outcome = ended(erlang:monitor(process, Pid), beat_ms(Ms), ?BEATS),
+    Module:Function(Outcome, Context).
+
+ended(Monitor, BeatMs, Beats) ->
+    receive
+        {'DOWN', Monitor, process, _, _} -> gone
+    after BeatMs ->
+        case Beats of
+            1 -> true = erlang:demonitor(Monitor, [flush]), timeout;
+            _ -> ended(Monitor, BeatMs, Beats - 1)
+        end
+    end.
 
 beat_ms(Ms) ->
     max(1, Ms div ?BEATS).

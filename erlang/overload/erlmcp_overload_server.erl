@@ -13,6 +13,7 @@ and these outlive this one.
 
 -export([start_link/1, close/0, config/0, reload_config/0]).
 -export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
+-export([check/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include_lib("kernel/include/logger.hrl").
@@ -49,9 +50,11 @@ options win over the configuration.
 start_link(Options) ->
     %% What passes through here is little, and urgent.
     SpawnOptions = [{message_queue_data, off_heap}, {priority, high}],
-    Check = fun() -> check(Options) end,
+    Check = {?MODULE, check, [Options]},
     erlmcp_native_service:start_link(?NAME, ?MODULE, Options, [{spawn_opt, SpawnOptions}], Check).
 
+-doc false.
+-spec check(term()) -> ok | {error, term()}.
 check(Given) ->
     maybe
         {ok, GivenMap} ?= checked(Given),
