@@ -25,12 +25,16 @@ closed its part itself.
 """.
 -spec close() -> ok.
 close() ->
-    Left = [server(Service) || Service <- lists:reverse(services()), erlmcp_native_service:is_left(Service)],
+    Left = [Service || Service <- lists:reverse(services()), erlmcp_native_service:is_left(Service)],
     %% That the library is gone may be why this happens; then nobody counts.
     case Left =/= [] andalso erlmcp_native_error:library() of
-        ok -> lists:foreach(fun(Server) -> Server:close() end, Left);
+        ok -> lists:foreach(fun close/1, Left);
         _NothingOrNoLibrary -> ok
     end.
+
+close(erlmcp_queue_limits) -> erlmcp_limits_server:close();
+close(erlmcp_overload_monitor) -> erlmcp_overload_server:close();
+close(erlmcp_control_plane) -> erlmcp_control_server:close().
 
 -doc "Has the exporters apply the configuration, if the application is started. Those that were given up start again.".
 -spec reload_exporters() -> ok | {error, erlmcp_native_config:problem()}.
