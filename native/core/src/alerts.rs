@@ -2,18 +2,18 @@
 
 use std::collections::VecDeque;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
 
 use crate::overload::Level;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::queue::{Full, Queue};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, fence};
 use crate::vocabulary::{OwnerId, RoleId};
 
 /// So many alerts are kept at most.
 pub const MAX_HISTORY: usize = 10_000;
 
-/// What handlers may lag behind before news are counted instead of kept.
-const OUTBOX: usize = 16_384;
+/// What handlers may lag behind before news are counted instead of kept. A model has less news.
+const OUTBOX: usize = if cfg!(loom) { 8 } else { 16_384 };
 
 /// An alert says that an owner's level was reached, was left, or lasts. [`Alerts`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,15 +65,13 @@ pub enum News {
 pub struct Alerts {
     history: Mutex<History>,
     /// Made when there are first news: a table that is never judged does without.
-    outbox: OnceCell<Outbox>,
+    outbox: OnceCell<Queue<News>>,
     /// Taken out and not yet known to have been told.
     in_hand: Mutex<Vec<News>>,
     lost: AtomicU64,
     lost_in_all: AtomicU64,
     woken: AtomicBool,
 }
-
-type Outbox = (Sender<News>, Receiver<News>);
 
 #[derive(Debug)]
 struct History {
@@ -109,13 +107,14 @@ impl Alerts {
     }
 
     fn tell(&self, news: News) -> bool {
-        let (outbox, _) = self.outbox.get_or_init(|| bounded(OUTBOX));
-        if outbox.try_send(news).is_err() {
+        let outbox = self.outbox.get_or_init(|| Queue::with_room_for(OUTBOX));
+        if outbox.put(news) == Err(Full) {
             self.lost.fetch_add(1, Ordering::Relaxed);
             self.lost_in_all.fetch_add(1, Ordering::Relaxed);
         }
-        // Pairs with the store in `take`: news that come after it find the flag down and wake again.
-        !self.woken.load(Ordering::SeqCst) && !self.woken.swap(true, Ordering::SeqCst)
+        // Pairs with the fence in `take`: it finds these news there, or they find the flag down here.
+        fence(Ordering::SeqCst);
+        !self.woken.load(Ordering::Relaxed) && !self.woken.swap(true, Ordering::Relaxed)
     }
 
     /// Hands out the next news, at most `most` and the same again until [`told`](Self::told) is called, and how many
@@ -127,18 +126,21 @@ impl Alerts {
         }
         if in_hand.is_empty() {
             // Nothing left: what is sent from here on wakes, unless it is taken right below.
-            self.woken.store(false, Ordering::SeqCst);
+            // A swap: loom lets a plain store and the swap in `tell` pass each other.
+            self.woken.swap(false, Ordering::Relaxed);
+            // Pairs with the fence in `tell`.
+            fence(Ordering::SeqCst);
             self.fill(&mut in_hand, most);
             if !in_hand.is_empty() {
-                self.woken.store(true, Ordering::SeqCst);
+                self.woken.store(true, Ordering::Relaxed);
             }
         }
         (in_hand.clone(), self.lost.swap(0, Ordering::Relaxed))
     }
 
     fn fill(&self, in_hand: &mut Vec<News>, most: usize) {
-        if let Some((_, inbox)) = self.outbox.get() {
-            in_hand.extend(inbox.try_iter().take(most));
+        if let Some(outbox) = self.outbox.get() {
+            in_hand.extend(std::iter::from_fn(|| outbox.take()).take(most));
         }
     }
 
@@ -180,11 +182,11 @@ impl Alerts {
     pub fn reset(&self) {
         self.forget_history();
         self.in_hand.lock().clear();
-        if let Some((_, inbox)) = self.outbox.get() {
-            inbox.try_iter().for_each(drop);
+        if let Some(outbox) = self.outbox.get() {
+            std::iter::from_fn(|| outbox.take()).for_each(drop);
         }
         self.lost.store(0, Ordering::Relaxed);
-        self.woken.store(false, Ordering::SeqCst);
+        self.woken.swap(false, Ordering::Relaxed);
     }
 }
 

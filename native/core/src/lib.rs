@@ -22,6 +22,7 @@
 //!   roster      a set that knows its newest
 //! setting     what configuration gives and a hand may override
 //! map         the concurrent map, or a small one in a model
+//! queue       the bounded queue, or a small one in a model
 //! sync        the standard atomics, or loom's in a model
 //! vocabulary  roles, owners, moments, the runtime around
 //! ```
@@ -60,6 +61,7 @@ mod map;
 pub mod overload;
 mod owner;
 mod owners;
+mod queue;
 mod rate;
 mod retry;
 mod role;

@@ -1,5 +1,6 @@
 //! loom models: every interleaving of a few threads, for what the crate promises of all of them.
 
+mod alerts;
 mod aliases;
 mod gauge;
 mod judging;
@@ -22,10 +23,10 @@ const NOW: Instant = Instant {
     system_ms: 0,
 };
 
-/// At most three preemptions an execution: more find nothing new in models this small, but take hours.
+/// At most three preemptions an execution, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound.get_or_insert(3);
     builder.check(model);
 }
 
