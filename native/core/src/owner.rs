@@ -78,12 +78,13 @@ impl<W> Owner<W> {
         let account = self
             .account(role.id())
             .unwrap_or_else(|| self.append(Arc::clone(role)));
-        account.open(judge);
-        // Pairs with the fence in `Limits::clear`: it finds this owner, or here its role is found retired.
+        // Pairs with the fences of whoever changes something and goes through all owners: this one is found there, or
+        // the change is seen here, a retired role in `Limits::clear`, a switch in `Limits::forget_levels`.
         fence(Ordering::SeqCst);
         if account.role().is_retired() {
             return Err(Ended);
         }
+        account.open(judge);
         Ok(operation(account))
     }
 

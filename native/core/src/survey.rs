@@ -11,6 +11,7 @@ use crate::fill::{Bands, Fill};
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
+use crate::sync::{self, fence};
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
 /// A row is an owner in a role, as it was when it was looked at. Its depth is exact.
@@ -75,6 +76,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Forgets all levels without telling anybody. Who is still above a threshold is alerted anew by its next
     /// enqueue, or the next check.
     pub fn forget_levels(&self, runtime: &impl Runtime) {
+        // Pairs with the fence in `Owner::enter`: who is not found below has seen that nothing is judged.
+        fence(sync::Ordering::SeqCst);
         self.owners
             .for_each(|_, owner| owner.forget_levels(self.judge(), runtime.now()));
     }

@@ -9,19 +9,24 @@ use crate::sync::Arc;
 use crate::vocabulary::RoleId;
 
 const DEFAULT: RoleId = RoleId(0);
-const ROLE: RoleId = RoleId(1);
+pub(super) const ROLE: RoleId = RoleId(1);
 
-struct Table {
-    limits: Limits<()>,
-    world: World,
+pub(super) struct Table {
+    pub(super) limits: Limits<()>,
+    pub(super) world: World,
 }
 
 impl Table {
-    fn new() -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             limits: Limits::new(DEFAULT, 9, NOW),
             world: World::default(),
         })
+    }
+
+    /// The owner is dead, and whoever watched it hears of it.
+    pub(super) fn die(&self) {
+        (0..self.world.kill()).for_each(|_| self.limits.died(OWNER, &self.world));
     }
 
     fn open(&self) {
@@ -30,11 +35,11 @@ impl Table {
         self.limits.open(&limits, true, &self.world).unwrap();
     }
 
-    fn enqueue(&self) {
+    pub(super) fn enqueue(&self) {
         self.limits.enqueue(ROLE, OWNER, &self.world).unwrap();
     }
 
-    fn tracked(&self) -> bool {
+    pub(super) fn tracked(&self) -> bool {
         self.limits.owners.shard(OWNER).pin().get(&OWNER).is_some()
     }
 
@@ -58,7 +63,7 @@ impl Table {
 }
 
 /// Runs an operation while another goes on.
-fn at_once(
+pub(super) fn at_once(
     table: &Arc<Table>,
     other: impl FnOnce(&Table) + Send + 'static,
     operation: impl FnOnce(&Table),
@@ -73,9 +78,7 @@ fn at_once(
 fn entering_against_death_leaves_nothing() {
     explore(|| {
         let table = Table::new();
-        at_once(&table, Table::enqueue, |table| {
-            (0..table.world.kill()).for_each(|_| table.limits.died(OWNER, &table.world));
-        });
+        at_once(&table, Table::enqueue, Table::die);
         assert!(!table.tracked());
         table.assert_agrees();
     });
