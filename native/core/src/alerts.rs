@@ -13,7 +13,7 @@ use crate::vocabulary::{OwnerId, RoleId};
 pub const MAX_HISTORY: usize = 10_000;
 
 /// What handlers may lag behind before news are counted instead of kept. A model has less news.
-const OUTBOX: usize = if cfg!(loom) { 8 } else { 16_384 };
+const OUTBOX: usize = if cfg!(loom) { 4 } else { 16_384 };
 
 /// An alert says that an owner's level was reached, was left, or lasts. [`Alerts`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

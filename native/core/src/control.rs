@@ -12,8 +12,8 @@ pub use crate::waiting::{Crowded, MAX_QUEUED, Place};
 /// A health check that takes longer than so many microseconds breaks the service level objective.
 pub const HEALTH_CHECK_SLO_US: u64 = 100_000;
 
-/// There are so many components at most.
-pub const MAX_COMPONENTS: usize = 1024;
+/// There are so many components at most. In a model it is few.
+pub const MAX_COMPONENTS: usize = if cfg!(loom) { 2 } else { 1024 };
 
 /// There are [`MAX_COMPONENTS`], and this would be one more.
 ///

@@ -91,9 +91,14 @@ pub struct Distribution {
 pub const BOUNDS: usize = 27;
 
 impl Latency {
-    /// Makes a histogram for many threads that record at once, with a shard for each of up to sixteen.
+    /// Makes a histogram for many threads that record at once, with a shard for each of up to sixteen. In a model there
+    /// are two shards.
     pub fn sharded() -> Self {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = if cfg!(loom) {
+            2
+        } else {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        };
         Self::with_shards(threads.min(MAX_SHARDS), FINE)
     }
 

@@ -2,12 +2,16 @@
 
 mod alerts;
 mod aliases;
+mod components;
 mod gauge;
 mod judging;
+mod latency;
 mod owner;
 mod refusals;
+mod roles;
 mod settings;
 mod table;
+mod tally;
 mod waiting;
 
 use crate::account::Account;
