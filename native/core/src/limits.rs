@@ -64,15 +64,16 @@ pub enum Verdict {
 /// let table = Limits::new(role, 1, Still.now());
 /// let permit = table.acquire(role, owner, &Still)?.expect("there is room").expect("nobody is dead");
 /// assert!(table.acquire(role, owner, &Still)?.is_err());
-/// table.give_back(permit, &Still);
+/// table.give_back(&permit, &Still);
 /// assert_eq!(table.depth(role, owner), 0);
 /// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Permit {
     role: RoleId,
     owner: OwnerId,
     tenure: u64,
+    given_back: AtomicBool,
 }
 
 /// A table has the depths by role and owner, the limits and the totals by role. `W` is the host's handle of a death
@@ -255,17 +256,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 role,
                 owner,
                 tenure,
+                given_back: AtomicBool::new(false),
             })),
         })
     }
 
-    /// Takes away what a permit stands for, unless its owner has given everything up since.
-    pub fn give_back(&self, permit: Permit, runtime: &impl Runtime) {
+    /// Takes away what a permit stands for, the first time that it is given back, unless its owner has given everything
+    /// up since.
+    pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) {
+        if permit.given_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let Permit {
             role,
             owner,
             tenure,
-        } = permit;
+            ..
+        } = *permit;
         let shard = self.owners.shard(owner).pin();
         if let Some(found) = shard.get(&owner)
             && let Some(depth) = found.dequeue_tenure(role, tenure)

@@ -199,7 +199,9 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
             }
             let (role, owner, permit) = model.permits.remove(which % model.permits.len());
             if let Some(permit) = permit {
-                table.give_back(permit, host);
+                table.give_back(&permit, host);
+                // That is one too many, and does nothing.
+                table.give_back(&permit, host);
                 model.dequeue(role, owner);
             }
         }

@@ -3,7 +3,6 @@
 use erlmcp_core::limits::{Permit, Refusal, Verdict};
 use erlmcp_core::roles::TooManyRoles;
 use erlmcp_core::{Outlook, OwnerId, RoleId, Runtime};
-use parking_lot::Mutex;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
@@ -16,7 +15,8 @@ use crate::term::{self, Answer, Fault};
 /// latest by dying.
 struct Holding {
     table: ResourceArc<Table>,
-    permit: Mutex<Option<Permit>>,
+    /// The dead need none.
+    permit: Option<Permit>,
 }
 
 #[rustler::resource_impl]
@@ -30,7 +30,7 @@ impl Resource for Holding {
 
 impl Holding {
     fn give_back(&self, env: Env<'_>) {
-        if let Some(permit) = self.permit.lock().take() {
+        if let Some(permit) = &self.permit {
             let resource = &*self.table;
             let callback = Callback { env, resource };
             self.table.limits.give_back(permit, &callback);
@@ -127,7 +127,7 @@ fn limits_acquire<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term
             Ok(permit) => {
                 let holding = ResourceArc::new(Holding {
                     table: beam.table.clone(),
-                    permit: Mutex::new(permit),
+                    permit,
                 });
                 (atoms::ok(), holding).encode(env)
             }

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{NOW, OWNER, World, explore};
-use crate::limits::Limits;
+use crate::limits::{Limits, Permit};
 use crate::roles::ConfiguredLimits;
 use crate::sync::Arc;
 use crate::vocabulary::RoleId;
@@ -29,7 +29,7 @@ impl Table {
         (0..self.world.kill()).for_each(|_| self.limits.died(OWNER, &self.world));
     }
 
-    fn open(&self) {
+    pub(super) fn open(&self) {
         // One alone: the order of two is another each time, which no model may be.
         let limits = ConfiguredLimits::from([(ROLE, 5)]);
         self.limits.open(&limits, true, &self.world).unwrap();
@@ -103,6 +103,48 @@ fn two_that_enter_the_same_owner_are_both_counted() {
         let table = Table::new();
         at_once(&table, Table::enqueue, Table::enqueue);
         assert_eq!(table.limits.depth(ROLE, OWNER), 2);
+        table.assert_agrees();
+    });
+}
+
+fn acquire(table: &Table) -> Option<Permit> {
+    let admitted = table.limits.acquire(ROLE, OWNER, &table.world).unwrap();
+    admitted.unwrap()
+}
+
+/// By hand, by two at once: a destructor runs when nobody else can any more.
+#[test]
+fn a_permit_given_back_twice_is_one_place() {
+    explore(|| {
+        let table = Table::new();
+        table.enqueue();
+        let permit = Arc::new(acquire(&table).unwrap());
+        let others = Arc::clone(&permit);
+        let give_back = |table: &Table, permit: &Permit| {
+            table.limits.give_back(permit, &table.world);
+        };
+        at_once(
+            &table,
+            move |table| give_back(table, &others),
+            |table| give_back(table, &permit),
+        );
+        assert_eq!(table.limits.depth(ROLE, OWNER), 1);
+        table.assert_agrees();
+    });
+}
+
+/// A permit is acquired and given back, or let go of, by a destructor, while its owner dies.
+#[test]
+fn a_permit_of_an_owner_that_dies_leaves_nothing() {
+    explore(|| {
+        let table = Table::new();
+        let hold = |table: &Table| {
+            if let Some(permit) = acquire(table) {
+                table.limits.give_back(&permit, &table.world);
+            }
+        };
+        at_once(&table, hold, Table::die);
+        assert!(!table.tracked());
         table.assert_agrees();
     });
 }
