@@ -3,7 +3,7 @@
 use crate::alerts::Alerts;
 use crate::overload::{self, Level, Margin, Marks};
 use crate::setting::Setting;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
 /// A judge knows whether and by which rules the levels of owners are judged, and has the alerts that came of it.
 ///
@@ -28,6 +28,8 @@ use crate::sync::{AtomicU64, Ordering};
 /// ```
 #[derive(Debug)]
 pub struct Judge {
+    /// Whether somebody speaks for it.
+    open: AtomicBool,
     active: Setting<bool>,
     margin: AtomicU64,
     realert_ms: AtomicU64,
@@ -49,6 +51,7 @@ impl Judge {
     /// Judges nothing yet.
     pub(crate) fn new() -> Self {
         Self {
+            open: AtomicBool::new(false),
             active: Setting::new(false),
             margin: AtomicU64::new(0),
             realert_ms: AtomicU64::new(u64::MAX),
@@ -59,6 +62,17 @@ impl Judge {
     /// Gives the alerts so far.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
+    }
+
+    /// Tells whether somebody has the alerts told.
+    pub fn is_open(&self) -> bool {
+        // Pairs with `set_open`: who finds it open finds it configured.
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_open(&self, open: bool) {
+        // Pairs with `is_open`.
+        self.open.store(open, Ordering::Release);
     }
 
     /// Tells whether anything is judged.

@@ -29,8 +29,12 @@ const NOW: Instant = Instant {
 
 /// At most three preemptions an execution, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
 fn explore(model: impl Fn() + Sync + Send + 'static) {
+    explore_to(3, model);
+}
+
+fn explore_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(3);
+    builder.preemption_bound.get_or_insert(preemptions);
     builder.check(model);
 }
 

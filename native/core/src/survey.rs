@@ -58,10 +58,27 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.begin_or_forget(runtime);
     }
 
-    /// Judges nothing any more, whatever was set by hand.
-    pub fn stop_overload(&self, runtime: &impl Runtime) {
+    /// Opens the monitor, judging by these rules if `active`. What was set by hand since it was opened stays; one that
+    /// was closed is as new.
+    pub fn open_overload(&self, rules: Rules, active: bool, runtime: &impl Runtime) {
+        if !self.judge().is_open() {
+            // What was switched by somebody who was under way when it was closed.
+            self.clear_overload(runtime);
+        }
+        self.configure_overload(rules, active, runtime);
+        self.judge().set_open(true);
+    }
+
+    /// Closes the monitor: nothing is judged any more, and all but depths is forgotten.
+    pub fn close_overload(&self, runtime: &impl Runtime) {
+        self.judge().set_open(false);
+        self.clear_overload(runtime);
+    }
+
+    fn clear_overload(&self, runtime: &impl Runtime) {
         self.judge().switch().reset(false);
         self.begin_or_forget(runtime);
+        self.judge().alerts().reset();
     }
 
     /// What is not judged holds no level; nobody is told.

@@ -31,7 +31,7 @@ fn metrics_snapshot<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 }
 
 fn services<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
-    let monitored = beam.table.monitored.load(Ordering::Relaxed);
+    let monitored = beam.table.limits.judge().is_open();
     let started = [
         (atoms::erlmcp_queue_limits(), beam.table.limits.is_open()),
         (atoms::erlmcp_overload_monitor(), monitored),

@@ -1,7 +1,5 @@
 //! Natives of the overload monitor. They work on a table whether it is open or not.
 
-use std::sync::atomic::Ordering;
-
 use erlmcp_core::alerts::{MAX_HISTORY, News};
 use erlmcp_core::judge::Rules;
 use erlmcp_core::overload::{Level, Margin, status};
@@ -39,16 +37,10 @@ fn configured<'a>(rules_: Term<'a>, on: Term<'a>, interval_ms: Term<'a>) -> Answ
     Ok((rules(rules_)?, term::switch(on)?, interval_ms))
 }
 
-/// Applies all that but what was set by hand. The check interval that holds.
-fn apply(beam: &Beam<'_, '_, Table>, (rules, on, interval_ms): Configured) -> u64 {
-    let Table {
-        limits,
-        check_interval_ms,
-        ..
-    } = &**beam.table;
-    check_interval_ms.configure(interval_ms);
-    limits.configure_overload(rules, on, beam);
-    check_interval_ms.get()
+/// Forgets what only these natives know.
+fn clear(table: &Table) {
+    table.check_interval_ms.reset(DEFAULT_INTERVAL_MS);
+    table.reported_open.lock().clear();
 }
 
 /// Attaches the calling process, which from now on gets `news` when handlers have to be told something, and
@@ -64,10 +56,15 @@ fn overload_open<'a>(
 ) -> Term<'a> {
     table::make_own();
     with_any_table(env, table, |beam| {
-        let configured = configured(rules, on, interval_ms)?;
-        *beam.table.monitor.lock() = Some(env.pid());
-        beam.table.monitored.store(true, Ordering::Relaxed);
-        Ok(apply(beam, configured))
+        let (rules, on, interval_ms) = configured(rules, on, interval_ms)?;
+        let table = &**beam.table;
+        if !table.limits.judge().is_open() {
+            clear(table);
+        }
+        table.check_interval_ms.configure(interval_ms);
+        *table.monitor.lock() = Some(env.pid());
+        table.limits.open_overload(rules, on, beam);
+        Ok(table.check_interval_ms.get())
     })
 }
 
@@ -75,12 +72,9 @@ fn overload_open<'a>(
 #[rustler::nif(schedule = "DirtyCpu")]
 fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_any_table(env, table, |beam| {
-        beam.table.monitored.store(false, Ordering::Relaxed);
         *beam.table.monitor.lock() = None;
-        beam.table.check_interval_ms.reset(DEFAULT_INTERVAL_MS);
-        beam.table.reported_open.lock().clear();
-        beam.table.limits.stop_overload(beam);
-        beam.table.limits.judge().alerts().reset();
+        beam.table.limits.close_overload(beam);
+        clear(beam.table);
         Ok(atoms::ok())
     })
 }
@@ -95,7 +89,10 @@ fn overload_configure<'a>(
     interval_ms: Term<'a>,
 ) -> Term<'a> {
     with_monitor(env, table, |beam| {
-        Ok(apply(beam, configured(rules, on, interval_ms)?))
+        let (rules, on, interval_ms) = configured(rules, on, interval_ms)?;
+        beam.table.check_interval_ms.configure(interval_ms);
+        beam.table.limits.configure_overload(rules, on, beam);
+        Ok(beam.table.check_interval_ms.get())
     })
 }
 
@@ -265,7 +262,7 @@ fn with_monitor<'a, T: Encoder>(
     operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,
 ) -> Term<'a> {
     with_any_table(env, table, |beam| {
-        if beam.table.monitored.load(Ordering::Relaxed) {
+        if beam.table.limits.judge().is_open() {
             operation(beam)
         } else {
             Err(Fault(atoms::not_started()))

@@ -1,7 +1,7 @@
 //! The table that natives work on: a resource of its own, or the library's.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use erlmcp_core::RoleId;
 use erlmcp_core::limits::Limits;
@@ -22,8 +22,6 @@ pub(crate) struct Table {
     pub(crate) limits: Limits<Monitor>,
     /// Hears of refusals.
     pub(crate) listener: Mutex<Option<LocalPid>>,
-    /// Whether the overload monitor is started.
-    pub(crate) monitored: AtomicBool,
     /// Hears that handlers have news.
     pub(crate) monitor: Mutex<Option<LocalPid>>,
     /// The roles whose breaker was reported open; they may be gone.
@@ -47,7 +45,6 @@ impl Table {
         Self {
             limits: Limits::new(default_role, 0, now()),
             listener: Mutex::new(None),
-            monitored: AtomicBool::new(false),
             monitor: Mutex::new(None),
             reported_open: Mutex::new(BTreeSet::new()),
             check_interval_ms: Setting::new(DEFAULT_INTERVAL_MS),

@@ -2,13 +2,13 @@
 
 use loom::thread;
 
-use super::explore;
+use super::{explore, explore_to};
 use crate::gauge::{Admission, Gauge};
 use crate::sync::Arc;
 
 #[test]
 fn concurrent_admissions_stop_at_the_limit() {
-    explore(|| {
+    explore_to(2, || {
         let gauge = Arc::new(Gauge::vacant());
         gauge.occupy();
         let callers: Vec<_> = (0..3)

@@ -12,7 +12,7 @@ use crate::owner::Owner;
 use crate::sync::Arc;
 use crate::vocabulary::RoleId;
 
-const RULES: Rules = Rules {
+pub(super) const RULES: Rules = Rules {
     margin: Margin::ZERO,
     realert_ms: u64::MAX,
     history: 10,
@@ -169,7 +169,7 @@ fn while_judging_ends(known: bool) {
     explore(move || {
         let table = table(known, 1, true);
         at_once(&table, Table::enqueue, |table| {
-            table.limits.stop_overload(&table.world);
+            table.limits.close_overload(&table.world);
         });
         table.assert_judged();
     });
@@ -183,4 +183,25 @@ fn no_level_is_held_by_an_owner_when_judging_has_ended() {
 #[test]
 fn no_level_is_held_by_an_owner_that_enters_while_judging_ends() {
     while_judging_ends(false);
+}
+
+/// Somebody switches judging on who has found the monitor open, or the next one after it.
+#[test]
+fn a_monitor_that_was_closed_and_opened_judges_as_configured() {
+    explore(|| {
+        let table = table(true, 1, false);
+        table.limits.open_overload(RULES, false, &table.world);
+        let switch = |table: &Table| {
+            if table.limits.judge().is_open() {
+                table.limits.switch_overload(true, &table.world);
+            }
+        };
+        at_once(&table, switch, |table| {
+            table.limits.close_overload(&table.world);
+        });
+        table.limits.open_overload(RULES, false, &table.world);
+        assert!(!table.limits.judge().active());
+        table.enqueue();
+        table.assert_judged();
+    });
 }

@@ -1,8 +1,11 @@
-//! Limits and switches.
+//! Limits and switches, and services that are open.
 
 use loom::thread;
 
+use super::judging::RULES;
+use super::table::{ROLE, Table};
 use super::{enter, explore, role};
+use crate::control::Components;
 use crate::gauge::Admission;
 use crate::owner::Owner;
 use crate::setting::Setting;
@@ -58,4 +61,59 @@ fn what_was_set_by_hand_survives_a_configuration_at_the_same_time() {
         }
         assert_eq!(setting.get(), 3);
     });
+}
+
+/// One opens a service, and another uses it if it is open.
+fn opening<S: Send + Sync + 'static>(
+    service: fn() -> S,
+    open: fn(&S),
+    is_open: fn(&S) -> bool,
+    is_configured: fn(&S) -> bool,
+) {
+    explore(move || {
+        let service = Arc::new(service());
+        assert!(!is_configured(&service));
+        let opener = {
+            let service = Arc::clone(&service);
+            thread::spawn(move || open(&service))
+        };
+        // Behind the opener, and not in this thread: see the page on what loom forgets.
+        let user = {
+            let service = Arc::clone(&service);
+            thread::spawn(move || !is_open(&service) || is_configured(&service))
+        };
+        assert!(user.join().unwrap());
+        opener.join().unwrap();
+        assert!(is_open(&service) && is_configured(&service));
+    });
+}
+
+#[test]
+fn whoever_finds_a_table_open_finds_it_configured() {
+    opening(
+        Table::new,
+        |table| table.open(),
+        |table| table.limits.is_open(),
+        |table| table.limits.roles().limit(ROLE) == 5,
+    );
+}
+
+#[test]
+fn whoever_finds_a_monitor_open_finds_it_configured() {
+    opening(
+        Table::new,
+        |table| table.limits.open_overload(RULES, true, &table.world),
+        |table| table.limits.judge().is_open(),
+        |table| table.limits.judge().active(),
+    );
+}
+
+#[test]
+fn whoever_finds_a_plane_open_finds_it_configured() {
+    opening(
+        Components::<()>::new,
+        |plane| plane.open(false),
+        |plane| plane.is_open(),
+        |plane| !plane.priority(),
+    );
 }
