@@ -169,13 +169,14 @@ works(What, #{port := Port, depth := Depth, refused := Refused}) ->
     back({What, relay}, fun() -> counters:get(Told, 1) =:= Refused + 1 end),
     #{port => Port, depth => Depth + 1, refused => Refused + 1}.
 
-%% A listener that is started anew meanwhile closes what it has accepted.
+%% A listener that is started anew meanwhile has no port, or closes what it has accepted.
 status(Path) ->
     try ?HTTP:fetch(Path) of
         {Status, _, _} -> Status;
         closed -> closed
     catch
-        error:{badmatch, {error, Reason}} -> Reason
+        error:{badmatch, {error, Reason}} -> Reason;
+        exit:badarg -> no_port
     end.
 
 streams() ->
@@ -185,7 +186,8 @@ streams() ->
             ?HTTP:close(Next),
             true
     catch
-        error:{badmatch, _} -> false
+        error:{badmatch, _} -> false;
+        exit:badarg -> false
     end.
 
 sent() ->
