@@ -40,6 +40,20 @@ a_step_of_a_count_is_no_growth_but_a_stair_is_test() ->
     ?assertEqual([atoms], growing(Stair)),
     ?assertEqual([], growing(Step)).
 
+%% As a table does that has become larger for good.
+what_has_grown_once_does_not_grow_test() ->
+    {Before, Step, Seconds} = {?MEAN, ?MEAN div 50, lists:seq(1, 1200)},
+    [
+        ?assertEqual(
+            {At, []}, {At, growing([{S * 1000, #{memory => Before + min(1, S div At) * Step}} || S <- Seconds])}
+        )
+     || At <- [100, 200, 300, 400, 500, 600]
+    ].
+
+what_grows_ever_less_does_not_grow_test() ->
+    Memory = fun(Second) -> ?MEAN + round(5_000_000 * (1 - math:exp(-Second / 200))) end,
+    ?assertEqual([], growing([{Second * 1000, #{memory => Memory(Second)}} || Second <- lists:seq(1, 1200)])).
+
 too_few_samples_say_nothing_test() ->
     ?assertEqual([], growing(lists:sublist(samples(1, 1_000_000, 0), 10))).
 

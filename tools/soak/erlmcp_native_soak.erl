@@ -13,7 +13,7 @@ numbers (`m:erlmcp_native_soak_slope`): what grows, beyond the noise, is a findi
 
 -define(WORK_MS, 900).
 %% What is held then has been held for the first time: caches, allocators, code.
--define(WARM_UP, 0.3).
+-define(WARM_UP, 0.5).
 %% More would only be more of the same.
 -define(MOST_FINDINGS, 20).
 

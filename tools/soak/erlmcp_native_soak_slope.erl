@@ -5,8 +5,10 @@ Whether a number grows.
 The samples are cut into twelve blocks of equal length, and a line is laid through the blocks' medians by least squares:
 what goes up and down within a block, as memory between two garbage collections, is gone then, and the medians are
 nearly independent of each other. A number grows if its slope is more than 4.6 times its standard error (with ten
-degrees of freedom, one in two thousand does so by chance), and by more over the time measured than half a per cent, or
-than three where things are counted and not bytes.
+degrees of freedom, one in two thousand does so by chance), and by more over the time measured than three where things
+are counted, or else than half a per cent and what comes at most once, such as a table that becomes larger for good:
+five per cent divided by the minutes. What has grown at once, or ever less, does not grow: in the second half its slope
+has to be half of that of the whole at least.
 """.
 
 -export([report/1, line/1]).
@@ -14,6 +16,8 @@ than three where things are counted and not bytes.
 -define(BLOCKS, 12).
 -define(T, 4.6).
 -define(LEAST_SHARE, 0.005).
+%% At most so much may come once in the time that is measured, however long that is.
+-define(ONCE_PER_MINUTE, 0.05).
 -define(LEAST_COUNT, 3).
 %% Above, numbers are of bytes.
 -define(MOST_COUNTED, 100_000).
@@ -38,12 +42,13 @@ grows(Kind, Points, Minutes) ->
     {Slope, Error} = line(Points),
     Mean = lists:sum([Value || {_, Value} <- Points]) / length(Points),
     Noise = ?T * Error,
-    Grows = Slope > Noise andalso Slope * Minutes > least(Mean),
+    {Late, _} = line(lists:nthtail(length(Points) div 2, Points)),
+    Grows = Slope > Noise andalso Slope * Minutes > least(Mean, Minutes) andalso Late > Slope / 2,
     io:format("  ~-14s ~16b ~16.1f ~16.1f  ~s~n", [Kind, round(Mean), Slope, Noise, verdict(Slope, Noise, Grows)]),
     Grows.
 
-least(Mean) when Mean < ?MOST_COUNTED -> ?LEAST_COUNT;
-least(Mean) -> ?LEAST_SHARE * Mean.
+least(Mean, _) when Mean < ?MOST_COUNTED -> ?LEAST_COUNT;
+least(Mean, Minutes) -> (?LEAST_SHARE + ?ONCE_PER_MINUTE / Minutes) * Mean.
 
 verdict(_, _, true) -> "grows";
 verdict(Slope, Noise, false) when abs(Slope) =< Noise -> "0 within the noise";
