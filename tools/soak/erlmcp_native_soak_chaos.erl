@@ -83,7 +83,8 @@ reload(#state{modules = [Module | Others], findings = Findings} = State) ->
 configure(#state{findings = Findings} = State) ->
     Limits = #{soak_8 => 20 + rand:uniform(10), session => 1000 * rand:uniform(10)},
     ok = application:set_env(erlmcp_native, queue_limits, Limits),
-    ok = application:set_env(erlmcp_native, overload, #{realert_interval => 1000 * rand:uniform(60)}),
+    Overload = erlmcp_native_soak_node:overload(),
+    ok = application:set_env(erlmcp_native, overload, Overload#{realert_interval => 1000 * rand:uniform(60)}),
     case reloaded(10) of
         ok -> State;
         Other -> State#state{findings = [io_lib:format("reload_config: ~0tp", [Other]) | Findings]}

@@ -1,7 +1,7 @@
 -module(erlmcp_native_soak_node).
 -moduledoc "This node: the application started as a user would, and what the node holds.".
 
--export([start/0, numbers/0, port/0, modules/0]).
+-export([start/0, numbers/0, port/0, modules/0, overload/0]).
 -export([log/2]).
 -export_type([numbers/0]).
 
@@ -15,9 +15,15 @@ start() ->
     ok = logger:add_handler(?MODULE, ?MODULE, #{}),
     ok = application:load(erlmcp_native),
     ok = application:set_env(erlmcp_native, http, #{port => 0}),
+    ok = application:set_env(erlmcp_native, overload, overload()),
     {ok, _} = application:ensure_all_started(cowboy),
     {ok, _} = application:ensure_all_started(erlmcp_native),
     ok.
+
+-doc "Returns options of the overload monitor. An alert is looked for in its history, however many come meanwhile.".
+-spec overload() -> #{max_alert_history := pos_integer()}.
+overload() ->
+    #{max_alert_history => 10_000}.
 
 -doc "Returns the application's modules.".
 -spec modules() -> [module()].
