@@ -172,14 +172,21 @@ odd_terms_cost_little_and_say_little() ->
     _ = erlmcp_native_log_text:format("~tp", [warm]),
     [
         begin
-            {reductions, Before} = process_info(self(), reductions),
             Text = erlmcp_native_log_text:format(Format, [Term]),
-            {reductions, After} = process_info(self(), reductions),
+            %% The least: a collection of what this process holds counts, too.
+            Say = fun() -> erlmcp_native_log_text:format(Format, [Term]) end,
+            Cost = lists:min([reductions(Say) || _ <- [1, 2, 3]]),
             ?assert(byte_size(Text) < ?MAX_BYTES, {Name, Format, byte_size(Text)}),
-            ?assert(After - Before < 300000, {Name, Format, After - Before})
+            ?assert(Cost < 300000, {Name, Format, Cost})
         end
      || {Name, Term} <- odd_terms(), Format <- ["~tp", "~0tp", "~tw", "~ts"]
     ].
+
+reductions(Fun) ->
+    {reductions, Before} = process_info(self(), reductions),
+    _ = Fun(),
+    {reductions, After} = process_info(self(), reductions),
+    After - Before.
 
 a_source_has_a_line_a_second_and_a_count() ->
     Begun = erlang:monotonic_time(millisecond),

@@ -7,6 +7,7 @@ way are read from the files that its processes wrote.
 """.
 
 -export([run/3]).
+-export([caught/2]).
 
 %% How much longer than it was told it may take: the calls that wait, the comparison at the end.
 -define(GRACE_MS, 90_000).
@@ -14,7 +15,7 @@ way are read from the files that its processes wrote.
 -doc "Runs a part. `ended` when the runtime did not survive, or did not answer.".
 -spec run(natives | functions, pos_integer(), integer()) ->
     {ok, erlmcp_native_fuzz_run:result(), Errors :: binary()}
-    | {ended, Why :: term(), Calls :: [binary()], Errors :: binary()}.
+    | {ended, Why :: binary(), Calls :: [binary()], Errors :: binary()}.
 run(Part, Ms, Seed) ->
     Folder = filename:join([folder(), atom_to_list(Part)]),
     _ = file:del_dir_r(Folder),
@@ -30,9 +31,9 @@ run(Part, Ms, Seed) ->
     Monitor = monitor(process, Peer),
     Result =
         try
-            {ok, peer:call(Peer, erlmcp_native_fuzz_run, Part, [Ms, Seed, Folder], Ms + ?GRACE_MS)}
+            peer:call(Peer, ?MODULE, caught, [Part, [Ms, Seed, Folder]], Ms + ?GRACE_MS)
         catch
-            Class:Reason -> {ended, {Class, Reason}}
+            Class:Reason -> {ended, text({Class, Reason})}
         end,
     _ = is_process_alive(Peer) andalso peer:stop(Peer),
     receive {'DOWN', Monitor, _, _, _} -> ok end,
@@ -41,6 +42,20 @@ run(Part, Ms, Seed) ->
         {ok, Value} -> {ok, Value, Said};
         {ended, Why} -> {ended, Why, calls(Folder), Said}
     end.
+
+%% In the runtime that is watched. What is raised there comes as a value: a stack may have terms in it that cannot be
+%% raised once more here.
+-doc false.
+-spec caught(natives | functions, [term()]) -> {ok, erlmcp_native_fuzz_run:result()} | {ended, binary()}.
+caught(Part, Args) ->
+    try
+        {ok, apply(erlmcp_native_fuzz_run, Part, Args)}
+    catch
+        Class:Reason:Stack -> {ended, text({Class, Reason, Stack})}
+    end.
+
+text(Raised) ->
+    unicode:characters_to_binary(io_lib:format("~0tP", [Raised, 200])).
 
 %% <the project>/_build/fuzz
 folder() ->

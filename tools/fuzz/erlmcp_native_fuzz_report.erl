@@ -75,10 +75,10 @@ errors(Said) ->
     end.
 
 -doc "Returns the finding that a runtime has ended, with the calls that were under way.".
--spec ended(term(), [binary()], binary()) -> [iodata()].
+-spec ended(binary(), [binary()], binary()) -> [iodata()].
 ended(Why, Calls, Said) ->
     Tail = binary:part(Said, byte_size(Said), -min(2000, byte_size(Said))),
-    [[io_lib:format("the runtime ended: ~tP~n~ts~nunder way were:~n", [Why, 20, Tail]), Calls]].
+    [[io_lib:format("the runtime ended: ~ts~n~ts~nunder way were:~n", [Why, Tail]), Calls]].
 
 -doc "Returns a function's or module's name.".
 -spec name(module() | mfa()) -> iodata().
