@@ -63,7 +63,8 @@ fetch() {
     sources=$(eunit_sources)
     into=$tmp/root/$otp/lib/eunit/ebin
     mkdir -p "$into"
-    erlc +r28 -I "$eunit/include" -o "$into" "$sources"/*.erl >"$tmp/log" 2>&1 ||
+    # By names without a folder: erlc takes /home/me/project off the front of /home/me/project-cache.
+    (cd "$sources" && erlc +r28 -I "$eunit/include" -o "$into" ./*.erl) >"$tmp/log" 2>&1 ||
         fail "cannot compile eunit for OTP $otp_version: $(grep -m 1 . "$tmp/log")"
     finish_prefix
     # shellcheck disable=SC2030
