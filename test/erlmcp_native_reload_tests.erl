@@ -205,7 +205,7 @@ slow(Test, {control, Type, Data}) ->
     receive go -> ok end.
 
 at(slow) ->
-    receive {slow, Pid, Message} -> {Pid, Message} after 10000 -> error(not_run) end.
+    receive {slow, Pid, Message} -> {Pid, Message} after 60000 -> error(not_run) end.
 
 init(Test) ->
     {ok, {Test, 1}}.
@@ -226,7 +226,7 @@ next_alert(N, #waiting{handler = Handler}) ->
     Handler ! go,
     receive
         {alert, Handler, Next} -> Next = N + 1
-    after 10000 -> error({not_told, N + 1})
+    after 60000 -> error({not_told, N + 1})
     end.
 
 over(Told, #waiting{senders = Senders, retiring = Retiring, held = Held, stream = Stream} = Waiting) ->
