@@ -47,10 +47,18 @@ up() ->
 down(Level) ->
     _ = application:stop(erlmcp_native),
     application:unset_env(erlmcp_native, overload),
-    [ok = gen_server:stop(Service) || Service <- ?SERVICES, whereis(Service) =/= undefined],
+    lists:foreach(fun ended/1, ?SERVICES),
     %% What was killed, and left everything to the next.
     [begin {ok, _} = Service:start_link(), ok = gen_server:stop(Service) end || Service <- ?SERVICES],
     erlmcp_native_test_lib:loud(Level).
+
+%% It may be on its way out already, with whoever had it.
+ended(Service) ->
+    try gen_server:stop(Service) of
+        ok -> ok
+    catch
+        exit:_ -> erlmcp_native_test_lib:eventually(fun() -> whereis(Service) =:= undefined end)
+    end.
 
 %% The child specifications of erlmcp.
 init(Services) ->
