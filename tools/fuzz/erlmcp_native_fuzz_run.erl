@@ -136,7 +136,7 @@ loop(#run{workers = Workers} = Run) ->
         kill -> loop(kill(Run));
         kill_service -> loop(kill_service(Run));
         restart -> loop(restart(Run));
-        {restarted, StopUs} -> loop(restarted(StopUs div 1000, Run));
+        {restarted, StopUs, Outcome} -> loop(restarted(StopUs div 1000, Outcome, Run));
         look -> loop(look(Run));
         stop ->
             lists:foreach(fun(Pid) -> exit(Pid, kill) end, maps:keys(Workers)),
@@ -188,15 +188,18 @@ restart(#run{stopping = Stopping, services = Services} = Run) when Stopping; Ser
 restart(Run) ->
     Self = self(),
     Restarter = spawn_link(fun() ->
-        {StopUs, ok} = timer:tc(fun() -> application:stop(erlmcp_native) end),
+        {StopUs, Stopped} = timer:tc(fun() -> application:stop(erlmcp_native) end),
         receive after 20 -> ok end,
-        {ok, _} = application:ensure_all_started(erlmcp_native),
-        Self ! {restarted, StopUs}
+        Self ! {restarted, StopUs, [Stopped, application:ensure_all_started(erlmcp_native)]}
     end),
     Run#run{restarter = Restarter}.
 
-restarted(StopMs, #run{restarts = Restarts, longest_stop_ms = Longest} = Run) ->
+restarted(StopMs, Outcome, #run{restarts = Restarts, longest_stop_ms = Longest} = Run) ->
     _ = erlang:send_after(?RESTART_EVERY_MS, self(), restart),
+    case Outcome of
+        [ok, {ok, _}] -> ok;
+        _ -> found({application, not_restarted}, io_lib:format("~0tP", [Outcome, 60]), Run)
+    end,
     Run#run{restarts = Restarts + 1, longest_stop_ms = max(Longest, StopMs), restarter = none}.
 
 look(#run{stopping = true} = Run) ->
@@ -213,7 +216,7 @@ look(#run{services = Services, restarter = Restarter} = Run) ->
             ok;
         false ->
             found({application, ended}, "", Run),
-            {ok, _} = application:ensure_all_started(erlmcp_native)
+            application:ensure_all_started(erlmcp_native)
     end,
     Run.
 
