@@ -243,7 +243,7 @@ check_later(IntervalMs) ->
 handlers(#{handlers := Wanted}, Added, Running) ->
     All = [{erlmcp_overload_log, []} | Wanted ++ Added],
     Handlers = [{Handler, keep_or_start(Handler, Running)} || Handler <- lists:uniq(All)],
-    _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, not lists:keymember(Handler, 1, Handlers)],
+    _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, running(Handler, Handlers) =:= none],
     Kept = {Handlers, Added},
     Kept =:= persistent_term:get(?HANDLERS, {[], []}) orelse persistent_term:put(?HANDLERS, Kept),
     Handlers.
@@ -258,14 +258,21 @@ set_added(Added, #state{options = Options, handlers = Handlers} = State) ->
     State#state{added = Added, handlers = handlers(Options, Added, Handlers)}.
 
 keep_or_start({Module, Arg} = Handler, Running) ->
-    case lists:keyfind(Handler, 1, Running) of
-        {Handler, Pid} ->
+    case running(Handler, Running) of
+        none ->
+            watch(erlmcp_overload_handler:start(Module, Arg));
+        Pid ->
             case is_process_alive(Pid) of
                 true -> watch(Pid);
                 false -> watch(erlmcp_overload_handler:start(Module, Arg))
-            end;
-        false ->
-            watch(erlmcp_overload_handler:start(Module, Arg))
+            end
+    end.
+
+%% By the very term: 1 and 1.0 are two arguments, for which lists:keyfind/3 finds one.
+running(Handler, Running) ->
+    case [Pid || {Of, Pid} <- Running, Of =:= Handler] of
+        [Pid | _] -> Pid;
+        [] -> none
     end.
 
 watch(Pid) ->

@@ -12,6 +12,7 @@ added_test_() ->
     erlmcp_overload_test_lib:with_services([
         fun it_hears_what_the_configured_ones_hear/0,
         fun twice_is_once/0,
+        fun equal_numbers_are_two_arguments/0,
         fun deleted_it_hears_nothing_more/0,
         fun a_crash_of_the_monitor_leaves_it/0,
         fun a_stop_ends_it/0,
@@ -35,6 +36,17 @@ twice_is_once() ->
     ?assertMatch({alert, _}, next(Tag)),
     ok = drain(r, a, 1),
     ?assertMatch({clear, _}, next(Tag)).
+
+equal_numbers_are_two_arguments() ->
+    Tags = [1, 1.0, 0.0, -0.0],
+    ok = start([{handlers, []}, {open_breaker_at, never}]),
+    [ok = add(Tag) || Tag <- Tags],
+    cross(),
+    [?assertMatch({alert, _}, next(Tag)) || Tag <- Tags],
+    [ok = delete(Tag) || Tag <- [1, 0.0]],
+    ok = drain(r, a, 1),
+    [?assertMatch({clear, _}, next(Tag)) || Tag <- [1.0, -0.0]],
+    [told_nothing(Tag) || Tag <- [1, 0.0]].
 
 deleted_it_hears_nothing_more() ->
     [Deleted, Other] = [make_ref(), make_ref()],
