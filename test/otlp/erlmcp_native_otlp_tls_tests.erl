@@ -67,11 +67,12 @@ post(Options, Host, Endpoint, Ms) ->
     end.
 
 post_to(Host, Port, Ms, Body) ->
+    erlmcp_native_test_lib:in_process(fun() -> post_here(Host, Port, Ms, Body) end).
+
+post_here(Host, Port, Ms, Body) ->
     Url = <<"https://", Host/binary, $:, (integer_to_binary(Port))/binary, "/v1/metrics">>,
     {ok, Target} = erlmcp_native_otlp_url:parse(Url),
-    erlmcp_native_test_lib:in_process(fun() ->
-        erlmcp_native_otlp_request:post(Target, [], Body, erlang:monotonic_time(millisecond) + Ms)
-    end).
+    erlmcp_native_otlp_request:post(Target, [], Body, erlang:monotonic_time(millisecond) + Ms).
 
 by_name(#{localhost := Options}) ->
     ?assertEqual(
@@ -131,25 +132,37 @@ endless_body(#{localhost := Options}) ->
     {answered, 200, #{body := Body}} = post(Options, ~"localhost", Endpoint, ?WAIT_MS),
     ?assertEqual(65536, byte_size(Body)).
 
-%% Nothing is left of it: the library's processes go with their user.
+%% Nothing is left of it when the other side closes. Until then the library waits with its farewell for 30 s.
 never_reads(#{localhost := Options}) ->
     Before = client_processes(),
+    Test = self(),
     Endpoint = fun(_, _) ->
+        Test ! {accepted, self()},
         receive
             never -> ok
         end
     end,
     #{port := Port} = Server = listen_tls(?LOOPBACK, Options, Endpoint),
     {Pid, Monitor} = spawn_monitor(fun() ->
-        exit(post_to(~"localhost", Port, 60000, binary:copy(~"a", 32 * 1024 * 1024)))
+        exit(post_here(~"localhost", Port, 60000, binary:copy(~"a", 32 * 1024 * 1024)))
     end),
-    erlmcp_native_test_lib:eventually(fun() -> client_processes() -- Before =/= [] end, ?WAIT_MS),
+    erlmcp_native_test_lib:eventually(fun() -> is_sending(Pid) end, ?WAIT_MS),
+    ?assertNotEqual([], client_processes() -- Before),
     exit(Pid, kill),
     receive
         {'DOWN', Monitor, process, Pid, killed} -> ok
     end,
+    receive
+        {accepted, Other} -> exit(Other, kill)
+    after ?WAIT_MS -> error(not_accepted)
+    end,
     close(Server),
     erlmcp_native_test_lib:eventually(fun() -> client_processes() -- Before =:= [] end, ?WAIT_MS).
+
+%% The process that sends for it is linked to it.
+is_sending(Pid) ->
+    {links, Links} = process_info(Pid, links),
+    lists:any(fun is_pid/1, Links).
 
 client_processes() ->
     [Pid || {_, Pid, _, _} <- supervisor:which_children(tls_connection_sup), is_pid(Pid)].
