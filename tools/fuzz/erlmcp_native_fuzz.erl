@@ -15,8 +15,8 @@ own that this one watches. The exit status is 0 when nothing was found.
 -doc "Runs both parts, prints what was seen, and exits.".
 -spec main() -> no_return().
 main() ->
-    Ms = round(number("FUZZ_MINUTES", 10.0) * 60_000),
-    Seed = round(number("FUZZ_SEED", float(rand:uniform(1_000_000_000)))),
+    Ms = round(erlmcp_native_settings:number("FUZZ_MINUTES", 10.0) * 60_000),
+    Seed = round(erlmcp_native_settings:number("FUZZ_SEED", float(rand:uniform(1_000_000_000)))),
     io:format("fuzz: ~.1f minutes, FUZZ_SEED=~b~n", [Ms / 60_000, Seed]),
     Left = erlmcp_native_fuzz_plan:left_out(),
     io:format("~nleft out:~n"),
@@ -31,16 +31,4 @@ part(Part, Ms, Seed) ->
     case erlmcp_native_fuzz_node:run(Part, Ms, Seed) of
         {ok, Result, Errors} -> erlmcp_native_fuzz_report:result(Result) ++ erlmcp_native_fuzz_report:errors(Errors);
         {ended, Why, Calls, Errors} -> erlmcp_native_fuzz_report:ended(Why, Calls, Errors)
-    end.
-
-number(Name, Default) ->
-    case os:getenv(Name) of
-        Unset when Unset =:= false; Unset =:= "" ->
-            Default;
-        Text ->
-            case {string:to_float(Text), string:to_integer(Text)} of
-                {{Float, ""}, _} -> Float;
-                {_, {Integer, ""}} -> float(Integer);
-                _ -> io:format(standard_error, "~s is no number: ~s~n", [Name, Text]), halt(2)
-            end
     end.

@@ -29,8 +29,8 @@ main() ->
     end.
 
 run() ->
-    Minutes = erlmcp_native_soak_settings:number("SOAK_MINUTES", 20.0),
-    Seed = round(erlmcp_native_soak_settings:number("SOAK_SEED", float(rand:uniform(1_000_000_000)))),
+    Minutes = erlmcp_native_settings:number("SOAK_MINUTES", 20.0),
+    Seed = round(erlmcp_native_settings:number("SOAK_SEED", float(rand:uniform(1_000_000_000)))),
     io:format("soak: ~.1f minutes, SOAK_SEED=~b~n", [Minutes, Seed]),
     ok = erlmcp_native_soak_node:start(),
     _ = process_flag(trap_exit, true),

@@ -1,4 +1,4 @@
--module(erlmcp_native_soak_settings).
+-module(erlmcp_native_settings).
 -moduledoc "Numbers from the environment.".
 
 -export([number/2]).
