@@ -49,6 +49,7 @@ groups() ->
     [
         {memory, erlmcp_native_bench_memory},
         {burst, erlmcp_native_bench_burst},
+        {hot, erlmcp_native_bench_hot},
         {limits, erlmcp_native_bench_limits},
         {calls, erlmcp_native_bench_calls},
         {control, erlmcp_native_bench_control},

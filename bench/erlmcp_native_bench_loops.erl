@@ -11,12 +11,17 @@ a persistent term under the key that is given: a message would copy it.
 -export_type([operation/0, owners/0]).
 
 -doc """
-An operation is what a loop times: `nothing` is the empty native, `all` a check, an enqueue and a dequeue. `ets` is
-the two `ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
+An operation is what a loop times: `nothing` is the empty native, `floor` one that decodes a role and an owner and adds
+one to a word, `all` a check, an enqueue and a dequeue. `refused` is a check in a role of limit 0. `ets` is the two
+`ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
+
+`atomics` is `atomics:add_get/3` on an array, and `alias` asks whether a reference is a priority alias: each in place of
+the owner.
 """.
--type operation() :: nothing | check | enqueue | dequeue | try_enqueue | all | ets | server.
+-type operation() ::
+    nothing | floor | check | enqueue | dequeue | try_enqueue | refused | all | ets | server | atomics | alias.
 -doc "A loop works on one owner, or on many in turn.".
--type owners() :: {one, pid()} | {walk, Key :: term(), From :: pos_integer()}.
+-type owners() :: {one, pid() | reference()} | {walk, Key :: term(), From :: pos_integer()}.
 
 -define(ONE(NAME, OPERATION),
     NAME(_Role, _Owner, 0) ->
@@ -37,10 +42,14 @@ the two `ets:update_counter/3`, `server` is `all` by way of the gen_server, drai
 ).
 
 -define(NOTHING, erlmcp_native:limits_nothing(own, Role, Owner)).
+-define(FLOOR, erlmcp_native_probe:floor(Role, Owner)).
+-define(ATOMICS, atomics:add_get(Owner, 1, 1)).
+-define(ALIAS, erlmcp_priority:is_priority_alias(Owner)).
 -define(CHECK, erlmcp_queue_limits:check_capacity(Role, Owner)).
 -define(ENQUEUE, erlmcp_queue_limits:record_enqueue(Role, Owner)).
 -define(DEQUEUE, erlmcp_queue_limits:record_dequeue(Role, Owner)).
 -define(TRY_ENQUEUE, erlmcp_queue_limits:try_enqueue(Role, Owner)).
+-define(REFUSED, {error, _} = erlmcp_queue_limits:check_capacity(tool_executor, Owner)).
 -define(ALL, begin ?CHECK, ?ENQUEUE, ?DEQUEUE end).
 -define(TABLE, erlmcp_native_bench_ets).
 -define(ETS, begin ets:update_counter(?TABLE, Owner, 1), ets:update_counter(?TABLE, Role, 1) end).
@@ -58,6 +67,10 @@ run(enqueue, Role, {one, Owner}, N) -> enqueue(Role, Owner, N);
 run(dequeue, Role, {one, Owner}, N) -> dequeue(Role, Owner, N);
 run(try_enqueue, Role, {one, Owner}, N) -> try_enqueue(Role, Owner, N);
 run(all, Role, {one, Owner}, N) -> all(Role, Owner, N);
+run(floor, Role, {one, Owner}, N) -> floor(Role, Owner, N);
+run(refused, Role, {one, Owner}, N) -> refused(Role, Owner, N);
+run(atomics, Role, {one, Array}, N) -> atomics(Role, Array, N);
+run(alias, Role, {one, Alias}, N) -> alias(Role, Alias, N);
 run(ets, Role, {one, Owner}, N) -> ets(Role, Owner, N);
 run(server, Role, {one, Owner}, N) -> server(Role, Owner, N), erlmcp_native_bench_server:drain();
 run(Operation, Role, {walk, Key, From}, N) -> walk(Operation, Role, persistent_term:get(Key), From, N).
@@ -72,6 +85,10 @@ walk(ets, Role, Owners, From, N) -> ets(Role, Owners, From, N);
 walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_native_bench_server:drain().
 
 ?ONE(nothing, ?NOTHING).
+?ONE(floor, ?FLOOR).
+?ONE(refused, ?REFUSED).
+?ONE(atomics, ?ATOMICS).
+?ONE(alias, ?ALIAS).
 ?ONE(check, ?CHECK).
 ?ONE(enqueue, ?ENQUEUE).
 ?ONE(dequeue, ?DEQUEUE).

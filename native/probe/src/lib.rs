@@ -1,0 +1,39 @@
+//! Natives for benchmarks and tests, in a library of their own: nothing of them is in erlmcp_native's.
+//!
+//! They are registered by the very file that registers the hot natives there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustler::{Env, LocalPid, Term};
+
+#[path = "../../nif/src/direct.rs"]
+mod direct;
+
+direct::native!("floor", 2, floor);
+direct::native!("panics", 1, panics);
+
+/// What cannot be spared in a count: entering a native, decoding an atom and a pid, one addition that all threads
+/// agree on. Returns the atom, or else the other term: then it was called for what it cannot count.
+fn floor<'a>(_env: Env<'a>, [role, owner]: [Term<'a>; 2]) -> Term<'a> {
+    /// On a line of its own.
+    #[repr(align(128))]
+    struct Word(AtomicU64);
+    static COUNT: Word = Word(AtomicU64::new(0));
+    if role.is_atom() && owner.decode::<LocalPid>().is_ok() {
+        COUNT.0.fetch_add(1, Ordering::SeqCst);
+        role
+    } else {
+        owner
+    }
+}
+
+/// Panics with its argument, unless that is no binary.
+#[expect(clippy::panic, reason = "that is what it is for")]
+fn panics<'a>(_env: Env<'a>, [words]: [Term<'a>; 1]) -> Term<'a> {
+    match words.decode::<&str>() {
+        Ok(words) => panic!("{words}"),
+        Err(_) => words,
+    }
+}
+
+rustler::init!("erlmcp_native_probe");

@@ -1,0 +1,30 @@
+-module(erlmcp_native_probe).
+-moduledoc """
+Natives for benchmarks and tests, in a library of their own. They are registered by the same code as the hot natives of
+`erlmcp_native`, so that what is seen of them is true of those. `native/build.escript probe` builds it.
+""".
+
+-export([load/0, floor/2, panics/1]).
+
+-doc "Loads the library, unless it is.".
+-spec load() -> ok.
+load() ->
+    case erlang:load_nif(filename:join([build(code:which(?MODULE)), "native", ?MODULE_STRING]), 0) of
+        ok -> ok;
+        {error, {reload, _}} -> ok
+    end.
+
+%% The build folder, where the escript puts the library, and rebar3 this module.
+build(Path) ->
+    case filename:basename(Path) of
+        "_build" -> Path;
+        _ when Path =/= "/" -> build(filename:dirname(Path))
+    end.
+
+-doc "Decodes a role and a pid, adds one to a word, and returns the role: what no count can do without.".
+-spec floor(atom(), pid()) -> atom().
+floor(_Role, _Owner) -> erlang:nif_error(not_loaded).
+
+-doc "Panics in the library with these words.".
+-spec panics(binary()) -> no_return().
+panics(_Words) -> erlang:nif_error(not_loaded).
