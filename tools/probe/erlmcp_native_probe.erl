@@ -25,6 +25,6 @@ build(Path) ->
 -spec floor(atom(), pid()) -> atom().
 floor(_Role, _Owner) -> erlang:nif_error(not_loaded).
 
--doc "Panics in the library with these words.".
--spec panics(binary()) -> no_return().
-panics(_Words) -> erlang:nif_error(not_loaded).
+-doc "Panics in the library; with `twice` what it panics with panics too, when it is dropped.".
+-spec panics(once | twice) -> no_return().
+panics(_How) -> erlang:nif_error(not_loaded).

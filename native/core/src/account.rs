@@ -8,6 +8,7 @@ use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::role::Role;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, order_after_change};
+use crate::tally::Seat;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// An owner's account with a role. Vacant ones stay in the owner's chain, at most one a role.
@@ -69,26 +70,33 @@ impl Account {
         self.gauge.depth()
     }
 
-    /// Returns the new depth.
-    pub(crate) fn enqueue(&self) -> Result<u64, Vacant> {
+    /// Counts at the calling thread's `seat`. Returns the new depth.
+    #[inline]
+    pub(crate) fn enqueue(&self, seat: Seat) -> Result<u64, Vacant> {
+        let mine = self.role.tally().at(seat);
         let depth = self.gauge.add()?;
-        self.role.tally().enqueue(depth);
+        mine.enqueue(depth);
         Ok(depth)
     }
 
-    pub(crate) fn try_enqueue(&self) -> Result<Admission, Vacant> {
+    /// Counts at the calling thread's `seat`.
+    #[inline]
+    pub(crate) fn try_enqueue(&self, seat: Seat) -> Result<Admission, Vacant> {
+        let mine = self.role.tally().at(seat);
         let admission = self.gauge.admit(|| self.role.refuses_at())?;
         if let Admission::Admitted(before) = admission {
-            self.role.tally().enqueue(before.wrapping_add(1));
+            mine.enqueue(before.wrapping_add(1));
         }
         Ok(admission)
     }
 
-    /// Returns the new depth.
-    pub(crate) fn dequeue(&self) -> Result<u64, Vacant> {
+    /// Counts at the calling thread's `seat`. Returns the new depth.
+    #[inline]
+    pub(crate) fn dequeue(&self, seat: Seat) -> Result<u64, Vacant> {
+        let mine = self.role.tally().at(seat);
         match self.gauge.release()? {
             Release::Released(depth) => {
-                self.role.tally().dequeue();
+                mine.dequeue();
                 Ok(depth)
             }
             Release::Unmatched => {

@@ -12,6 +12,8 @@ use crate::vocabulary::OwnerId;
 
 /// What the allocator adds to a record: its own word, and rounding up to two.
 const ALLOCATION: usize = 16;
+/// How many keep a record.
+const COUNTS: usize = 2 * size_of::<usize>();
 /// A slot of a table: a pointer, and a byte to tell without following it.
 const SLOT: usize = size_of::<usize>() + 1;
 
@@ -27,7 +29,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let slots = self
             .owners
             .slots(|length| owners = owners.saturating_add(length));
-        let record = size_of::<(OwnerId, Owner<W>)>().saturating_add(ALLOCATION);
+        let record = size_of::<(OwnerId, usize)>()
+            .saturating_add(COUNTS.saturating_add(size_of::<Owner<W>>()))
+            .saturating_add(ALLOCATION.saturating_mul(2));
         let further = accounts.saturating_sub(owners);
         [
             slots.saturating_mul(SLOT),

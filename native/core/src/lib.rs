@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! footprint   how much memory it all takes      survey      looking at every owner
+//! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
 //!   owner       an owner's accounts, its end
@@ -58,6 +59,7 @@ mod lanes;
 pub mod latency;
 pub mod limits;
 mod map;
+pub mod near;
 pub mod overload;
 mod owner;
 mod owners;

@@ -11,7 +11,8 @@ use crate::owner::{End, Ended, Owner};
 use crate::owners::Owners;
 use crate::role::{Role, RoleStats};
 use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
-use crate::sync::{Arc, AtomicBool, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
+use crate::tally::Seat;
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// A refusal says why and how an owner was refused.
@@ -101,6 +102,8 @@ pub struct Permit {
 pub struct Limits<W> {
     /// Whether somebody speaks for it.
     open: AtomicBool,
+    number: u64,
+    era: AtomicU64,
     roles: Roles,
     pub(crate) owners: Owners<W>,
     judge: Judge,
@@ -109,8 +112,11 @@ pub struct Limits<W> {
 impl<W: Send + Sync + 'static> Limits<W> {
     /// Makes a table whose only role is the default one, with `default_limit`.
     pub fn new(default_role: RoleId, default_limit: u64, now: Instant) -> Self {
+        let number = next_era();
         Self {
             open: AtomicBool::new(false),
+            number,
+            era: AtomicU64::new(number),
             roles: Roles::new(default_role, default_limit, now),
             owners: Owners::new(),
             judge: Judge::new(),
@@ -174,16 +180,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
-        let found = self.look(role, owner, |account| {
-            let depth = account.depth()?;
-            let granted = depth < account.role().refuses_at();
-            Ok(if granted {
-                Verdict::Granted
-            } else {
-                Verdict::Refused(refuse(account.role(), depth, host))
-            })
-        });
-        match found {
+        match self.look(role, owner, |account| room(account, host)) {
             Ok(verdict) => Ok(verdict),
             Err(Vacant) => self.check_unknown(role, owner, host),
         }
@@ -215,7 +212,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
         let attempt = |account: &Account| {
-            let admission = account.try_enqueue()?;
+            let admission = account.try_enqueue(Seat::mine())?;
             Ok((verdict(account, admission, host), admission.depth()))
         };
         if let Ok(verdict) = self.change(role, owner, host, attempt) {
@@ -245,7 +242,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             return Ok(Err(refusal));
         }
         let entered = self.enter(role, owner, host, |account| {
-            let admission = account.try_enqueue()?;
+            let admission = account.try_enqueue(Seat::mine())?;
             let verdict = verdict(account, admission, host);
             Ok(((account.tenure(), verdict), admission.depth()))
         })?;
@@ -292,7 +289,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        let add = |account: &Account| Ok(((), account.enqueue()?));
+        let add = |account: &Account| Ok(((), account.enqueue(Seat::mine())?));
         if self.change(role, owner, host, add).is_err() {
             self.enter(role, owner, host, add)?;
         }
@@ -310,7 +307,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        let take = |account: &Account| Ok(((), account.dequeue()?));
+        let take = |account: &Account| Ok(((), account.dequeue(Seat::mine())?));
         if self.change(role, owner, host, take).is_err() && host.is_alive(owner) {
             let role = self.roles.get_or_insert(role, || host.now())?;
             role.tally().unmatched_dequeue();
@@ -358,10 +355,28 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. It is to be called
+    /// Makes room for more owners, and ends a growth that is under way: both make look-ups long. Whatever a
+    /// [`Near`](crate::near::Near) keeps of owners that have ended is let go when it is used next. This is to be called
     /// about once a second, and takes time in proportion to the table when there is something to do.
     pub fn tidy(&self) {
         self.owners.tidy();
+        self.turn();
+    }
+
+    /// Whatever threads keep of this table they look through before they use it again.
+    fn turn(&self) {
+        self.era.store(next_era(), Ordering::Relaxed);
+    }
+
+    /// No other table has this number.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Changes with each turn, and is never that of another table.
+    #[inline]
+    pub(crate) fn era(&self) -> u64 {
+        self.era.load(Ordering::Relaxed)
     }
 
     /// Tells how many owners are tracked; an estimate while others come and go.
@@ -378,6 +393,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         // Pairs with the fence in `Owner::enter`.
         fence(Ordering::SeqCst);
         self.owners.for_each(|id, owner| self.end(id, owner, host));
+        self.turn();
     }
 
     fn end(&self, id: OwnerId, owner: &Owner<W>, host: &impl Host<Watch = W>) {
@@ -417,7 +433,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
 
     /// An account has come to this depth: is that news?
     #[cold]
-    fn noticed(
+    pub(crate) fn noticed(
         &self,
         found: &Owner<W>,
         role: RoleId,
@@ -459,7 +475,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             let inserted = match shard.get(&owner) {
                 Some(known) => Err(known),
                 None => {
-                    let new = Owner::new(Arc::clone(&in_role));
+                    let new = Arc::new(Owner::new(Arc::clone(&in_role)));
                     let inserted = shard.try_insert(owner, new);
                     inserted.map_err(|occupied| occupied.current)
                 }
@@ -490,7 +506,25 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 }
 
-fn verdict(account: &Account, admission: Admission, host: &impl Runtime) -> Verdict {
+/// A number that no table has had. It orders nothing, in a model neither.
+fn next_era() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Whether an account has room.
+#[inline]
+pub(crate) fn room(account: &Account, host: &impl Runtime) -> Result<Verdict, Vacant> {
+    let depth = account.depth()?;
+    Ok(if depth < account.role().refuses_at() {
+        Verdict::Granted
+    } else {
+        Verdict::Refused(refuse(account.role(), depth, host))
+    })
+}
+
+#[inline]
+pub(crate) fn verdict(account: &Account, admission: Admission, host: &impl Runtime) -> Verdict {
     match admission {
         Admission::Admitted(_) => Verdict::Granted,
         Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),

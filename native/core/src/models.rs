@@ -6,6 +6,7 @@ mod components;
 mod gauge;
 mod judging;
 mod latency;
+mod near;
 mod owner;
 mod refusals;
 mod roles;
@@ -20,6 +21,7 @@ use crate::judge::Judge;
 use crate::owner::{End, Ended, Owner};
 use crate::role::{Policy, Role};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::tally::Seat;
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 const NOW: Instant = Instant {
@@ -59,7 +61,10 @@ fn end<W>(owner: &Owner<W>) -> End<W> {
 
 fn admitted(owner: &Owner<()>, role: &Arc<Role>) -> Result<bool, Ended> {
     enter(owner, role, |account| {
-        matches!(account.try_enqueue(), Ok(Admission::Admitted(_)))
+        matches!(
+            account.try_enqueue(Seat::mine()),
+            Ok(Admission::Admitted(_))
+        )
     })
 }
 

@@ -7,6 +7,7 @@ use crate::account::Account;
 use crate::judge::Judge;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex, Ordering, fence};
+use crate::tally::Seat;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// The owner has ended, or has to: it died, its last role was forgotten, or the table has forgotten a role of it.
@@ -54,7 +55,13 @@ impl<W> Owner<W> {
         self.first.touch()
     }
 
+    /// Whether no account is open. So it is, and stays, when the owner has ended; it may be so for a moment before.
+    pub(crate) fn holds_nothing(&self) -> bool {
+        self.accounts().all(|account| account.depth().is_err())
+    }
+
     /// The owner's account in a role, open or not.
+    #[inline]
     pub(crate) fn account(&self, role: RoleId) -> Option<&Account> {
         self.accounts().find(|account| account.role_id() == role)
     }
@@ -105,7 +112,7 @@ impl<W> Owner<W> {
             return None;
         }
         // Vacant: given up with the rest.
-        account.dequeue().ok()
+        account.dequeue(Seat::mine()).ok()
     }
 
     /// Judges a depth that an account has come to. True if handlers have news.
@@ -172,7 +179,7 @@ impl<W> Owner<W> {
         let news = self
             .account(role)
             .is_some_and(|account| account.close(id, judge, now));
-        let ended = self.accounts().all(|account| account.depth().is_err());
+        let ended = self.holds_nothing();
         life.ended |= ended;
         End {
             ended,

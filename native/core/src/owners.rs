@@ -6,6 +6,7 @@
 
 use crate::map::{self, Map};
 use crate::owner::Owner;
+use crate::sync::Arc;
 use crate::vocabulary::OwnerId;
 
 /// A model has two.
@@ -17,7 +18,8 @@ const BATCH: usize = 8;
 /// How many records are touched before they are shown.
 const AHEAD: usize = 64;
 
-pub(crate) type Shard<W> = Map<OwnerId, Owner<W>>;
+/// A record is kept by itself, so that threads may go on keeping it that have just used it (`near`).
+pub(crate) type Shard<W> = Map<OwnerId, Arc<Owner<W>>>;
 
 pub(crate) struct Owners<W> {
     shards: Box<[Shard<W>; SHARDS]>,
@@ -88,7 +90,10 @@ impl<W: Send + Sync + 'static> Owners<W> {
 
     /// Takes out just this record of an owner, which may have a new one already.
     pub(crate) fn remove(&self, owner: OwnerId, record: &Owner<W>) {
-        map::remove_this(self.shard(owner), owner, record);
+        let _ = self
+            .shard(owner)
+            .pin()
+            .remove_if(&owner, |_, found| std::ptr::eq(&**found, record));
     }
 }
 

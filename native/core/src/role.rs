@@ -342,6 +342,7 @@ fn at(moment: &AtomicU64) -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::tally::Seat;
 
     fn at(monotonic_ms: u64) -> Instant {
         Instant {
@@ -382,8 +383,8 @@ mod tests {
         assert_eq!(role.outlook(5, at(2)), Outlook::Stuck(1_000));
         role.count_arrival();
         for _ in 0..10 {
-            role.tally().enqueue(1);
-            role.tally().dequeue();
+            role.tally().at(Seat::mine()).enqueue(1);
+            role.tally().at(Seat::mine()).dequeue();
         }
         // Ten in a second, and two places are in the way.
         assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
@@ -414,9 +415,9 @@ mod tests {
     fn a_reset_zeroes_the_counters_and_keeps_the_depth() {
         let role = role(5);
         for depth in 1..=3 {
-            role.tally().enqueue(depth);
+            role.tally().at(Seat::mine()).enqueue(depth);
         }
-        role.tally().dequeue();
+        role.tally().at(Seat::mine()).dequeue();
         role.tally().unmatched_dequeue();
         role.count_refusal(at(3));
         role.reset_stats();

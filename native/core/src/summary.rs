@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::role::Policy;
     use crate::sync::Arc;
+    use crate::tally::Seat;
     use crate::vocabulary::RoleId;
 
     #[test]
@@ -174,10 +175,10 @@ mod tests {
         let role = Role::new(RoleId(1), Arc::new(Policy::new(10)), at(0));
         let backlog_ms = |now_ms| RoleSummary::of(&role, None, at(now_ms)).backlog_ms();
         assert_eq!(backlog_ms(10), Some(0));
-        (1..=5).for_each(|depth| role.tally().enqueue(depth));
+        (1..=5).for_each(|depth| role.tally().at(Seat::mine()).enqueue(depth));
         assert_eq!(backlog_ms(500), None);
-        role.tally().dequeue();
-        role.tally().dequeue();
+        role.tally().at(Seat::mine()).dequeue();
+        role.tally().at(Seat::mine()).dequeue();
         // Three wait, and two drained in a second.
         assert_eq!(backlog_ms(1_000), Some(1_500));
     }

@@ -1,5 +1,7 @@
 //! A role's running totals, counted by many threads at once.
 
+use std::marker::PhantomData;
+
 use crossbeam_utils::CachePadded;
 
 use crate::sync::{AtomicU64, Ordering, thread_number};
@@ -27,6 +29,58 @@ struct Stripe {
     released: AtomicU64,
     refused: AtomicU64,
     max_depth: AtomicU64,
+}
+
+/// Which of the stripes a thread counts in. To ask the system for it takes as long as to count.
+///
+/// It stays on its thread, since others may not count there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat(usize, PhantomData<*const ()>);
+
+impl Seat {
+    /// The calling thread's.
+    pub(crate) fn mine() -> Self {
+        Self(thread_number(), PhantomData)
+    }
+}
+
+/// A stripe, as the thread may use it whose seat it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Mine<'t> {
+    stripe: &'t Stripe,
+    alone: bool,
+}
+
+impl Mine<'_> {
+    /// An owner has reached `depth` by one more.
+    #[inline]
+    pub(crate) fn enqueue(self, depth: u64) {
+        self.add(|stripe| &stripe.enqueued, 1);
+        let max = &self.stripe.max_depth;
+        if depth > max.load(Ordering::Relaxed) {
+            if self.alone {
+                max.store(depth, Ordering::Relaxed);
+            } else {
+                max.fetch_max(depth, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn dequeue(self) {
+        self.add(|stripe| &stripe.dequeued, 1);
+    }
+
+    #[inline]
+    fn add(self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
+        let counter = counter(self.stripe);
+        if self.alone {
+            let count = counter.load(Ordering::Relaxed);
+            counter.store(count.wrapping_add(by), Ordering::Relaxed);
+        } else {
+            counter.fetch_add(by, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The sums at one time.
@@ -63,37 +117,32 @@ impl Tally {
         own_stripes().saturating_mul(size_of::<CachePadded<Stripe>>())
     }
 
-    /// An owner has reached `depth` by one more.
-    pub(crate) fn enqueue(&self, depth: u64) {
-        match self.mine() {
-            Ok(mine) => {
-                add(&mine.enqueued, 1);
-                if depth > mine.max_depth.load(Ordering::Relaxed) {
-                    mine.max_depth.store(depth, Ordering::Relaxed);
-                }
-            }
-            Err(shared) => {
-                shared.enqueued.fetch_add(1, Ordering::Relaxed);
-                shared.max_depth.fetch_max(depth, Ordering::Relaxed);
-            }
+    /// Where the thread with this seat counts: in its own stripe, or else in the one that the rest share.
+    #[inline]
+    pub(crate) fn at(&self, Seat(number, _): Seat) -> Mine<'_> {
+        match self.own.get(number) {
+            Some(stripe) => Mine {
+                stripe,
+                alone: true,
+            },
+            None => Mine {
+                stripe: &self.shared,
+                alone: false,
+            },
         }
     }
 
-    pub(crate) fn dequeue(&self) {
-        self.count(|stripe| &stripe.dequeued, 1);
-    }
-
     pub(crate) fn unmatched_dequeue(&self) {
-        self.count(|stripe| &stripe.dequeued, 1);
-        self.count(|stripe| &stripe.unmatched, 1);
+        self.mine().add(|stripe| &stripe.dequeued, 1);
+        self.mine().add(|stripe| &stripe.unmatched, 1);
     }
 
     pub(crate) fn release(&self, depth: u64) {
-        self.count(|stripe| &stripe.released, depth);
+        self.mine().add(|stripe| &stripe.released, depth);
     }
 
     pub(crate) fn refuse(&self) {
-        self.count(|stripe| &stripe.refused, 1);
+        self.mine().add(|stripe| &stripe.refused, 1);
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -135,20 +184,8 @@ impl Tally {
             .for_each(|stripe| stripe.max_depth.store(0, Ordering::Relaxed));
     }
 
-    fn count(&self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
-        match self.mine() {
-            Ok(mine) => add(counter(mine), by),
-            Err(shared) => {
-                counter(shared).fetch_add(by, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// The calling thread's stripe, or else the one that it shares.
-    fn mine(&self) -> Result<&Stripe, &Stripe> {
-        self.own
-            .get(thread_number())
-            .map_or(Err(&*self.shared), |mine| Ok(&**mine))
+    fn mine(&self) -> Mine<'_> {
+        self.at(Seat::mine())
     }
 
     fn stripes(&self) -> impl Iterator<Item = &Stripe> {
@@ -163,12 +200,6 @@ impl Tally {
             .map(|stripe| counter(stripe).load(Ordering::Relaxed))
             .fold(0, u64::wrapping_add)
     }
-}
-
-/// To a counter that only the calling thread writes.
-fn add(counter: &AtomicU64, by: u64) {
-    let count = counter.load(Ordering::Relaxed);
-    counter.store(count.wrapping_add(by), Ordering::Relaxed);
 }
 
 /// Room for a scheduler a core, and as many dirty ones. In a model two threads have their own, and the rest share.
@@ -195,8 +226,8 @@ mod tests {
                 let tally = &tally;
                 scope.spawn(move || {
                     for depth in 1..=10_000 {
-                        tally.enqueue(depth + thread);
-                        tally.dequeue();
+                        tally.mine().enqueue(depth + thread);
+                        tally.mine().dequeue();
                     }
                     tally.unmatched_dequeue();
                     tally.release(3);

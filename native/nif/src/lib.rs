@@ -2,16 +2,18 @@
 //!
 //! `atoms`, `term`, `reference` and `external` know how things look in Erlang, `faces` how the drop-in modules call
 //! what they tell and `rows` how all else does. `host` is the runtime as the core sees it, and each further module
-//! has the natives of one concern. Natives return a reason as an atom where they cannot do what they were asked;
-//! the Erlang side makes the error of it.
+//! has the natives of one concern; those in `hot` are registered by `direct`, all others by rustler. Natives return a
+//! reason as an atom where they cannot do what they were asked; the Erlang side makes the error of it.
 
 mod aliases;
 mod atoms;
 mod control;
 mod control_stats;
+mod direct;
 mod external;
 mod faces;
 mod host;
+mod hot;
 mod latency;
 mod limits;
 mod memory;

@@ -1,7 +1,6 @@
-//! Natives of the queue limits. The first argument is a table, or `own` for the library's.
+//! Natives of the queue limits, but for the hot ones. The first argument is a table, or `own` for the library's.
 
-use erlmcp_core::limits::{Permit, Refusal, Verdict};
-use erlmcp_core::roles::TooManyRoles;
+use erlmcp_core::limits::{Permit, Refusal};
 use erlmcp_core::{Outlook, OwnerId, RoleId, Runtime};
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
@@ -9,7 +8,7 @@ use crate::atoms;
 use crate::faces;
 use crate::host::{Beam, Callback};
 use crate::table::{self, Table, with_any_table, with_table};
-use crate::term::{self, Answer, Fault};
+use crate::term::{self, Fault};
 
 /// One admission, given back by hand or when the process that asked for it lets go of it, at the
 /// latest by dying.
@@ -38,20 +37,9 @@ impl Holding {
     }
 }
 
-/// `ok` or `{refused, Stats}`; the listener is told of a refusal that is to be announced.
-fn verdict<'a>(
-    beam: &Beam<'a, '_, Table>,
-    role: RoleId,
-    owner: OwnerId,
-    verdict: Result<Verdict, TooManyRoles>,
-) -> Answer<Term<'a>> {
-    match verdict? {
-        Verdict::Granted => Ok(atoms::ok().encode(beam.env)),
-        Verdict::Refused(refusal) => Ok(refused(beam, role, owner, &refusal)),
-    }
-}
-
-fn refused<'a>(
+/// `{refused, Stats}`; the listener is told of a refusal that is to be announced.
+#[cold]
+pub(crate) fn refused<'a>(
     beam: &Beam<'a, '_, Table>,
     role: RoleId,
     owner: OwnerId,
@@ -76,43 +64,6 @@ fn limits_nothing<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term
     with_any_table(env, table, |_| {
         term::role(role)?;
         term::owner(owner)?;
-        Ok(atoms::ok())
-    })
-}
-
-#[rustler::nif]
-fn limits_check<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let (role, owner) = (term::role(role)?, term::owner(owner)?);
-        verdict(beam, role, owner, limits.check(role, owner, beam))
-    })
-}
-
-#[rustler::nif]
-fn limits_try_enqueue<'a>(
-    env: Env<'a>,
-    table: Term<'a>,
-    role: Term<'a>,
-    owner: Term<'a>,
-) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let (role, owner) = (term::role(role)?, term::owner(owner)?);
-        verdict(beam, role, owner, limits.try_enqueue(role, owner, beam))
-    })
-}
-
-#[rustler::nif]
-fn limits_enqueue<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        limits.enqueue(term::role(role)?, term::owner(owner)?, beam)?;
-        Ok(atoms::ok())
-    })
-}
-
-#[rustler::nif]
-fn limits_dequeue<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        limits.dequeue(term::role(role)?, term::owner(owner)?, beam)?;
         Ok(atoms::ok())
     })
 }

@@ -81,6 +81,13 @@ pub(crate) fn make_own() {
     OWN.get_or_init(|| ResourceArc::new(Table::closed()));
 }
 
+/// The library's own table, if it is the one that the term names, and open.
+#[inline]
+pub(crate) fn own(table: Term<'_>) -> Option<&'static ResourceArc<Table>> {
+    let own = OWN.get().filter(|_| atoms::own() == table)?;
+    own.limits.is_open().then_some(own)
+}
+
 /// Runs `operation` on the table that the term names, open or not.
 pub(crate) fn with_any_table<'a, T: Encoder>(
     env: Env<'a>,

@@ -90,6 +90,16 @@ pub(crate) fn owner(term: Term<'_>) -> Answer<OwnerId> {
     }
 }
 
+/// A role and an owner to compare with known ones. A term that is neither has the word of none: the words of atoms and
+/// local pids are theirs alone. So what is equal to a known one is one; all else must not be used.
+#[inline]
+pub(crate) fn unread(role: Term<'_>, owner: Term<'_>) -> (RoleId, OwnerId) {
+    (
+        RoleId(word(role.as_c_arg())),
+        OwnerId(word(owner.as_c_arg())),
+    )
+}
+
 /// A small integer, or `infinity`.
 pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
     if atoms::infinity() == term {
@@ -165,7 +175,8 @@ fn word(term: ErlNifTerm) -> u64 {
 
 fn immediate(env: Env<'_>, word: u64) -> Term<'_> {
     // SAFETY: the transmutation as in `word`. Roles and owners are made in this module alone, from atoms
-    // and local pids. Both are immediate terms: the word is the whole term, valid in every environment.
+    // and local pids, or are equal to such (`unread`). Both are immediate terms: the word is the whole term, valid in
+    // every environment.
     unsafe { Term::new(env, std::mem::transmute::<u64, ErlNifTerm>(word)) }
 }
 

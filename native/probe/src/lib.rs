@@ -2,6 +2,7 @@
 //!
 //! They are registered by the very file that registers the hot natives there.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustler::{Env, LocalPid, Term};
@@ -27,12 +28,18 @@ fn floor<'a>(_env: Env<'a>, [role, owner]: [Term<'a>; 2]) -> Term<'a> {
     }
 }
 
-/// Panics with its argument, unless that is no binary.
-#[expect(clippy::panic, reason = "that is what it is for")]
-fn panics<'a>(_env: Env<'a>, [words]: [Term<'a>; 1]) -> Term<'a> {
-    match words.decode::<&str>() {
-        Ok(words) => panic!("{words}"),
-        Err(_) => words,
+/// Panics: with `twice` so that what it panics with panics when it is dropped, with any other term as usual. What a
+/// hook would print is not printed.
+fn panics<'a>(_env: Env<'a>, [how]: [Term<'a>; 1]) -> Term<'a> {
+    struct Twice;
+    impl Drop for Twice {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("dropped"));
+        }
+    }
+    match how.atom_to_string() {
+        Ok(how) if how == "twice" => resume_unwind(Box::new(Twice)),
+        _ => resume_unwind(Box::new("once")),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::judge::{Judge, Rules};
 use crate::overload::{Level, Margin};
 use crate::owner::Owner;
 use crate::sync::Arc;
+use crate::tally::Seat;
 use crate::vocabulary::RoleId;
 
 pub(super) const RULES: Rules = Rules {
@@ -34,7 +35,7 @@ fn no_crossing_is_missed() {
                 let (owner, judge) = (Arc::clone(&owner), Arc::clone(&judge));
                 thread::spawn(move || {
                     let account = owner.account(RoleId(1)).unwrap();
-                    let depth = operation(account).unwrap();
+                    let depth = operation(account, Seat::mine()).unwrap();
                     if account.crossed(depth) {
                         owner.judge(OWNER, account, depth, &judge, NOW);
                     }

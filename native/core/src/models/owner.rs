@@ -7,6 +7,7 @@ use crate::judge::Judge;
 use crate::owner::{Ended, Owner};
 use crate::role::{Policy, Role};
 use crate::sync::Arc;
+use crate::tally::Seat;
 use crate::vocabulary::RoleId;
 
 #[test]
@@ -19,9 +20,9 @@ fn admission_against_death_leaves_nothing_in_the_role() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
                 let account = owner.account(RoleId(1)).unwrap();
-                let _ = account.try_enqueue();
-                let _ = account.dequeue();
-                let _ = account.enqueue();
+                let _ = account.try_enqueue(Seat::mine());
+                let _ = account.dequeue(Seat::mine());
+                let _ = account.enqueue(Seat::mine());
             })
         };
         end(&owner);
@@ -77,7 +78,7 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
         // A second role keeps the owner from ending when the first is forgotten.
         enter(&owner, &other, |_| ()).unwrap();
         let tenure = enter(&owner, &role, |account| {
-            account.enqueue().unwrap();
+            account.enqueue(Seat::mine()).unwrap();
             account.tenure()
         })
         .unwrap();
@@ -86,7 +87,10 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
             thread::spawn(move || owner.dequeue_tenure(RoleId(1), tenure))
         };
         owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
-        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        enter(&owner, &role, |account| {
+            account.enqueue(Seat::mine()).unwrap()
+        })
+        .unwrap();
         holder.join().unwrap();
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
     });

@@ -8,6 +8,7 @@ use crate::owner::Owner;
 use crate::role::Role;
 use crate::roles::{MAX_ROLES, TooManyRoles};
 use crate::sync::Arc;
+use crate::tally::Seat;
 use crate::vocabulary::RoleId;
 
 fn make(table: &Table, role: RoleId) -> Result<Arc<Role>, TooManyRoles> {
@@ -64,13 +65,16 @@ fn a_reset_takes_no_depth_away_and_what_is_counted_since_is_there() {
     explore(|| {
         let role = role(9);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
-        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        enter(&owner, &role, |account| {
+            account.enqueue(Seat::mine()).unwrap()
+        })
+        .unwrap();
         let counter = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
                 let account = owner.account(RoleId(1)).unwrap();
-                account.enqueue().unwrap();
-                account.dequeue().unwrap();
+                account.enqueue(Seat::mine()).unwrap();
+                account.dequeue(Seat::mine()).unwrap();
             })
         };
         let reader = {
@@ -86,7 +90,10 @@ fn a_reset_takes_no_depth_away_and_what_is_counted_since_is_there() {
         let stats = role.stats();
         assert!(stats.enqueued <= 1 && stats.dequeued <= 1);
         assert_eq!((stats.depth, stats.owners), (1, 1));
-        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        enter(&owner, &role, |account| {
+            account.enqueue(Seat::mine()).unwrap()
+        })
+        .unwrap();
         let enqueued = stats.enqueued + 1;
         assert_eq!(
             (role.stats().enqueued, role.stats().max_depth),

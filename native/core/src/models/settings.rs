@@ -10,6 +10,7 @@ use crate::gauge::Admission;
 use crate::owner::Owner;
 use crate::setting::Setting;
 use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::tally::Seat;
 use crate::vocabulary::RoleId;
 
 #[test]
@@ -17,7 +18,10 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
     explore(|| {
         let role = role(9);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
-        enter(&owner, &role, |account| account.enqueue().unwrap()).unwrap();
+        enter(&owner, &role, |account| {
+            account.enqueue(Seat::mine()).unwrap()
+        })
+        .unwrap();
         let told = Arc::new(AtomicBool::new(false));
         let setter = {
             let (role, told) = (Arc::clone(&role), Arc::clone(&told));
@@ -30,12 +34,12 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         let others = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
-                let _ = owner.account(RoleId(1)).unwrap().try_enqueue();
+                let _ = owner.account(RoleId(1)).unwrap().try_enqueue(Seat::mine());
             })
         };
         if told.load(Ordering::Acquire) {
             let account = owner.account(RoleId(1)).unwrap();
-            if let Ok(Admission::Admitted(before)) = account.try_enqueue() {
+            if let Ok(Admission::Admitted(before)) = account.try_enqueue(Seat::mine()) {
                 assert!(before < 2);
             }
         }

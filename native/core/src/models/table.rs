@@ -44,7 +44,7 @@ impl Table {
     }
 
     /// What the owner has is what its role has, and it is watched if it is there.
-    fn assert_agrees(&self) {
+    pub(super) fn assert_agrees(&self) {
         let depth = self.limits.total_depth(OWNER);
         let stats = self.limits.roles().stats(ROLE);
         let (in_role, owners) = stats.map_or((0, 0), |stats| (stats.depth, stats.owners));

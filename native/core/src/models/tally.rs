@@ -4,11 +4,11 @@ use loom::thread;
 
 use super::explore;
 use crate::sync::Arc;
-use crate::tally::{Tally, Totals};
+use crate::tally::{Seat, Tally, Totals};
 
 fn count(tally: &Tally, depth: u64) {
-    tally.enqueue(depth);
-    tally.dequeue();
+    tally.at(Seat::mine()).enqueue(depth);
+    tally.at(Seat::mine()).dequeue();
     tally.release(2);
 }
 

@@ -1,0 +1,371 @@
+//! The owners that one thread used last, found without a look into the table.
+//!
+//! A look-up in the table, and what protects it from a record that is freed meanwhile, cost more than all the counting.
+//! So a thread keeps a few records itself. It need not be told when one of them ends: in a record that has ended no
+//! account is open, and none ever is again (`Owner`). Counting finds that out in the step that counts, as it does in a
+//! record that was looked up a moment ago, and goes to the table.
+
+use std::cell::{Cell, RefCell};
+
+use crate::account::Account;
+use crate::gauge::Vacant;
+use crate::limits::{Limits, Verdict, room, verdict};
+use crate::owner::Owner;
+use crate::sync::Arc;
+use crate::tally::Seat;
+use crate::vocabulary::{Host, OwnerId, RoleId};
+
+/// A thread keeps so many owners at most. A model has one place, so that owners come into each other's way.
+const PLACES: usize = 1 << PLACE_BITS;
+const PLACE_BITS: u32 = if cfg!(loom) { 0 } else { 6 };
+
+/// What one thread keeps near: the owners of one table that it used last, 64 at most. Which it keeps depends on their
+/// numbers; those of the same place replace each other, when one is asked for twice in a row.
+///
+/// Its operations are those of [`Limits`], and do nothing where the owner is not near: then [`Limits`] is asked, and
+/// [`missed`](Self::missed) told.
+///
+/// It keeps the record of an owner that has ended as well, for nobody to find. Those are let go when the thread next
+/// uses it after [`Limits::tidy`], which is called once a second; a thread that never does keeps 64 at most.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Verdict};
+/// use erlmcp_core::near::Near;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, owner) = (RoleId(1), OwnerId(7));
+/// let table = Limits::new(role, 10, Still.now());
+/// let near = Near::new();
+/// for _ in 0..3 {
+///     if near.enqueue(&table, role, owner, &Still).is_none() {
+///         table.enqueue(role, owner, &Still)?;
+///         near.missed(&table, owner);
+///     }
+/// }
+/// assert_eq!(near.check(&table, role, owner, &Still), Some(Verdict::Granted));
+/// assert_eq!(table.depth(role, owner), 3);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
+pub struct Near<W> {
+    /// As the table's was when this was last looked through.
+    era: Cell<u64>,
+    table: Cell<u64>,
+    seat: Cell<Option<Seat>>,
+    places: RefCell<[Place<W>; PLACES]>,
+}
+
+struct Place<W> {
+    id: OwnerId,
+    owner: Option<Arc<Owner<W>>>,
+    /// Who was last looked for here, and not found. It is none of the table's, perhaps.
+    missed: Option<OwnerId>,
+}
+
+impl<W> Place<W> {
+    const EMPTY: Self = Self {
+        id: OwnerId(0),
+        owner: None,
+        missed: None,
+    };
+}
+
+impl<W: Send + Sync + 'static> Near<W> {
+    /// Keeps nobody yet.
+    pub const fn new() -> Self {
+        Self {
+            era: Cell::new(0),
+            table: Cell::new(0),
+            seat: Cell::new(None),
+            places: RefCell::new([Place::EMPTY; PLACES]),
+        }
+    }
+
+    /// Does what [`Limits::check`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn check(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Option<Verdict> {
+        self.look(table, role, owner, |_, account, _| room(account, host))
+    }
+
+    /// Does what [`Limits::try_enqueue`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn try_enqueue(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Option<Verdict> {
+        self.change(table, role, owner, host, |account, seat| {
+            let admission = account.try_enqueue(seat)?;
+            Ok((verdict(account, admission, host), admission.depth()))
+        })
+    }
+
+    /// Does what [`Limits::enqueue`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn enqueue(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Option<()> {
+        self.change(table, role, owner, host, |account, seat| {
+            Ok(((), account.enqueue(seat)?))
+        })
+    }
+
+    /// Does what [`Limits::dequeue`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn dequeue(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Option<()> {
+        self.change(table, role, owner, host, |account, seat| {
+            Ok(((), account.dequeue(seat)?))
+        })
+    }
+
+    /// An owner was asked for that was not near: if it is for the second time in a row, it is from now on.
+    pub fn missed(&self, table: &Limits<W>, owner: OwnerId) {
+        if self.era.get() != table.era() {
+            self.turn(table);
+        }
+        let Ok(mut places) = self.places.try_borrow_mut() else {
+            return;
+        };
+        let Some(place) = places.get_mut(place(owner)) else {
+            return;
+        };
+        if place.missed.replace(owner) != Some(owner) || place.id == owner && place.is_good() {
+            return;
+        }
+        place.owner = table.owners.shard(owner).pin().get(&owner).map(Arc::clone);
+        place.id = owner;
+    }
+
+    /// Takes notice of the table's turn: lets go of owners that have ended, or of all if they are of another table.
+    #[cold]
+    fn turn(&self, table: &Limits<W>) {
+        let Ok(mut places) = self.places.try_borrow_mut() else {
+            return;
+        };
+        let same = self.table.replace(table.number()) == table.number();
+        for place in places.iter_mut() {
+            if !(same && place.is_good()) {
+                *place = Place::EMPTY;
+            }
+        }
+        self.seat.set(Some(Seat::mine()));
+        self.era.set(table.era());
+    }
+
+    /// How many owners are kept.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        let places = self.places.borrow();
+        places.iter().filter(|place| place.owner.is_some()).count()
+    }
+
+    #[inline]
+    fn change<R>(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        id: OwnerId,
+        host: &impl Host<Watch = W>,
+        operation: impl FnOnce(&Account, Seat) -> Result<(R, u64), Vacant>,
+    ) -> Option<R> {
+        self.look(table, role, id, |owner, account, seat| {
+            let (result, depth) = operation(account, seat)?;
+            if account.crossed(depth) {
+                table.noticed(owner, role, id, depth, host);
+            }
+            Ok(result)
+        })
+    }
+
+    /// Runs `operation` on an account that is near.
+    #[inline]
+    fn look<R>(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        operation: impl FnOnce(&Owner<W>, &Account, Seat) -> Result<R, Vacant>,
+    ) -> Option<R> {
+        if self.era.get() != table.era() {
+            return None;
+        }
+        let places = self.places.try_borrow().ok()?;
+        let place = places.get(place(owner)).filter(|place| place.id == owner)?;
+        let owner = place.owner.as_ref()?;
+        operation(owner, owner.account(role)?, self.seat.get()?).ok()
+    }
+}
+
+impl<W: Send + Sync + 'static> Default for Near<W> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<W> Place<W> {
+    fn is_good(&self) -> bool {
+        self.owner
+            .as_ref()
+            .is_some_and(|owner| !owner.holds_nothing())
+    }
+}
+
+/// Where an owner is, if it is near.
+#[inline]
+fn place(OwnerId(id): OwnerId) -> usize {
+    // As in `Owners::shard`, and other bits than those.
+    let spread = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (spread >> 32) as usize & (PLACES - 1)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::vocabulary::{Dead, Instant, Runtime};
+
+    struct Immortals;
+
+    impl Runtime for Immortals {
+        fn now(&self) -> Instant {
+            Instant {
+                monotonic_ms: 0,
+                system_ms: 0,
+            }
+        }
+        fn wake(&self) {}
+    }
+
+    impl Host for Immortals {
+        type Watch = ();
+        fn is_alive(&self, _: OwnerId) -> bool {
+            true
+        }
+        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
+            Ok(Some(()))
+        }
+        fn unwatch(&self, (): ()) {}
+    }
+
+    const ROLE: RoleId = RoleId(1);
+    const OWNER: OwnerId = OwnerId(7);
+
+    fn table() -> Limits<()> {
+        Limits::new(RoleId(0), 5, Immortals.now())
+    }
+
+    fn enqueue(near: &Near<()>, table: &Limits<()>, owner: OwnerId) -> bool {
+        let found = near.enqueue(table, ROLE, owner, &Immortals).is_some();
+        if !found {
+            table.enqueue(ROLE, owner, &Immortals).unwrap();
+            near.missed(table, owner);
+        }
+        found
+    }
+
+    #[test]
+    fn who_is_used_twice_in_a_row_is_near() {
+        let (near, table) = (Near::new(), table());
+        let found = [(); 4].map(|()| enqueue(&near, &table, OWNER));
+        assert_eq!(found, [false, false, true, true]);
+        assert_eq!(table.depth(ROLE, OWNER), 4);
+        assert_eq!(near.kept(), 1);
+    }
+
+    #[test]
+    fn many_that_are_used_once_drive_nobody_out() {
+        let (near, table) = (Near::new(), table());
+        (0..3).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        for owner in 1_000..10_000 {
+            assert!(!enqueue(&near, &table, OwnerId(owner)));
+        }
+        assert_eq!(near.kept(), 1);
+        assert!(enqueue(&near, &table, OWNER));
+    }
+
+    #[test]
+    fn no_more_are_kept_than_there_are_places() {
+        let (near, table) = (Near::new(), table());
+        for owner in 0..10_000 {
+            (0..3).for_each(|_| _ = enqueue(&near, &table, OwnerId(owner)));
+        }
+        assert_eq!(near.kept(), PLACES);
+        assert_eq!(table.owners(), 10_000);
+    }
+
+    #[test]
+    fn who_has_ended_is_freed_after_the_next_turn() {
+        let (near, table) = (Near::new(), table());
+        (0..3).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        let shard = table.owners.shard(OWNER).pin();
+        let record = Arc::downgrade(shard.get(&OWNER).unwrap());
+        drop(shard);
+        table.died(OWNER, &Immortals);
+        assert!(near.check(&table, ROLE, OWNER, &Immortals).is_none());
+        table.tidy();
+        // Whatever the thread uses next.
+        near.missed(&table, OwnerId(8));
+        assert_eq!((near.kept(), record.strong_count()), (0, 0));
+    }
+
+    #[test]
+    fn tables_keep_apart() {
+        let (near, one, other) = (Near::new(), table(), table());
+        (0..3).for_each(|_| _ = enqueue(&near, &one, OWNER));
+        assert!(!enqueue(&near, &other, OWNER));
+        assert_eq!(other.depth(ROLE, OWNER), 1);
+        assert_eq!(one.depth(ROLE, OWNER), 3);
+        assert_eq!(near.kept(), 0);
+    }
+
+    #[test]
+    fn roles_of_one_owner_are_all_near() {
+        let (near, table) = (Near::new(), table());
+        (0..3).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        let second = RoleId(2);
+        assert!(near.enqueue(&table, second, OWNER, &Immortals).is_none());
+        table.enqueue(second, OWNER, &Immortals).unwrap();
+        assert!(near.enqueue(&table, second, OWNER, &Immortals).is_some());
+        assert_eq!(table.total_depth(OWNER), Some(5));
+    }
+
+    #[test]
+    fn refusals_are_those_of_the_table() {
+        let (near, table) = (Near::new(), table());
+        (0..5).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        for answer in [
+            near.check(&table, ROLE, OWNER, &Immortals),
+            near.try_enqueue(&table, ROLE, OWNER, &Immortals),
+        ] {
+            let refused = match answer {
+                Some(Verdict::Refused(refusal)) => Some((refusal.depth, refusal.stats.limit)),
+                _ => None,
+            };
+            assert_eq!(refused, Some((5, 5)));
+        }
+        assert_eq!(near.dequeue(&table, ROLE, OWNER, &Immortals), Some(()));
+        assert_eq!(
+            near.try_enqueue(&table, ROLE, OWNER, &Immortals),
+            Some(Verdict::Granted)
+        );
+        assert_eq!(table.roles().stats(ROLE).unwrap().refused, 2);
+    }
+}

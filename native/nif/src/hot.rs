@@ -1,0 +1,135 @@
+//! The natives that are called for each request: `check`, `try_enqueue`, `enqueue`, `dequeue`. The first argument is a
+//! table, or `own` for the library's.
+//!
+//! An owner of the library's own table that this thread has just used is near: then neither the arguments are decoded
+//! nor the owner looked up.
+
+use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::near::Near;
+use erlmcp_core::roles::TooManyRoles;
+use erlmcp_core::{OwnerId, RoleId};
+use rustler::{Encoder, Env, Monitor, Term};
+
+use crate::atoms;
+use crate::direct::native;
+use crate::host::Beam;
+use crate::limits::refused;
+use crate::table::{self, Table, with_table};
+use crate::term;
+
+native!("limits_check", 3, check);
+native!("limits_try_enqueue", 3, try_enqueue);
+native!("limits_enqueue", 3, enqueue);
+native!("limits_dequeue", 3, dequeue);
+
+/// A table, a role and an owner.
+type Arguments<'a> = [Term<'a>; 3];
+
+thread_local! {
+    /// Of the library's own table. Natives of this file run on normal schedulers only.
+    static NEAR: Near<Monitor> = const { Near::new() };
+}
+
+fn check<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    run(
+        env,
+        arguments,
+        |near, table, role, owner, beam| near.check(table, role, owner, beam),
+        |table, role, owner, beam| table.check(role, owner, beam),
+    )
+}
+
+fn try_enqueue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    run(
+        env,
+        arguments,
+        |near, table, role, owner, beam| near.try_enqueue(table, role, owner, beam),
+        |table, role, owner, beam| table.try_enqueue(role, owner, beam),
+    )
+}
+
+fn enqueue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    run(
+        env,
+        arguments,
+        |near, table, role, owner, beam| near.enqueue(table, role, owner, beam).map(granted),
+        |table, role, owner, beam| table.enqueue(role, owner, beam).map(granted),
+    )
+}
+
+fn dequeue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    run(
+        env,
+        arguments,
+        |near, table, role, owner, beam| near.dequeue(table, role, owner, beam).map(granted),
+        |table, role, owner, beam| table.dequeue(role, owner, beam).map(granted),
+    )
+}
+
+fn granted((): ()) -> Verdict {
+    Verdict::Granted
+}
+
+/// Does an operation on what is near, or else on the table. The answer is `ok`, `{refused, Stats}`, or why there is
+/// none.
+#[inline(always)]
+fn run<'a>(
+    env: Env<'a>,
+    [table, role, owner]: Arguments<'a>,
+    near: impl FnOnce(
+        &Near<Monitor>,
+        &Limits<Monitor>,
+        RoleId,
+        OwnerId,
+        &Beam<'a, '_, Table>,
+    ) -> Option<Verdict>,
+    far: impl FnOnce(
+        &Limits<Monitor>,
+        RoleId,
+        OwnerId,
+        &Beam<'a, '_, Table>,
+    ) -> Result<Verdict, TooManyRoles>,
+) -> Term<'a> {
+    if let Some(own) = table::own(table) {
+        let beam = Beam { env, table: own };
+        let (role, owner) = term::unread(role, owner);
+        let found = NEAR.try_with(|known| near(known, &own.limits, role, owner, &beam));
+        if let Ok(Some(verdict)) = found {
+            return answer(&beam, role, owner, verdict);
+        }
+    }
+    from_table(env, [table, role, owner], far)
+}
+
+#[inline(never)]
+fn from_table<'a>(
+    env: Env<'a>,
+    [table, role, owner]: Arguments<'a>,
+    far: impl FnOnce(
+        &Limits<Monitor>,
+        RoleId,
+        OwnerId,
+        &Beam<'a, '_, Table>,
+    ) -> Result<Verdict, TooManyRoles>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        let verdict = far(limits, role, owner, beam)?;
+        if table::own(table).is_some() {
+            let _ = NEAR.try_with(|near| near.missed(limits, owner));
+        }
+        Ok(answer(beam, role, owner, verdict))
+    })
+}
+
+fn answer<'a>(
+    beam: &Beam<'a, '_, Table>,
+    role: RoleId,
+    owner: OwnerId,
+    verdict: Verdict,
+) -> Term<'a> {
+    match verdict {
+        Verdict::Granted => atoms::ok().encode(beam.env),
+        Verdict::Refused(refusal) => refused(beam, role, owner, &refusal),
+    }
+}
