@@ -1,5 +1,6 @@
 #!/bin/sh
-# Instructions per operation of the core, and without the look at thresholds. Needs valgrind.
+# Instructions per operation of the core: on an owner that is near, and on one that is looked up in the table; and
+# without the look at thresholds. Needs valgrind.
 set -eu
 cd "$(dirname "$0")/.."
 command -v valgrind >/dev/null || { echo "instructions: valgrind is needed" >&2; exit 1; }
@@ -25,11 +26,11 @@ per_operation() {
 
 cp "$(build)" "$out/with"
 cp "$(build --features without_crossing)" "$out/without"
-printf '%-12s %8s %8s %8s\n' operation with without adds
-for operation in check enqueue try_enqueue dequeue; do
+printf '%-16s %8s %8s %8s\n' operation with without adds
+for operation in check enqueue try_enqueue dequeue check_far enqueue_far try_enqueue_far dequeue_far; do
     base=none
-    [ "$operation" != dequeue ] || base=enqueue
+    case $operation in dequeue*) base=enqueue ;; esac
     with=$(per_operation "$out/with" "$operation" "$base")
     without=$(per_operation "$out/without" "$operation" "$base")
-    printf '%-12s %8d %8d %8d\n' "$operation" "$with" "$without" "$((with - without))"
+    printf '%-16s %8d %8d %8d\n' "$operation" "$with" "$without" "$((with - without))"
 done

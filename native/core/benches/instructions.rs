@@ -2,8 +2,11 @@
 //! `scripts/instructions.sh`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::hint::black_box;
+
 use erlmcp_core::judge::Rules;
 use erlmcp_core::limits::Limits;
+use erlmcp_core::near::Near;
 use erlmcp_core::overload::Margin;
 use erlmcp_core::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
@@ -43,20 +46,30 @@ fn main() {
     };
     table.configure_overload(rules, true, &Still);
     table.enqueue(ROLE, OWNER, &Still).unwrap();
+    let near = Near::new();
+    (0..2).for_each(|_| near.missed(&table, OWNER));
+    let count = || near.enqueue(&table, ROLE, OWNER, &Still).unwrap();
     match std::env::args().nth(1).as_deref() {
-        Some("check") => repeat(|| drop(table.check(ROLE, OWNER, &Still))),
-        Some("enqueue") => repeat(|| table.enqueue(ROLE, OWNER, &Still).unwrap()),
-        Some("try_enqueue") => repeat(|| drop(table.try_enqueue(ROLE, OWNER, &Still))),
+        Some("check") => repeat(|| near.check(&table, ROLE, OWNER, &Still).unwrap()),
+        Some("enqueue") => repeat(count),
+        Some("try_enqueue") => repeat(|| near.try_enqueue(&table, ROLE, OWNER, &Still).unwrap()),
         Some("dequeue") => {
-            repeat(|| table.enqueue(ROLE, OWNER, &Still).unwrap());
+            repeat(count);
+            repeat(|| near.dequeue(&table, ROLE, OWNER, &Still).unwrap());
+        }
+        Some("check_far") => repeat(|| table.check(ROLE, OWNER, &Still).unwrap()),
+        Some("enqueue_far") => repeat(|| table.enqueue(ROLE, OWNER, &Still).unwrap()),
+        Some("try_enqueue_far") => repeat(|| table.try_enqueue(ROLE, OWNER, &Still).unwrap()),
+        Some("dequeue_far") => {
+            repeat(count);
             repeat(|| table.dequeue(ROLE, OWNER, &Still).unwrap());
         }
         _ => {}
     }
 }
 
-fn repeat(mut operation: impl FnMut()) {
+fn repeat<T>(mut operation: impl FnMut() -> T) {
     for _ in 0..TIMES {
-        operation();
+        let _ = black_box(operation());
     }
 }
