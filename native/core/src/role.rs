@@ -58,6 +58,8 @@ pub(crate) struct Role {
     drained: Rate,
     refused: Rate,
     baseline: Mutex<Totals>,
+    /// Before it is, the baseline is zero, and reading it takes no lock.
+    was_reset: AtomicBool,
     tally: Tally,
     standing: Mutex<Standing>,
     alerts: [AtomicU64; 4],
@@ -128,6 +130,7 @@ impl Role {
             drained: Rate::new(now.monotonic_ms),
             refused: Rate::new(now.monotonic_ms),
             baseline: Mutex::new(Totals::default()),
+            was_reset: AtomicBool::new(false),
             tally: Tally::new(),
             standing: Mutex::new(Standing::new(now)),
             alerts: Default::default(),
@@ -192,10 +195,12 @@ impl Role {
     /// Counts a refusal. True for the first after a quiet second, which is to be announced.
     pub(crate) fn count_refusal(&self, now: Instant) -> bool {
         self.tally.refuse();
-        self.last_refusal_system_ms
-            .store(now.system_ms, Ordering::Relaxed);
+        // Under a storm most refusals share their millisecond, and write nothing that others read.
+        if self.last_refusal_system_ms.load(Ordering::Relaxed) != now.system_ms {
+            self.last_refusal_system_ms
+                .store(now.system_ms, Ordering::Relaxed);
+        }
         let last = self.last_refusal_ms.load(Ordering::Relaxed);
-        // Under a storm most refusals share their millisecond with another one and end here.
         let announced = last != now.monotonic_ms
             && self
                 .last_refusal_ms
@@ -308,7 +313,11 @@ impl Role {
 
     pub(crate) fn stats(&self) -> RoleStats {
         let totals = self.tally.totals();
-        let baseline = *self.baseline.lock();
+        let baseline = if self.was_reset.load(Ordering::Relaxed) {
+            *self.baseline.lock()
+        } else {
+            Totals::default()
+        };
         RoleStats {
             role: self.id,
             depth: totals.depth(),
@@ -328,6 +337,7 @@ impl Role {
     pub(crate) fn reset_stats(&self) {
         let mut baseline = self.baseline.lock();
         *baseline = self.tally.totals();
+        self.was_reset.store(true, Ordering::Relaxed);
         self.tally.reset_max_depth();
         for moment in [&self.last_refusal_system_ms, &self.refusing_since_ms] {
             moment.store(NEVER, Ordering::Relaxed);

@@ -3,9 +3,9 @@
 //! Nothing else in this crate chooses between the two.
 
 #[cfg(loom)]
-pub(crate) use self::model::{Mutex, order_after_change, thread_number};
+pub(crate) use self::model::{Mutex, order_after_change, thread_number, threads};
 #[cfg(not(loom))]
-pub(crate) use self::native::{Mutex, order_after_change, thread_number};
+pub(crate) use self::native::{Mutex, order_after_change, thread_number, threads};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Arc,
@@ -27,10 +27,17 @@ mod native {
     /// Between a sequentially consistent change and such a load there is nothing to do.
     pub(crate) fn order_after_change() {}
 
+    /// The next thread's number.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+    /// How many threads have a number. Whoever knows of what one of them did knows of its number.
+    pub(crate) fn threads() -> usize {
+        NEXT.load(Ordering::Relaxed)
+    }
+
     /// A number that no other thread of the process ever gets, counted from zero.
     pub(crate) fn thread_number() -> usize {
         const UNSET: usize = usize::MAX;
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {
             static NUMBER: Cell<usize> = const { Cell::new(UNSET) };
         }
@@ -64,6 +71,11 @@ mod model {
     /// loom does not know the one order of sequentially consistent operations, only that of fences.
     pub(crate) fn order_after_change() {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// As many as there may be.
+    pub(crate) fn threads() -> usize {
+        usize::MAX
     }
 
     loom::lazy_static! {

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use crossbeam_utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering, thread_number};
+use crate::sync::{AtomicU64, Ordering, thread_number, threads};
 
 /// More stripes than this cost a reader more than they spare the writers.
 const MAX_OWN_STRIPES: usize = 64;
@@ -148,16 +148,23 @@ impl Tally {
     pub(crate) fn totals(&self) -> Totals {
         // What leaves is read before what enters, so that a reader in the middle of a storm sees a
         // depth that is a little too high rather than below zero.
-        let unmatched = self.sum(|stripe| &stripe.unmatched);
-        let dequeued = self.sum(|stripe| &stripe.dequeued);
-        let released = self.sum(|stripe| &stripe.released);
-        Totals {
-            enqueued: self.sum(|stripe| &stripe.enqueued),
-            dequeued,
-            unmatched,
-            released,
-            refused: self.refused(),
+        let mut totals = Totals::default();
+        for stripe in self.stripes() {
+            let Totals {
+                unmatched,
+                dequeued,
+                released,
+                ..
+            } = &mut totals;
+            sum(unmatched, &stripe.unmatched);
+            sum(dequeued, &stripe.dequeued);
+            sum(released, &stripe.released);
         }
+        for stripe in self.stripes() {
+            sum(&mut totals.enqueued, &stripe.enqueued);
+            sum(&mut totals.refused, &stripe.refused);
+        }
+        totals
     }
 
     pub(crate) fn refused(&self) -> u64 {
@@ -188,9 +195,11 @@ impl Tally {
         self.at(Seat::mine())
     }
 
+    /// Those that were ever counted in, and the shared one.
     fn stripes(&self) -> impl Iterator<Item = &Stripe> {
         self.own
             .iter()
+            .take(threads())
             .chain(std::iter::once(&self.shared))
             .map(|stripe| &**stripe)
     }
@@ -200,6 +209,10 @@ impl Tally {
             .map(|stripe| counter(stripe).load(Ordering::Relaxed))
             .fold(0, u64::wrapping_add)
     }
+}
+
+fn sum(total: &mut u64, counter: &AtomicU64) {
+    *total = total.wrapping_add(counter.load(Ordering::Relaxed));
 }
 
 /// Room for a scheduler a core, and as many dirty ones. In a model two threads have their own, and the rest share.

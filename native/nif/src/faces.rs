@@ -13,7 +13,7 @@ use crate::atoms;
 use crate::control::Route;
 use crate::control_stats;
 use crate::rows::{at_level, by_level, level_atom};
-use crate::term;
+use crate::term::{self, Order};
 
 mod named {
     rustler::atoms! {
@@ -41,19 +41,37 @@ pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
 
 /// `erlmcp_queue_limits:refusal()`: the role's, and what it means for this owner.
 pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
-    let mut fields = role_fields(env, &refusal.stats);
-    fields.extend([
-        (named::process(), term::owner_term(env, owner)),
-        (atoms::depth(), refusal.depth.encode(env)),
-        (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env)),
-    ]);
-    term::map(env, &fields)
+    static REFUSAL: Order<15> = Order::unknown();
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = role_fields(env, &refusal.stats);
+    let process = (named::process(), term::owner_term(env, owner));
+    let depth = (atoms::depth(), refusal.depth.encode(env));
+    let retry_after_ms = (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env));
+    REFUSAL.map(
+        env,
+        [
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+            k,
+            l,
+            process,
+            depth,
+            retry_after_ms,
+        ],
+    )
 }
 
-fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> Vec<(Atom, Term<'a>)> {
+fn role_fields<'a>(env: Env<'a>, stats: &RoleStats) -> [(Atom, Term<'a>); 12] {
     let refused = stats.refused.encode(env);
     let last_refused = term::optional(env, stats.last_refused_ms);
-    vec![
+    [
         (atoms::role(), term::role_term(env, stats.role)),
         (named::current_depth(), stats.depth.encode(env)),
         (atoms::max_depth(), stats.max_depth.encode(env)),

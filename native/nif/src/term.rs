@@ -3,7 +3,8 @@
 use erlmcp_core::control::TooManyComponents;
 use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
 use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
-use rustler::sys::ErlNifTerm;
+use once_cell::sync::OnceCell;
+use rustler::sys::{ErlNifTerm, enif_make_map_from_arrays};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
@@ -185,6 +186,42 @@ pub(crate) fn optional(env: Env<'_>, number: Option<u64>) -> Term<'_> {
     match number {
         Some(number) => number.encode(env),
         None => atoms::undefined().encode(env),
+    }
+}
+
+/// In which order a runtime keeps the keys of a map that is made often. Given in that order they are not sorted, which
+/// takes longer than all the rest. Any other order is as right, and slower.
+pub(crate) struct Order<const N: usize>(OnceCell<[usize; N]>);
+
+impl<const N: usize> Order<N> {
+    /// To be found with the first map.
+    pub(crate) const fn unknown() -> Self {
+        Self(OnceCell::new())
+    }
+
+    /// A map with these fields, whose keys are all different, and the same in the same places each time.
+    pub(crate) fn map<'a>(&self, env: Env<'a>, fields: [(Atom, Term<'a>); N]) -> Term<'a> {
+        let order = self.0.get_or_init(|| {
+            let mut order = std::array::from_fn(|place| place);
+            // Atoms of a small map are ordered by their words.
+            order.sort_by_key(|&place| fields.get(place).map(|(key, _)| word(key.as_c_arg())));
+            order
+        });
+        let nothing = word(atoms::undefined().as_c_arg());
+        let (mut keys, mut values) = ([nothing; N], [nothing; N]);
+        for ((key, value), place) in keys.iter_mut().zip(&mut values).zip(order) {
+            if let Some((name, field)) = fields.get(*place) {
+                (*key, *value) = (word(name.as_c_arg()), word(field.as_c_arg()));
+            }
+        }
+        let mut map = atoms::undefined().as_c_arg();
+        // SAFETY: both arrays have `N` words, which are terms: atoms, and what is said to be of this environment. The
+        // transmutation is that of `word`. Of keys that are not all different the answer is 0, and nothing is written.
+        unsafe {
+            let (keys, values) = (keys.as_ptr().cast(), values.as_ptr().cast());
+            let _ = enif_make_map_from_arrays(env.as_c_arg(), keys, values, N, &mut map);
+            Term::new(env, map)
+        }
     }
 }
 
