@@ -5,7 +5,7 @@
 
 use crate::map::{self, Map};
 use crate::roster::Roster;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{Dead, Host, OwnerId};
 
 /// An alias is an address of a process; these are the numbers by which the host knows it.
@@ -36,7 +36,28 @@ pub struct AliasId(pub [u32; 5]);
 /// ```
 pub struct Aliases<W> {
     processes: Map<OwnerId, Process<W>>,
+    /// How many times an alias, or all of a process, was taken out.
+    removals: AtomicU64,
 }
+
+/// A mark says that an alias was there, for whoever remembers that. As long as [`Aliases::unchanged`] says so, it is.
+///
+/// ```
+/// use erlmcp_core::OwnerId;
+/// use erlmcp_core::aliases::{AliasId, Aliases};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
+/// let aliases = Aliases::new();
+/// aliases.insert(process, alias, &Still);
+/// let mark = aliases.mark(process, alias).expect("it was just entered");
+/// assert!(aliases.unchanged(mark));
+/// aliases.delete(process, alias, &Still);
+/// assert!(!aliases.unchanged(mark));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(u64);
 
 /// This is what a process has left that has no aliases any more, or is dead: nobody finds it, but it has to be freed.
 ///
@@ -80,6 +101,7 @@ impl<W: Send + Sync + 'static> Aliases<W> {
     pub fn new() -> Self {
         Self {
             processes: map::new(),
+            removals: AtomicU64::new(0),
         }
     }
 
@@ -123,6 +145,9 @@ impl<W: Send + Sync + 'static> Aliases<W> {
         let process = processes.get(&owner)?;
         let mut state = process.state.lock();
         let known = state.live.remove(&alias);
+        if known {
+            self.count_removal();
+        }
         if !state.live.is_empty() {
             return known.then_some(Remains(None));
         }
@@ -142,6 +167,25 @@ impl<W: Send + Sync + 'static> Aliases<W> {
             .is_some_and(|process| process.state.lock().live.contains(&alias))
     }
 
+    /// Marks that this is an alias of that process that was entered and not given up, if it is.
+    pub fn mark(&self, owner: OwnerId, alias: AliasId) -> Option<Mark> {
+        // Before the look, so that whatever is taken out after it changes the number. Pairs with `count_removal`.
+        let mark = Mark(self.removals.load(Ordering::Acquire));
+        self.contains(owner, alias).then_some(mark)
+    }
+
+    /// Tells whether what was marked is there still. If not, nothing is said: another alias may have gone.
+    pub fn unchanged(&self, mark: Mark) -> bool {
+        // Pairs with `count_removal`.
+        self.removals.load(Ordering::Acquire) == mark.0
+    }
+
+    /// To be called after something was taken out, before anybody is told.
+    fn count_removal(&self) {
+        // Pairs with `mark` and `unchanged`: who knows of the removal finds another number than before.
+        self.removals.fetch_add(1, Ordering::Release);
+    }
+
     /// Names the newest alias of a process, if it has any.
     pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
         let processes = self.processes.pin();
@@ -152,9 +196,11 @@ impl<W: Send + Sync + 'static> Aliases<W> {
     /// Forgets the aliases of a process, since it is dead. Returns what is left to be freed.
     pub fn died(&self, owner: OwnerId) -> Remains {
         let processes = self.processes.pin();
-        processes
-            .remove(&owner)
-            .map_or(Remains(None), |process| process.state.lock().end())
+        processes.remove(&owner).map_or(Remains(None), |process| {
+            let remains = process.state.lock().end();
+            self.count_removal();
+            remains
+        })
     }
 
     /// Tells how many processes have aliases; an estimate while some come and go.
@@ -247,6 +293,24 @@ mod tests {
         assert!(!aliases.contains(OWNER, alias(3)));
         assert!(aliases.delete(OWNER, alias(1), &Immortals).is_some());
         assert_eq!((aliases.newest(OWNER), aliases.processes()), (None, 0));
+    }
+
+    #[test]
+    fn a_mark_holds_until_something_is_taken_out() {
+        let aliases = Aliases::new();
+        assert_eq!(aliases.mark(OWNER, alias(1)), None);
+        aliases.insert(OWNER, alias(1), &Immortals);
+        let mark = aliases.mark(OWNER, alias(1)).unwrap();
+        aliases.insert(OWNER, alias(2), &Immortals);
+        aliases.delete(OWNER, alias(3), &Immortals);
+        assert!(aliases.unchanged(mark));
+        aliases.delete(OWNER, alias(2), &Immortals);
+        assert!(!aliases.unchanged(mark));
+        let mark = aliases.mark(OWNER, alias(1)).unwrap();
+        assert!(aliases.unchanged(mark));
+        aliases.died(OWNER);
+        assert!(!aliases.unchanged(mark));
+        assert_eq!(aliases.mark(OWNER, alias(1)), None);
     }
 
     #[test]

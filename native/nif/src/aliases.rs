@@ -5,7 +5,9 @@ use once_cell::sync::OnceCell;
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::direct::native;
 use crate::host::{Beam, Wakes};
+use crate::recent::{self, Seen};
 use crate::reference::{self, Reference};
 use crate::term::{self, Answer, Fault};
 
@@ -48,16 +50,33 @@ fn registry() -> &'static ResourceArc<Registry> {
     })
 }
 
-/// What may be sent to an alias of this node, as far as the registry and the process can tell.
-fn check(env: Env<'_>, id: AliasId) -> Answer<Atom> {
+/// What may be sent to an alias of this node, as far as the registry and the process can tell. If that is all, it is
+/// remembered.
+fn check(term: Term<'_>, id: AliasId) -> Answer<Atom> {
     let owner = reference::owner(id);
-    if !term::process(env, owner).is_some_and(|pid| pid.is_alive(env)) {
-        Ok(atoms::dead())
-    } else if registry().aliases.contains(owner, id) {
-        Ok(atoms::ok())
-    } else {
-        Err(Fault(atoms::bad_destination()))
+    let env = term.get_env();
+    match term::process(env, owner).filter(|pid| pid.is_alive(env)) {
+        None => Ok(atoms::dead()),
+        Some(process) => {
+            let mark = registry().aliases.mark(owner, id);
+            let mark = mark.ok_or(Fault(atoms::bad_destination()))?;
+            recent::remember(term, Seen { id, process, mark });
+            Ok(atoms::ok())
+        }
     }
+}
+
+/// The same for one that is remembered: it is no other's by now, but it may be gone.
+fn check_again(env: Env<'_>, seen: &mut Seen) -> Answer<Atom> {
+    if !seen.process.is_alive(env) {
+        return Ok(atoms::dead());
+    }
+    let aliases = &registry().aliases;
+    if !aliases.unchanged(seen.mark) {
+        let mark = aliases.mark(reference::owner(seen.id), seen.id);
+        seen.mark = mark.ok_or(Fault(atoms::bad_destination()))?;
+    }
+    Ok(atoms::ok())
 }
 
 /// Enters an alias of the calling process.
@@ -92,15 +111,17 @@ fn alias_delete<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
     term::answer(env, answer)
 }
 
+native!("alias_check", 1, alias_check);
+
 /// `ok` for an alias that can be sent to, `dead` where nobody is left to receive, and `foreign` for one of
 /// another node.
-#[rustler::nif]
-fn alias_check<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
-    let answer = match reference::read(alias) {
-        Some(Reference::Alias(id)) => check(env, id),
+fn alias_check<'a>(env: Env<'a>, [alias]: [Term<'a>; 1]) -> Term<'a> {
+    let seen = recent::with(alias, |seen| check_again(env, seen));
+    let answer = seen.unwrap_or_else(|| match reference::read(alias) {
+        Some(Reference::Alias(id)) => check(alias, id),
         Some(Reference::Foreign) => Ok(atoms::foreign()),
         _ => Err(Fault(atoms::bad_destination())),
-    };
+    });
     term::answer(env, answer)
 }
 

@@ -2,8 +2,9 @@
 //!
 //! `atoms`, `term`, `reference` and `external` know how things look in Erlang, `faces` how the drop-in modules call
 //! what they tell and `rows` how all else does. `host` is the runtime as the core sees it, and each further module
-//! has the natives of one concern; those in `hot` are registered by `direct`, all others by rustler. Natives return a
-//! reason as an atom where they cannot do what they were asked; the Erlang side makes the error of it.
+//! has the natives of one concern; what `direct` registers is called for each request, and all else is registered by
+//! rustler. Natives return a reason as an atom where they cannot do what they were asked; the Erlang side makes the
+//! error of it.
 
 mod aliases;
 mod atoms;
@@ -19,6 +20,7 @@ mod limits;
 mod memory;
 mod metrics;
 mod overload;
+mod recent;
 mod reference;
 mod rows;
 mod table;

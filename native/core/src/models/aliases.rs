@@ -67,3 +67,31 @@ fn an_alias_entered_while_the_last_is_given_up_is_there() {
 fn two_aliases_entered_at_once_are_both_there() {
     entering_against(|registry| registry.insert(OLD));
 }
+
+/// Whatever was marked meanwhile is there, or the mark has changed.
+fn marking_against(other: impl FnOnce(&Registry) + Clone + Send + Sync + 'static) {
+    explore(move || {
+        let registry = Arc::new(Registry::default());
+        registry.insert(OLD);
+        let marking = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || registry.aliases.mark(OWNER, OLD))
+        };
+        (other.clone())(&registry);
+        let mark = marking.join().unwrap();
+        let unchanged = mark.is_some_and(|mark| registry.aliases.unchanged(mark));
+        assert!(!unchanged || registry.aliases.contains(OWNER, OLD));
+    });
+}
+
+#[test]
+fn a_mark_does_not_outlive_an_alias_that_is_given_up() {
+    marking_against(|registry| {
+        drop(registry.aliases.delete(OWNER, OLD, &registry.world));
+    });
+}
+
+#[test]
+fn a_mark_does_not_outlive_the_process() {
+    marking_against(|registry| drop(registry.aliases.died(OWNER)));
+}
