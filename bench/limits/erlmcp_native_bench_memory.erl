@@ -31,9 +31,13 @@ run(#{tracked := Sizes}) ->
 track(Table, Idle, From, To, Empty) ->
     enqueue(Table, Idle, From, To),
     Used = erlmcp_native_bench_run:memory([]),
+    %% As the service's process does once a second.
+    ok = erlmcp_native:limits_sample(Table),
+    #{native := Tidied} = erlmcp_native_bench_run:memory([]),
     #{
         owners => To,
         native => (map_get(native, Used) - map_get(native, Empty)) / To,
+        tidied => (Tidied - map_get(native, Empty)) / To,
         vm => (map_get(vm, Used) - map_get(vm, Empty)) / To
     }.
 
@@ -60,27 +64,39 @@ result(Rows, Worst, Sizes, Left) ->
         title => "Queue limits: bytes per tracked owner with one role",
         tables => [
             #{
-                head => ["tracked", "native", "VM", "sum", ""],
+                head => ["tracked", "native", "a second later", "VM", "sum", ""],
                 left => 0,
                 rows => [
-                    [erlmcp_native_bench_report:count(N), bytes(Native), bytes(Vm), bytes(Native + Vm), Note]
-                 || {Note, #{owners := N, native := Native, vm := Vm}} <- Shown
+                    [
+                        erlmcp_native_bench_report:count(N),
+                        bytes(Native),
+                        bytes(Tidied),
+                        bytes(Vm),
+                        bytes(Tidied + Vm),
+                        Note
+                    ]
+                 || {Note, #{owners := N, native := Native, tidied := Tidied, vm := Vm}} <- Shown
                 ]
             }
         ],
         notes => [
             "native  what malloc has handed out; VM: erlang:memory(total). Both less what was there before the",
             "        first owner was tracked, the processes themselves included; for 100 owners that is noise",
+            "a second later  when growths that were under way have been ended, as the service's process does; the",
+            "        sum is with this",
             io_lib:format("after all owners died: ~b bytes native more than before the first", [Left])
         ],
         targets => [
-            target("memory per owner, everything included, at the most tracked", Last),
-            target("memory per owner, worst while growing to that", Worst)
+            target("memory per owner, everything included, at the most tracked, a second later", 320, later(Last)),
+            target("the same at once", 320, total(Last)),
+            target("memory per owner, worst while growing to that", 512, total(Worst))
         ],
         data => #{sizes => Rows, native_bytes_left => Left}
     }.
 
 bytes(Bytes) -> integer_to_list(round(Bytes)).
 
-target(Name, Row) ->
-    #{name => Name, better => lower, target => 512, measured => total(Row), unit => " bytes"}.
+later(#{tidied := Tidied, vm := Vm}) -> Tidied + Vm.
+
+target(Name, Target, Bytes) ->
+    #{name => Name, better => lower, target => Target, measured => Bytes, unit => " bytes"}.

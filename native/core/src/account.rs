@@ -7,50 +7,78 @@ use crate::gauge::{Admission, Gauge, Release, Vacant};
 use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::role::Role;
-use crate::sync::{Arc, AtomicU64, Ordering, fence, order_after_change};
+use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, order_after_change};
 use crate::tally::Seat;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
+
+/// Depths from here on are told apart by judging only.
+const LARGE: u64 = u32::MAX as u64;
+/// So many milliseconds of the time of the last alert are kept.
+const ALERTED: u64 = (1 << 40) - 1;
+
+/// Both marks as one word, which is read in one step: 32 bits each. A mark that is larger stands at the largest, which
+/// is beyond none that it could be mistaken for: a depth of four thousand million is judged whenever it changes.
+fn pack(marks: Marks) -> u64 {
+    marks.rise_at.min(LARGE) | marks.fall_below.min(LARGE) << LARGE.count_ones()
+}
 
 /// An owner's account with a role. Vacant ones stay in the owner's chain, at most one a role.
 ///
 /// Counting takes no lock. Opening, closing and judging are for one thread at a time; the owner's lock sees
 /// to it.
+///
+/// There are as many as owners, and more: it is as small as it can be. `T` is what the owner keeps with the first of
+/// its accounts, here so that it fills the gap at the end; the others have one that nobody uses.
 #[derive(Debug)]
-pub(crate) struct Account {
-    // The role's own, here too so that a search touches nothing but the accounts.
-    role_id: RoleId,
+pub(crate) struct Account<T> {
     role: Arc<Role>,
     gauge: Gauge,
-    rise_at: AtomicU64,
-    fall_below: AtomicU64,
+    /// See [`pack`].
+    marks: AtomicU64,
     tenure: AtomicU64,
-    level: AtomicU64,
-    alerted_ms: AtomicU64,
-    next: OnceBox<Account>,
+    next: OnceBox<Account<T>>,
+    /// The milliseconds' low 32 bits and the next 8, of the last alert: 17 years back, and as many ahead.
+    alerted_low: AtomicU32,
+    alerted_high: AtomicU8,
+    level: AtomicU8,
+    rest: T,
 }
 
-impl Account {
+impl<T: Default> Account<T> {
     pub(crate) fn vacant(role: Arc<Role>) -> Self {
         Self {
-            role_id: role.id(),
             role,
             gauge: Gauge::vacant(),
-            rise_at: AtomicU64::new(Marks::NONE.rise_at),
-            fall_below: AtomicU64::new(Marks::NONE.fall_below),
+            marks: AtomicU64::new(pack(Marks::NONE)),
             tenure: AtomicU64::new(0),
-            level: AtomicU64::new(0),
-            alerted_ms: AtomicU64::new(0),
             next: OnceBox::new(),
+            alerted_low: AtomicU32::new(0),
+            alerted_high: AtomicU8::new(0),
+            level: AtomicU8::new(0),
+            rest: T::default(),
         }
     }
 
-    /// A word from either end.
-    pub(crate) fn touch(&self) -> u64 {
-        self.role_id.0 ^ self.tenure() ^ u64::from(self.next.get().is_some())
+    /// The next account, made vacant in `role` if there is none. For one thread at a time.
+    pub(crate) fn next_or_vacant(&self, role: Arc<Role>) -> &Self {
+        self.next.get_or_init(|| Box::new(Self::vacant(role)))
+    }
+}
+
+impl<T> Account<T> {
+    /// What the owner keeps with it.
+    pub(crate) fn rest(&self) -> &T {
+        &self.rest
     }
 
+    /// Words of it, from either end.
+    pub(crate) fn touch(&self) -> u64 {
+        self.tenure() ^ u64::from(self.level.load(Ordering::Relaxed))
+    }
+
+    #[inline]
     pub(crate) fn role_id(&self) -> RoleId {
-        self.role_id
+        self.role.id()
     }
 
     pub(crate) fn role(&self) -> &Arc<Role> {
@@ -59,11 +87,6 @@ impl Account {
 
     pub(crate) fn next(&self) -> Option<&Self> {
         self.next.get()
-    }
-
-    /// The next account, made vacant in `role` if there is none. For one thread at a time.
-    pub(crate) fn next_or_vacant(&self, role: Arc<Role>) -> &Self {
-        self.next.get_or_init(|| Box::new(Self::vacant(role)))
     }
 
     pub(crate) fn depth(&self) -> Result<u64, Vacant> {
@@ -111,32 +134,38 @@ impl Account {
         self.tenure.load(Ordering::Relaxed)
     }
 
-    /// Whether the change to this depth, just made, has to be judged.
+    /// Whether the change to this depth, just made, has to be judged: always if it has crossed a mark, and sometimes
+    /// if not.
+    #[inline]
     pub(crate) fn crossed(&self, depth: u64) -> bool {
         if cfg!(feature = "without_crossing") {
             return false;
         }
         order_after_change();
-        self.marks().crossed(depth)
+        // Sequentially consistent, as the gauge's changes are: pairs with the fence in `judge`.
+        let marks = self.marks.load(Ordering::SeqCst);
+        depth >= marks & LARGE || depth < marks >> LARGE.count_ones()
+    }
+
+    /// Whether it has the marks of its level and these.
+    pub(crate) fn has_marks(&self, marks: Marks) -> bool {
+        self.marks.load(Ordering::Relaxed) == pack(marks)
     }
 
     /// The alert level that is held.
     pub(crate) fn level(&self) -> Level {
-        Level::from_index(self.level.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn marks(&self) -> Marks {
-        Marks {
-            // Sequentially consistent, as the gauge's changes are: pairs with the fence in `judge`.
-            rise_at: self.rise_at.load(Ordering::SeqCst),
-            fall_below: self.fall_below.load(Ordering::SeqCst),
-        }
+        Level::from_index(self.level.load(Ordering::Relaxed).into())
     }
 
     /// Whether the alert of the level that is held is due again.
     pub(crate) fn is_due(&self, judge: &Judge, now: Instant) -> bool {
-        let since_ms = self.alerted_ms.load(Ordering::Relaxed);
-        self.level() != Level::Ok && now.monotonic_ms.saturating_sub(since_ms) >= judge.realert_ms()
+        let low = self.alerted_low.load(Ordering::Relaxed);
+        let high = self.alerted_high.load(Ordering::Relaxed);
+        let alerted_ms = u64::from(low) | u64::from(high) << u32::BITS;
+        let for_ms = now.monotonic_ms.wrapping_sub(alerted_ms) & ALERTED;
+        // Half of all there are lie ahead: it was raised after `now`, by somebody else.
+        let is_over = for_ms <= ALERTED / 2 && for_ms >= judge.realert_ms();
+        self.level() != Level::Ok && is_over
     }
 
     pub(crate) fn open(&self, judge: &Judge) {
@@ -161,9 +190,8 @@ impl Account {
     /// Holds a level from now on, with the marks that belong to it.
     pub(crate) fn hold(&self, level: Level, judge: &Judge) -> Marks {
         let marks = judge.marks(level, self.role.limit());
-        self.level.store(level.index() as u64, Ordering::Relaxed);
-        self.rise_at.store(marks.rise_at, Ordering::Relaxed);
-        self.fall_below.store(marks.fall_below, Ordering::Relaxed);
+        self.level.store(level.index() as u8, Ordering::Relaxed);
+        self.marks.store(pack(marks), Ordering::Relaxed);
         marks
     }
 
@@ -216,7 +244,9 @@ impl Account {
     }
 
     fn raise(&self, alert: Alert, judge: &Judge, now: Instant) -> bool {
-        self.alerted_ms.store(now.monotonic_ms, Ordering::Relaxed);
+        let (low, high) = (now.monotonic_ms, now.monotonic_ms >> u32::BITS);
+        self.alerted_low.store(low as u32, Ordering::Relaxed);
+        self.alerted_high.store(high as u8, Ordering::Relaxed);
         self.role.count_alert(alert.level);
         judge.alerts().raise(alert)
     }
@@ -249,11 +279,80 @@ impl Account {
     fn alert(&self, owner: OwnerId, level: Level, depth: u64, limit: u64, now: Instant) -> Alert {
         Alert {
             level,
-            role: self.role_id,
+            role: self.role_id(),
             owner,
             depth,
             limit,
             at_ms: now.system_ms,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::role::Policy;
+
+    const NOW: Instant = Instant {
+        monotonic_ms: 0,
+        system_ms: 0,
+    };
+
+    fn account() -> Account<()> {
+        let policy = Arc::new(Policy::new(10));
+        Account::vacant(Arc::new(Role::new(RoleId(1), policy, NOW)))
+    }
+
+    fn any_depth() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            0..100_u64,
+            LARGE - 5..LARGE + 5,
+            any::<u64>().prop_map(|all| all >> 1)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_crossing_is_lost_in_the_word_of_the_marks(
+            rise_at in prop_oneof![any_depth(), Just(u64::MAX)],
+            fall_below in any_depth(),
+            depth in any_depth(),
+        ) {
+            let account = account();
+            let marks = Marks { rise_at, fall_below };
+            account.marks.store(pack(marks), Ordering::Relaxed);
+            let crossed = account.crossed(depth);
+            prop_assert!(crossed || !marks.crossed(depth));
+            // And none is seen that is none, of depths that there are.
+            prop_assert!(depth >= LARGE || crossed == marks.crossed(depth));
+        }
+
+        #[test]
+        fn an_alert_is_due_again_when_its_time_is_over(
+            alerted_ms in any::<u64>().prop_map(|ms| ms >> 10),
+            for_ms in 0..u64::from(u32::MAX),
+            realert_ms in 1..u64::from(u32::MAX),
+        ) {
+            let (account, judge) = (account(), Judge::new());
+            judge.set_rules(crate::judge::Rules {
+                margin: crate::overload::Margin::ZERO,
+                realert_ms,
+                history: 1,
+            });
+            let at = |monotonic_ms| Instant { monotonic_ms, system_ms: 0 };
+            account.judge_as(Level::Warning);
+            account.raise(account.alert(OwnerId(7), Level::Warning, 9, 10, NOW), &judge, at(alerted_ms));
+            prop_assert_eq!(account.is_due(&judge, at(alerted_ms + for_ms)), for_ms >= realert_ms);
+            // Whoever looks at all owners took the time before it began.
+            prop_assert!(!account.is_due(&judge, at(alerted_ms.saturating_sub(for_ms.max(1)))));
+        }
+    }
+
+    impl Account<()> {
+        fn judge_as(&self, level: Level) {
+            self.level.store(level.index() as u8, Ordering::Relaxed);
         }
     }
 }

@@ -4,14 +4,13 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use crate::account::Account;
 use crate::gauge::{Admission, Vacant};
 use crate::judge::Judge;
-use crate::owner::{End, Ended, Owner};
+use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
 use crate::role::{Role, RoleStats};
 use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Ordering, fence};
 use crate::tally::Seat;
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
@@ -211,7 +210,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, TooManyRoles> {
-        let attempt = |account: &Account| {
+        let attempt = |account: &Account<W>| {
             let admission = account.try_enqueue(Seat::mine())?;
             Ok((verdict(account, admission, host), admission.depth()))
         };
@@ -289,7 +288,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        let add = |account: &Account| Ok(((), account.enqueue(Seat::mine())?));
+        let add = |account: &Account<W>| Ok(((), account.enqueue(Seat::mine())?));
         if self.change(role, owner, host, add).is_err() {
             self.enter(role, owner, host, add)?;
         }
@@ -307,7 +306,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
-        let take = |account: &Account| Ok(((), account.dequeue(Seat::mine())?));
+        let take = |account: &Account<W>| Ok(((), account.dequeue(Seat::mine())?));
         if self.change(role, owner, host, take).is_err() && host.is_alive(owner) {
             let role = self.roles.get_or_insert(role, || host.now())?;
             role.tally().unmatched_dequeue();
@@ -317,7 +316,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
 
     /// Gives the owner's depth in the role; 0 if either is unknown.
     pub fn depth(&self, role: RoleId, owner: OwnerId) -> u64 {
-        self.look(role, owner, Account::depth).unwrap_or(0)
+        self.look(role, owner, |account| account.depth())
+            .unwrap_or(0)
     }
 
     /// Gives the owner's depth over all its roles, if it has any.
@@ -406,7 +406,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         &self,
         role: RoleId,
         owner: OwnerId,
-        operation: impl FnOnce(&Account) -> Result<R, Vacant>,
+        operation: impl FnOnce(&Account<W>) -> Result<R, Vacant>,
     ) -> Result<R, Vacant> {
         let shard = self.owners.shard(owner).pin();
         let owner = shard.get(&owner).ok_or(Vacant)?;
@@ -419,7 +419,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl FnOnce(&Account) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>) -> Result<(R, u64), Vacant>,
     ) -> Result<R, Vacant> {
         let shard = self.owners.shard(owner).pin();
         let found = shard.get(&owner).ok_or(Vacant)?;
@@ -463,7 +463,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl Fn(&Account) -> Result<(R, u64), Vacant>,
+        operation: impl Fn(&Account<W>) -> Result<(R, u64), Vacant>,
     ) -> Result<Option<R>, TooManyRoles> {
         loop {
             if !host.is_alive(owner) {
@@ -475,7 +475,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             let inserted = match shard.get(&owner) {
                 Some(known) => Err(known),
                 None => {
-                    let new = Arc::new(Owner::new(Arc::clone(&in_role)));
+                    let new = Kept::new(Owner::new(Arc::clone(&in_role)));
                     let inserted = shard.try_insert(owner, new);
                     inserted.map_err(|occupied| occupied.current)
                 }
@@ -514,7 +514,7 @@ fn next_era() -> u64 {
 
 /// Whether an account has room.
 #[inline]
-pub(crate) fn room(account: &Account, host: &impl Runtime) -> Result<Verdict, Vacant> {
+pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
     let depth = account.depth()?;
     Ok(if depth < account.role().refuses_at() {
         Verdict::Granted
@@ -524,7 +524,11 @@ pub(crate) fn room(account: &Account, host: &impl Runtime) -> Result<Verdict, Va
 }
 
 #[inline]
-pub(crate) fn verdict(account: &Account, admission: Admission, host: &impl Runtime) -> Verdict {
+pub(crate) fn verdict<W>(
+    account: &Account<W>,
+    admission: Admission,
+    host: &impl Runtime,
+) -> Verdict {
     match admission {
         Admission::Admitted(_) => Verdict::Granted,
         Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),

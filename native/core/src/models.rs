@@ -15,10 +15,9 @@ mod table;
 mod tally;
 mod waiting;
 
-use crate::account::Account;
 use crate::gauge::Admission;
 use crate::judge::Judge;
-use crate::owner::{End, Ended, Owner};
+use crate::owner::{Account, End, Ended, Owner};
 use crate::role::{Policy, Role};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::tally::Seat;
@@ -50,7 +49,7 @@ const OWNER: OwnerId = OwnerId(9);
 fn enter<R>(
     owner: &Owner<()>,
     role: &Arc<Role>,
-    operation: impl FnOnce(&Account) -> R,
+    operation: impl FnOnce(&Account<()>) -> R,
 ) -> Result<R, Ended> {
     owner.enter(role, &Judge::new(), operation)
 }

@@ -7,11 +7,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::account::Account;
 use crate::gauge::Vacant;
 use crate::limits::{Limits, Verdict, room, verdict};
-use crate::owner::Owner;
-use crate::sync::Arc;
+use crate::owner::{Account, Owner};
+use crate::sync::Kept;
 use crate::tally::Seat;
 use crate::vocabulary::{Host, OwnerId, RoleId};
 
@@ -58,7 +57,7 @@ pub struct Near<W> {
 
 struct Place<W> {
     id: OwnerId,
-    owner: Option<Arc<Owner<W>>>,
+    owner: Option<Kept<Owner<W>>>,
     /// Who was last looked for here, and not found. It is none of the table's, perhaps.
     missed: Option<OwnerId>,
 }
@@ -151,7 +150,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         if place.missed.replace(owner) != Some(owner) || place.id == owner && place.is_good() {
             return;
         }
-        place.owner = table.owners.shard(owner).pin().get(&owner).map(Arc::clone);
+        place.owner = table.owners.shard(owner).pin().get(&owner).cloned();
         place.id = owner;
     }
 
@@ -185,7 +184,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         role: RoleId,
         id: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl FnOnce(&Account, Seat) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>, Seat) -> Result<(R, u64), Vacant>,
     ) -> Option<R> {
         self.look(table, role, id, |owner, account, seat| {
             let (result, depth) = operation(account, seat)?;
@@ -203,7 +202,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        operation: impl FnOnce(&Owner<W>, &Account, Seat) -> Result<R, Vacant>,
+        operation: impl FnOnce(&Owner<W>, &Account<W>, Seat) -> Result<R, Vacant>,
     ) -> Option<R> {
         if self.era.get() != table.era() {
             return None;
@@ -316,14 +315,14 @@ mod tests {
         let (near, table) = (Near::new(), table());
         (0..3).for_each(|_| _ = enqueue(&near, &table, OWNER));
         let shard = table.owners.shard(OWNER).pin();
-        let record = Arc::downgrade(shard.get(&OWNER).unwrap());
+        let record = Kept::clone(shard.get(&OWNER).unwrap());
         drop(shard);
         table.died(OWNER, &Immortals);
         assert!(near.check(&table, ROLE, OWNER, &Immortals).is_none());
         table.tidy();
         // Whatever the thread uses next.
         near.missed(&table, OwnerId(8));
-        assert_eq!((near.kept(), record.strong_count()), (0, 0));
+        assert_eq!((near.kept(), Kept::is_unique(&record)), (0, true));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Accounts are found without a lock and never move. Opening one, closing one and the owner's end
 //! happen under the owner's lock, so that after the end nothing can be opened any more.
 
-use crate::account::Account;
+use crate::account;
 use crate::judge::Judge;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex, Ordering, fence};
@@ -17,14 +17,33 @@ pub(crate) struct Ended;
 /// One owner. `W` is the handle of whatever watches for its death.
 #[derive(Debug)]
 pub(crate) struct Owner<W> {
-    first: Account,
-    life: Mutex<Life<W>>,
+    first: Account<W>,
 }
 
-#[derive(Debug)]
-struct Life<W> {
-    ended: bool,
-    watch: Option<W>,
+/// An account of an owner.
+pub(crate) type Account<W> = account::Account<Mutex<Life<W>>>;
+
+/// What the owner's lock, in its first account, guards.
+#[derive(Debug, Default)]
+pub(crate) enum Life<W> {
+    #[default]
+    Unwatched,
+    Watched(W),
+    Ended,
+}
+
+impl<W> Life<W> {
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Ended)
+    }
+
+    /// From now on it has ended. Returns the watch, to be called off.
+    fn end(&mut self) -> Option<W> {
+        match std::mem::replace(self, Self::Ended) {
+            Self::Watched(watch) => Some(watch),
+            Self::Unwatched | Self::Ended => None,
+        }
+    }
 }
 
 /// What is left to do after an account was closed.
@@ -43,11 +62,11 @@ impl<W> Owner<W> {
     pub(crate) fn new(role: Arc<Role>) -> Self {
         Self {
             first: Account::vacant(role),
-            life: Mutex::new(Life {
-                ended: false,
-                watch: None,
-            }),
         }
+    }
+
+    fn life(&self) -> &Mutex<Life<W>> {
+        self.first.rest()
     }
 
     /// Reads what a look at the owner is going to need, for nothing but to have it fetched.
@@ -62,11 +81,11 @@ impl<W> Owner<W> {
 
     /// The owner's account in a role, open or not.
     #[inline]
-    pub(crate) fn account(&self, role: RoleId) -> Option<&Account> {
+    pub(crate) fn account(&self, role: RoleId) -> Option<&Account<W>> {
         self.accounts().find(|account| account.role_id() == role)
     }
 
-    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account> {
+    pub(crate) fn accounts(&self) -> impl Iterator<Item = &Account<W>> {
         std::iter::successors(Some(&self.first), |account| account.next())
     }
 
@@ -76,10 +95,10 @@ impl<W> Owner<W> {
         &self,
         role: &Arc<Role>,
         judge: &Judge,
-        operation: impl FnOnce(&Account) -> R,
+        operation: impl FnOnce(&Account<W>) -> R,
     ) -> Result<R, Ended> {
-        let life = self.life.lock();
-        if life.ended {
+        let life = self.life().lock();
+        if life.has_ended() {
             return Err(Ended);
         }
         let account = self
@@ -95,7 +114,7 @@ impl<W> Owner<W> {
         Ok(operation(account))
     }
 
-    fn append(&self, role: Arc<Role>) -> &Account {
+    fn append(&self, role: Arc<Role>) -> &Account<W> {
         let mut last = &self.first;
         while let Some(next) = last.next() {
             last = next;
@@ -106,7 +125,7 @@ impl<W> Owner<W> {
     /// Takes one away on behalf of a permit of this tenure; of an older tenure it was given up already.
     /// Returns the new depth.
     pub(crate) fn dequeue_tenure(&self, role: RoleId, tenure: u64) -> Option<u64> {
-        let _life = self.life.lock();
+        let _life = self.life().lock();
         let account = self.account(role)?;
         if account.tenure() != tenure {
             return None;
@@ -119,18 +138,18 @@ impl<W> Owner<W> {
     pub(crate) fn judge(
         &self,
         id: OwnerId,
-        account: &Account,
+        account: &Account<W>,
         seen: u64,
         judge: &Judge,
         now: Instant,
     ) -> bool {
-        let _life = self.life.lock();
+        let _life = self.life().lock();
         judge.active() && account.judge(id, seen, judge, now)
     }
 
     /// Judges all accounts as they are now, and raises alerts that are due again. True if handlers have news.
     pub(crate) fn review(&self, id: OwnerId, judge: &Judge, now: Instant) -> bool {
-        let _life = self.life.lock();
+        let _life = self.life().lock();
         let mut news = false;
         for account in self.accounts() {
             let Ok(depth) = account.depth() else {
@@ -146,45 +165,55 @@ impl<W> Owner<W> {
 
     /// Forgets the alert levels, and tells nobody.
     pub(crate) fn forget_levels(&self, judge: &Judge, now: Instant) {
-        let _life = self.life.lock();
+        let _life = self.life().lock();
         self.accounts()
             .for_each(|account| account.forget_level(judge, now));
     }
 
     /// Keeps the handle of the watch. If the owner has ended meanwhile, hands it back to be called off.
     pub(crate) fn watched_by(&self, watch: W) -> Result<(), W> {
-        let mut life = self.life.lock();
-        if life.ended {
+        let mut life = self.life().lock();
+        if life.has_ended() {
             return Err(watch);
         }
-        life.watch = Some(watch);
+        *life = Life::Watched(watch);
         Ok(())
     }
 
     /// Gives up everything, for good.
     pub(crate) fn end(&self, id: OwnerId, judge: &Judge, now: Instant) -> End<W> {
-        let mut life = self.life.lock();
-        life.ended = true;
-        let close = |news, account: &Account| news | account.close(id, judge, now);
+        let mut life = self.life().lock();
+        let watch = life.end();
+        let close = |news, account: &Account<W>| news | account.close(id, judge, now);
         End {
             ended: true,
-            watch: life.watch.take(),
+            watch,
             news: self.accounts().fold(false, close),
         }
     }
 
     /// Gives up one role; with the last one the owner ends.
     pub(crate) fn forget(&self, id: OwnerId, role: RoleId, judge: &Judge, now: Instant) -> End<W> {
-        let mut life = self.life.lock();
+        let mut life = self.life().lock();
         let news = self
             .account(role)
             .is_some_and(|account| account.close(id, judge, now));
         let ended = self.holds_nothing();
-        life.ended |= ended;
         End {
             ended,
-            watch: if ended { life.watch.take() } else { None },
+            watch: if ended { life.end() } else { None },
             news,
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// With the count of its keepers and what the allocator adds, that is 96.
+    #[test]
+    fn an_owner_is_as_small_as_it_can_be() {
+        assert!(size_of::<Owner<[u8; 32]>>() <= 80);
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::map::{self, Map};
 use crate::owner::Owner;
-use crate::sync::Arc;
+use crate::sync::Kept;
 use crate::vocabulary::OwnerId;
 
 /// A model has two.
@@ -19,7 +19,7 @@ const BATCH: usize = 8;
 const AHEAD: usize = 64;
 
 /// A record is kept by itself, so that threads may go on keeping it that have just used it (`near`).
-pub(crate) type Shard<W> = Map<OwnerId, Arc<Owner<W>>>;
+pub(crate) type Shard<W> = Map<OwnerId, Kept<Owner<W>>>;
 
 pub(crate) struct Owners<W> {
     shards: Box<[Shard<W>; SHARDS]>,

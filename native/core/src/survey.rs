@@ -11,6 +11,7 @@ use crate::fill::{Bands, Fill};
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
+use crate::owner::Account;
 use crate::sync::{self, fence};
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
@@ -122,7 +123,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 };
                 glance.fill.add(depth, &glance.bands);
                 review |= active
-                    && (glance.expected(account.level()) != Some(account.marks())
+                    && (!glance.expects(account)
                         || account.crossed(depth)
                         || account.is_due(self.judge(), now));
             }
@@ -242,8 +243,9 @@ impl Glance {
         }
     }
 
-    fn expected(&self, level: Level) -> Option<Marks> {
-        self.marks.get(level.index()).copied()
+    fn expects<W>(&self, account: &Account<W>) -> bool {
+        let marks = self.marks.get(account.level().index());
+        marks.is_some_and(|marks| account.has_marks(*marks))
     }
 }
 

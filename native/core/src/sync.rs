@@ -8,14 +8,17 @@ pub(crate) use self::model::{Mutex, order_after_change, thread_number, threads};
 pub(crate) use self::native::{Mutex, order_after_change, thread_number, threads};
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
+    Arc, Arc as Kept,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering, fence},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
 };
+/// An `Arc` without a count of weak ones, for what there are very many of.
+#[cfg(not(loom))]
+pub(crate) use triomphe::Arc as Kept;
 
 #[cfg(not(loom))]
 mod native {

@@ -6,14 +6,14 @@ use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term
 
 use crate::atoms;
 use crate::direct::native;
-use crate::host::{Beam, Wakes};
+use crate::host::{Beam, Wakes, Watch};
 use crate::recent::{self, Seen};
 use crate::reference::{self, Reference};
 use crate::term::{self, Answer, Fault};
 
 /// The registry, as the resource whose monitors hear of processes' deaths.
 struct Registry {
-    aliases: Aliases<Monitor>,
+    aliases: Aliases<Watch>,
 }
 
 /// Made at the first use, and kept: it works without any service.

@@ -55,27 +55,32 @@ impl<T: Resource + Wakes> Runtime for Beam<'_, '_, T> {
     }
 }
 
+/// A monitor as the core keeps it, with each owner: it fits anywhere, so that no byte beside it is lost.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+pub(crate) struct Watch(Monitor);
+
 impl<T: Resource + Wakes> Host for Beam<'_, '_, T> {
-    type Watch = Monitor;
+    type Watch = Watch;
 
     fn is_alive(&self, owner: OwnerId) -> bool {
         term::process(self.env, owner).is_none_or(|pid| self.env.is_process_alive(pid))
     }
 
-    fn watch(&self, owner: OwnerId) -> Result<Option<Monitor>, Dead> {
+    fn watch(&self, owner: OwnerId) -> Result<Option<Watch>, Dead> {
         match term::process(self.env, owner) {
             None => Ok(None),
             Some(pid) => self
                 .table
                 .monitor(Some(self.env), &pid)
-                .map(Some)
+                .map(|monitor| Some(Watch(monitor)))
                 .ok_or(Dead),
         }
     }
 
-    fn unwatch(&self, watch: Monitor) {
+    fn unwatch(&self, Watch(monitor): Watch) {
         // False if the process has just died; then `down` finds nothing to do.
-        let _ = self.table.demonitor(Some(self.env), &watch);
+        let _ = self.table.demonitor(Some(self.env), &monitor);
     }
 }
 

@@ -8,11 +8,11 @@ use erlmcp_core::limits::{Limits, Verdict};
 use erlmcp_core::near::Near;
 use erlmcp_core::roles::TooManyRoles;
 use erlmcp_core::{OwnerId, RoleId};
-use rustler::{Encoder, Env, Monitor, Term};
+use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::direct::native;
-use crate::host::Beam;
+use crate::host::{Beam, Watch};
 use crate::limits::refused;
 use crate::table::{self, Table, with_table};
 use crate::term;
@@ -27,7 +27,7 @@ type Arguments<'a> = [Term<'a>; 3];
 
 thread_local! {
     /// Of the library's own table. Natives of this file run on normal schedulers only.
-    static NEAR: Near<Monitor> = const { Near::new() };
+    static NEAR: Near<Watch> = const { Near::new() };
 }
 
 fn check<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
@@ -77,14 +77,14 @@ fn run<'a>(
     env: Env<'a>,
     [table, role, owner]: Arguments<'a>,
     near: impl FnOnce(
-        &Near<Monitor>,
-        &Limits<Monitor>,
+        &Near<Watch>,
+        &Limits<Watch>,
         RoleId,
         OwnerId,
         &Beam<'a, '_, Table>,
     ) -> Option<Verdict>,
     far: impl FnOnce(
-        &Limits<Monitor>,
+        &Limits<Watch>,
         RoleId,
         OwnerId,
         &Beam<'a, '_, Table>,
@@ -106,7 +106,7 @@ fn from_table<'a>(
     env: Env<'a>,
     [table, role, owner]: Arguments<'a>,
     far: impl FnOnce(
-        &Limits<Monitor>,
+        &Limits<Watch>,
         RoleId,
         OwnerId,
         &Beam<'a, '_, Table>,

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rustler::{Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::host::{Beam, Callback, Wakes, now};
+use crate::host::{Beam, Callback, Wakes, Watch, now};
 use crate::term::{self, Answer, Fault};
 
 /// Until somebody says otherwise.
@@ -19,7 +19,7 @@ pub(crate) const DEFAULT_INTERVAL_MS: u64 = 5_000;
 
 /// A table of limits, and the processes that speak for it.
 pub(crate) struct Table {
-    pub(crate) limits: Limits<Monitor>,
+    pub(crate) limits: Limits<Watch>,
     /// Hears of refusals.
     pub(crate) listener: Mutex<Option<LocalPid>>,
     /// Hears that handlers have news.
@@ -110,7 +110,7 @@ pub(crate) fn with_any_table<'a, T: Encoder>(
 pub(crate) fn with_table<'a, T: Encoder>(
     env: Env<'a>,
     table: Term<'a>,
-    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Monitor>) -> Answer<T>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Watch>) -> Answer<T>,
 ) -> Term<'a> {
     with_any_table(env, table, |beam| {
         if beam.table.limits.is_open() {

@@ -4,11 +4,10 @@ use loom::thread;
 
 use super::table::{ROLE, Table, at_once};
 use super::{NOW, OWNER, explore, role};
-use crate::account::Account;
 use crate::alerts::News;
 use crate::judge::{Judge, Rules};
 use crate::overload::{Level, Margin};
-use crate::owner::Owner;
+use crate::owner::{Account, Owner};
 use crate::sync::Arc;
 use crate::tally::Seat;
 use crate::vocabulary::RoleId;
@@ -29,7 +28,7 @@ fn no_crossing_is_missed() {
         let role = role(1);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
         owner.enter(&role, &judge, |_| ()).unwrap();
-        let callers: Vec<_> = [Account::enqueue, Account::dequeue]
+        let callers: Vec<_> = [Account::<()>::enqueue, Account::dequeue]
             .into_iter()
             .map(|operation| {
                 let (owner, judge) = (Arc::clone(&owner), Arc::clone(&judge));
