@@ -238,7 +238,10 @@ fn place(OwnerId(id): OwnerId) -> usize {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::sync::watched::lines_written;
     use crate::vocabulary::{Dead, Instant, Runtime};
 
     struct Immortals;
@@ -344,6 +347,47 @@ mod tests {
         table.enqueue(second, OWNER, &Immortals).unwrap();
         assert!(near.enqueue(&table, second, OWNER, &Immortals).is_some());
         assert_eq!(table.total_depth(OWNER), Some(5));
+    }
+
+    /// What each operation on one owner writes into, once it is near; and that it then is near throughout.
+    fn written(table: &Limits<()>, owner: OwnerId, seat: usize) -> BTreeSet<usize> {
+        let near = Near::new();
+        (0..3).for_each(|_| _ = enqueue(&near, table, owner));
+        near.seat.set(Some(Seat::numbered(seat)));
+        lines_written(|| {
+            for _ in 0..100 {
+                near.check(table, ROLE, owner, &Immortals).unwrap();
+                near.enqueue(table, ROLE, owner, &Immortals).unwrap();
+                near.dequeue(table, ROLE, owner, &Immortals).unwrap();
+                near.dequeue(table, ROLE, owner, &Immortals).unwrap();
+                let verdict = near.try_enqueue(table, ROLE, owner, &Immortals);
+                assert_eq!(verdict, Some(Verdict::Granted));
+            }
+        })
+    }
+
+    /// It writes its owner's gauge and its own stripe of the role, and nothing of another's; neither does it take a
+    /// lock or look into the table, whose words are not seen here: all was near.
+    #[test]
+    fn who_counts_for_an_owner_of_its_own_writes_no_line_that_another_writes() {
+        let table = table();
+        let lines: Vec<_> = std::thread::scope(|scope| {
+            let count = |seat| {
+                let table = &table;
+                scope.spawn(move || written(table, OwnerId(seat as u64), seat))
+            };
+            let threads = [0, 1].map(count);
+            threads.map(|thread| thread.join().unwrap()).into()
+        });
+        for (number, mine) in lines.iter().enumerate() {
+            assert_eq!(mine.len(), 2);
+            assert!(
+                lines
+                    .iter()
+                    .skip(number + 1)
+                    .all(|theirs| mine.is_disjoint(theirs))
+            );
+        }
     }
 
     #[test]

@@ -42,6 +42,12 @@ impl Seat {
     pub(crate) fn mine() -> Self {
         Self(thread_number(), PhantomData)
     }
+
+    /// One of the first, of which there are fewer than tests have threads.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn numbered(number: usize) -> Self {
+        Self(number, PhantomData)
+    }
 }
 
 /// A stripe, as the thread may use it whose seat it is.
