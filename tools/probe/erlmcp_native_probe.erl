@@ -9,16 +9,11 @@ Natives for benchmarks and tests, in a library of their own. They are registered
 -doc "Loads the library, unless it is.".
 -spec load() -> ok.
 load() ->
-    case erlang:load_nif(filename:join([build(code:which(?MODULE)), "native", ?MODULE_STRING]), 0) of
+    Source = proplists:get_value(source, ?MODULE:module_info(compile)),
+    Root = filename:dirname(filename:dirname(filename:dirname(Source))),
+    case erlang:load_nif(filename:join([Root, "_build", "native", ?MODULE_STRING]), 0) of
         ok -> ok;
         {error, {reload, _}} -> ok
-    end.
-
-%% The build folder, where the escript puts the library, and rebar3 this module.
-build(Path) ->
-    case filename:basename(Path) of
-        "_build" -> Path;
-        _ when Path =/= "/" -> build(filename:dirname(Path))
     end.
 
 -doc "Decodes a role and a pid, adds one to a word, and returns the role: what no count can do without.".

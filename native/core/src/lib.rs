@@ -6,6 +6,7 @@
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
+//!   verdict     there is room, or why there is none
 //!   owner       an owner's accounts, its end
 //!   account     a depth, and the level it amounts to
 //!   roles       which roles there are, their limits
@@ -76,6 +77,7 @@ pub mod survey;
 mod sync;
 mod tally;
 mod timeline;
+mod verdict;
 mod vocabulary;
 mod waiting;
 

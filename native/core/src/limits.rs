@@ -4,77 +4,16 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use crate::gauge::{Admission, Vacant};
+use crate::gauge::Vacant;
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
-use crate::role::{Role, RoleStats};
 use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Ordering, fence};
 use crate::tally::Seat;
+pub use crate::verdict::{Permit, Refusal, Verdict};
+use crate::verdict::{refuse, room, verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
-
-/// A refusal says why and how an owner was refused.
-///
-/// ```
-/// use erlmcp_core::limits::{Limits, Verdict};
-/// use erlmcp_core::{OwnerId, RoleId, Runtime};
-/// use still::Still; // as in the example at `Host`
-/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
-///
-/// let table = Limits::new(RoleId(1), 0, Still.now());
-/// let Verdict::Refused(refusal) = table.check(RoleId(1), OwnerId(7), &Still)? else {
-///     panic!("a limit of 0 refuses everything");
-/// };
-/// assert_eq!((refusal.depth, refusal.stats.refused), (0, 1));
-/// // Nothing drains: the caller is told to come back in a second.
-/// assert_eq!(refusal.retry_after_ms, 1_000);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// These are the role's counts at the time, this refusal among them.
-    pub stats: RoleStats,
-    /// This depth of the owner decided.
-    pub depth: u64,
-    /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
-    pub retry_after_ms: u64,
-    /// This tells whether it is the role's first refusal after a quiet second, which somebody may want to hear of.
-    pub announce: bool,
-}
-
-/// A verdict is the answer to a request for room. [`Limits`] has an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// There is room. This is also the answer for the dead, for whom nothing is counted.
-    Granted,
-    /// There is none. The reason is boxed, so that the usual answer stays small.
-    Refused(Box<Refusal>),
-}
-
-/// A permit proves one admission. [`Limits::acquire`] hands it out and [`Limits::give_back`] takes it.
-///
-/// ```
-/// use erlmcp_core::limits::Limits;
-/// use erlmcp_core::{OwnerId, RoleId, Runtime};
-/// use still::Still; // as in the example at `Host`
-/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
-///
-/// let (role, owner) = (RoleId(1), OwnerId(7));
-/// let table = Limits::new(role, 1, Still.now());
-/// let permit = table.acquire(role, owner, &Still)?.expect("there is room").expect("nobody is dead");
-/// assert!(table.acquire(role, owner, &Still)?.is_err());
-/// table.give_back(&permit, &Still);
-/// assert_eq!(table.depth(role, owner), 0);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
-/// ```
-#[derive(Debug)]
-pub struct Permit {
-    role: RoleId,
-    owner: OwnerId,
-    tenure: u64,
-    given_back: AtomicBool,
-}
 
 /// A table has the depths by role and owner, the limits and the totals by role. `W` is the host's handle of a death
 /// watch.
@@ -510,39 +449,4 @@ impl<W: Send + Sync + 'static> Limits<W> {
 fn next_era() -> u64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-}
-
-/// Whether an account has room.
-#[inline]
-pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
-    let depth = account.depth()?;
-    Ok(if depth < account.role().refuses_at() {
-        Verdict::Granted
-    } else {
-        Verdict::Refused(refuse(account.role(), depth, host))
-    })
-}
-
-#[inline]
-pub(crate) fn verdict<W>(
-    account: &Account<W>,
-    admission: Admission,
-    host: &impl Runtime,
-) -> Verdict {
-    match admission {
-        Admission::Admitted(_) => Verdict::Granted,
-        Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),
-    }
-}
-
-#[cold]
-fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Box<Refusal> {
-    let now = host.now();
-    let announce = role.count_refusal(now);
-    Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, now),
-        stats: role.stats(),
-        depth,
-        announce,
-    })
 }

@@ -8,10 +8,11 @@
 use std::cell::{Cell, RefCell};
 
 use crate::gauge::Vacant;
-use crate::limits::{Limits, Verdict, room, verdict};
+use crate::limits::Limits;
 use crate::owner::{Account, Owner};
 use crate::sync::Kept;
 use crate::tally::Seat;
+use crate::verdict::{Verdict, room, verdict};
 use crate::vocabulary::{Host, OwnerId, RoleId};
 
 /// A thread keeps so many owners at most. A model has one place, so that owners come into each other's way.

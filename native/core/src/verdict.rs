@@ -1,0 +1,104 @@
+//! What is said to who asks for room: there is some, or why there is none.
+
+use crate::gauge::{Admission, Vacant};
+use crate::owner::Account;
+use crate::role::{Role, RoleStats};
+use crate::sync::AtomicBool;
+use crate::vocabulary::{OwnerId, RoleId, Runtime};
+
+/// A refusal says why and how an owner was refused.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Verdict};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let table = Limits::new(RoleId(1), 0, Still.now());
+/// let Verdict::Refused(refusal) = table.check(RoleId(1), OwnerId(7), &Still)? else {
+///     panic!("a limit of 0 refuses everything");
+/// };
+/// assert_eq!((refusal.depth, refusal.stats.refused), (0, 1));
+/// // Nothing drains: the caller is told to come back in a second.
+/// assert_eq!(refusal.retry_after_ms, 1_000);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// These are the role's counts at the time, this refusal among them.
+    pub stats: RoleStats,
+    /// This depth of the owner decided.
+    pub depth: u64,
+    /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
+    pub retry_after_ms: u64,
+    /// This tells whether it is the role's first refusal after a quiet second, which somebody may want to hear of.
+    pub announce: bool,
+}
+
+/// A verdict is the answer to a request for room. [`Limits`] has an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// There is room. This is also the answer for the dead, for whom nothing is counted.
+    Granted,
+    /// There is none. The reason is boxed, so that the usual answer stays small.
+    Refused(Box<Refusal>),
+}
+
+/// A permit proves one admission. [`Limits::acquire`] hands it out and [`Limits::give_back`] takes it.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, owner) = (RoleId(1), OwnerId(7));
+/// let table = Limits::new(role, 1, Still.now());
+/// let permit = table.acquire(role, owner, &Still)?.expect("there is room").expect("nobody is dead");
+/// assert!(table.acquire(role, owner, &Still)?.is_err());
+/// table.give_back(&permit, &Still);
+/// assert_eq!(table.depth(role, owner), 0);
+/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// ```
+#[derive(Debug)]
+pub struct Permit {
+    pub(crate) role: RoleId,
+    pub(crate) owner: OwnerId,
+    pub(crate) tenure: u64,
+    pub(crate) given_back: AtomicBool,
+}
+
+/// Whether an account has room.
+#[inline]
+pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
+    let depth = account.depth()?;
+    Ok(if depth < account.role().refuses_at() {
+        Verdict::Granted
+    } else {
+        Verdict::Refused(refuse(account.role(), depth, host))
+    })
+}
+
+#[inline]
+pub(crate) fn verdict<W>(
+    account: &Account<W>,
+    admission: Admission,
+    host: &impl Runtime,
+) -> Verdict {
+    match admission {
+        Admission::Admitted(_) => Verdict::Granted,
+        Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),
+    }
+}
+
+#[cold]
+pub(crate) fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Box<Refusal> {
+    let now = host.now();
+    let announce = role.count_refusal(now);
+    Box::new(Refusal {
+        retry_after_ms: role.retry_after_ms(depth, now),
+        stats: role.stats(),
+        depth,
+        announce,
+    })
+}
