@@ -47,7 +47,7 @@ fn main() {
     table.configure_overload(rules, true, &Still);
     table.enqueue(ROLE, OWNER, &Still).unwrap();
     let near = Near::new();
-    (0..2).for_each(|_| near.missed(&table, OWNER));
+    (0..4).for_each(|_| near.missed(&table, OWNER));
     let count = || near.enqueue(&table, ROLE, OWNER, &Still).unwrap();
     match std::env::args().nth(1).as_deref() {
         Some("check") => repeat(|| near.check(&table, ROLE, OWNER, &Still).unwrap()),
