@@ -9,6 +9,7 @@
 -define(PARTS, [
     erlmcp_native_bench_control_memory,
     erlmcp_native_bench_control_idle,
+    erlmcp_native_bench_control_sends,
     erlmcp_native_bench_control_busy,
     erlmcp_native_bench_control_flood,
     erlmcp_native_bench_control_backlog,

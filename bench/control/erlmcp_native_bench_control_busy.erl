@@ -2,6 +2,8 @@
 -moduledoc """
 Health checks in a crowd: sixteen ordinary processes keep all schedulers full and exchange 100,000
 messages a second. The sender is one more ordinary process among them.
+
+Checks and those by way of a relay are measured once more in one run, in turn: what else the machine does hits both.
 """.
 
 -export([run/1]).
@@ -11,6 +13,9 @@ messages a second. The sender is one more ordinary process among them.
 -define(MEMBERS, 16).
 -define(PER_SECOND, 100_000).
 -define(WARM_UP_MS, 500).
+%% So often the ways take turns, with so many messages each.
+-define(EACH, 50).
+-define(TURN_MS, 50).
 
 -doc "Measures one way of sending after the other in the same crowd.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
@@ -19,29 +24,43 @@ run(#{quick := Quick}) ->
     SliceUs = erlmcp_native_bench_control_crowd:slice_us(),
     ok = erlmcp_control_plane:register_component(busy, fun(_) -> ok end),
     {Peer, Alias} = erlmcp_native_bench_control_peer:start(high),
-    {ok, Relay} = erlmcp_native_bench_control_relay:start_link(),
-    ok = erlmcp_native_bench_control_relay:add(busy, fun(_) -> ok end),
+    [Relay, High] = [relay(Priority) || Priority <- [normal, high]],
     Crowd = erlmcp_native_bench_control_crowd:start(?MEMBERS, ?PER_SECOND),
     Check = fun() -> {ok, Us} = erlmcp_control_plane:send_health_check(busy, liveness), Us end,
     Ping = fun() ->
         erlmcp_native_bench_control_times:time_ns(fun() -> erlmcp_native_bench_control_peer:ping(Alias) end) div 1000
     end,
-    Relayed = fun() ->
-        Message = erlmcp_control_message:health_check(liveness),
-        {ok, Us} = erlmcp_native_bench_control_relay:send(busy, Message),
-        Us
-    end,
     Ways = [
         {check, Check, normal, Ms},
         {ping, Ping, normal, OtherMs},
-        {relay, waited_us(Relayed), normal, OtherMs},
+        {relay, waited_us(relayed(Relay)), normal, OtherMs},
         {check_high, Check, high, OtherMs}
     ],
     Seen = #{Way => measure(Fun, Priority, For, Crowd) || {Way, Fun, Priority, For} <- Ways},
+    Turns = in_turn([{check, Check}, {relay, relayed(Relay)}, {relay_high, relayed(High)}], Ms div ?TURN_MS),
     ok = erlmcp_native_bench_control_crowd:stop(Crowd),
-    ok = gen_server:stop(Relay),
+    lists:foreach(fun erlmcp_native_bench_control_relay:stop/1, [Relay, High]),
     ok = erlmcp_native_bench_control_peer:stop(Peer),
-    result(Seen, SliceUs, Ms).
+    result(Seen, Turns, SliceUs, Ms).
+
+relay(Priority) ->
+    {ok, Relay} = erlmcp_native_bench_control_relay:start_link(Priority),
+    ok = erlmcp_native_bench_control_relay:add(Relay, busy, fun(_) -> ok end),
+    Relay.
+
+relayed(Relay) ->
+    fun() ->
+        Message = erlmcp_control_message:health_check(liveness),
+        {ok, _} = erlmcp_native_bench_control_relay:send(Relay, busy, Message)
+    end.
+
+in_turn(Funs, Rounds) ->
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        exit({seen, erlmcp_native_bench_control_times:interleaved(Funs, Rounds, ?EACH)})
+    end),
+    receive
+        {'DOWN', Monitor, process, Pid, {seen, Summaries}} -> Summaries
+    end.
 
 %% What its sender waited: the relay sees less.
 waited_us(Relayed) ->
@@ -90,7 +109,7 @@ send_until(End, Fun, Histogram) ->
         false -> ok
     end.
 
-result(#{check := Check} = Seen, SliceUs, Ms) ->
+result(#{check := Check} = Seen, Turns, SliceUs, Ms) ->
     #{sender := Sender, stats := Stats, data_per_second := Rate} = Check,
     #{delivery_p99_us := DeliveryP99, slo_violations := Violations} = Stats,
     #{p99_us := P99, p999_us := P999} = Sender,
@@ -108,6 +127,15 @@ result(#{check := Check} = Seen, SliceUs, Ms) ->
                 left => 1,
                 rows => [row(Name, Summary) ++ delivery(Way, Own) ||
                     {Way, Name} <- Rows, #{sender := Summary, stats := Own} <- [map_get(Way, Seen)]]
+            },
+            #{
+                head => head("what the sender waits, in turn"),
+                left => 1,
+                rows => [
+                    row("send_health_check, handler", map_get(check, Turns)),
+                    row("gen_server that relays", map_get(relay, Turns)),
+                    row("gen_server that relays, at high", map_get(relay_high, Turns))
+                ]
             },
             #{
                 head => ["meanwhile", "data/s", "schedulers busy", "their threads had no core"],
@@ -130,9 +158,15 @@ result(#{check := Check} = Seen, SliceUs, Ms) ->
             target("busy: sender p99", lower, 500, P99, " us"),
             target(["busy: sender p99.9 over ", integer_to_list(Ms div 1000), " s"], lower, 5000, P999, " us"),
             target("busy: SLO violations", lower, 0, Violations, "")
+            | [to_relay(Name, Percentile, Turns) || Name <- [relay, relay_high], Percentile <- [p50_us, p99_us]]
         ],
-        data => #{busy => Seen, busy_slice_us => SliceUs}
+        data => #{busy => Seen, busy_in_turn => Turns, busy_slice_us => SliceUs}
     }.
+
+to_relay(Name, Percentile, #{check := Check} = Turns) ->
+    Ratio = map_get(Percentile, Check) / map_get(Percentile, map_get(Name, Turns)),
+    Relay = case Name of relay -> "to a relay"; relay_high -> "to a relay at high" end,
+    target(["busy: sender ", string:slice(atom_to_list(Percentile), 0, 3), " ", Relay], lower, 0.8, Ratio, " x").
 
 delivery(Way, #{delivery_p50_us := P50, delivery_p99_us := P99}) when Way =:= check; Way =:= check_high ->
     [integer_to_list(P50), integer_to_list(P99)];

@@ -11,20 +11,20 @@ run(#{rounds := Rounds, step_ms := StepMs}) ->
     ok = erlmcp_control_plane:register_component(handler, fun(_) -> ok end),
     {Pid, Alias} = erlmcp_native_bench_control_peer:start(normal),
     ok = erlmcp_control_plane:register_component(alias, #{alias => Alias}),
-    {ok, Relay} = erlmcp_native_bench_control_relay:start_link(),
-    ok = erlmcp_native_bench_control_relay:add(handler, fun(_) -> ok end),
+    {ok, Relay} = erlmcp_native_bench_control_relay:start_link(normal),
+    ok = erlmcp_native_bench_control_relay:add(Relay, handler, fun(_) -> ok end),
     Funs = [
         {ping, fun() -> ok = erlmcp_native_bench_control_peer:ping(Alias) end},
         {handler, fun() -> {ok, _} = erlmcp_control_plane:send_health_check(handler, liveness) end},
         {alias, fun() -> {ok, _} = erlmcp_control_plane:send_health_check(alias, liveness) end},
         {relay, fun() ->
             Message = erlmcp_control_message:health_check(liveness),
-            {ok, _} = erlmcp_native_bench_control_relay:send(handler, Message)
+            {ok, _} = erlmcp_native_bench_control_relay:send(Relay, handler, Message)
         end}
     ],
     Summaries = erlmcp_native_bench_control_times:interleaved(Funs, Rounds, StepMs * 200),
     Stats = erlmcp_control_plane:get_stats(),
-    ok = gen_server:stop(Relay),
+    ok = erlmcp_native_bench_control_relay:stop(Relay),
     ok = erlmcp_native_bench_control_peer:stop(Pid),
     result(Summaries, Stats).
 
@@ -45,7 +45,7 @@ result(#{ping := Ping, handler := Handler, alias := InProcess, relay := Relay} =
             }
         ],
         notes => [],
-        targets => [target("idle p50, send_health_check to bare ping-pong", lower, 4, Ratio, " x")],
+        targets => [target("idle p50, send_health_check to bare ping-pong", lower, 2, Ratio, " x")],
         data => #{
             idle => Summaries,
             idle_stats => maps:with([latency_p50_us, latency_p95_us, latency_p99_us], Stats)
