@@ -28,7 +28,8 @@ to have arguments of one's own after the message.
 
 Handlers run at process priority `high`, so that busy ordinary processes do not delay them. A handler that
 computes for long at `high` keeps ordinary processes of its scheduler from running: register it with
-`priority => normal`, or have it hand the work on.
+`priority => normal`, or have it hand the work on. A sender waits at `high`, too, and goes on at its own priority, so
+that the answer is not delayed by busy ones either.
 
 The options of `register_component/2`, of which one of the first two must be given:
 

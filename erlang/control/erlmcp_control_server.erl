@@ -115,7 +115,7 @@ there; or `timeout`, at the deadline in native time units.
 revive(Id, Pid, Deadline, {Module, Function, Context} = Continuation) ->
     case whereis(?NAME) of
         undefined -> Module:Function({down, noproc}, Context);
-        Service -> erlmcp_native_wait:ask(Service, Service, [], {revive, none, Id, Pid}, Deadline, Continuation)
+        Service -> erlmcp_native_wait:ask(Service, Service, none, {revive, none, Id, Pid}, Deadline, Continuation)
     end.
 
 -doc false.

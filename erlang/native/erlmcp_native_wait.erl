@@ -16,14 +16,16 @@ A *continuation* `{Module, Function, Context}` is called with what came of it an
 -export([ask/6, request/4, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
 -export([work/1]).
 
--export_type([continuation/0, outcome/0]).
+-export_type([continuation/0, haste/0, outcome/0]).
 
 -on_load(stay/0).
 
--compile({inline, [remaining_ms/1]}).
+-compile({inline, [hasten/1, options/1, remaining_ms/1]}).
 
 -doc "A continuation is what is called afterwards, with what came of it and this context.".
 -type continuation() :: {module(), Function :: atom(), Context :: term()}.
+-doc "Haste is how urgent a request is: `none`, `urgent`, or `to_handler`, to a process at priority `high`.".
+-type haste() :: none | urgent | to_handler.
 -doc "An outcome tells how a call ended.".
 -type outcome() :: {returned, term()} | {raised, error | exit | throw, Reason :: term(), erlang:stacktrace()}.
 
@@ -46,17 +48,37 @@ until the deadline, in native time units. The continuation gets `{answer, Answer
 
 A caller that was woken more than 100 ms late, since the machine had stood still, waits for 100 ms more: whoever was
 about to answer had no time for it either.
+
+`urgent` and `to_handler` send a priority message, and have the caller wait at priority `high`: an ordinary process
+that is answered among busy ones stands behind all of them for a turn, which takes a hundred times as long as the whole
+rest. It has its own priority again before it goes on. With `to_handler`, who answers is at `high` too, and so runs
+first where they share a scheduler: an answer that is there then costs no timer.
 """.
--spec ask(pid(), To :: reference() | pid(), [priority], tuple(), Deadline :: integer(), continuation()) -> term().
-ask(Pid, To, Options, Request, Deadline, {Module, Function, Context}) ->
+-spec ask(pid(), To :: reference() | pid(), haste(), tuple(), Deadline :: integer(), continuation()) -> term().
+ask(Pid, To, Haste, Request, Deadline, {Module, Function, Context}) ->
+    Before = hasten(Haste),
     Monitor = erlang:monitor(process, Pid, [{alias, reply_demonitor}]),
-    _ = erlang:send(To, setelement(2, Request, Monitor), Options),
-    receive
-        {Monitor, Answer} -> Module:Function({answer, Answer}, Context);
-        {'DOWN', Monitor, process, _, Reason} -> Module:Function({down, Reason}, Context)
-    after remaining_ms(Deadline) ->
-        Outcome = last_look(Monitor, grace_ms(Deadline)),
-        Module:Function(Outcome, Context)
+    _ = erlang:send(To, setelement(2, Request, Monitor), options(Haste)),
+    _ = Haste =:= to_handler andalso erlang:yield(),
+    Outcome =
+        receive
+            {Monitor, Answer} -> {answer, Answer};
+            {'DOWN', Monitor, process, _, Reason} -> {down, Reason}
+        after remaining_ms(Deadline) -> last_look(Monitor, grace_ms(Deadline))
+        end,
+    _ = Before =/= high andalso process_flag(priority, Before),
+    Module:Function(Outcome, Context).
+
+options(none) -> [];
+options(_) -> [priority].
+
+%% The priority to go back to; `high` if there is nothing to go back from.
+hasten(none) ->
+    high;
+hasten(_) ->
+    case process_flag(priority, high) of
+        max -> process_flag(priority, max);
+        Before -> Before
     end.
 
 last_look(Monitor, Ms) ->
