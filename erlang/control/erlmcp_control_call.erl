@@ -24,7 +24,7 @@ replaced while senders wait.
 -type result() :: ok | {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
 
 -doc """
-Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in native time units; `Call`
+Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in nanoseconds; `Call`
 is named in what it raises.
 """.
 -spec call(
@@ -45,7 +45,7 @@ call(Id, Type, Message, SentAt, Call) ->
     Call :: {module(), atom(), [term()]}
 ) -> ok | {error, term()}.
 cast(Id, Type, Message, Call) ->
-    send(cast, Id, Type, Message, erlang:monotonic_time(), Call).
+    send(cast, Id, Type, Message, erlang:monotonic_time(nanosecond), Call).
 
 -spec send(
     what(), atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message(), integer(), said()
@@ -110,7 +110,7 @@ options(true) -> [priority];
 options(false) -> [].
 
 deadline(SentAt, TimeoutMs) ->
-    SentAt + erlang:convert_time_unit(TimeoutMs, millisecond, native).
+    SentAt + TimeoutMs * 1_000_000.
 
 -doc false.
 -spec asked(
@@ -157,7 +157,7 @@ revived({answer, {died, noproc}}, {call, Died, Id, Request}) when Died =/= undef
     died(noproc, Id, Request);
 revived({answer, _}, {What, _Died, Id, Request}) ->
     #control_request{type = Type, message = Message, sent_at = SentAt, deadline = Deadline} = Request,
-    case erlang:monotonic_time() < Deadline of
+    case erlang:monotonic_time(nanosecond) < Deadline of
         true -> send(What, Id, Type, Message, SentAt, again);
         false -> revived(timeout, {What, undefined, Id, Request})
     end;
@@ -169,4 +169,4 @@ revived(timeout, {cast, _Died, _Id, _Request}) ->
     {error, timeout}.
 
 since_us(SentAt) ->
-    erlang:convert_time_unit(erlang:monotonic_time() - SentAt, native, microsecond).
+    (erlang:monotonic_time(nanosecond) - SentAt) div 1000.

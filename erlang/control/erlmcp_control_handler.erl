@@ -91,9 +91,9 @@ enter(Starter, Id, Handler, Priority) ->
 -spec got(Message :: term(), {atom(), erlmcp_control_plane:handler()}) -> no_return().
 got(#control_request{} = Request, {Id, Handler}) ->
     State = #state{id = Id, handler = Handler},
-    case waiting() of
-        0 -> run(Request, State);
-        Length -> more(Length, accept(Request, State))
+    receive
+        Message -> more(accept(Message, accept(Request, State)))
+    after 0 -> run(Request, State)
     end;
 got(Message, {Id, Handler}) ->
     more(accept(Message, #state{id = Id, handler = Handler})).
@@ -103,6 +103,11 @@ waiting() ->
     Length.
 
 %% What has come so far: under a flood there is always more.
+more(#state{id = Id, handler = Handler, lanes = Lanes, system = [], stopping = false} = State) ->
+    case erlmcp_control_lanes:is_empty(Lanes) of
+        true -> erlmcp_native_wait:next(?MODULE, {Id, Handler});
+        false -> more(waiting(), State)
+    end;
 more(State) ->
     more(waiting(), State).
 
@@ -140,11 +145,10 @@ accept(_Stray, State) ->
 run(Request, #state{id = Id, handler = Handler} = State) ->
     #control_request{from = From, place = Place, message = Message} = Request,
     #control_request{sent_at = SentAt, deadline = Deadline} = Request,
-    Now = erlang:monotonic_time(),
+    Now = erlang:monotonic_time(nanosecond),
     case Now < Deadline of
         true ->
-            DeliveryUs = erlang:convert_time_unit(Now - SentAt, native, microsecond),
-            _ = erlmcp_native:control_taken(Id, Place, DeliveryUs),
+            _ = erlmcp_native:control_taken(Id, Place, (Now - SentAt) div 1000),
             erlmcp_native_wait:run(call(Handler, Message), {?MODULE, ran, {From, Message, State}});
         false ->
             _ = erlmcp_native:control_taken(Id, Place, skipped),

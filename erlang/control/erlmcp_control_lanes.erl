@@ -4,7 +4,7 @@ What waits for a handler: a queue for each type of control message. The most urg
 the first in goes first out.
 """.
 
--export([new/0, in/2, out/1]).
+-export([new/0, is_empty/1, in/2, out/1]).
 
 -export_type([lanes/0]).
 
@@ -25,6 +25,11 @@ the first in goes first out.
 -spec new() -> lanes().
 new() ->
     none.
+
+-doc "Tells whether nothing waits.".
+-spec is_empty(lanes()) -> boolean().
+is_empty(Lanes) ->
+    Lanes =:= none.
 
 -doc "Puts a message behind those of its type.".
 -spec in(#control_request{}, lanes()) -> lanes().

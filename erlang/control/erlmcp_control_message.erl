@@ -3,7 +3,7 @@
 
 -include("erlmcp_messages.hrl").
 
--export([health_check/1, drain_session/1, cancel_task/1, circuit_breaker/2]).
+-export([health_check/1, health_check/2, drain_session/1, cancel_task/1, circuit_breaker/2]).
 -export([type/1]).
 
 -export_type([control_message/0, control_type/0, control_plane_stats/0]).
@@ -14,9 +14,13 @@
 -doc "Makes a health check of a kind. The handler is told that it has 100 ms.".
 -spec health_check(health_check_type()) -> control_message().
 health_check(Type) ->
-    {control, health_check, #{
-        type => Type, timeout_ms => 100, requested_at => erlang:monotonic_time(microsecond)
-    }}.
+    health_check(Type, erlang:monotonic_time(nanosecond)).
+
+-doc "Makes a health check that was requested at this time, in nanoseconds.".
+-spec health_check(health_check_type(), integer()) -> control_message().
+health_check(Type, RequestedAt) ->
+    RequestedAtUs = erlang:convert_time_unit(RequestedAt, nanosecond, microsecond),
+    {control, health_check, #{type => Type, timeout_ms => 100, requested_at => RequestedAtUs}}.
 
 -doc "Makes the message that a session is to end gracefully, within 5000 ms.".
 -spec drain_session(term()) -> control_message().

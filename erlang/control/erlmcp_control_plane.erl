@@ -255,7 +255,9 @@ reply(From, Answer) ->
 -doc "Asks a component whether it is well. Taking over 100 ms, or no answer, is one SLO violation.".
 -spec send_health_check(component_id(), health_check_type()) -> result().
 send_health_check(Id, Check) when Check =:= liveness; Check =:= readiness; Check =:= full ->
-    call(Id, erlmcp_control_message:health_check(Check), {?MODULE, ?FUNCTION_NAME, [Id, Check]});
+    SentAt = erlang:monotonic_time(nanosecond),
+    Message = erlmcp_control_message:health_check(Check, SentAt),
+    erlmcp_control_call:call(Id, health_check, Message, SentAt, {?MODULE, ?FUNCTION_NAME, [Id, Check]});
 send_health_check(Id, Check) ->
     raise(bad_check, {?MODULE, ?FUNCTION_NAME, [Id, Check]}).
 
@@ -279,7 +281,7 @@ send_circuit_breaker(Id, Action) ->
     raise(bad_action, {?MODULE, ?FUNCTION_NAME, [Id, Action]}).
 
 call(Id, Message, Call) ->
-    SentAt = erlang:monotonic_time(),
+    SentAt = erlang:monotonic_time(nanosecond),
     case erlmcp_control_message:type(Message) of
         {ok, Type} ->
             erlmcp_control_call:call(Id, Type, Message, SentAt, Call);

@@ -6,7 +6,7 @@
     message :: erlmcp_control_message:control_message(),
     %% Its place among those that wait for the handler, which it holds until it is taken out.
     place :: erlmcp_native:control_place() | undefined,
-    %% When the sender began, and when it gives up, in native time units: after that the message is dropped.
+    %% When the sender began, and when it gives up, in nanoseconds: after that the message is dropped.
     sent_at :: integer(),
     deadline = infinity :: integer() | infinity
 }).

@@ -109,7 +109,7 @@ unregister_component(Id, Call) ->
 -doc """
 Waits until the component no longer sends to a process that a sender has found dead. The continuation gets
 `{answer, {died, Reason}}`, of what that process has died, or `{answer, unknown}`; `{down, Reason}`, the service is not
-there; or `timeout`, at the deadline in native time units.
+there; or `timeout`, at the deadline in nanoseconds.
 """.
 -spec revive(atom(), pid() | undefined, Deadline :: integer(), erlmcp_native_wait:continuation()) -> term().
 revive(Id, Pid, Deadline, {Module, Function, Context} = Continuation) ->

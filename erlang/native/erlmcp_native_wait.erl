@@ -33,6 +33,7 @@ A *continuation* `{Module, Function, Context}` is called with what came of it an
 -define(SERVICE_MS, 5000).
 %% A time limit is so many beats, each of which counts as one however late it is: see erlmcp_native_deadline.
 -define(BEATS, 10).
+-define(NS_PER_MS, 1_000_000).
 %% What somebody who was woken later than this gives more.
 -define(LATE_MS, 100).
 
@@ -44,7 +45,7 @@ stay() ->
 
 -doc """
 Sends a request, whose second element becomes whom to answer, and waits for `{From, Answer}` or the death of the process
-until the deadline, in native time units. The continuation gets `{answer, Answer}`, `{down, Reason}` or `timeout`.
+until the deadline, in nanoseconds. The continuation gets `{answer, Answer}`, `{down, Reason}` or `timeout`.
 
 A caller that was woken more than 100 ms late, since the machine had stood still, waits for 100 ms more: whoever was
 about to answer had no time for it either.
@@ -64,7 +65,7 @@ ask(Pid, To, Haste, Request, Deadline, {Module, Function, Context}) ->
         receive
             {Monitor, Answer} -> {answer, Answer};
             {'DOWN', Monitor, process, _, Reason} -> {down, Reason}
-        after remaining_ms(Deadline) -> last_look(Monitor, grace_ms(Deadline))
+        after 0 -> until(Deadline, Monitor)
         end,
     _ = Before =/= high andalso process_flag(priority, Before),
     Module:Function(Outcome, Context).
@@ -81,6 +82,13 @@ hasten(_) ->
         Before -> Before
     end.
 
+until(Deadline, Monitor) ->
+    receive
+        {Monitor, Answer} -> {answer, Answer};
+        {'DOWN', Monitor, process, _, Reason} -> {down, Reason}
+    after remaining_ms(Deadline) -> last_look(Monitor, grace_ms(Deadline))
+    end.
+
 last_look(Monitor, Ms) ->
     receive
         {Monitor, Answer} -> {answer, Answer};
@@ -94,7 +102,7 @@ last_look(Monitor, Ms) ->
     end.
 
 grace_ms(Deadline) ->
-    LateMs = erlang:convert_time_unit(erlang:monotonic_time() - Deadline, native, millisecond),
+    LateMs = (erlang:monotonic_time(nanosecond) - Deadline) div ?NS_PER_MS,
     if
         LateMs > ?LATE_MS -> ?LATE_MS;
         true -> 0
@@ -102,8 +110,7 @@ grace_ms(Deadline) ->
 
 %% Rounded up, so that nobody gives up before the deadline that the other side goes by.
 remaining_ms(Deadline) ->
-    Native = erlang:convert_time_unit(1, millisecond, native),
-    max(0, (Deadline - erlang:monotonic_time() + Native - 1) div Native).
+    max(0, (Deadline - erlang:monotonic_time(nanosecond) + ?NS_PER_MS - 1) div ?NS_PER_MS).
 
 -doc """
 Calls a `gen_server` by its name. The continuation gets `{answer, Answer}`, `{down, Reason}` if it is not there or dies,

@@ -229,4 +229,4 @@ the_service_dies_while_others_register() ->
 the_sender_looks_at_no_older_message_test() ->
     {beam_file, _, _, _, _, Functions} = beam_disasm:file(code:which(erlmcp_native_wait)),
     Waiting = [Name || {function, Name, _, _, Code} <- Functions, {recv_marker_use, _} <- Code],
-    ?assertEqual([ask, ended, last_look, last_look, within], lists:sort(Waiting)).
+    ?assertEqual([ask, ended, last_look, last_look, until, within], lists:sort(Waiting)).
