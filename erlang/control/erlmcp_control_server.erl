@@ -222,7 +222,7 @@ start_handler(Id, #{handler := Fun, priority := Priority} = Registration, Old, S
 put_component(Id, Alias, Registration, Old, #state{components = Components} = State) ->
     #{alias := OwnAlias, timeout_ms := TimeoutMs} = Registration,
     Kind = case OwnAlias of undefined -> handler; _ -> alias end,
-    case erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration) of
+    case erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration, erlang:external_size(Registration)) of
         ok ->
             unwatch(Old),
             {ok, State#state{components = Components#{Id => watch(Id, Alias, Registration)}}};

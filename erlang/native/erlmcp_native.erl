@@ -76,7 +76,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_close/0,
     control_configure/1,
     control_set_priority/1,
-    control_put/5,
+    control_put/6,
     control_remove/1,
     control_components/0
 ]).
@@ -146,7 +146,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_close/0,
     control_configure/1,
     control_set_priority/1,
-    control_put/5,
+    control_put/6,
     control_remove/1,
     control_components/0,
     control_route/2,
@@ -525,16 +525,18 @@ control_configure(_Priority) -> absent().
 control_set_priority(_Priority) -> absent().
 
 -doc """
-Registers a component, or replaces its route; there can be 1024. The registration is kept for the next `control_open/1`.
+Registers a component, or replaces its route; there can be 1024. The registration is kept for the next `control_open/1`;
+one of more than 512 bytes is kept by itself.
 """.
 -spec control_put(
     atom(),
     handler | alias,
     Alias :: reference(),
     TimeoutMs :: non_neg_integer(),
-    erlmcp_control_server:registration()
+    erlmcp_control_server:registration(),
+    Bytes :: non_neg_integer()
 ) -> ok | fault().
-control_put(_Id, _Kind, _Alias, _TimeoutMs, _Registration) -> absent().
+control_put(_Id, _Kind, _Alias, _TimeoutMs, _Registration, _Bytes) -> absent().
 
 -doc "Takes a component out of the registry.".
 -spec control_remove(atom()) -> ok | not_found | fault().

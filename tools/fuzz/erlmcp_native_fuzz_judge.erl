@@ -15,7 +15,7 @@ raise what it likes. What a function returns is of the type in its specification
 
 %% {A function, why its result is not compared with its specification}.
 -define(NOT_COMPARED, [
-    {{erlmcp_native, control_open, 1}, "hands back what control_put/5 was given, which is anything here"}
+    {{erlmcp_native, control_open, 1}, "hands back what control_put/6 was given, which is anything here"}
 ]).
 
 -doc "Returns the ways in which a call may end.".

@@ -1,60 +1,11 @@
-//! Natives of the control plane: the registry of components, which outlives the process that fills it,
-//! and what it counts.
+//! Natives of the control plane: where a message goes, and what is counted.
 
-use erlmcp_core::control::{
-    Component, ComponentId, Components, ControlType, Crowded, Outcome, Place,
-};
-use once_cell::sync::Lazy;
-use rustler::env::{OwnedEnv, SavedTerm};
-use rustler::{Atom, Encoder, Env, LocalPid, Resource, ResourceArc, Term};
+use erlmcp_core::control::{Component, ControlType, Crowded, Outcome, Place};
+use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::reference::{self, Reference};
+use crate::registry::{Route, component_id, id_term, with_plane};
 use crate::term::{self, Answer, Fault};
-
-/// Where a component's messages go.
-pub(crate) struct Route {
-    pid: LocalPid,
-    /// To a handler's process of ours, or else into the component's own.
-    to_handler: bool,
-    timeout_ms: u64,
-    terms: Kept,
-}
-
-/// Terms that outlive the process that made them; in one environment, since each takes a kilobyte.
-struct Kept {
-    env: OwnedEnv,
-    alias: SavedTerm,
-    registration: SavedTerm,
-}
-
-// SAFETY: after `new` nobody writes the environment. `copy` is all there is, and copying a term out of an environment
-// only reads it, so that any number of threads may do so at once.
-unsafe impl Sync for Kept {}
-
-impl Kept {
-    fn new(alias: Term<'_>, registration: Term<'_>) -> Self {
-        let env = OwnedEnv::new();
-        let (alias, registration) = (env.save(alias), env.save(registration));
-        Self {
-            env,
-            alias,
-            registration,
-        }
-    }
-
-    fn alias<'a>(&self, into: Env<'a>) -> Term<'a> {
-        self.copy(&self.alias, into)
-    }
-
-    fn registration<'a>(&self, into: Env<'a>) -> Term<'a> {
-        self.copy(&self.registration, into)
-    }
-
-    fn copy<'a>(&self, saved: &SavedTerm, into: Env<'a>) -> Term<'a> {
-        self.env.run(|env| saved.load(env).in_env(into))
-    }
-}
 
 /// The place of a message among those that wait for a handler. The message holds it, and so does its sender until then:
 /// it is given back with the last of the two at the latest.
@@ -62,26 +13,6 @@ struct Queued(Place);
 
 #[rustler::resource_impl]
 impl Resource for Queued {}
-
-pub(crate) static PLANE: Lazy<Components<Route>> = Lazy::new(Components::new);
-
-pub(crate) fn with_plane<'a, T: Encoder>(
-    env: Env<'a>,
-    operation: impl FnOnce(&Components<Route>) -> Answer<T>,
-) -> Term<'a> {
-    let answer = if PLANE.is_open() {
-        operation(&PLANE)
-    } else {
-        Err(Fault(atoms::not_started()))
-    };
-    term::answer(env, answer)
-}
-
-fn component_id(id: Term<'_>) -> Answer<ComponentId> {
-    term::atom_word(id)
-        .map(ComponentId)
-        .ok_or(Fault(atoms::bad_component()))
-}
 
 fn control_type(kind: Term<'_>) -> Answer<ControlType> {
     let kind: Atom = kind.decode().map_err(|_| Fault(atoms::bad_message()))?;
@@ -98,73 +29,6 @@ pub(crate) fn type_atom(kind: ControlType) -> Atom {
         ControlType::DrainSession => atoms::drain_session(),
         ControlType::CancelTask => atoms::cancel_task(),
     }
-}
-
-pub(crate) fn id_term(env: Env<'_>, ComponentId(word): ComponentId) -> Term<'_> {
-    term::atom_term(env, word)
-}
-
-/// Opens the plane. What was registered and counted before a crash stays. Returns a row
-/// `{Id, Alias, Registration}` for each component.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn control_open<'a>(env: Env<'a>, priority: Term<'a>) -> Term<'a> {
-    let open = |priority: bool| {
-        PLANE.open(priority);
-        let mut rows = Vec::new();
-        PLANE.for_each(|id, component| {
-            let terms = &component.route.terms;
-            rows.push((id_term(env, id), terms.alias(env), terms.registration(env)));
-        });
-        rows
-    };
-    term::answer(env, term::switch(priority).map(open))
-}
-
-/// Closes the plane and forgets everything.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn control_close() -> Atom {
-    PLANE.close();
-    atoms::ok()
-}
-
-/// Registers a component, or replaces its route. `Registration` is kept for whoever opens the plane next.
-#[rustler::nif]
-fn control_put<'a>(
-    env: Env<'a>,
-    id: Term<'a>,
-    kind: Term<'a>,
-    alias: Term<'a>,
-    timeout_ms: Term<'a>,
-    registration: Term<'a>,
-) -> Term<'a> {
-    with_plane(env, |components| {
-        let id = component_id(id)?;
-        let timeout_ms = term::milliseconds(timeout_ms)?;
-        let Some(Reference::Alias(words)) = reference::read(alias) else {
-            return Err(Fault(atoms::bad_alias()));
-        };
-        let pid = term::process(env, reference::owner(words)).ok_or(Fault(atoms::bad_alias()))?;
-        let route = Route {
-            pid,
-            to_handler: atoms::handler() == kind,
-            timeout_ms,
-            terms: Kept::new(alias, registration),
-        };
-        components.put(id, route, |old| old.pid == pid)?;
-        Ok(atoms::ok())
-    })
-}
-
-/// Unregisters a component: `ok`, or `not_found`.
-#[rustler::nif]
-fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
-    with_plane(env, |components| {
-        if components.remove(component_id(id)?) {
-            Ok(atoms::ok())
-        } else {
-            Err(Fault(atoms::not_found()))
-        }
-    })
 }
 
 /// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `{dead, TimeoutMs}`

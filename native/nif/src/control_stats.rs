@@ -5,9 +5,10 @@ use erlmcp_core::latency::Distribution;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::control::{Route, id_term, type_atom, with_plane};
+use crate::control::type_atom;
 use crate::faces;
 use crate::latency;
+use crate::registry::{Route, id_term, with_plane};
 use crate::term;
 
 #[rustler::nif(schedule = "DirtyCpu")]

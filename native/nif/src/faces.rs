@@ -10,8 +10,8 @@ use erlmcp_core::{OwnerId, RoleStats, RoleSummary};
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::control::Route;
 use crate::control_stats;
+use crate::registry::Route;
 use crate::rows::{at_level, by_level, level_atom};
 use crate::term::{self, Order};
 

@@ -3,8 +3,8 @@
 //! `atoms`, `term`, `reference` and `external` know how things look in Erlang, `faces` how the drop-in modules call
 //! what they tell and `rows` how all else does. `host` is the runtime as the core sees it, and each further module
 //! has the natives of one concern; what `direct` registers is called for each request, and all else is registered by
-//! rustler. Natives return a reason as an atom where they cannot do what they were asked; the Erlang side makes the
-//! error of it.
+//! rustler. `shelf` has what `registry` keeps. Natives return a reason as an atom where they cannot do what they were
+//! asked; the Erlang side makes the error of it.
 
 mod aliases;
 mod atoms;
@@ -22,7 +22,9 @@ mod metrics;
 mod overload;
 mod recent;
 mod reference;
+mod registry;
 mod rows;
+mod shelf;
 mod table;
 mod term;
 

@@ -6,9 +6,9 @@ use erlmcp_core::Runtime;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::control::PLANE;
 use crate::control_stats;
 use crate::host::Beam;
+use crate::registry::PLANE;
 use crate::rows::role_row;
 use crate::table::{self, Table, with_any_table};
 use crate::term;
