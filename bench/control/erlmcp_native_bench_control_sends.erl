@@ -2,9 +2,10 @@
 -moduledoc """
 Sending without waiting, beside the bare priority send that erlmcp has: what the sender's own time is.
 
-Whom it is sent to is suspended, so that nobody is woken and nothing is taken out. *Warm* is one message after the
-other to the same process. *Cold* is the first and only one to a process in whose mailbox 10,000 ordinary ones wait,
-all of which were sent just before: hardly anything of what the send needs is in a cache.
+*Warm* is one message after the other to the same process. *Cold* is the first and only one to a process in whose
+mailbox 10,000 ordinary ones wait, all of which were sent just before: hardly anything of what the send needs is in a
+cache. For both the process is suspended, so that nobody is woken and nothing is taken out. *Delivered* is cold as well,
+to a process that sleeps until it gets the message, and takes the time then.
 """.
 
 -export([run/1]).
@@ -19,7 +20,7 @@ all of which were sent just before: hardly anything of what the send needs is in
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{rounds := Rounds, quick := Quick}) ->
     Times = case Quick of true -> 20; false -> 100 end,
-    result(warm(Times * Rounds), cold(Times * Rounds)).
+    result(warm(Times * Rounds), cold(fun sent_ns/1, Times * Rounds), cold(fun delivered_ns/1, Times * Rounds)).
 
 warm(Rounds) ->
     Ways = [
@@ -45,20 +46,36 @@ repeat(Fun, Alias, Pid, N) ->
 
 bare(Alias, _) -> erlang:send(Alias, {urgent, stop}, [priority]).
 
-cold(Rounds) ->
+cold(Measure, Rounds) ->
     Ways = [
         {bare, fun(Alias, _) -> erlang:send(Alias, {priority, self(), stop}, [priority]) end},
         {alias, fun(Alias, _) -> erlmcp_priority:send_priority(Alias, stop, self()) end},
         {pid, fun(_, Pid) -> erlmcp_priority:send_priority(Pid, stop, self()) end}
     ],
-    [_WarmUp | Timed] = [[{Name, cold_ns(Fun)} || {Name, Fun} <- Ways] || _ <- lists:seq(0, Rounds)],
+    [_WarmUp | Timed] = [[{Name, Measure(Fun)} || {Name, Fun} <- Ways] || _ <- lists:seq(0, Rounds)],
     #{Name => summary([Ns || Round <- Timed, {Way, Ns} <- Round, Way =:= Name]) || {Name, _} <- Ways}.
 
-cold_ns(Fun) ->
+sent_ns(Fun) ->
     {Pid, Alias} = receiver(?WAITING),
     Ns = time_ns(fun() -> Fun(Alias, Pid) end),
     ok = erlmcp_native_bench_control_peer:stop(Pid),
     Ns.
+
+delivered_ns(Fun) ->
+    {Pid, Alias} = receiver(?WAITING),
+    true = erlang:resume_process(Pid),
+    ok = sleeps(Pid),
+    Start = erlang:monotonic_time(nanosecond),
+    _ = Fun(Alias, Pid),
+    End = receive {Pid, Received} -> Received end,
+    ok = erlmcp_native_bench_control_peer:stop(Pid),
+    End - Start.
+
+sleeps(Pid) ->
+    case process_info(Pid, [status, message_queue_len]) of
+        [{status, waiting}, {message_queue_len, ?WAITING}] -> ok;
+        _ -> sleeps(Pid)
+    end.
 
 receiver(Waiting) ->
     Pid = spawn_opt(?MODULE, init, [self()], [link, {message_queue_data, off_heap}]),
@@ -69,11 +86,14 @@ receiver(Waiting) ->
     {Pid, Alias}.
 
 -doc false.
--spec init(pid()) -> ok.
+-spec init(pid()) -> no_return().
 init(Starter) ->
     Starter ! {self(), erlmcp_priority:create_priority_alias()},
     receive
-        never -> ok
+        {priority, Starter, stop} -> Starter ! {self(), erlang:monotonic_time(nanosecond)}
+    end,
+    receive
+        never -> exit(normal)
     end.
 
 summary(Times) ->
@@ -81,9 +101,9 @@ summary(Times) ->
     lists:foreach(fun(Ns) -> ok = erlmcp_native:latency_record(Histogram, Ns) end, Times),
     maps:map(fun(count, N) -> N; (_, Ns) -> Ns / 1000 end, erlmcp_native:latency_summary(Histogram)).
 
-result(#{bare := Bare} = Warm, #{bare := ColdBare} = Cold) ->
+result(#{bare := Bare} = Warm, Cold, Delivered) ->
     To = fun(Way) -> map_get(Way, Warm) / Bare end,
-    ColdTo = fun(Way) -> p50(map_get(Way, Cold)) / p50(ColdBare) end,
+    P50To = fun(Way, Summaries) -> p50(map_get(Way, Summaries)) / p50(map_get(bare, Summaries)) end,
     Ways = [
         {bare, "erlang:send/3 with priority"},
         {urgent, "send_urgent/2, an alias"},
@@ -101,23 +121,29 @@ result(#{bare := Bare} = Warm, #{bare := ColdBare} = Cold) ->
                  || {Way, Name} <- Ways
                 ]
             },
-            #{
-                head => head(["one send, cold, ", erlmcp_native_bench_report:count(?WAITING), " waiting"]),
-                left => 1,
-                rows => [
-                    row("erlang:send/3 with priority", ColdBare),
-                    row("send_priority/3, an alias", map_get(alias, Cold)),
-                    row("send_priority/3, a pid", map_get(pid, Cold))
-                ]
-            }
+            table("one send, cold", Cold),
+            table("delivered, cold", Delivered)
         ],
-        notes => ["cold      the first message through an alias, to a process that nobody has sent to so before"],
+        notes => ["cold      the first to that process, with so many waiting there that were sent just before"],
         targets => [
             target("send_urgent/2 to the bare priority send", lower, 1.4, To(urgent), " x"),
-            target("send_priority/3 cold, p50, to the bare priority send", lower, 1.3, ColdTo(alias), " x"),
-            target("send_priority/3 cold to a pid, p50, to the bare priority send", lower, 1.3, ColdTo(pid), " x")
+            target("send_priority/3 to an alias, cold, sent, p50", lower, 1.3, P50To(alias, Cold), " x"),
+            target("send_priority/3 to a pid, cold, sent, p50", lower, 1.3, P50To(pid, Cold), " x"),
+            target("send_priority/3 to an alias, cold, delivered, p50", lower, 1.3, P50To(alias, Delivered), " x"),
+            target("send_priority/3 to a pid, cold, delivered, p50", lower, 1.3, P50To(pid, Delivered), " x")
         ],
-        data => #{sends_warm_ns => Warm, sends_cold => Cold}
+        data => #{sends_warm_ns => Warm, sends_cold => Cold, sends_delivered => Delivered}
+    }.
+
+table(What, #{bare := Bare, alias := Alias, pid := Pid}) ->
+    #{
+        head => head([What, ", ", erlmcp_native_bench_report:count(?WAITING), " waiting"]),
+        left => 1,
+        rows => [
+            row("erlang:send/3 with priority", Bare),
+            row("send_priority/3, an alias", Alias),
+            row("send_priority/3, a pid", Pid)
+        ]
     }.
 
 p50(#{p50_us := Us}) -> Us.

@@ -67,6 +67,8 @@ An alias is a reference that was made by `create_priority_alias/0`, or made know
 
 -import(erlmcp_native_error, [raise/2]).
 
+-compile({inline, [resolve/1, send/2]}).
+
 -doc "Makes a priority alias of the calling process. Raises `badarg` where the runtime has none (before OTP 28).".
 -spec create_priority_alias() -> alias().
 create_priority_alias() ->

@@ -18,7 +18,8 @@ use crate::vocabulary::{Dead, Host, OwnerId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AliasId(pub [u32; 5]);
 
-/// These are the priority aliases of all processes. `W` is the host's handle of a death watch.
+/// These are the priority aliases of all processes. `W` is the host's handle of a death watch, and `T` the form in
+/// which the host has an alias at hand: kept of each process's newest, as long as that is the one entered last.
 ///
 /// ```
 /// use erlmcp_core::OwnerId;
@@ -28,14 +29,15 @@ pub struct AliasId(pub [u32; 5]);
 ///
 /// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
 /// let aliases = Aliases::new();
-/// aliases.insert(process, alias, &Still);
+/// aliases.insert(process, alias, "as the host has it", &Still);
 /// assert!(aliases.contains(process, alias));
-/// assert_eq!(aliases.newest(process), Some(alias));
+/// let newest = aliases.newest(process, |id, form| (id, form.copied()));
+/// assert_eq!(newest, Some((alias, Some("as the host has it"))));
 /// aliases.died(process);
-/// assert_eq!(aliases.newest(process), None);
+/// assert_eq!(aliases.newest(process, |id, _| id), None);
 /// ```
-pub struct Aliases<W> {
-    processes: Map<OwnerId, Process<W>>,
+pub struct Aliases<W, T> {
+    processes: Map<OwnerId, Process<W, T>>,
     /// How many times an alias, or all of a process, was taken out.
     removals: AtomicU64,
 }
@@ -50,7 +52,7 @@ pub struct Aliases<W> {
 ///
 /// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
 /// let aliases = Aliases::new();
-/// aliases.insert(process, alias, &Still);
+/// aliases.insert(process, alias, (), &Still);
 /// let mark = aliases.mark(process, alias).expect("it was just entered");
 /// assert!(aliases.unchanged(mark));
 /// aliases.delete(process, alias, &Still);
@@ -69,7 +71,7 @@ pub struct Mark(u64);
 ///
 /// let process = OwnerId(7);
 /// let aliases = Aliases::new();
-/// (0..100_000).for_each(|number| aliases.insert(process, AliasId([number, 0, 0, 7, 0]), &Still));
+/// (0..100_000).for_each(|number| aliases.insert(process, AliasId([number, 0, 0, 7, 0]), (), &Still));
 /// let remains = aliases.died(process);
 /// assert!(remains.take_long());
 /// std::thread::spawn(move || drop(remains));
@@ -86,17 +88,19 @@ impl Remains {
     }
 }
 
-struct Process<W> {
-    state: Mutex<State<W>>,
+struct Process<W, T> {
+    state: Mutex<State<W, T>>,
 }
 
-struct State<W> {
+struct State<W, T> {
     live: Roster<AliasId>,
+    /// The one that was entered last, if it is there still.
+    at_hand: Option<(AliasId, T)>,
     ended: bool,
     watch: Option<W>,
 }
 
-impl<W: Send + Sync + 'static> Aliases<W> {
+impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
     /// Makes a registry that knows none.
     pub fn new() -> Self {
         Self {
@@ -106,7 +110,7 @@ impl<W: Send + Sync + 'static> Aliases<W> {
     }
 
     /// Enters an alias of a process; for a dead process nothing happens.
-    pub fn insert(&self, owner: OwnerId, alias: AliasId, host: &impl Host<Watch = W>) {
+    pub fn insert(&self, owner: OwnerId, alias: AliasId, form: T, host: &impl Host<Watch = W>) {
         loop {
             let processes = self.processes.pin();
             // Not `try_insert_with`: see `Limits::enter`.
@@ -127,7 +131,7 @@ impl<W: Send + Sync + 'static> Aliases<W> {
                     }
                 },
             };
-            if process.insert(alias) {
+            if process.insert(alias, form.clone()) {
                 return;
             }
             map::remove_this(&self.processes, owner, process);
@@ -148,6 +152,7 @@ impl<W: Send + Sync + 'static> Aliases<W> {
         if known {
             self.count_removal();
         }
+        state.at_hand.take_if(|(at_hand, _)| *at_hand == alias);
         if !state.live.is_empty() {
             return known.then_some(Remains(None));
         }
@@ -186,11 +191,20 @@ impl<W: Send + Sync + 'static> Aliases<W> {
         self.removals.fetch_add(1, Ordering::Release);
     }
 
-    /// Names the newest alias of a process, if it has any.
-    pub fn newest(&self, owner: OwnerId) -> Option<AliasId> {
+    /// Looks at the newest alias of a process, and at its form if that is at hand; for a process without any nothing
+    /// happens.
+    pub fn newest<R>(
+        &self,
+        owner: OwnerId,
+        look: impl FnOnce(AliasId, Option<&T>) -> R,
+    ) -> Option<R> {
         let processes = self.processes.pin();
         let process = processes.get(&owner)?;
-        process.state.lock().live.newest()
+        let state = process.state.lock();
+        let newest = state.live.newest()?;
+        let at_hand = state.at_hand.as_ref();
+        let form = at_hand.filter(|(alias, _)| *alias == newest);
+        Some(look(newest, form.map(|(_, form)| form)))
     }
 
     /// Forgets the aliases of a process, since it is dead. Returns what is left to be freed.
@@ -209,17 +223,18 @@ impl<W: Send + Sync + 'static> Aliases<W> {
     }
 }
 
-impl<W: Send + Sync + 'static> Default for Aliases<W> {
+impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Default for Aliases<W, T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<W> Process<W> {
+impl<W, T> Process<W, T> {
     fn new() -> Self {
         Self {
             state: Mutex::new(State {
                 live: Roster::new(),
+                at_hand: None,
                 ended: false,
                 watch: None,
             }),
@@ -227,19 +242,23 @@ impl<W> Process<W> {
     }
 
     /// False if this record has ended.
-    fn insert(&self, alias: AliasId) -> bool {
+    fn insert(&self, alias: AliasId, form: T) -> bool {
         let mut state = self.state.lock();
         if !state.ended {
             state.live.insert(alias);
+            if state.live.newest() == Some(alias) {
+                state.at_hand = Some((alias, form));
+            }
         }
         !state.ended
     }
 }
 
-impl<W> State<W> {
+impl<W, T> State<W, T> {
     /// Nothing is entered here any more.
     fn end(&mut self) -> Remains {
         self.ended = true;
+        self.at_hand = None;
         Remains(Some(std::mem::replace(&mut self.live, Roster::new())))
     }
 }
@@ -278,30 +297,37 @@ mod tests {
         AliasId([number, 0, 0, 7, 0])
     }
 
+    fn newest(aliases: &Aliases<(), u32>) -> Option<(AliasId, Option<u32>)> {
+        aliases.newest(OWNER, |id, form| (id, form.copied()))
+    }
+
     #[test]
     fn the_newest_of_those_left_counts() {
         let aliases = Aliases::new();
         for number in 1..=3 {
-            aliases.insert(OWNER, alias(number), &Immortals);
+            aliases.insert(OWNER, alias(number), number, &Immortals);
         }
-        assert_eq!(aliases.newest(OWNER), Some(alias(3)));
+        assert_eq!(newest(&aliases), Some((alias(3), Some(3))));
         assert!(aliases.delete(OWNER, alias(2), &Immortals).is_some());
-        assert_eq!(aliases.newest(OWNER), Some(alias(3)));
+        assert_eq!(newest(&aliases), Some((alias(3), Some(3))));
         assert!(aliases.delete(OWNER, alias(3), &Immortals).is_some());
         assert!(aliases.delete(OWNER, alias(3), &Immortals).is_none());
-        assert_eq!(aliases.newest(OWNER), Some(alias(1)));
+        assert_eq!(newest(&aliases), Some((alias(1), None)));
+        // Made known once more, it stays where it was, and is at hand again.
+        aliases.insert(OWNER, alias(1), 4, &Immortals);
+        assert_eq!(newest(&aliases), Some((alias(1), Some(4))));
         assert!(!aliases.contains(OWNER, alias(3)));
         assert!(aliases.delete(OWNER, alias(1), &Immortals).is_some());
-        assert_eq!((aliases.newest(OWNER), aliases.processes()), (None, 0));
+        assert_eq!((newest(&aliases), aliases.processes()), (None, 0));
     }
 
     #[test]
     fn a_mark_holds_until_something_is_taken_out() {
         let aliases = Aliases::new();
         assert_eq!(aliases.mark(OWNER, alias(1)), None);
-        aliases.insert(OWNER, alias(1), &Immortals);
+        aliases.insert(OWNER, alias(1), 1, &Immortals);
         let mark = aliases.mark(OWNER, alias(1)).unwrap();
-        aliases.insert(OWNER, alias(2), &Immortals);
+        aliases.insert(OWNER, alias(2), 2, &Immortals);
         aliases.delete(OWNER, alias(3), &Immortals);
         assert!(aliases.unchanged(mark));
         aliases.delete(OWNER, alias(2), &Immortals);
@@ -316,8 +342,8 @@ mod tests {
     #[test]
     fn death_takes_them_all() {
         let aliases = Aliases::new();
-        aliases.insert(OWNER, alias(1), &Immortals);
-        aliases.insert(OWNER, alias(2), &Immortals);
+        aliases.insert(OWNER, alias(1), 1, &Immortals);
+        aliases.insert(OWNER, alias(2), 2, &Immortals);
         aliases.died(OWNER);
         assert!(!aliases.contains(OWNER, alias(1)));
         assert_eq!(aliases.processes(), 0);

@@ -6,6 +6,7 @@ use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term
 
 use crate::atoms;
 use crate::direct::native;
+use crate::handle::Handle;
 use crate::host::{Beam, Wakes, Watch};
 use crate::recent::{self, Seen};
 use crate::reference::{self, Reference};
@@ -13,7 +14,7 @@ use crate::term::{self, Answer, Fault};
 
 /// The registry, as the resource whose monitors hear of processes' deaths.
 struct Registry {
-    aliases: Aliases<Watch>,
+    aliases: Aliases<Watch, Handle>,
 }
 
 /// Made at the first use, and kept: it works without any service.
@@ -86,7 +87,10 @@ fn alias_insert<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
         Some(Reference::Alias(id)) => {
             let table = registry();
             let beam = Beam { env, table };
-            table.aliases.insert(reference::owner(id), id, &beam);
+            let handle = Handle::new(alias);
+            table
+                .aliases
+                .insert(reference::owner(id), id, handle, &beam);
             Ok(atoms::ok())
         }
         _ => Err(Fault(atoms::bad_destination())),
@@ -125,13 +129,21 @@ fn alias_check<'a>(env: Env<'a>, [alias]: [Term<'a>; 1]) -> Term<'a> {
     term::answer(env, answer)
 }
 
+native!("alias_newest", 1, alias_newest);
+
 /// `{ok, Alias}` with a process's newest, or `dead`.
-#[rustler::nif]
-fn alias_newest<'a>(env: Env<'a>, pid: Term<'a>) -> Term<'a> {
-    let newest = |pid: LocalPid| match registry().aliases.newest(term::process_id(env, pid)) {
-        Some(id) => reference::write(env, id).map(|alias| (atoms::ok(), alias).encode(env)),
-        None if pid.is_alive(env) => None,
-        None => Some(atoms::dead().encode(env)),
+fn alias_newest<'a>(env: Env<'a>, [pid]: [Term<'a>; 1]) -> Term<'a> {
+    let copy = |id, handle: Option<&Handle>| match handle {
+        Some(handle) => Some(handle.alias(env)),
+        None => reference::write(env, id),
+    };
+    let newest = |pid: LocalPid| {
+        let aliases = &registry().aliases;
+        match aliases.newest(term::process_id(env, pid), copy) {
+            Some(alias) => alias.map(|alias| (atoms::ok(), alias).encode(env)),
+            None if pid.is_alive(env) => None,
+            None => Some(atoms::dead().encode(env)),
+        }
     };
     let answer = pid
         .decode()

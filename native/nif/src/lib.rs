@@ -13,6 +13,7 @@ mod control_stats;
 mod direct;
 mod external;
 mod faces;
+mod handle;
 mod host;
 mod hot;
 mod latency;

@@ -9,7 +9,7 @@ use crate::vocabulary::Host;
 
 #[derive(Default)]
 struct Registry {
-    aliases: Aliases<()>,
+    aliases: Aliases<(), ()>,
     world: World,
 }
 
@@ -18,7 +18,7 @@ const NEW: AliasId = AliasId([2, 0, 0, 9, 0]);
 
 impl Registry {
     fn insert(&self, alias: AliasId) {
-        self.aliases.insert(OWNER, alias, &self.world);
+        self.aliases.insert(OWNER, alias, (), &self.world);
     }
 }
 
