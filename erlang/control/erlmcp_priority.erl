@@ -175,7 +175,7 @@ send(Alias, Message) ->
     ok.
 
 resolve(Alias) when is_reference(Alias) ->
-    case erlmcp_native:alias_check(Alias) of
+    case erlmcp_native:alias_route(Alias) of
         Known when Known =:= ok; Known =:= foreign -> {ok, Alias};
         Other -> Other
     end;

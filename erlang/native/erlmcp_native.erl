@@ -69,6 +69,7 @@ none. While the library is not loaded, that atom is `not_started`.
     alias_check/1,
     alias_newest/1,
     alias_process/1,
+    alias_route/1,
     alias_processes/0
 ]).
 -export([
@@ -142,6 +143,7 @@ none. While the library is not loaded, that atom is `not_started`.
     alias_newest/1,
     alias_process/1,
     alias_processes/0,
+    alias_route/1,
     control_open/1,
     control_close/0,
     control_configure/1,
@@ -494,6 +496,10 @@ alias_delete(_Alias) -> absent().
 -doc "Tells whether an alias can be sent to: `ok`, `dead` if its process is, or `foreign` if it is another node's.".
 -spec alias_check(term()) -> ok | dead | foreign | fault().
 alias_check(_Alias) -> absent().
+
+-doc "Tells the same to whoever sends: `ok` also for one whose process has just died.".
+-spec alias_route(term()) -> ok | dead | foreign | fault().
+alias_route(_Alias) -> absent().
 
 -doc "Returns the newest alias of a process.".
 -spec alias_newest(pid()) -> {ok, reference()} | dead | fault().

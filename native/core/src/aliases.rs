@@ -29,15 +29,19 @@ pub struct AliasId(pub [u32; 5]);
 ///
 /// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
 /// let aliases = Aliases::new();
-/// aliases.insert(process, alias, "as the host has it", &Still);
+/// aliases.insert(process, alias, (5, "as the host has it"), &Still);
 /// assert!(aliases.contains(process, alias));
 /// let newest = aliases.newest(process, |id, form| (id, form.copied()));
 /// assert_eq!(newest, Some((alias, Some("as the host has it"))));
+/// let found = aliases.find(5, |form| *form == "as the host has it").expect("it is the newest");
+/// assert_eq!((found.owner, found.alias), (process, alias));
 /// aliases.died(process);
 /// assert_eq!(aliases.newest(process, |id, _| id), None);
 /// ```
 pub struct Aliases<W, T> {
     processes: Map<OwnerId, Process<W, T>>,
+    /// Whose process has at hand what has this hash. Of several, one.
+    owners: Map<u64, OwnerId>,
     /// How many times an alias, or all of a process, was taken out.
     removals: AtomicU64,
 }
@@ -52,7 +56,7 @@ pub struct Aliases<W, T> {
 ///
 /// let (process, alias) = (OwnerId(7), AliasId([1, 0, 0, 7, 0]));
 /// let aliases = Aliases::new();
-/// aliases.insert(process, alias, (), &Still);
+/// aliases.insert(process, alias, (0, ()), &Still);
 /// let mark = aliases.mark(process, alias).expect("it was just entered");
 /// assert!(aliases.unchanged(mark));
 /// aliases.delete(process, alias, &Still);
@@ -71,7 +75,7 @@ pub struct Mark(u64);
 ///
 /// let process = OwnerId(7);
 /// let aliases = Aliases::new();
-/// (0..100_000).for_each(|number| aliases.insert(process, AliasId([number, 0, 0, 7, 0]), (), &Still));
+/// (0..100_000).for_each(|number| aliases.insert(process, AliasId([number, 0, 0, 7, 0]), (0, ()), &Still));
 /// let remains = aliases.died(process);
 /// assert!(remains.take_long());
 /// std::thread::spawn(move || drop(remains));
@@ -95,9 +99,26 @@ struct Process<W, T> {
 struct State<W, T> {
     live: Roster<AliasId>,
     /// The one that was entered last, if it is there still.
-    at_hand: Option<(AliasId, T)>,
+    at_hand: Option<AtHand<T>>,
     ended: bool,
     watch: Option<W>,
+}
+
+struct AtHand<T> {
+    alias: AliasId,
+    hash: u64,
+    form: T,
+}
+
+/// An alias that was found by its hash. [`Aliases`] has an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// It is an alias of this process.
+    pub owner: OwnerId,
+    /// It is this one.
+    pub alias: AliasId,
+    /// It is there, and as long as this says so it still is.
+    pub mark: Mark,
 }
 
 impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
@@ -105,12 +126,20 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
     pub fn new() -> Self {
         Self {
             processes: map::new(),
+            owners: map::new(),
             removals: AtomicU64::new(0),
         }
     }
 
-    /// Enters an alias of a process; for a dead process nothing happens.
-    pub fn insert(&self, owner: OwnerId, alias: AliasId, form: T, host: &impl Host<Watch = W>) {
+    /// Enters an alias of a process, with a hash and the form in which it is to be at hand; for a dead process nothing
+    /// happens.
+    pub fn insert(
+        &self,
+        owner: OwnerId,
+        alias: AliasId,
+        (hash, form): (u64, T),
+        host: &impl Host<Watch = W>,
+    ) {
         loop {
             let processes = self.processes.pin();
             // Not `try_insert_with`: see `Limits::enter`.
@@ -131,7 +160,7 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
                     }
                 },
             };
-            if process.insert(alias, form.clone()) {
+            if self.enter(owner, process, alias, hash, &form) {
                 return;
             }
             map::remove_this(&self.processes, owner, process);
@@ -152,7 +181,8 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
         if known {
             self.count_removal();
         }
-        state.at_hand.take_if(|(at_hand, _)| *at_hand == alias);
+        let at_hand = state.at_hand.take_if(|at_hand| at_hand.alias == alias);
+        self.put_away(owner, at_hand);
         if !state.live.is_empty() {
             return known.then_some(Remains(None));
         }
@@ -203,17 +233,68 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
         let state = process.state.lock();
         let newest = state.live.newest()?;
         let at_hand = state.at_hand.as_ref();
-        let form = at_hand.filter(|(alias, _)| *alias == newest);
-        Some(look(newest, form.map(|(_, form)| form)))
+        let form = at_hand.filter(|at_hand| at_hand.alias == newest);
+        Some(look(newest, form.map(|at_hand| &at_hand.form)))
+    }
+
+    /// Finds the newest alias of a process by its hash, if it is at hand and `is_it` says so. Nothing is said of one
+    /// that is not found.
+    pub fn find(&self, hash: u64, is_it: impl FnOnce(&T) -> bool) -> Option<Found> {
+        // As in `mark`.
+        let mark = Mark(self.removals.load(Ordering::Acquire));
+        let owner = *self.owners.pin().get(&hash)?;
+        let processes = self.processes.pin();
+        let state = processes.get(&owner)?.state.lock();
+        let at_hand = state.at_hand.as_ref()?;
+        (at_hand.hash == hash && is_it(&at_hand.form)).then_some(Found {
+            owner,
+            alias: at_hand.alias,
+            mark,
+        })
+    }
+
+    /// False if this record has ended.
+    fn enter(
+        &self,
+        owner: OwnerId,
+        process: &Process<W, T>,
+        alias: AliasId,
+        hash: u64,
+        form: &T,
+    ) -> bool {
+        let mut state = process.state.lock();
+        if state.ended {
+            return false;
+        }
+        state.live.insert(alias);
+        if state.live.newest() == Some(alias) {
+            let form = form.clone();
+            let before = state.at_hand.replace(AtHand { alias, hash, form });
+            self.put_away(owner, before);
+            // Under the lock, as is whatever takes it out again.
+            self.owners.pin().insert(hash, owner);
+        }
+        true
+    }
+
+    /// What is at hand no more is not found by its hash either.
+    fn put_away(&self, owner: OwnerId, at_hand: Option<AtHand<T>>) {
+        if let Some(AtHand { hash, .. }) = at_hand {
+            let _ = self
+                .owners
+                .pin()
+                .remove_if(&hash, |_, other| *other == owner);
+        }
     }
 
     /// Forgets the aliases of a process, since it is dead. Returns what is left to be freed.
     pub fn died(&self, owner: OwnerId) -> Remains {
         let processes = self.processes.pin();
         processes.remove(&owner).map_or(Remains(None), |process| {
-            let remains = process.state.lock().end();
+            let mut state = process.state.lock();
+            self.put_away(owner, state.at_hand.take());
             self.count_removal();
-            remains
+            state.end()
         })
     }
 
@@ -240,25 +321,12 @@ impl<W, T> Process<W, T> {
             }),
         }
     }
-
-    /// False if this record has ended.
-    fn insert(&self, alias: AliasId, form: T) -> bool {
-        let mut state = self.state.lock();
-        if !state.ended {
-            state.live.insert(alias);
-            if state.live.newest() == Some(alias) {
-                state.at_hand = Some((alias, form));
-            }
-        }
-        !state.ended
-    }
 }
 
 impl<W, T> State<W, T> {
     /// Nothing is entered here any more.
     fn end(&mut self) -> Remains {
         self.ended = true;
-        self.at_hand = None;
         Remains(Some(std::mem::replace(&mut self.live, Roster::new())))
     }
 }
@@ -305,7 +373,12 @@ mod tests {
     fn the_newest_of_those_left_counts() {
         let aliases = Aliases::new();
         for number in 1..=3 {
-            aliases.insert(OWNER, alias(number), number, &Immortals);
+            aliases.insert(
+                OWNER,
+                alias(number),
+                (u64::from(number), number),
+                &Immortals,
+            );
         }
         assert_eq!(newest(&aliases), Some((alias(3), Some(3))));
         assert!(aliases.delete(OWNER, alias(2), &Immortals).is_some());
@@ -314,7 +387,7 @@ mod tests {
         assert!(aliases.delete(OWNER, alias(3), &Immortals).is_none());
         assert_eq!(newest(&aliases), Some((alias(1), None)));
         // Made known once more, it stays where it was, and is at hand again.
-        aliases.insert(OWNER, alias(1), 4, &Immortals);
+        aliases.insert(OWNER, alias(1), (4, 4), &Immortals);
         assert_eq!(newest(&aliases), Some((alias(1), Some(4))));
         assert!(!aliases.contains(OWNER, alias(3)));
         assert!(aliases.delete(OWNER, alias(1), &Immortals).is_some());
@@ -325,9 +398,9 @@ mod tests {
     fn a_mark_holds_until_something_is_taken_out() {
         let aliases = Aliases::new();
         assert_eq!(aliases.mark(OWNER, alias(1)), None);
-        aliases.insert(OWNER, alias(1), 1, &Immortals);
+        aliases.insert(OWNER, alias(1), (1, 1), &Immortals);
         let mark = aliases.mark(OWNER, alias(1)).unwrap();
-        aliases.insert(OWNER, alias(2), 2, &Immortals);
+        aliases.insert(OWNER, alias(2), (2, 2), &Immortals);
         aliases.delete(OWNER, alias(3), &Immortals);
         assert!(aliases.unchanged(mark));
         aliases.delete(OWNER, alias(2), &Immortals);
@@ -340,10 +413,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_at_hand_is_found_by_its_hash() {
+        let aliases = Aliases::new();
+        let other = OwnerId(8);
+        let found = |hash, form| {
+            let found = aliases.find(hash, |at_hand| *at_hand == form);
+            found.map(|found| (found.owner, found.alias, aliases.unchanged(found.mark)))
+        };
+        aliases.insert(OWNER, alias(1), (5, "first"), &Immortals);
+        assert_eq!(found(5, "first"), Some((OWNER, alias(1), true)));
+        assert_eq!(found(5, "second"), None);
+        aliases.insert(OWNER, alias(2), (6, "second"), &Immortals);
+        assert_eq!(found(5, "first"), None);
+        // One of the same hash comes before it, and goes.
+        aliases.insert(other, alias(3), (6, "third"), &Immortals);
+        assert_eq!(found(6, "third"), Some((other, alias(3), true)));
+        assert_eq!(found(6, "second"), None);
+        aliases.delete(OWNER, alias(2), &Immortals);
+        assert_eq!(found(6, "third"), Some((other, alias(3), true)));
+        aliases.died(other);
+        assert_eq!(found(6, "third"), None);
+        assert_eq!(aliases.owners.len(), 0);
+    }
+
+    #[test]
     fn death_takes_them_all() {
         let aliases = Aliases::new();
-        aliases.insert(OWNER, alias(1), 1, &Immortals);
-        aliases.insert(OWNER, alias(2), 2, &Immortals);
+        aliases.insert(OWNER, alias(1), (1, 1), &Immortals);
+        aliases.insert(OWNER, alias(2), (2, 2), &Immortals);
         aliases.died(OWNER);
         assert!(!aliases.contains(OWNER, alias(1)));
         assert_eq!(aliases.processes(), 0);

@@ -51,33 +51,77 @@ fn registry() -> &'static ResourceArc<Registry> {
     })
 }
 
-/// What may be sent to an alias of this node, as far as the registry and the process can tell. If that is all, it is
-/// remembered.
-fn check(term: Term<'_>, id: AliasId) -> Answer<Atom> {
+/// Whether a process that is known to have an alias lives, or whether that does not matter.
+trait Lives: Fn(LocalPid) -> bool + Copy {}
+
+impl<F: Fn(LocalPid) -> bool + Copy> Lives for F {}
+
+/// What may be sent to an alias, as far as the registry and the process can tell. If that is all, it is remembered.
+fn judge<'a>(env: Env<'a>, alias: Term<'a>, lives: impl Lives) -> Term<'a> {
+    let answer = if alias.is_ref() {
+        let hash = recent::hash(alias);
+        let seen = recent::with(alias, hash, |seen| judge_again(env, seen, lives));
+        seen.unwrap_or_else(|| look_up(alias, hash, lives))
+    } else {
+        Err(Fault(atoms::bad_destination()))
+    };
+    term::answer(env, answer)
+}
+
+/// The same of one that is remembered: it is no other's by now, but it may be gone.
+fn judge_again(env: Env<'_>, seen: &mut Seen, lives: impl Lives) -> Answer<Atom> {
+    if !lives(seen.process) {
+        return Ok(atoms::dead());
+    }
+    let aliases = &registry().aliases;
+    if !aliases.unchanged(seen.mark) {
+        match aliases.mark(reference::owner(seen.id), seen.id) {
+            Some(mark) => seen.mark = mark,
+            None if seen.process.is_alive(env) => return Err(Fault(atoms::bad_destination())),
+            None => return Ok(atoms::dead()),
+        }
+    }
+    Ok(atoms::ok())
+}
+
+#[inline(never)]
+fn look_up(alias: Term<'_>, hash: u64, lives: impl Lives) -> Answer<Atom> {
+    if let Some(found) = find(alias, hash, lives) {
+        return Ok(found);
+    }
+    match reference::read(alias) {
+        Some(Reference::Alias(id)) => check(alias, hash, id),
+        Some(Reference::Foreign) => Ok(atoms::foreign()),
+        _ => Err(Fault(atoms::bad_destination())),
+    }
+}
+
+/// What may be sent to an alias that is its process's newest, as most are: it need not be read.
+fn find(alias: Term<'_>, hash: u64, lives: impl Lives) -> Option<Atom> {
+    let is_it = |handle: &Handle| handle.is(alias);
+    let found = registry().aliases.find(hash, is_it)?;
+    let process = term::process(alias.get_env(), found.owner)?;
+    if !lives(process) {
+        return Some(atoms::dead());
+    }
+    let (id, mark) = (found.alias, found.mark);
+    recent::remember(alias, hash, Seen { id, process, mark });
+    Some(atoms::ok())
+}
+
+/// The same of any alias of this node.
+fn check(alias: Term<'_>, hash: u64, id: AliasId) -> Answer<Atom> {
     let owner = reference::owner(id);
-    let env = term.get_env();
+    let env = alias.get_env();
     match term::process(env, owner).filter(|pid| pid.is_alive(env)) {
         None => Ok(atoms::dead()),
         Some(process) => {
             let mark = registry().aliases.mark(owner, id);
             let mark = mark.ok_or(Fault(atoms::bad_destination()))?;
-            recent::remember(term, Seen { id, process, mark });
+            recent::remember(alias, hash, Seen { id, process, mark });
             Ok(atoms::ok())
         }
     }
-}
-
-/// The same for one that is remembered: it is no other's by now, but it may be gone.
-fn check_again(env: Env<'_>, seen: &mut Seen) -> Answer<Atom> {
-    if !seen.process.is_alive(env) {
-        return Ok(atoms::dead());
-    }
-    let aliases = &registry().aliases;
-    if !aliases.unchanged(seen.mark) {
-        let mark = aliases.mark(reference::owner(seen.id), seen.id);
-        seen.mark = mark.ok_or(Fault(atoms::bad_destination()))?;
-    }
-    Ok(atoms::ok())
 }
 
 /// Enters an alias of the calling process.
@@ -87,7 +131,7 @@ fn alias_insert<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
         Some(Reference::Alias(id)) => {
             let table = registry();
             let beam = Beam { env, table };
-            let handle = Handle::new(alias);
+            let handle = (recent::hash(alias), Handle::new(alias));
             table
                 .aliases
                 .insert(reference::owner(id), id, handle, &beam);
@@ -116,17 +160,17 @@ fn alias_delete<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {
 }
 
 native!("alias_check", 1, alias_check);
+native!("alias_route", 1, alias_route);
 
 /// `ok` for an alias that can be sent to, `dead` where nobody is left to receive, and `foreign` for one of
 /// another node.
 fn alias_check<'a>(env: Env<'a>, [alias]: [Term<'a>; 1]) -> Term<'a> {
-    let seen = recent::with(alias, |seen| check_again(env, seen));
-    let answer = seen.unwrap_or_else(|| match reference::read(alias) {
-        Some(Reference::Alias(id)) => check(alias, id),
-        Some(Reference::Foreign) => Ok(atoms::foreign()),
-        _ => Err(Fault(atoms::bad_destination())),
-    });
-    term::answer(env, answer)
+    judge(env, alias, |process| process.is_alive(env))
+}
+
+/// The same for whoever sends: `ok` may also be one whose process has just died, since nobody can send in time.
+fn alias_route<'a>(env: Env<'a>, [alias]: [Term<'a>; 1]) -> Term<'a> {
+    judge(env, alias, |_| true)
 }
 
 native!("alias_newest", 1, alias_newest);

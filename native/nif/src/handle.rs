@@ -47,10 +47,19 @@ impl Handle {
     }
 
     pub(crate) fn alias<'a>(&self, into: Env<'a>) -> Term<'a> {
-        self.shared.0.run(|env: Env<'_>| {
-            // SAFETY: `new` made the term in this environment, which is not freed while `self` has it.
-            let alias = unsafe { Term::new(env, self.alias) };
-            alias.in_env(into)
+        self.look(|alias| alias.in_env(into))
+    }
+
+    /// Whether another term is the same alias.
+    pub(crate) fn is(&self, other: Term<'_>) -> bool {
+        self.look(|alias| alias == other)
+    }
+
+    fn look<'a, R>(&self, look: impl FnOnce(Term<'a>) -> R) -> R {
+        self.shared.0.run(|env: Env<'a>| {
+            // SAFETY: `new` made the term in this environment, which is not freed while `self` has it. Both that call
+            // this are done with the term when they return.
+            look(unsafe { Term::new(env, self.alias) })
         })
     }
 }

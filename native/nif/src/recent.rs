@@ -55,13 +55,14 @@ thread_local! {
 }
 
 /// Runs `operation` on what is remembered of an alias.
-pub(crate) fn with<R>(alias: Term<'_>, operation: impl FnOnce(&mut Seen) -> R) -> Option<R> {
-    if !alias.is_ref() {
-        return None;
-    }
+pub(crate) fn with<R>(
+    alias: Term<'_>,
+    hash: u64,
+    operation: impl FnOnce(&mut Seen) -> R,
+) -> Option<R> {
     RECENT.with(|recent| {
         let mut recent = recent.try_borrow_mut().ok()?;
-        let place = recent.places.get_mut(place(hash(alias)))?;
+        let place = recent.places.get_mut(place(hash))?;
         let (copy, seen) = place.known.as_mut()?;
         // SAFETY: the copy is a term of the thread's environment, which is not cleared while there are copies of it
         // here. It is used to compare it with another, which takes terms of any environments, and not kept.
@@ -71,12 +72,11 @@ pub(crate) fn with<R>(alias: Term<'_>, operation: impl FnOnce(&mut Seen) -> R) -
 }
 
 /// Remembers an alias, if it was to be remembered just before: one that is asked for once drives nobody out.
-pub(crate) fn remember(alias: Term<'_>, seen: Seen) {
+pub(crate) fn remember(alias: Term<'_>, hash: u64, seen: Seen) {
     RECENT.with(|recent| {
         let Ok(mut recent) = recent.try_borrow_mut() else {
             return;
         };
-        let hash = hash(alias);
         let passed_over = match recent.places.get_mut(place(hash)) {
             Some(place) => std::mem::replace(&mut place.passed_over, hash),
             None => return,
@@ -105,7 +105,8 @@ impl Recent {
     }
 }
 
-fn hash(alias: Term<'_>) -> u64 {
+/// By which an alias is remembered, and found in the registry. Only of a reference: a large term takes long.
+pub(crate) fn hash(alias: Term<'_>) -> u64 {
     alias.hash_internal(0)
 }
 

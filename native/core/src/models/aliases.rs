@@ -16,9 +16,14 @@ struct Registry {
 const OLD: AliasId = AliasId([1, 0, 0, 9, 0]);
 const NEW: AliasId = AliasId([2, 0, 0, 9, 0]);
 
+fn hash(AliasId([number, ..]): AliasId) -> u64 {
+    number.into()
+}
+
 impl Registry {
     fn insert(&self, alias: AliasId) {
-        self.aliases.insert(OWNER, alias, (), &self.world);
+        self.aliases
+            .insert(OWNER, alias, (hash(alias), ()), &self.world);
     }
 }
 
@@ -94,4 +99,38 @@ fn a_mark_does_not_outlive_an_alias_that_is_given_up() {
 #[test]
 fn a_mark_does_not_outlive_the_process() {
     marking_against(|registry| drop(registry.aliases.died(OWNER)));
+}
+
+/// Whatever is found by its hash meanwhile is there, or its mark has changed, and what is gone is not found afterwards.
+fn finding_against(other: impl FnOnce(&Registry) + Clone + Send + Sync + 'static) {
+    explore(move || {
+        let registry = Arc::new(Registry::default());
+        registry.insert(OLD);
+        let finding = {
+            let registry = Arc::clone(&registry);
+            thread::spawn(move || registry.aliases.find(hash(OLD), |()| true))
+        };
+        (other.clone())(&registry);
+        let found = finding.join().unwrap();
+        let unchanged = found.is_some_and(|found| registry.aliases.unchanged(found.mark));
+        assert!(!unchanged || registry.aliases.contains(OWNER, OLD));
+        assert!(registry.aliases.find(hash(OLD), |()| true).is_none());
+    });
+}
+
+#[test]
+fn what_is_found_by_its_hash_is_there_against_a_delete() {
+    finding_against(|registry| {
+        drop(registry.aliases.delete(OWNER, OLD, &registry.world));
+    });
+}
+
+#[test]
+fn what_is_found_by_its_hash_is_there_against_death() {
+    finding_against(|registry| drop(registry.aliases.died(OWNER)));
+}
+
+#[test]
+fn what_is_found_by_its_hash_is_there_against_a_newer_one() {
+    finding_against(|registry| registry.insert(NEW));
 }
