@@ -4,6 +4,7 @@ use erlmcp_core::control::{Component, ControlType, Crowded, Outcome, Place};
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
+use crate::direct::native;
 use crate::registry::{Route, component_id, id_term, with_plane};
 use crate::term::{self, Answer, Fault};
 
@@ -31,11 +32,14 @@ pub(crate) fn type_atom(kind: ControlType) -> Atom {
     }
 }
 
+native!("control_route", 2, control_route);
+native!("control_taken", 3, control_taken);
+native!("control_ended", 4, control_ended);
+
 /// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `{dead, TimeoutMs}`
 /// while the process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, or `not_found`. `Ahead`: whether it goes
 /// ahead of ordinary messages.
-#[rustler::nif]
-fn control_route<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>) -> Term<'a> {
+fn control_route<'a>(env: Env<'a>, [id, kind]: [Term<'a>; 2]) -> Term<'a> {
     with_plane(env, |components| {
         let (id, kind) = (component_id(id)?, control_type(kind)?);
         components
@@ -106,8 +110,7 @@ fn control_at_most<'a>(
 
 /// A handler takes out the message that this place belongs to: to start it, this many microseconds after the sending,
 /// or with `skipped` to drop it.
-#[rustler::nif]
-fn control_taken<'a>(env: Env<'a>, id: Term<'a>, place: Term<'a>, delivery: Term<'a>) -> Term<'a> {
+fn control_taken<'a>(env: Env<'a>, [id, place, delivery]: [Term<'a>; 3]) -> Term<'a> {
     with_plane(env, |components| {
         let id = component_id(id)?;
         let place: ResourceArc<Queued> = place.decode().map_err(|_| Fault(atoms::bad_place()))?;
@@ -133,14 +136,7 @@ fn control_delivered<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>, number: Ter
 }
 
 /// A sender's wait has ended with `answered`, `died` or `timeout`.
-#[rustler::nif]
-fn control_ended<'a>(
-    env: Env<'a>,
-    id: Term<'a>,
-    kind: Term<'a>,
-    latency_us: Term<'a>,
-    outcome: Term<'a>,
-) -> Term<'a> {
+fn control_ended<'a>(env: Env<'a>, [id, kind, latency_us, outcome]: [Term<'a>; 4]) -> Term<'a> {
     with_plane(env, |components| {
         let (id, kind) = (component_id(id)?, control_type(kind)?);
         let outcome = if atoms::timeout() == outcome {
