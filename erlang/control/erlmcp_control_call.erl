@@ -16,7 +16,7 @@ replaced while senders wait.
 
 -include("erlmcp_control_request.hrl").
 
--compile({inline, [request/4, sent/2, number/1, options/1, haste/2, deadline/2]}).
+-compile({inline, [request/4, sent/2, number/1, options/1, haste/3, deadline/2]}).
 
 %% The call that is to be named in an error, or `again` once the message has been sent to a process that is gone.
 -type said() :: {module(), atom(), [term()]} | again.
@@ -56,7 +56,7 @@ send(What, Id, Type, Message, SentAt, Said) ->
             Deadline = deadline(SentAt, TimeoutMs),
             Request = request(Type, Message, SentAt, Deadline),
             Continuation = {?MODULE, asked, {number(Way), Pid, Id, Request}},
-            erlmcp_native_wait:ask(Pid, Alias, haste(Ahead, Way), sent(Way, Request), Deadline, Continuation);
+            erlmcp_native_wait:ask(Pid, Alias, haste(Ahead, Way, SentAt), sent(Way, Request), Deadline, Continuation);
         {Way, _Pid, Alias, _TimeoutMs, Ahead} ->
             _ = erlang:send(Alias, sent(Way, request(Type, Message, SentAt, infinity)), options(Ahead)),
             ok;
@@ -102,9 +102,14 @@ sent({alias, _Number}, #control_request{from = From, message = Message}) -> {pri
 number({alias, Number}) -> Number;
 number({handler, _Place}) -> none.
 
-haste(false, _Way) -> none;
-haste(true, {handler, _Place}) -> to_handler;
-haste(true, {alias, _Number}) -> urgent.
+haste(false, _Way, _SentAt) ->
+    none;
+haste(true, Way, SentAt) ->
+    case erlmcp_native:control_haste(SentAt) of
+        true when element(1, Way) =:= handler -> to_handler;
+        true -> urgent;
+        false -> ahead
+    end.
 
 options(true) -> [priority];
 options(false) -> [].

@@ -82,6 +82,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_components/0
 ]).
 -export([
+    control_haste/1,
     control_route/2,
     control_at_most/4,
     control_taken/3,
@@ -151,6 +152,7 @@ none. While the library is not loaded, that atom is `not_started`.
     control_put/6,
     control_remove/1,
     control_components/0,
+    control_haste/1,
     control_route/2,
     control_at_most/4,
     control_taken/3,
@@ -568,6 +570,13 @@ none is known to be gone it is `crowded`: `control_at_most/4` tells the native w
     | not_found
     | fault().
 control_route(_Id, _Type) -> absent().
+
+-doc """
+Tells whether a sender who began at this time, in nanoseconds, may wait at priority `high`: of each scheduler 64 a
+millisecond may.
+""".
+-spec control_haste(SentAt :: integer()) -> boolean().
+control_haste(_SentAt) -> absent().
 
 -doc """
 Says how many messages there were in the mailbox of an alias's process after so many messages of a type had been sent

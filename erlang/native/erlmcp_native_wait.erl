@@ -24,8 +24,8 @@ A *continuation* `{Module, Function, Context}` is called with what came of it an
 
 -doc "A continuation is what is called afterwards, with what came of it and this context.".
 -type continuation() :: {module(), Function :: atom(), Context :: term()}.
--doc "Haste is how urgent a request is: `none`, `urgent`, or `to_handler`, to a process at priority `high`.".
--type haste() :: none | urgent | to_handler.
+-doc "Haste is how urgent a request is: `none`, `ahead`, `urgent`, or `to_handler`, to a process at priority `high`.".
+-type haste() :: none | ahead | urgent | to_handler.
 -doc "An outcome tells how a call ended.".
 -type outcome() :: {returned, term()} | {raised, error | exit | throw, Reason :: term(), erlang:stacktrace()}.
 
@@ -50,10 +50,10 @@ until the deadline, in nanoseconds. The continuation gets `{answer, Answer}`, `{
 A caller that was woken more than 100 ms late, since the machine had stood still, waits for 100 ms more: whoever was
 about to answer had no time for it either.
 
-`urgent` and `to_handler` send a priority message, and have the caller wait at priority `high`: an ordinary process
-that is answered among busy ones stands behind all of them for a turn, which takes a hundred times as long as the whole
-rest. It has its own priority again before it goes on. With `to_handler`, who answers is at `high` too, and so runs
-first where they share a scheduler: an answer that is there then costs no timer.
+All but `none` send a priority message. `urgent` and `to_handler` have the caller wait at priority `high`: an ordinary
+process that is answered among busy ones stands behind all of them for a turn, which takes a hundred times as long as
+the whole rest. It has its own priority again before it goes on. With `to_handler`, who answers is at `high` too, and so
+runs first where they share a scheduler: an answer that is there then costs no timer.
 """.
 -spec ask(pid(), To :: reference() | pid(), haste(), tuple(), Deadline :: integer(), continuation()) -> term().
 ask(Pid, To, Haste, Request, Deadline, {Module, Function, Context}) ->
@@ -74,7 +74,7 @@ options(none) -> [];
 options(_) -> [priority].
 
 %% The priority to go back to; `high` if there is nothing to go back from.
-hasten(none) ->
+hasten(Haste) when Haste =:= none; Haste =:= ahead ->
     high;
 hasten(_) ->
     case process_flag(priority, high) of

@@ -1,10 +1,13 @@
 %% A sender waits at priority high, and goes on at its own.
 -module(erlmcp_control_haste_tests).
 
+-export([an_end_to_haste/0]).
+
 -include_lib("eunit/include/eunit.hrl").
 
 -define(P, erlmcp_control_plane).
 -define(C, erlmcp_control_test_lib).
+-define(LIB, erlmcp_native_test_lib).
 
 haste_test_() ->
     ?C:with_plane([
@@ -85,6 +88,28 @@ not_for_a_cast() ->
 
 ended({ok, _}) -> ok;
 ended(Error) -> Error.
+
+%% On a node with one scheduler, since each has its own account.
+there_is_an_end_to_haste_test_() ->
+    {timeout, 60, fun() ->
+        Peer = ?LIB:peer(?LIB:ebins([?P, ?MODULE]), ["+S", "1"]),
+        ok = peer:call(Peer, ?MODULE, an_end_to_haste, [], 30_000),
+        ok = peer:stop(Peer)
+    end}.
+
+an_end_to_haste() ->
+    {ok, _} = ?P:start_link(),
+    Haste = fun(Ns, Times) -> [erlmcp_native:control_haste(Ns) || _ <- lists:seq(1, Times)] end,
+    ?assertEqual(lists:duplicate(64, true) ++ [false, false], Haste(-1, 66)),
+    ?assertEqual([true], Haste(0, 1)),
+    ?assertEqual([true], Haste(1_000_000, 1)),
+    ok = ?P:register_component(a, seen(self())),
+    InVain = fun() ->
+        _ = Haste(erlang:monotonic_time(nanosecond), 65),
+        send(a)
+    end,
+    %% A new millisecond may have begun since.
+    ?LIB:eventually(fun() -> at(normal, InVain) =:= {normal, normal} end).
 
 send(Id) ->
     ?P:send_cancel_task(Id, self()).

@@ -14,6 +14,7 @@ mod direct;
 mod external;
 mod faces;
 mod handle;
+mod haste;
 mod host;
 mod hot;
 mod latency;
