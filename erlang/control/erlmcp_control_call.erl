@@ -104,12 +104,10 @@ number({handler, _Place}) -> none.
 
 haste(false, _Way, _SentAt) ->
     none;
-haste(true, Way, SentAt) ->
-    case erlmcp_native:control_haste(SentAt) of
-        true when element(1, Way) =:= handler -> to_handler;
-        true -> urgent;
-        false -> ahead
-    end.
+haste(true, {handler, _Place}, SentAt) ->
+    {erlmcp_native:control_haste(SentAt), true};
+haste(true, {alias, _Number}, SentAt) ->
+    {erlmcp_native:control_haste(SentAt), false}.
 
 options(true) -> [priority];
 options(false) -> [].

@@ -20,12 +20,12 @@ A *continuation* `{Module, Function, Context}` is called with what came of it an
 
 -on_load(stay/0).
 
--compile({inline, [hasten/1, options/1, remaining_ms/1]}).
+-compile({inline, [hasten/1, yields/1, options/1, remaining_ms/1]}).
 
 -doc "A continuation is what is called afterwards, with what came of it and this context.".
 -type continuation() :: {module(), Function :: atom(), Context :: term()}.
--doc "Haste is how urgent a request is: `none`, `ahead`, `urgent`, or `to_handler`, to a process at priority `high`.".
--type haste() :: none | ahead | urgent | to_handler.
+-doc "Haste says of a caller whether it is to be raised while it waits, and to yield before.".
+-type haste() :: none | {Raised :: boolean(), Yields :: boolean()}.
 -doc "An outcome tells how a call ended.".
 -type outcome() :: {returned, term()} | {raised, error | exit | throw, Reason :: term(), erlang:stacktrace()}.
 
@@ -50,17 +50,17 @@ until the deadline, in nanoseconds. The continuation gets `{answer, Answer}`, `{
 A caller that was woken more than 100 ms late, since the machine had stood still, waits for 100 ms more: whoever was
 about to answer had no time for it either.
 
-All but `none` send a priority message. `urgent` and `to_handler` have the caller wait at priority `high`: an ordinary
+With haste the message is a priority message. A caller that is to be raised waits at priority `high`: an ordinary
 process that is answered among busy ones stands behind all of them for a turn, which takes a hundred times as long as
-the whole rest. It has its own priority again before it goes on. With `to_handler`, who answers is at `high` too, and so
-runs first where they share a scheduler: an answer that is there then costs no timer.
+the whole rest. It has its own priority again before it goes on. One that is to yield does so once it has sent, since
+who answers is at `high` and so runs first where they share a scheduler: an answer that is there then costs no timer.
 """.
 -spec ask(pid(), To :: reference() | pid(), haste(), tuple(), Deadline :: integer(), continuation()) -> term().
 ask(Pid, To, Haste, Request, Deadline, {Module, Function, Context}) ->
     Before = hasten(Haste),
     Monitor = erlang:monitor(process, Pid, [{alias, reply_demonitor}]),
     _ = erlang:send(To, setelement(2, Request, Monitor), options(Haste)),
-    _ = Haste =:= to_handler andalso erlang:yield(),
+    _ = yields(Haste) andalso erlang:yield(),
     Outcome =
         receive
             {Monitor, Answer} -> {answer, Answer};
@@ -74,13 +74,16 @@ options(none) -> [];
 options(_) -> [priority].
 
 %% The priority to go back to; `high` if there is nothing to go back from.
-hasten(Haste) when Haste =:= none; Haste =:= ahead ->
-    high;
-hasten(_) ->
+hasten({true, _}) ->
     case process_flag(priority, high) of
         max -> process_flag(priority, max);
         Before -> Before
-    end.
+    end;
+hasten(_) ->
+    high.
+
+yields(none) -> false;
+yields({_, Yields}) -> Yields.
 
 until(Deadline, Monitor) ->
     receive
