@@ -9,7 +9,7 @@ use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
 use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Ordering, fence};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
 use crate::tally::Seat;
 pub use crate::verdict::{Permit, Refusal, Verdict};
 use crate::verdict::{refuse, room, verdict};
@@ -45,6 +45,7 @@ pub struct Limits<W> {
     roles: Roles,
     pub(crate) owners: Owners<W>,
     judge: Judge,
+    to_free: Mutex<Vec<Kept<Owner<W>>>>,
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -58,6 +59,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             roles: Roles::new(default_role, default_limit, now),
             owners: Owners::new(),
             judge: Judge::new(),
+            to_free: Mutex::new(Vec::new()),
         }
     }
 
@@ -300,6 +302,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
     pub fn tidy(&self) {
         self.owners.tidy();
         self.turn();
+        let to_free = std::mem::take(&mut *self.to_free.lock());
+        drop(to_free);
+    }
+
+    /// Has a record freed by [`tidy`](Self::tidy), if nobody else keeps it: it has so many accounts that whoever holds
+    /// it has no time for that.
+    pub(crate) fn free_later(&self, owner: Kept<Owner<W>>) {
+        self.to_free.lock().push(owner);
     }
 
     /// Whatever threads keep of this table they look through before they use it again.

@@ -22,8 +22,9 @@ const PLACE_BITS: u32 = if cfg!(loom) { 0 } else { 6 };
 /// very many owners does not keep each for nothing.
 const OFTEN: u32 = if cfg!(loom) { 2 } else { 4 };
 
-/// What one thread keeps near: the owners of one table that it used last, 64 at most. Which it keeps depends on their
-/// numbers; those of the same place replace each other, when one is asked for four times in a row.
+/// What one thread keeps near: the owners of one table that it used last, 64 at most, and of those that have, or had,
+/// eight roles at most. Which it keeps depends on their numbers; those of the same place replace each other, when one
+/// is asked for four times in a row.
 ///
 /// Its operations are those of [`Limits`], and do nothing where the owner is not near: then [`Limits`] is asked, and
 /// [`missed`](Self::missed) told.
@@ -160,7 +161,8 @@ impl<W: Send + Sync + 'static> Near<W> {
         if place.times < OFTEN || place.id == owner && place.is_good() {
             return;
         }
-        place.owner = table.owners.shard(owner).pin().get(&owner).cloned();
+        let known = table.owners.shard(owner).pin().get(&owner).cloned();
+        place.owner = known.filter(|owner| owner.is_small());
         place.id = owner;
     }
 
@@ -173,7 +175,12 @@ impl<W: Send + Sync + 'static> Near<W> {
         let same = self.table.replace(table.number()) == table.number();
         for place in places.iter_mut() {
             if !(same && place.is_good()) {
-                *place = Place::EMPTY;
+                let Place { owner, .. } = std::mem::replace(place, Place::EMPTY);
+                // One that has become large meanwhile is freed elsewhere.
+                owner
+                    .filter(|owner| !owner.is_small())
+                    .into_iter()
+                    .for_each(|owner| table.free_later(owner));
             }
         }
         self.seat.set(Some(Seat::mine()));
@@ -234,7 +241,7 @@ impl<W> Place<W> {
     fn is_good(&self) -> bool {
         self.owner
             .as_ref()
-            .is_some_and(|owner| !owner.holds_nothing())
+            .is_some_and(|owner| owner.is_small() && !owner.holds_nothing())
     }
 }
 
@@ -339,6 +346,34 @@ mod tests {
         // Whatever the thread uses next.
         near.missed(&table, OwnerId(8));
         assert_eq!((near.kept(), Kept::is_unique(&record)), (0, true));
+    }
+
+    #[test]
+    fn owners_of_many_roles_are_not_kept() {
+        let (near, table) = (Near::new(), table());
+        let in_roles = |roles: std::ops::Range<u64>| {
+            for role in roles {
+                table.enqueue(RoleId(role), OWNER, &Immortals).unwrap();
+            }
+        };
+        in_roles(1..9);
+        (0..5).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        assert_eq!(near.kept(), 1);
+        // One that comes to have them is let go with the next turn, and freed by the one after that.
+        in_roles(9..10);
+        let shard = table.owners.shard(OWNER).pin();
+        let record = Kept::clone(shard.get(&OWNER).unwrap());
+        drop(shard);
+        table.died(OWNER, &Immortals);
+        table.tidy();
+        let held = Kept::strong_count(&record);
+        near.missed(&table, OwnerId(8));
+        assert_eq!((near.kept(), Kept::strong_count(&record)), (0, held));
+        table.tidy();
+        assert_eq!(Kept::strong_count(&record), held.saturating_sub(1));
+        in_roles(1..10);
+        (0..9).for_each(|_| _ = enqueue(&near, &table, OWNER));
+        assert_eq!(near.kept(), 0);
     }
 
     #[test]

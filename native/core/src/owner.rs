@@ -14,6 +14,9 @@ use crate::vocabulary::{Instant, OwnerId, RoleId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ended;
 
+/// Most owners have a role or two; each may have a thousand.
+const SMALL: usize = if cfg!(loom) { 2 } else { 8 };
+
 /// One owner. `W` is the handle of whatever watches for its death.
 #[derive(Debug)]
 pub(crate) struct Owner<W> {
@@ -72,6 +75,12 @@ impl<W> Owner<W> {
     /// Reads what a look at the owner is going to need, for nothing but to have it fetched.
     pub(crate) fn touch(&self) -> u64 {
         self.first.touch()
+    }
+
+    /// Whether it has, or had, few roles: going through all of its accounts, and freeing them, takes no time to speak
+    /// of.
+    pub(crate) fn is_small(&self) -> bool {
+        self.accounts().nth(SMALL).is_none()
     }
 
     /// Whether no account is open. So it is, and stays, when the owner has ended; it may be so for a moment before.
