@@ -51,6 +51,8 @@ groups() ->
         {burst, erlmcp_native_bench_burst},
         {hot, erlmcp_native_bench_hot},
         {limits, erlmcp_native_bench_limits},
+        {peers, erlmcp_native_bench_peers},
+        {arrivals, erlmcp_native_bench_arrivals},
         {calls, erlmcp_native_bench_calls},
         {control, erlmcp_native_bench_control},
         {overload, erlmcp_native_bench_overload},

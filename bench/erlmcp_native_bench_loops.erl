@@ -15,11 +15,30 @@ An operation is what a loop times: `nothing` is the empty native, `floor` one th
 one to a word, `all` a check, an enqueue and a dequeue. `refused` is a check in a role of limit 0. `ets` is the two
 `ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
 
+A request is let in and has ended: `admit` is a try_enqueue and a dequeue, `ets_request` adds one to both rows and takes
+it away again, `atomics_request` the same on one word. `sidejob` and `jobs` are the rebuilt ones.
+
 `atomics` is `atomics:add_get/3` on an array, and `alias` asks whether a reference is a priority alias: each in place of
 the owner.
 """.
 -type operation() ::
-    nothing | floor | check | enqueue | dequeue | try_enqueue | refused | all | ets | server | atomics | alias.
+    nothing
+    | floor
+    | check
+    | enqueue
+    | dequeue
+    | try_enqueue
+    | refused
+    | all
+    | admit
+    | ets
+    | ets_request
+    | server
+    | sidejob
+    | jobs
+    | atomics
+    | atomics_request
+    | alias.
 -doc "A loop works on one owner, or on many in turn.".
 -type owners() :: {one, pid() | reference()} | {walk, Key :: term(), From :: pos_integer()}.
 
@@ -51,8 +70,23 @@ the owner.
 -define(TRY_ENQUEUE, erlmcp_queue_limits:try_enqueue(Role, Owner)).
 -define(REFUSED, {error, _} = erlmcp_queue_limits:check_capacity(tool_executor, Owner)).
 -define(ALL, begin ?CHECK, ?ENQUEUE, ?DEQUEUE end).
+-define(ADMIT, begin ?TRY_ENQUEUE, ?DEQUEUE end).
 -define(TABLE, erlmcp_native_bench_ets).
 -define(ETS, begin ets:update_counter(?TABLE, Owner, 1), ets:update_counter(?TABLE, Role, 1) end).
+-define(ETS_REQUEST, begin
+    ?ETS,
+    ets:update_counter(?TABLE, Owner, -1),
+    ets:update_counter(?TABLE, Role, -1)
+end).
+-define(ATOMICS_REQUEST, begin ?ATOMICS, atomics:sub_get(Owner, 1, 1) end).
+-define(SIDEJOB, begin
+    {ok, Worker} = erlmcp_native_bench_sidejob:enter(),
+    erlmcp_native_bench_sidejob:leave(Worker)
+end).
+-define(JOBS, begin
+    {ok, Job} = erlmcp_native_bench_jobs:ask(),
+    erlmcp_native_bench_jobs:done(Job)
+end).
 -define(SERVER, begin
     erlmcp_native_bench_server:check(Role, Owner),
     erlmcp_native_bench_server:enqueue(Role, Owner),
@@ -67,6 +101,11 @@ run(enqueue, Role, {one, Owner}, N) -> enqueue(Role, Owner, N);
 run(dequeue, Role, {one, Owner}, N) -> dequeue(Role, Owner, N);
 run(try_enqueue, Role, {one, Owner}, N) -> try_enqueue(Role, Owner, N);
 run(all, Role, {one, Owner}, N) -> all(Role, Owner, N);
+run(admit, Role, {one, Owner}, N) -> admit(Role, Owner, N);
+run(ets_request, Role, {one, Owner}, N) -> ets_request(Role, Owner, N);
+run(atomics_request, Role, {one, Array}, N) -> atomics_request(Role, Array, N);
+run(sidejob, Role, {one, Owner}, N) -> sidejob(Role, Owner, N);
+run(jobs, Role, {one, Owner}, N) -> jobs(Role, Owner, N), erlmcp_native_bench_jobs:drain();
 run(floor, Role, {one, Owner}, N) -> floor(Role, Owner, N);
 run(refused, Role, {one, Owner}, N) -> refused(Role, Owner, N);
 run(atomics, Role, {one, Array}, N) -> atomics(Role, Array, N);
@@ -94,7 +133,12 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?ONE(dequeue, ?DEQUEUE).
 ?ONE(try_enqueue, ?TRY_ENQUEUE).
 ?ONE(all, ?ALL).
+?ONE(admit, ?ADMIT).
 ?ONE(ets, ?ETS).
+?ONE(ets_request, ?ETS_REQUEST).
+?ONE(atomics_request, ?ATOMICS_REQUEST).
+?ONE(sidejob, ?SIDEJOB).
+?ONE(jobs, ?JOBS).
 ?ONE(server, ?SERVER).
 
 ?WALK(nothing, ?NOTHING).

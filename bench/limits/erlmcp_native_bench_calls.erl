@@ -13,16 +13,15 @@
 -define(LIMIT, ((1 bsl 59) - 1)).
 -define(RUNS, 3).
 
--doc "Grows tables of their own to the most owners, then calls every native that is not a dirty one.".
+-doc "Grows a table of its own to the most owners, then calls every native that is not a dirty one.".
 -spec run(erlmcp_native_bench:options()) -> erlmcp_native_bench:result().
 run(#{tracked := Sizes, quick := Quick}) ->
     {ok, _} = erlmcp_queue_limits:start_link(),
     Most = lists:max(Sizes),
     Owners = erlmcp_native_bench_owners:start(Most),
     Pids = tuple_to_list(Owners),
-    {Growth, [Table | Others]} = lists:unzip([grow(Pids) || _ <- lists:seq(1, ?RUNS)]),
-    %% A table that is dropped full would be emptied by a normal scheduler.
-    lists:foreach(fun(Other) -> ok = erlmcp_native:limits_close(Other) end, Others),
+    Table = erlmcp_native:limits_new([{?ROLE, ?LIMIT}, {?CLOSED_ROLE, 0}]),
+    lists:foreach(fun(Pid) -> enqueue(Table, Pid) end, Pids),
     Most = erlmcp_native:limits_owners(Table),
     Samples = samples(Pids, case Quick of true -> 1_000; false -> 20_000 end),
     Calls = [{Name, repeat(Call, Samples)} || {Name, Call} <- calls(Table)],
@@ -34,12 +33,7 @@ run(#{tracked := Sizes, quick := Quick}) ->
     ok = erlmcp_native:limits_close(Table),
     ok = erlmcp_native_bench_owners:stop(Owners),
     ok = gen_server:stop(erlmcp_queue_limits),
-    result(Most, [{"enqueue of a new owner, from none to all", least(Growth)} | Calls] ++ Deaths).
-
-grow(Pids) ->
-    Table = erlmcp_native:limits_new([{?ROLE, ?LIMIT}, {?CLOSED_ROLE, 0}]),
-    Enqueue = fun(Pid) -> enqueue(Table, Pid) end,
-    {erlmcp_native_bench_thread:run(fun() -> slowest(Enqueue, Pids) end), Table}.
+    result(Most, Calls ++ Deaths).
 
 enqueue(Table, Pid) ->
     ok = erlmcp_native:limits_enqueue(Table, ?ROLE, Pid).
@@ -114,8 +108,8 @@ result(Most, Calls) ->
             }
         ],
         notes => [
-            "the slowest of a run, the least of 3 runs. CPU: at most so much, since the scheduler's thread ran",
-            "no longer for 100 calls together; what the hypervisor takes is still in it"
+            "the slowest of a run, the least of 3 runs. CPU: what the scheduler's thread ran; what interrupts take is in",
+            "it. The first enqueue of an owner is in the group arrivals"
         ],
         targets => [
             #{

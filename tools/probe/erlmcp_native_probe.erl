@@ -4,7 +4,7 @@ Natives for benchmarks and tests, in a library of their own. They are registered
 `erlmcp_native`, so that what is seen of them is true of those. `native/build.escript probe` builds it.
 """.
 
--export([load/0, floor/2, panics/1]).
+-export([load/0, floor/2, panics/1, thread_cpu_ns/0]).
 
 -doc "Loads the library, unless it is.".
 -spec load() -> ok.
@@ -23,3 +23,7 @@ floor(_Role, _Owner) -> erlang:nif_error(not_loaded).
 -doc "Panics in the library; with `twice` what it panics with panics too, when it is dropped.".
 -spec panics(once | twice) -> no_return().
 panics(_How) -> erlang:nif_error(not_loaded).
+
+-doc "Returns how long the calling scheduler's thread has run, in nanoseconds. On Windows there is no such native.".
+-spec thread_cpu_ns() -> non_neg_integer().
+thread_cpu_ns() -> erlang:nif_error(not_loaded).

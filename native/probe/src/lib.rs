@@ -28,6 +28,20 @@ fn floor<'a>(_env: Env<'a>, [role, owner]: [Term<'a>; 2]) -> Term<'a> {
     }
 }
 
+/// How long the calling thread has run, in nanoseconds: what a call takes of the processor, waited or not.
+#[cfg(unix)]
+#[rustler::nif]
+fn thread_cpu_ns() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes to the place that it is given, and to no other.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(failed, 0, "every thread has such a clock");
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 /// Panics: with `twice` so that what it panics with panics when it is dropped, with any other term as usual. What a
 /// hook would print is not printed.
 fn panics<'a>(_env: Env<'a>, [how]: [Term<'a>; 1]) -> Term<'a> {
