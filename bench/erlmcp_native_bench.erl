@@ -51,6 +51,7 @@ groups() ->
         {burst, erlmcp_native_bench_burst},
         {hot, erlmcp_native_bench_hot},
         {limits, erlmcp_native_bench_limits},
+        {far, erlmcp_native_bench_far},
         {peers, erlmcp_native_bench_peers},
         {arrivals, erlmcp_native_bench_arrivals},
         {calls, erlmcp_native_bench_calls},

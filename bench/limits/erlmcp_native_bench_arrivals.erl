@@ -130,7 +130,10 @@ result(Most, Arrivals, Churn) ->
     Count = erlmcp_native_bench_report:count(Most),
     Rows =
         [{["run ", integer_to_list(I)], Run} || {I, Run} <- lists:enumerate(Runs)] ++
-            [{"what each arrival took at least in all runs", AtLeast}, {"a native that does nothing, as long", Nothing}],
+            [
+                {"what each arrival took at least in all runs", AtLeast},
+                {"a native that does nothing, as long", Nothing}
+            ],
     Ratio = fun(Mode, Beside) -> ratio(Mode, Beside, Churn) end,
     #{
         title => ["Queue limits: arrivals, from none to ", Count, "; and 1M owners a minute that come and go"],
@@ -162,7 +165,7 @@ result(Most, Arrivals, Churn) ->
             }
         ],
         notes => [
-            "CPU: what the scheduler's thread ran; what interrupts take, and a hypervisor that does not say so, is in it",
+            "CPU: what the scheduler's thread ran; interrupts, and a hypervisor that does not say so, are in it",
             "ns: check_capacity, record_enqueue, record_dequeue by 2 callers on their own owners, a turn's median"
         ],
         targets => [

@@ -108,8 +108,8 @@ result(Most, Calls) ->
             }
         ],
         notes => [
-            "the slowest of a run, the least of 3 runs. CPU: what the scheduler's thread ran; what interrupts take is in",
-            "it. The first enqueue of an owner is in the group arrivals"
+            "the slowest of a run, the least of 3 runs. CPU: what the scheduler's thread ran, interrupts in it.",
+            "The first enqueue of an owner is in the group arrivals"
         ],
         targets => [
             #{

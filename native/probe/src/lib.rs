@@ -2,8 +2,10 @@
 //!
 //! They are registered by the very file that registers the hot natives there.
 
+use std::hint::black_box;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use rustler::{Env, LocalPid, Term};
 
@@ -40,6 +42,32 @@ fn thread_cpu_ns() -> i64 {
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(failed, 0, "every thread has such a clock");
     time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// How long a load from memory takes that has to wait for the one before, in nanoseconds: along so many records of two
+/// lines each, in no order. The least of some walks.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn memory_latency_ns(records: usize) -> f64 {
+    const LOADS: usize = 20_000;
+    let mut next: Vec<[usize; 16]> = (0..records).map(|place| [place; 16]).collect();
+    // Sattolo's shuffle: one circle through all.
+    let mut random = 0x9E37_79B9_7F4A_7C15_usize;
+    for last in (1..records).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        next.swap(last, random.checked_rem(last).unwrap_or(0));
+    }
+    let mut place = 0;
+    let walks = (0..50).map(|_| {
+        let start = Instant::now();
+        for _ in 0..LOADS {
+            place = next.get(place).map_or(0, |[next, ..]| *next);
+        }
+        black_box(place);
+        start.elapsed().as_nanos() as f64 / LOADS as f64
+    });
+    walks.fold(f64::INFINITY, f64::min)
 }
 
 /// Panics: with `twice` so that what it panics with panics when it is dropped, with any other term as usual. What a
