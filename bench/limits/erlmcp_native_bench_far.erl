@@ -32,7 +32,8 @@ run(#{tracked := Sizes, rounds := Rounds, step_ms := StepMs} = Options) ->
     Mixed = lists:keysort(1, [{rand:uniform(), Pid} || Pid <- tuple_to_list(Owners)]),
     ok = persistent_term:put({?MODULE, many}, list_to_tuple([Pid || {_, Pid} <- Mixed])),
     ok = persistent_term:put({?MODULE, few}, list_to_tuple(lists:sublist(tuple_to_list(Owners), ?FEW))),
-    Many = Options#{rounds := 4 * Rounds, step_ms := max(1, StepMs div 8)},
+    %% Short ones, so that some are whole between two of whoever else is at work.
+    Many = Options#{rounds := 12 * Rounds, step_ms := max(1, StepMs div 25)},
     Near = time(Many, fun(Caller, _, _) -> {one, Caller} end),
     Few = time(Many, fun(_, _, Done) -> {walk, {?MODULE, few}, 1 + Done rem ?FEW} end),
     Far = time(Many, fun(_, _, Done) -> {walk, {?MODULE, many}, 1 + Done rem Most} end),
@@ -43,7 +44,8 @@ run(#{tracked := Sizes, rounds := Rounds, step_ms := StepMs} = Options) ->
     result(Most, LoadNs, Near, Few, Far).
 
 time(Options, Whose) ->
-    Callers = erlmcp_native_bench_run:start_callers(1),
+    [Caller] = Callers = erlmcp_native_bench_run:start_callers(1),
+    ok = erlmcp_queue_limits:record_enqueue(?ROLE, Caller),
     %% One operation after the other: of two in a round the second would find what the first has fetched.
     Time = fun(Operation) ->
         Step = {timed, Operation, {as, Operation, 1}},
