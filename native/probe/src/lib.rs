@@ -41,7 +41,9 @@ fn thread_cpu_ns() -> i64 {
     // SAFETY: it writes to the place that it is given, and to no other.
     let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     assert_eq!(failed, 0, "every thread has such a clock");
-    time.tv_sec * 1_000_000_000 + time.tv_nsec
+    time.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(time.tv_nsec)
 }
 
 /// How long a load from memory takes that has to wait for the one before, in nanoseconds: along so many records of two
