@@ -4,7 +4,7 @@ Natives for benchmarks and tests, in a library of their own. They are registered
 `erlmcp_native`, so that what is seen of them is true of those. `native/build.escript probe` builds it.
 """.
 
--export([load/0, floor/2, panics/1, thread_cpu_ns/0, memory_latency_ns/1]).
+-export([load/0, floor/2, panics/1, thread_cpu_ns/0, spin_ns/1, memory_latency_ns/1]).
 
 -doc "Loads the library, unless it is.".
 -spec load() -> ok.
@@ -27,6 +27,10 @@ panics(_How) -> erlang:nif_error(not_loaded).
 -doc "Returns how long the calling scheduler's thread has run, in nanoseconds. On Windows there is no such native.".
 -spec thread_cpu_ns() -> non_neg_integer().
 thread_cpu_ns() -> erlang:nif_error(not_loaded).
+
+-doc "Keeps the scheduler's thread busy for so many nanoseconds, with nothing.".
+-spec spin_ns(Ns :: non_neg_integer()) -> ok.
+spin_ns(_Ns) -> erlang:nif_error(not_loaded).
 
 -doc "Returns how long a load takes that has to wait for the one before, in nanoseconds, along so many records.".
 -spec memory_latency_ns(Records :: pos_integer()) -> float().

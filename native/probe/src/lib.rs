@@ -7,7 +7,7 @@ use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use rustler::{Env, LocalPid, Term};
+use rustler::{Atom, Env, LocalPid, Term};
 
 #[path = "../../nif/src/direct.rs"]
 mod direct;
@@ -44,6 +44,16 @@ fn thread_cpu_ns() -> i64 {
     time.tv_sec
         .saturating_mul(1_000_000_000)
         .saturating_add(time.tv_nsec)
+}
+
+/// Keeps the thread busy for so many nanoseconds, with nothing: what is slow then is somebody else's doing.
+#[rustler::nif]
+fn spin_ns(ns: u64) -> Atom {
+    let start = Instant::now();
+    while start.elapsed().as_nanos() < u128::from(ns) {
+        std::hint::spin_loop();
+    }
+    rustler::types::atom::ok()
 }
 
 /// How long a load from memory takes that has to wait for the one before, in nanoseconds: along so many records of two
