@@ -27,37 +27,38 @@ every_function_that_is_called_has_a_specification_test() ->
 called() ->
     ?PLAN:functions() ++ ?PLAN:natives().
 
-result_of(Function, Value) ->
-    Specs = specs(),
+result_of(Function, Value, Specs) ->
     [{_, Result}] = erlmcp_native_fuzz_spec:specs(Function, Specs),
     erlmcp_native_fuzz_check:is(Value, Result, Specs).
 
 what_is_of_a_type_test() ->
+    Specs = specs(),
     Depth = {erlmcp_queue_limits, get_queue_depth, 1},
     ?assertEqual([true, true, false, false, false], [
-        result_of(Depth, Value)
+        result_of(Depth, Value, Specs)
      || Value <- [0, {error, not_found}, -1, {error, other}, not_found]
     ]),
     Limits = {erlmcp_queue_limits, get_all_limits, 0},
     ?assertEqual([true, true, false, false], [
-        result_of(Limits, Value)
+        result_of(Limits, Value, Specs)
      || Value <- [#{}, #{session => 1}, #{session => -1}, #{"session" => 1}]
     ]),
     Rows = {erlmcp_overload_monitor, queues, 0},
-    ?assertEqual([true, false, false], [result_of(Rows, Value) || Value <- [[], [#{}], [x | y]]]).
+    ?assertEqual([true, false, false], [result_of(Rows, Value, Specs) || Value <- [[], [#{}], [x | y]]]).
 
-judged(Module, Name, Args) ->
-    erlmcp_native_fuzz_judge:call({Module, Name, length(Args)}, Args, specs()).
+judged(Module, Name, Args, Specs) ->
+    erlmcp_native_fuzz_judge:call({Module, Name, length(Args)}, Args, Specs).
 
 findings_test_() ->
     erlmcp_native_test_lib:with_service([
         fun() ->
-            ?assertEqual({returned, 0}, judged(erlmcp_queue_limits, get_queue_depth, [session, a])),
-            ?assertEqual({badarg, badarg}, judged(erlmcp_queue_limits, get_queue_depth, [1, a])),
-            WithFun = fun(Fun) -> judged(erlmcp_queue_limits, with_capacity, [r, a, Fun]) end,
+            Specs = specs(),
+            ?assertEqual({returned, 0}, judged(erlmcp_queue_limits, get_queue_depth, [session, a], Specs)),
+            ?assertEqual({badarg, badarg}, judged(erlmcp_queue_limits, get_queue_depth, [1, a], Specs)),
+            WithFun = fun(Fun) -> judged(erlmcp_queue_limits, with_capacity, [r, a, Fun], Specs) end,
             ?assertEqual({fun_raised, fuzz}, WithFun(fun() -> exit(fuzz) end)),
             ?assertMatch({finding, {error, other, _}}, WithFun(fun raise/0)),
-            ?assertEqual({noproc, noproc}, judged(erlmcp_control_plane, components, []))
+            ?assertEqual({noproc, noproc}, judged(erlmcp_control_plane, components, [], Specs))
         end
     ]).
 
