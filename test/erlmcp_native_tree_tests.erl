@@ -238,13 +238,14 @@ services() ->
 
 %% They cannot be started, and are when they can. Or somebody says so before.
 port_is_taken() ->
-    #{port := Port} = start(),
+    _ = start(),
     Services = services(),
     [
         begin
             ok = application:set_env(erlmcp_native, http, off),
             ok = erlmcp_native_app:reload_config(),
-            {ok, Thief} = gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
+            {ok, Thief} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
+            {ok, Port} = inet:port(Thief),
             ok = application:set_env(erlmcp_native, http, #{port => Port}),
             kill(whereis(?EXPORTERS)),
             eventually(fun() -> not is_up() end, ?BACK_MS),
