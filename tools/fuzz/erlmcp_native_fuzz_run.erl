@@ -41,6 +41,8 @@ proper follows, and what the node holds then is compared.
     longest_stop_ms = 0 :: non_neg_integer(),
     %% Somebody stops the application and starts it again.
     restarter = none :: none | pid(),
+    %% What timers of this part send.
+    part = make_ref() :: reference(),
     stopping = false :: boolean()
 }).
 
@@ -88,7 +90,7 @@ run(Functions, Services, Ms, Seed, Folder, Start, Reset) ->
         {erlmcp_native_fuzz_state:take(), Done}
     end,
     {Before, Warm} = Part(Ms div 6, #run{settings = Settings, services = Services}),
-    {After, Done} = Part(Ms - Ms div 6, Warm#run{workers = #{}, stopping = false}),
+    {After, Done} = Part(Ms - Ms div 6, Warm#run{workers = #{}, stopping = false, part = make_ref()}),
     #{
         calls => counted(Settings),
         findings => ets:tab2list(maps:get(findings, Settings)),
@@ -116,38 +118,34 @@ load() ->
 
 work(Ms, Run) ->
     _ = rand:seed(exsss, map_get(seed, Run#run.settings)),
-    _ = erlang:send_after(Ms, self(), stop),
-    _ = erlang:send_after(1000, self(), look),
-    _ = erlang:send_after(?KILL_SERVICE_EVERY_MS, self(), kill_service),
-    _ = erlang:send_after(?RESTART_EVERY_MS, self(), restart),
-    _ = erlang:send_after(?KILL_EVERY_MS, self(), kill),
+    ok = later(Ms, stop, Run),
+    ok = later(1000, look, Run),
+    ok = later(?KILL_SERVICE_EVERY_MS, kill_service, Run),
+    ok = later(?RESTART_EVERY_MS, restart, Run),
+    ok = later(?KILL_EVERY_MS, kill, Run),
     loop(lists:foldl(fun(Number, Started) -> start(Number, 1, Started) end, Run, lists:seq(1, ?WORKERS))).
+
+later(Ms, What, #run{part = Part}) ->
+    _ = erlang:send_after(Ms, self(), {Part, What}),
+    ok.
 
 start(Number, Life, #run{settings = Settings, workers = Workers} = Run) ->
     {Pid, _} = erlmcp_native_fuzz_worker:start(Settings#{number => Number, life => Life}),
     Run#run{workers = Workers#{Pid => {Number, Life}}}.
 
 loop(#run{stopping = true, workers = Workers, restarter = none} = Run) when map_size(Workers) =:= 0 ->
-    forget_messages(),
     Run;
-loop(#run{workers = Workers} = Run) ->
+loop(#run{workers = Workers, part = Part} = Run) ->
     receive
         {'DOWN', _, process, Pid, Reason} when is_map_key(Pid, Workers) -> loop(ended(Pid, Reason, Run));
-        kill -> loop(kill(Run));
-        kill_service -> loop(kill_service(Run));
-        restart -> loop(restart(Run));
+        {Part, kill} -> loop(kill(Run));
+        {Part, kill_service} -> loop(kill_service(Run));
+        {Part, restart} -> loop(restart(Run));
         {restarted, StopUs, Outcome} -> loop(restarted(StopUs div 1000, Outcome, Run));
-        look -> loop(look(Run));
-        stop ->
+        {Part, look} -> loop(look(Run));
+        {Part, stop} ->
             lists:foreach(fun(Pid) -> exit(Pid, kill) end, maps:keys(Workers)),
             loop(Run#run{stopping = true})
-    end.
-
-%% Left over from timers.
-forget_messages() ->
-    receive
-        Message when is_atom(Message) -> forget_messages()
-    after 0 -> ok
     end.
 
 ended(Pid, Reason, #run{workers = Workers, stopping = Stopping} = Run) ->
@@ -168,13 +166,13 @@ kill(#run{stopping = true} = Run) ->
 kill(#run{workers = Workers, kills = Kills} = Run) ->
     Pids = maps:keys(Workers),
     exit(lists:nth(rand:uniform(length(Pids)), Pids), kill),
-    _ = erlang:send_after(rand:uniform(2 * ?KILL_EVERY_MS), self(), kill),
+    ok = later(rand:uniform(2 * ?KILL_EVERY_MS), kill, Run),
     Run#run{kills = Kills + 1}.
 
 kill_service(#run{stopping = Stopping, services = Services} = Run) when Stopping; Services =:= [] ->
     Run;
 kill_service(#run{services = [Service | Others], service_kills = Kills} = Run) ->
-    _ = erlang:send_after(?KILL_SERVICE_EVERY_MS, self(), kill_service),
+    ok = later(?KILL_SERVICE_EVERY_MS, kill_service, Run),
     Killed =
         case whereis(Service) of
             undefined -> 0;
@@ -195,7 +193,7 @@ restart(Run) ->
     Run#run{restarter = Restarter}.
 
 restarted(StopMs, Outcome, #run{restarts = Restarts, longest_stop_ms = Longest} = Run) ->
-    _ = erlang:send_after(?RESTART_EVERY_MS, self(), restart),
+    ok = later(?RESTART_EVERY_MS, restart, Run),
     case Outcome of
         [ok, {ok, _}] -> ok;
         _ -> found({application, not_restarted}, io_lib:format("~0tP", [Outcome, 60]), Run)
@@ -205,7 +203,7 @@ restarted(StopMs, Outcome, #run{restarts = Restarts, longest_stop_ms = Longest} 
 look(#run{stopping = true} = Run) ->
     Run;
 look(#run{services = Services, restarter = Restarter} = Run) ->
-    _ = erlang:send_after(1000, self(), look),
+    ok = later(1000, look, Run),
     Now = erlang:monotonic_time(millisecond),
     [
         hangs(Pid, Function, Run)
