@@ -253,7 +253,7 @@ two_hundred_streams_and_one_that_does_not_read() ->
     ],
     ?assertEqual([], [Count || Count <- Counts, Count < 3]),
     ?assert(maps:get(streams, Most) =:= 200),
-    ?assertMatch(#{stream_waiting := At, connection_waiting := More} when At =< 1 andalso More =< 3, Most),
+    ?assertMatch(#{stream_waiting := At, connection_waiting := More} when At =< 1 andalso More =< 20, Most),
     ?assert(maps:get(hub_waiting, Most) =< 2 * 200),
     ?assert(maps:get(hub, Most) < 1000000),
     ?assert(maps:get(stream, Most) < 100000),
