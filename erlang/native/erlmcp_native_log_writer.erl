@@ -136,7 +136,8 @@ handle_info(tick, State) ->
 handle_info(_Info, State) ->
     {noreply, State}.
 
-%% A line that came at the last moment is the first of another process.
+%% A line that came at the last moment is the first of another process. Whoever had found the name may still be sending
+%% when it is gone: how long its thread takes for that is the system's affair.
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, _State) ->
@@ -146,8 +147,9 @@ terminate(_Reason, _State) ->
 
 hand_over() ->
     receive
-        {line, Source, Event} -> _ = admit(Source), write(Source, Event), hand_over()
-    after 0 -> ok
+        {line, Source, Event} -> _ = admit(Source), write(Source, Event), hand_over();
+        {'$gen_call', From, flush} -> gen_server:reply(From, true), hand_over()
+    after ?SECOND_MS -> ok
     end.
 
 tick() ->

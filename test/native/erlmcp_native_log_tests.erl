@@ -6,7 +6,7 @@
 
 -export([log/2]).
 
--import(erlmcp_native_test_lib, [eventually/2]).
+-import(erlmcp_native_test_lib, [eventually/1, eventually/2]).
 
 -define(WRITER, erlmcp_native_log_writer).
 %% One line, its text and its metadata included.
@@ -24,6 +24,7 @@ log_test_() ->
             fun all_sources_have_a_hundred_a_second/0,
             fun a_stuck_logger_holds_up_nobody/0,
             fun a_killed_writer_is_replaced/0,
+            fun a_line_to_whom_the_name_was_is_written/0,
             fun it_ends_when_nothing_is_to_be_said/0,
             fun a_line_at_the_last_moment_is_written/0
         ],
@@ -279,4 +280,16 @@ a_line_at_the_last_moment_is_written() ->
         {'DOWN', Monitor, process, _, normal} -> ok
     after 5000 -> error(still_there)
     end,
+    ?assertEqual(["one", "two"], [Text || {_, Text, _, _} <- lines()]).
+
+%% The name and the table are gone, and whoever had found it before has not sent yet.
+a_line_to_whom_the_name_was_is_written() ->
+    ok = erlmcp_native_log:write(error, "one", [], #{}, #{source => s}),
+    true = erlmcp_native_log:flush(5000),
+    Writer = whereis(?WRITER),
+    ok = sys:terminate(Writer, normal),
+    eventually(fun() -> whereis(?WRITER) =:= undefined end),
+    Meta = #{pid => self(), gl => group_leader(), time => logger:timestamp()},
+    Writer ! {line, t, {error, #{text => ~"two"}, Meta}},
+    eventually(fun() -> not is_process_alive(Writer) end),
     ?assertEqual(["one", "two"], [Text || {_, Text, _, _} <- lines()]).
