@@ -13,7 +13,15 @@
 -doc "Takes the numbers, once they hardly change any more.".
 -spec take() -> state().
 take() ->
+    nothing_is_logged(50),
     take(numbers(), 50).
+
+%% Who writes to the log ends when there was nothing to write for a second, and goes a second after that.
+nothing_is_logged(Tries) ->
+    case whereis(erlmcp_native_log_writer) of
+        Writer when is_pid(Writer), Tries > 0 -> receive after 100 -> nothing_is_logged(Tries - 1) end;
+        _ -> ok
+    end.
 
 take(Numbers, 0) ->
     Numbers;
@@ -21,7 +29,7 @@ take(Numbers, Tries) ->
     lists:foreach(fun erlang:garbage_collect/1, processes()),
     receive after 100 -> ok end,
     case numbers() of
-        Other when Tries > 45 -> take(Other, Tries - 1);
+        Other when Tries > 35 -> take(Other, Tries - 1);
         Other -> case near(Numbers, Other) of true -> Other; false -> take(Other, Tries - 1) end
     end.
 
