@@ -334,30 +334,7 @@ impl<W, T> State<W, T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::vocabulary::{Instant, Runtime};
-
-    struct Immortals;
-
-    impl Runtime for Immortals {
-        fn now(&self) -> Instant {
-            Instant {
-                monotonic_ms: 0,
-                system_ms: 0,
-            }
-        }
-        fn wake(&self) {}
-    }
-
-    impl Host for Immortals {
-        type Watch = ();
-        fn is_alive(&self, _: OwnerId) -> bool {
-            true
-        }
-        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
-            Ok(Some(()))
-        }
-        fn unwatch(&self, (): ()) {}
-    }
+    use crate::vocabulary::immortals::Immortals;
 
     const OWNER: OwnerId = OwnerId(7);
 

@@ -259,30 +259,8 @@ mod tests {
 
     use super::*;
     use crate::sync::watched::lines_written;
-    use crate::vocabulary::{Dead, Instant, Runtime};
-
-    struct Immortals;
-
-    impl Runtime for Immortals {
-        fn now(&self) -> Instant {
-            Instant {
-                monotonic_ms: 0,
-                system_ms: 0,
-            }
-        }
-        fn wake(&self) {}
-    }
-
-    impl Host for Immortals {
-        type Watch = ();
-        fn is_alive(&self, _: OwnerId) -> bool {
-            true
-        }
-        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
-            Ok(Some(()))
-        }
-        fn unwatch(&self, (): ()) {}
-    }
+    use crate::vocabulary::Runtime;
+    use crate::vocabulary::immortals::Immortals;
 
     const ROLE: RoleId = RoleId(1);
     const OWNER: OwnerId = OwnerId(7);

@@ -101,3 +101,32 @@ pub trait Host: Runtime {
     /// Calls a watch off. It may have fired already.
     fn unwatch(&self, watch: Self::Watch);
 }
+
+/// A host for unit tests: nobody dies, and it is always the same moment.
+#[cfg(all(test, not(loom)))]
+pub(crate) mod immortals {
+    use super::{Dead, Host, Instant, OwnerId, Runtime};
+
+    pub(crate) struct Immortals;
+
+    impl Runtime for Immortals {
+        fn now(&self) -> Instant {
+            Instant {
+                monotonic_ms: 0,
+                system_ms: 0,
+            }
+        }
+        fn wake(&self) {}
+    }
+
+    impl Host for Immortals {
+        type Watch = ();
+        fn is_alive(&self, _: OwnerId) -> bool {
+            true
+        }
+        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
+            Ok(Some(()))
+        }
+        fn unwatch(&self, (): ()) {}
+    }
+}
