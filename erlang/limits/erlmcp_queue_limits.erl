@@ -3,7 +3,8 @@
 A cap on what waits for each process, per role: refusals instead of queues without bounds.
 
 A *role* is any atom, an *owner* a pid of this node or an atom. An owner has a depth in each of its roles,
-and each role a limit that holds for each of its owners. Counting happens in the calling process, in
+and each role a limit that holds for each of its owners. The mailbox of a process, as it is, is limited by
+`m:erlmcp_overload_mailbox`; what is here is a count that callers keep. Counting happens in the calling process, in
 native memory: no message is sent, so a burst cannot pile up in a mailbox, and every process sees a count
 at once. When a pid dies, all its counts go, within 100 ms. Atoms stay until `forget/2`.
 
@@ -115,14 +116,30 @@ start_link() ->
 
 -doc """
 Tells whether the owner's depth in a role is below the limit, and takes nothing: between this and `record_enqueue/2`
-others may come. A refusal counts in `total_rejected`.
+others may come. A refusal counts in `total_rejected`. Of an owner whose mailbox is limited in the role
+(`m:erlmcp_overload_mailbox`), its length is asked for now.
 """.
 -spec check_capacity(role(), owner()) -> ok | {error, {capacity_exceeded, refusal()}}.
 check_capacity(Role, Owner) ->
     case erlmcp_native:limits_check(own, Role, Owner) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        wrong_kind -> check_mailbox(Role, Owner);
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+    end.
+
+check_mailbox(Role, Pid) ->
+    case erlmcp_native:mailbox_check(own, Role, Pid, length_of(Pid)) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, {?MODULE, check_capacity, [Role, Pid]})
+    end.
+
+%% As of one that is not there.
+length_of(Pid) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} -> Length;
+        undefined -> 0
     end.
 
 -doc """
@@ -195,19 +212,24 @@ forget(Role, Owner) ->
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
--doc "Returns the owner's depth in a role, 0 if either is unknown.".
+-doc "Returns the owner's depth in a role, 0 if either is unknown. A mailbox that is limited is as long as it is now.".
 -spec get_queue_depth(role(), owner()) -> non_neg_integer().
 get_queue_depth(Role, Owner) ->
     case erlmcp_native:limits_depth(own, Role, Owner) of
         Depth when is_integer(Depth) -> Depth;
+        mailbox -> length_of(Owner);
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
--doc "Returns the owner's depth over all its roles, or `{error, not_found}` if it has none.".
+-doc """
+Returns the owner's depth over all its roles, or `{error, not_found}` if it has none. Its mailbox counts once, if it is
+limited in any.
+""".
 -spec get_queue_depth(owner()) -> non_neg_integer() | {error, not_found}.
 get_queue_depth(Owner) ->
     case erlmcp_native:limits_depth(own, Owner) of
         Depth when is_integer(Depth) -> Depth;
+        {Counted, mailbox} -> Counted + length_of(Owner);
         not_found -> {error, not_found};
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Owner]})
     end.

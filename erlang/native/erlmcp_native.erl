@@ -44,6 +44,17 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_sample/1
 ]).
 -export([
+    mailbox_note/3,
+    mailbox_admit/5,
+    mailbox_sent/5,
+    mailbox_refuse/4,
+    mailbox_check/4,
+    mailbox_looked/4,
+    mailbox_row/4,
+    mailbox_held/1,
+    is_local_pid/1
+]).
+-export([
     overload_open/4,
     overload_close/1,
     overload_configure/4,
@@ -122,6 +133,15 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
+    mailbox_note/3,
+    mailbox_admit/5,
+    mailbox_sent/5,
+    mailbox_refuse/4,
+    mailbox_check/4,
+    mailbox_looked/4,
+    mailbox_row/4,
+    mailbox_held/1,
+    is_local_pid/1,
     overload_open/4,
     overload_close/1,
     overload_configure/4,
@@ -212,6 +232,7 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_owner
     | bad_permit
     | bad_place
+    | bad_process
     | bad_role
     | bad_rules
     | bad_switch
@@ -219,7 +240,8 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_timeout
     | not_started
     | too_many_components
-    | too_many_roles.
+    | too_many_roles
+    | wrong_kind.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
 
@@ -355,13 +377,14 @@ limits_give_back(_Permit) -> absent().
 -spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_forget(_Table, _Role, _Owner) -> absent().
 
--doc "Returns an owner's depth over all its roles.".
--spec limits_depth(table(), erlmcp_queue_limits:owner()) -> non_neg_integer() | not_found | fault().
+-doc "Returns an owner's depth over all its roles, with `mailbox` if its mailbox is the depth in one as well.".
+-spec limits_depth(table(), erlmcp_queue_limits:owner()) ->
+    non_neg_integer() | {non_neg_integer(), mailbox} | not_found | fault().
 limits_depth(_Table, _Owner) -> absent().
 
--doc "Returns an owner's depth in a role, 0 if either is unknown.".
+-doc "Returns an owner's depth in a role, 0 if either is unknown; `mailbox` if its mailbox is what is limited.".
 -spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
-    non_neg_integer() | fault().
+    non_neg_integer() | mailbox | fault().
 limits_depth(_Table, _Role, _Owner) -> absent().
 
 -doc "Returns how many owners are tracked, which is an estimate while some come and go.".
@@ -405,6 +428,57 @@ limits_take_refusals(_Table, _Role) -> absent().
 -doc "Notes how much every role has drained and refused, and tidies the table. It is to be called once a second.".
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
+
+-doc """
+Returns what the calling process has to note before it asks for the length of another's mailbox to which it wants to
+send. `noproc` if that is dead.
+""".
+-spec mailbox_note(table(), erlmcp_queue_limits:role(), pid()) -> Noted :: non_neg_integer() | noproc | fault().
+mailbox_note(_Table, _Role, _Pid) -> absent().
+
+-doc """
+Admits a message of the calling process, which has noted that and was told this length, if there is room. The place that
+is returned is given back by `mailbox_sent/5`, or goes with the process. `again` if the length is to be asked for once
+more. A refusal is counted.
+""".
+-spec mailbox_admit(
+    table(), erlmcp_queue_limits:role(), pid(), Noted :: non_neg_integer(), Length :: non_neg_integer()
+) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_admit(_Table, _Role, _Pid, _Noted, _Length) -> absent().
+
+-doc "Gives a place back: the message is in the mailbox, which had this length before.".
+-spec mailbox_sent(
+    table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer(), Length :: non_neg_integer()
+) ->
+    ok | fault().
+mailbox_sent(_Table, _Role, _Pid, _Place, _Length) -> absent().
+
+-doc "Refuses a sender to whom `again` was said too often. `noproc` if the process is dead, or was forgotten.".
+-spec mailbox_refuse(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
+    {refused, erlmcp_queue_limits:refusal()} | noproc | fault().
+mailbox_refuse(_Table, _Role, _Pid, _Length) -> absent().
+
+-doc "Tells whether a mailbox of this length has room, and takes nothing. A refusal is counted.".
+-spec mailbox_check(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
+    ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_check(_Table, _Role, _Pid, _Length) -> absent().
+
+-doc "Notes the length of a mailbox, and tells whether it is to be looked at again, since it amounts to a level.".
+-spec mailbox_looked(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) -> boolean() | fault().
+mailbox_looked(_Table, _Role, _Pid, _Length) -> absent().
+
+-doc "Does what `mailbox_looked/4` does, and returns the row of the mailbox.".
+-spec mailbox_row(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
+    erlmcp_overload_monitor:queue_info() | fault().
+mailbox_row(_Table, _Role, _Pid, _Length) -> absent().
+
+-doc "Returns the mailboxes that amount to a level, and are to be looked at.".
+-spec mailbox_held(table()) -> [{erlmcp_queue_limits:role(), pid()}] | fault().
+mailbox_held(_Table) -> absent().
+
+-doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
+-spec is_local_pid(term()) -> boolean().
+is_local_pid(_Term) -> absent().
 
 -doc """
 Starts judging by these rules, unless that is switched off, and has the calling process get `news` when handlers have

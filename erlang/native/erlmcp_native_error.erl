@@ -31,7 +31,8 @@ Turns the reasons that natives give into the errors that callers see.
     | {bad_option, erlmcp_native_options:problem()}
     | bad_sender
     | bad_stats
-    | no_priority.
+    | no_priority
+    | no_processes.
 
 -doc """
 Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role too many, and an exit
@@ -85,7 +86,9 @@ format_error(_, _) ->
     #{}.
 
 position(bad_owner, 1) -> 1;
+position(bad_process, 1) -> 1;
 position(bad_format, Arity) -> Arity;
+position({bad_option, _}, Arity) -> Arity;
 position(Reason, _) -> position(Reason).
 
 position(bad_role) -> 1;
@@ -93,6 +96,10 @@ position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
 position(bad_destination) -> 1;
+position(bad_process) -> 2;
+position(no_processes) -> 2;
+position(wrong_kind) -> 2;
+position(bad_timeout) -> 4;
 position(bad_owner) -> 2;
 position(bad_limit) -> 2;
 position(bad_stats) -> 2;
@@ -103,7 +110,6 @@ position(bad_handler) -> 2;
 position(bad_callbacks) -> 1;
 position(bad_interval) -> 1;
 position(bad_number) -> 1;
-position({bad_option, _}) -> 2;
 position(bad_answer) -> 2;
 position(bad_fun) -> 3;
 position(bad_sender) -> 3;
@@ -115,6 +121,11 @@ text(bad_component) -> "not an atom";
 text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node nor an atom";
+text(bad_process) -> "neither a process of this node nor the name of one";
+text(no_processes) -> "not a list of at least one process of this node, or name of one";
+text(wrong_kind) ->
+    "its mailbox is what is limited in this role; or, where a mailbox is asked for, its depth is counted";
+text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
 text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
 text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";

@@ -9,13 +9,7 @@ that is dead.
 
 -doc "Tells whether a term is a pid of this node, alive or dead.".
 -spec is_local(term()) -> boolean().
-is_local(Pid) ->
-    is_pid(Pid) andalso node(Pid) =:= node() andalso creation(Pid) =:= creation(self()).
-
-%% Which life of its node a pid is of: the last word of its external format (NEW_PID_EXT).
-creation(Pid) ->
-    External = term_to_binary(Pid),
-    binary:part(External, byte_size(External), -4).
+is_local(Term) -> erlmcp_native:is_local_pid(Term).
 
 -doc """
 Tells whether the process that started this one is dead, or this one is. A child of a supervisor that was killed lives

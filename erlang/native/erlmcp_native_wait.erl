@@ -13,7 +13,7 @@ has nothing in it that could want to change. A node that is to have another vers
 A *continuation* `{Module, Function, Context}` is called with what came of it and the context.
 """.
 
--export([ask/6, request/4, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
+-export([ask/6, request/4, respond/3, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
 -export([work/1]).
 
 -export_type([continuation/0, haste/0, outcome/0]).
@@ -123,6 +123,15 @@ or `timeout`. Time in which the machine stands still does not count.
 request(Name, Request, Ms, {Module, Function, Context}) ->
     Outcome = answer(gen_server:send_request(Name, Request), beat_ms(Ms), ?BEATS),
     Module:Function(Outcome, Context).
+
+-doc """
+Waits for the answer to `gen_server:send_request/2` for as long as a caller asks for. The continuation gets
+`{reply, Answer}`, `{error, {Reason, Server}}` if the server dies, or `timeout`, after which no answer comes.
+""".
+-spec respond(gen_server:request_id(), timeout(), continuation()) -> term().
+respond(Request, Timeout, {Module, Function, Context}) ->
+    Response = gen_server:receive_response(Request, Timeout),
+    Module:Function(Response, Context).
 
 -doc """
 Calls a service of ours by its name. It has 5 s for the answer, in which a machine that stands still does not count.

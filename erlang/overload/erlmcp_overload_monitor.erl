@@ -51,7 +51,9 @@ While queue limits are not started there is nothing to see.
     limit := erlmcp_queue_limits:limit(),
     %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0; for infinity 0.0.
     utilization := float(),
-    status := status()
+    status := status(),
+    %% What the depth is: counted, or the length of the owner's mailbox, which is asked for with the row.
+    kind => counted | mailbox
 }.
 -doc "An alert says that an owner has reached a level.".
 -type alert() :: #{
@@ -105,19 +107,19 @@ start_link(Options) ->
 -doc "Returns a row for every owner of every role. It takes about a microsecond for each, on a dirty scheduler.".
 -spec queues() -> [queue_info()].
 queues() ->
-    list(erlmcp_native:overload_rows(own, {}, false), {?MODULE, ?FUNCTION_NAME, []}).
+    fresh(erlmcp_native:overload_rows(own, {}, false), {?MODULE, ?FUNCTION_NAME, []}).
 
 -doc "Returns a row for each owner of a role, and none for an unknown role.".
 -spec queues(erlmcp_queue_limits:role()) -> [queue_info()].
 queues(Role) ->
-    list(rows(Role, false), {?MODULE, ?FUNCTION_NAME, [Role]}).
+    fresh(rows(Role, false), {?MODULE, ?FUNCTION_NAME, [Role]}).
 
 -doc "Returns the rows of the `top` fullest owners of a role, the fullest first.".
 -spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer()}) -> [queue_info()].
 queues(Role, Options) when is_atom(Role) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Role, Options]},
     case erlmcp_native_options:check(erlmcp_native_options:options(looks()), Options) of
-        {ok, #{top := Most}} -> list(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), Call);
+        {ok, #{top := Most}} -> sorted(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), Call);
         {error, Problem} -> raise({bad_option, Problem}, Call)
     end;
 queues(Role, Options) ->
@@ -132,19 +134,19 @@ Returns the rows of the fullest owners of all roles, as many as asked for, by th
 """.
 -spec fullest(non_neg_integer()) -> [queue_info()].
 fullest(Most) when is_integer(Most), Most >= 0 ->
-    list(erlmcp_native:overload_fullest(own, {}, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Most]});
+    sorted(erlmcp_native:overload_fullest(own, {}, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Most]});
 fullest(Most) ->
     raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
 
 -doc "Returns the rows of all owners that are at `critical` or `overload` now.".
 -spec get_overloaded() -> [queue_info()].
 get_overloaded() ->
-    list(erlmcp_native:overload_rows(own, {}, true), {?MODULE, ?FUNCTION_NAME, []}).
+    crowded(erlmcp_native:overload_rows(own, {}, true), {?MODULE, ?FUNCTION_NAME, []}).
 
 -doc "Returns the rows of a role's owners that are at `critical` or `overload` now.".
 -spec get_overloaded(erlmcp_queue_limits:role()) -> [queue_info()].
 get_overloaded(Role) ->
-    list(rows(Role, true), {?MODULE, ?FUNCTION_NAME, [Role]}).
+    crowded(rows(Role, true), {?MODULE, ?FUNCTION_NAME, [Role]}).
 
 rows(Role, Crowded) when is_atom(Role) -> erlmcp_native:overload_rows(own, Role, Crowded);
 rows(_, _) -> bad_role.
@@ -211,6 +213,31 @@ add_handler(Module, Arg) ->
 -spec delete_handler(module(), Arg :: term()) -> ok.
 delete_handler(Module, Arg) ->
     erlmcp_overload_server:delete_handler({Module, Arg}, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).
+
+fresh(Rows, Call) ->
+    [fresh(Row) || Row <- list(Rows, Call)].
+
+%% The library cannot ask for the length of a mailbox.
+fresh(#{kind := mailbox, role := Role, process := Pid} = Row) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} ->
+            case erlmcp_native:mailbox_row(own, Role, Pid, Length) of
+                #{} = Fresh -> Fresh;
+                _NotStarted -> Row
+            end;
+        undefined ->
+            Row
+    end;
+fresh(Row) ->
+    Row.
+
+crowded(Rows, Call) ->
+    [Row || #{status := Status} = Row <- fresh(Rows, Call), Status =:= critical orelse Status =:= overload].
+
+%% The fullest by what was known are shown as they are now.
+sorted(Rows, Call) ->
+    Ranked = [{{Utilization, Depth}, Row} || #{utilization := Utilization, depth := Depth} = Row <- fresh(Rows, Call)],
+    [Row || {_, Row} <- lists:reverse(lists:keysort(1, lists:reverse(Ranked)))].
 
 list(List, _) when is_list(List) -> List;
 list(Fault, Call) -> raise(Fault, Call).

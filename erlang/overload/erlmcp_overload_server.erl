@@ -12,6 +12,7 @@ and these outlive this one.
 -behaviour(erlmcp_native_config).
 
 -export([start_link/1, close/0, config/0, reload_config/0]).
+-export([look/0]).
 -export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
 -export([check/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -22,6 +23,8 @@ and these outlive this one.
 %% The handlers' processes and those that were added at run time, for whoever comes after a crash.
 -define(HANDLERS, {?MODULE, handlers}).
 -define(BATCH, 100).
+%% Within 100 ms a mailbox has to be found shorter.
+-define(LOOK_MS, 50).
 
 -record(state, {
     given :: map(),
@@ -34,7 +37,9 @@ and these outlive this one.
     %% The roles whose breaker was reported open.
     opened = [] :: [erlmcp_queue_limits:role()],
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
-    more = false :: boolean()
+    more = false :: boolean(),
+    %% The timer until mailboxes are looked at, or the monitor of who does.
+    looker = none :: none | reference()
 }).
 
 -doc "A handler is a module and its argument.".
@@ -206,6 +211,11 @@ handle_info(news, State) ->
     {noreply, pass_on(State)};
 handle_info(more, State) ->
     {noreply, pass_on(State#state{more = false})};
+handle_info({timeout, Looker, look}, #state{looker = Looker} = State) ->
+    {_, Monitor} = spawn_monitor(?MODULE, look, []),
+    {noreply, State#state{looker = Monitor}};
+handle_info({'DOWN', Looker, process, _, _}, #state{looker = Looker} = State) ->
+    {noreply, pass_on(State#state{looker = none})};
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
     _ = erlmcp_native:overload_check(own),
     {noreply, pass_on(State#state{timer = check_later(IntervalMs)})};
@@ -289,7 +299,7 @@ pass_on(State) ->
     case erlmcp_native:overload_news(own, ?BATCH) of
         {[], Lost} ->
             report_lost(Lost),
-            roles(State);
+            look_later(roles(State));
         {News, Lost} ->
             report_lost(Lost),
             _ = [tell(call(What, Alert), State) || {What, Alert} <- News],
@@ -297,6 +307,33 @@ pass_on(State) ->
             roles(more(State));
         _NotStarted ->
             State
+    end.
+
+%% Nobody says when a message is taken out of a mailbox. So those that amount to a level are looked at until they do
+%% not.
+look_later(#state{looker = none} = State) ->
+    case erlmcp_native:mailbox_held(own) of
+        [_ | _] -> State#state{looker = erlang:start_timer(?LOOK_MS, self(), look)};
+        _NoneOrNotStarted -> State
+    end;
+look_later(State) ->
+    State.
+
+%% In a process of its own, since a process that is busy takes its time to say how long its mailbox is.
+-doc false.
+-spec look() -> ok.
+look() ->
+    _ = [look(Role, Pid) || {Role, Pid} <- held(erlmcp_native:mailbox_held(own))],
+    ok.
+
+held(Held) when is_list(Held) -> Held;
+held(_NotStarted) -> [].
+
+look(Role, Pid) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} -> erlmcp_native:mailbox_looked(own, Role, Pid, Length);
+        %% What is dead is given up natively.
+        undefined -> erlmcp_native:mailbox_looked(own, Role, Pid, 0)
     end.
 
 more(#state{more = true} = State) ->

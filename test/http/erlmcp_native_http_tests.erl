@@ -170,6 +170,7 @@ queues_of_all_roles_by_utilisation() ->
             #{
                 ~"role" => ~"large",
                 ~"process" => ~"b",
+                ~"kind" => ~"counted",
                 ~"depth" => 95,
                 ~"limit" => 100,
                 ~"utilization" => 0.95,
@@ -178,6 +179,7 @@ queues_of_all_roles_by_utilisation() ->
             #{
                 ~"role" => ~"small",
                 ~"process" => ~"a",
+                ~"kind" => ~"counted",
                 ~"depth" => 9,
                 ~"limit" => 10,
                 ~"utilization" => 0.9,
@@ -186,6 +188,7 @@ queues_of_all_roles_by_utilisation() ->
             #{
                 ~"role" => ~"large",
                 ~"process" => list_to_binary(pid_to_list(self())),
+                ~"kind" => ~"counted",
                 ~"depth" => 10,
                 ~"limit" => 100,
                 ~"utilization" => 0.1,

@@ -354,7 +354,7 @@ the_history_of_a_role() ->
     ?assertEqual([], history(nobody_uses_this)),
     ?assertEqual([], history(default)).
 
--define(ROW_KEYS, [depth, limit, process, role, status, utilization]).
+-define(ROW_KEYS, [depth, kind, limit, process, role, status, utilization]).
 
 all_rows() ->
     monitor([]),
@@ -373,7 +373,17 @@ all_rows() ->
 rows_of_a_role() ->
     monitor([]),
     ?assertEqual(
-        [#{role => session, process => session, depth => 0, limit => 10000, utilization => 0.0, status => ok}],
+        [
+            #{
+                role => session,
+                process => session,
+                depth => 0,
+                limit => 10000,
+                utilization => 0.0,
+                status => ok,
+                kind => counted
+            }
+        ],
         ?M:queues(session)
     ),
     ?assertEqual([], ?M:queues(nobody_uses_this)),
@@ -381,7 +391,8 @@ rows_of_a_role() ->
     ok = set_limit(r, 8),
     fill(r, a, 7),
     ?assertEqual(
-        [#{role => r, process => a, depth => 7, limit => 8, utilization => 0.875, status => warning}], ?M:queues(r)
+        [#{role => r, process => a, kind => counted, depth => 7, limit => 8, utilization => 0.875, status => warning}],
+        ?M:queues(r)
     ),
     ok = forget(r, a),
     ?assertMatch([#{process := r, depth := 0}], ?M:queues(r)).

@@ -3,10 +3,11 @@
 use once_cell::race::OnceBox;
 
 use crate::alerts::Alert;
-use crate::gauge::{Admission, Gauge, Release, Vacant};
+use crate::gauge::{Admission, Gauge, Kind, Release, Vacant};
 use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::role::Role;
+use crate::senders::{Claim, Senders};
 use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, order_after_change};
 use crate::tally::Seat;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
@@ -22,6 +23,10 @@ fn pack(marks: Marks) -> u64 {
     marks.rise_at.min(LARGE) | marks.fall_below.min(LARGE) << LARGE.count_ones()
 }
 
+/// The account is open, and its depth is of the other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OtherKind;
+
 /// An owner's account with a role. Vacant ones stay in the owner's chain, at most one a role.
 ///
 /// Counting takes no lock. Opening, closing and judging are for one thread at a time; the owner's lock sees
@@ -36,12 +41,19 @@ pub(crate) struct Account<T> {
     /// See [`pack`].
     marks: AtomicU64,
     tenure: AtomicU64,
-    next: OnceBox<Account<T>>,
+    annex: OnceBox<Annex<T>>,
     /// The milliseconds' low 32 bits and the next 8, of the last alert: 17 years back, and as many ahead.
     alerted_low: AtomicU32,
     alerted_high: AtomicU8,
     level: AtomicU8,
     rest: T,
+}
+
+/// What few accounts have.
+#[derive(Debug)]
+struct Annex<T> {
+    senders: OnceBox<Senders>,
+    next: OnceBox<Account<T>>,
 }
 
 impl<T: Default> Account<T> {
@@ -51,7 +63,7 @@ impl<T: Default> Account<T> {
             gauge: Gauge::vacant(),
             marks: AtomicU64::new(pack(Marks::NONE)),
             tenure: AtomicU64::new(0),
-            next: OnceBox::new(),
+            annex: OnceBox::new(),
             alerted_low: AtomicU32::new(0),
             alerted_high: AtomicU8::new(0),
             level: AtomicU8::new(0),
@@ -61,7 +73,9 @@ impl<T: Default> Account<T> {
 
     /// The next account, made vacant in `role` if there is none. For one thread at a time.
     pub(crate) fn next_or_vacant(&self, role: Arc<Role>) -> &Self {
-        self.next.get_or_init(|| Box::new(Self::vacant(role)))
+        self.annex()
+            .next
+            .get_or_init(|| Box::new(Self::vacant(role)))
     }
 }
 
@@ -86,11 +100,86 @@ impl<T> Account<T> {
     }
 
     pub(crate) fn next(&self) -> Option<&Self> {
-        self.next.get()
+        self.annex.get()?.next.get()
+    }
+
+    fn annex(&self) -> &Annex<T> {
+        self.annex.get_or_init(|| {
+            Box::new(Annex {
+                senders: OnceBox::new(),
+                next: OnceBox::new(),
+            })
+        })
     }
 
     pub(crate) fn depth(&self) -> Result<u64, Vacant> {
         self.gauge.depth()
+    }
+
+    /// The depth, if it is a counted one.
+    pub(crate) fn counted(&self) -> Result<u64, Vacant> {
+        self.gauge.counted()
+    }
+
+    pub(crate) fn kind(&self) -> Result<Kind, Vacant> {
+        self.gauge.kind()
+    }
+
+    /// A sender is about to ask for the length of the mailbox. Returns what it has to note.
+    #[inline]
+    pub(crate) fn note(&self) -> Result<u64, Vacant> {
+        self.senders().map(Senders::sent)
+    }
+
+    /// Admits a sender that has noted that and was told this length.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        sender: OwnerId,
+        noted: u64,
+        length: u64,
+    ) -> Result<Result<Claim, u64>, Vacant> {
+        let limit = || self.role.refuses_at();
+        Ok(self.senders()?.admit(sender, noted, length, limit))
+    }
+
+    /// A sender's message is in the mailbox, which had this length before. Returns the length with it.
+    #[inline]
+    pub(crate) fn sent(
+        &self,
+        claim: Claim,
+        sender: OwnerId,
+        length: u64,
+        seat: Seat,
+    ) -> Result<u64, Vacant> {
+        let with_it = length.wrapping_add(1);
+        if !self.senders()?.finish(claim, sender) {
+            return Err(Vacant);
+        }
+        let seen = self.gauge.see(with_it)?;
+        let mine = self.role.tally().at(seat);
+        mine.enqueue(with_it);
+        mine.moved(seen, length);
+        Ok(with_it)
+    }
+
+    /// Somebody has looked at the mailbox. Returns its length.
+    pub(crate) fn looked(&self, length: u64, seat: Seat) -> Result<u64, Vacant> {
+        let seen = self.gauge.see(length)?;
+        self.role.tally().at(seat).moved(seen, length);
+        Ok(length)
+    }
+
+    /// Who is just sending to the mailbox.
+    #[inline]
+    pub(crate) fn senders(&self) -> Result<&Senders, Vacant> {
+        match self.gauge.kind()? {
+            Kind::Counted => Err(Vacant),
+            Kind::Mailbox => Ok(self
+                .annex()
+                .senders
+                .get_or_init(|| Box::new(Senders::new()))),
+        }
     }
 
     /// Counts at the calling thread's `seat`. Returns the new depth.
@@ -168,12 +257,18 @@ impl<T> Account<T> {
         self.level() != Level::Ok && is_over
     }
 
-    pub(crate) fn open(&self, judge: &Judge) {
-        if self.depth().is_err() {
-            self.hold(Level::Ok, judge);
-            self.tenure
-                .store(self.role.count_arrival(), Ordering::Relaxed);
-            self.gauge.occupy();
+    /// Opens the account for depths of this kind, if it is not open.
+    pub(crate) fn open(&self, kind: Kind, judge: &Judge) -> Result<(), OtherKind> {
+        match self.gauge.kind() {
+            Ok(open) if open == kind => Ok(()),
+            Ok(_) => Err(OtherKind),
+            Err(Vacant) => {
+                self.hold(Level::Ok, judge);
+                self.tenure
+                    .store(self.role.count_arrival(), Ordering::Relaxed);
+                self.gauge.occupy(kind);
+                Ok(())
+            }
         }
     }
 
@@ -264,6 +359,9 @@ impl<T> Account<T> {
         let held = self.level();
         self.role.shift(held, level, now);
         if level > held {
+            if held == Level::Ok && self.kind() == Ok(Kind::Mailbox) {
+                judge.mailboxes().hold(self.role_id(), alert.owner);
+            }
             return self.raise(alert, judge, now);
         }
         let left = Level::ALL.into_iter().rev();

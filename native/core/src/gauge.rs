@@ -1,5 +1,8 @@
 //! One owner's depth in one role: a single atomic word.
 //!
+//! It is of one of two kinds. A counted depth is what enqueues and dequeues make of it. That of a mailbox is its length
+//! as somebody saw it last, and no operation that counts changes it.
+//!
 //! Every operation is one atomic step on that word, and the word also says whether the gauge is in
 //! use. So a count either lands before the owner's death, and is given back with the rest, or finds
 //! the gauge vacant and does not exist: there is no moment in between for a count to leak into.
@@ -9,7 +12,19 @@ use crate::sync::{AtomicU64, Ordering};
 /// Set while nobody's depth is kept here. A depth would need centuries of counting to reach it.
 const VACANT: u64 = 1 << 63;
 
-/// The gauge is not in use: its owner is gone, was forgotten, or has not been entered yet.
+/// Set while the depth is the length of the owner's mailbox. Without `VACANT`, all that is below is counted.
+const MAILBOX: u64 = 1 << 62;
+
+/// What a depth is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is what enqueues and dequeues make of it.
+    Counted,
+    /// It is the length of the owner's mailbox, as it was seen last.
+    Mailbox,
+}
+
+/// The gauge is not in use: its owner is gone, was forgotten, or has not been entered yet. Or it is of the other kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vacant;
 
@@ -56,43 +71,73 @@ impl Gauge {
         Self(AtomicU64::new(VACANT))
     }
 
-    /// The depth at this moment.
+    /// The depth at this moment, of either kind.
     pub(crate) fn depth(&self) -> Result<u64, Vacant> {
         occupied(self.0.load(Ordering::Relaxed))
     }
 
+    /// The depth at this moment, if it is counted.
+    pub(crate) fn counted(&self) -> Result<u64, Vacant> {
+        counted(self.0.load(Ordering::Relaxed))
+    }
+
+    /// What it is used for, if it is.
+    pub(crate) fn kind(&self) -> Result<Kind, Vacant> {
+        let word = self.0.load(Ordering::Relaxed);
+        occupied(word).map(|_| match word & MAILBOX {
+            0 => Kind::Counted,
+            _ => Kind::Mailbox,
+        })
+    }
+
+    /// Keeps the length that a mailbox has. Returns the one that was kept.
+    pub(crate) fn see(&self, length: u64) -> Result<u64, Vacant> {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & (VACANT | MAILBOX) != MAILBOX {
+                return Err(Vacant);
+            }
+            match self.replace(word, MAILBOX | (length & !VACANT)) {
+                Ok(()) => return Ok(word & !MAILBOX),
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
     /// Adds one, whatever the limit. Returns the new depth.
     pub(crate) fn add(&self) -> Result<u64, Vacant> {
-        // On a vacant gauge this leaves rubbish in the low bits, which `occupy` overwrites.
-        occupied(self.0.fetch_add(1, Ordering::SeqCst)).map(|depth| depth.wrapping_add(1))
+        self.counted()?;
+        // On a gauge that is vacated meanwhile this leaves rubbish in the low bits, which `occupy` overwrites; on one
+        // that has become a mailbox's, `see`.
+        counted(self.0.fetch_add(1, Ordering::SeqCst)).map(|depth| depth.wrapping_add(1))
     }
 
     /// Adds one if the depth is below what `limit` says at the time, in one step.
     ///
     /// `limit` is asked again whenever another caller came in between.
     pub(crate) fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
-        let mut depth = self.depth()?;
+        let mut depth = self.counted()?;
         loop {
             if depth >= limit() {
                 return Ok(Admission::Refused(depth));
             }
             match self.replace(depth, depth.wrapping_add(1)) {
                 Ok(()) => return Ok(Admission::Admitted(depth)),
-                Err(seen) => depth = occupied(seen)?,
+                Err(seen) => depth = counted(seen)?,
             }
         }
     }
 
     /// Takes one away, but never goes below zero.
     pub(crate) fn release(&self) -> Result<Release, Vacant> {
-        let mut depth = self.depth()?;
+        let mut depth = self.counted()?;
         loop {
             let Some(less) = depth.checked_sub(1) else {
                 return Ok(Release::Unmatched);
             };
             match self.replace(depth, less) {
                 Ok(()) => return Ok(Release::Released(less)),
-                Err(seen) => depth = occupied(seen)?,
+                Err(seen) => depth = counted(seen)?,
             }
         }
     }
@@ -100,9 +145,13 @@ impl Gauge {
     /// Takes the gauge into use at depth zero.
     ///
     /// Only one thread at a time may call this or [`vacate`](Self::vacate); the owner's lock sees to it.
-    pub(crate) fn occupy(&self) {
+    pub(crate) fn occupy(&self, kind: Kind) {
+        let empty = match kind {
+            Kind::Counted => 0,
+            Kind::Mailbox => MAILBOX,
+        };
         // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other.
-        self.0.swap(0, Ordering::Relaxed);
+        self.0.swap(empty, Ordering::Relaxed);
     }
 
     /// Takes the gauge out of use. Returns the depth that it gives up.
@@ -119,6 +168,14 @@ impl Gauge {
 
 fn occupied(word: u64) -> Result<u64, Vacant> {
     if word & VACANT == 0 {
+        Ok(word & !MAILBOX)
+    } else {
+        Err(Vacant)
+    }
+}
+
+fn counted(word: u64) -> Result<u64, Vacant> {
+    if word < MAILBOX {
         Ok(word)
     } else {
         Err(Vacant)
@@ -131,7 +188,7 @@ mod tests {
 
     fn occupied_gauge() -> Gauge {
         let gauge = Gauge::vacant();
-        gauge.occupy();
+        gauge.occupy(Kind::Counted);
         gauge
     }
 
@@ -143,7 +200,7 @@ mod tests {
         assert_eq!(gauge.release(), Err(Vacant));
         assert_eq!(gauge.depth(), Err(Vacant));
         assert_eq!(gauge.vacate(), Err(Vacant));
-        gauge.occupy();
+        gauge.occupy(Kind::Counted);
         assert_eq!(gauge.depth(), Ok(0));
     }
 
@@ -176,7 +233,24 @@ mod tests {
         assert_eq!(gauge.vacate(), Ok(2));
         assert_eq!(gauge.vacate(), Err(Vacant));
         gauge.add().unwrap_err();
-        gauge.occupy();
+        gauge.occupy(Kind::Counted);
         assert_eq!(gauge.depth(), Ok(0));
+    }
+
+    #[test]
+    fn a_mailbox_is_seen_and_not_counted() {
+        let gauge = Gauge::vacant();
+        assert_eq!(gauge.see(3), Err(Vacant));
+        gauge.occupy(Kind::Mailbox);
+        assert_eq!((gauge.kind(), gauge.see(3)), (Ok(Kind::Mailbox), Ok(0)));
+        assert_eq!((gauge.depth(), gauge.counted()), (Ok(3), Err(Vacant)));
+        assert_eq!((gauge.add(), gauge.release()), (Err(Vacant), Err(Vacant)));
+        assert_eq!(gauge.admit(|| 10), Err(Vacant));
+        assert_eq!((gauge.see(1), gauge.vacate()), (Ok(3), Ok(1)));
+        gauge.occupy(Kind::Counted);
+        assert_eq!(
+            (gauge.kind(), gauge.see(1)),
+            (Ok(Kind::Counted), Err(Vacant))
+        );
     }
 }

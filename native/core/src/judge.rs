@@ -1,6 +1,7 @@
 //! What all accounts are judged by: whether to judge at all, and how.
 
 use crate::alerts::Alerts;
+use crate::mailboxes::Mailboxes;
 use crate::overload::{self, Level, Margin, Marks};
 use crate::setting::Setting;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -24,7 +25,7 @@ use crate::sync::{AtomicBool, AtomicU64, Ordering};
 /// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
 /// table.enqueue(RoleId(1), OwnerId(7), &Still)?;
 /// assert_eq!(table.judge().alerts().history().len(), 1);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Debug)]
 pub struct Judge {
@@ -34,6 +35,7 @@ pub struct Judge {
     margin: AtomicU64,
     realert_ms: AtomicU64,
     alerts: Alerts,
+    mailboxes: Mailboxes,
 }
 
 /// Rules say how levels are judged. [`Judge`] has an example.
@@ -56,12 +58,18 @@ impl Judge {
             margin: AtomicU64::new(0),
             realert_ms: AtomicU64::new(u64::MAX),
             alerts: Alerts::new(0),
+            mailboxes: Mailboxes::new(),
         }
     }
 
     /// Gives the alerts so far.
     pub fn alerts(&self) -> &Alerts {
         &self.alerts
+    }
+
+    /// Gives the mailboxes that are long.
+    pub fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
     }
 
     /// Tells whether somebody has the alerts told.

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! footprint   how much memory it all takes      survey      looking at every owner
+//! mailbox     whether one more message may be sent to a process
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
 //!   verdict     there is room, or why there is none
 //!   owner       an owner's accounts, its end
 //!   account     a depth, and the level it amounts to
+//!     senders     who is just sending to a mailbox
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
@@ -16,6 +18,7 @@
 //!       retry       when to ask again           fill        how full its owners were at a check
 //!       standing    its alert level             timeline    since when
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
+//!     mailboxes   those that are so long that somebody has to look at them
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
@@ -59,6 +62,8 @@ pub mod judge;
 mod lanes;
 pub mod latency;
 pub mod limits;
+mod mailbox;
+mod mailboxes;
 mod map;
 pub mod near;
 pub mod overload;
@@ -70,6 +75,7 @@ mod retry;
 mod role;
 pub mod roles;
 mod roster;
+mod senders;
 pub mod setting;
 mod standing;
 mod summary;
@@ -84,8 +90,12 @@ mod waiting;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use gauge::Kind;
+pub use mailbox::Admittance;
+pub use mailboxes::Mailboxes;
 pub use retry::Outlook;
 pub use role::RoleStats;
+pub use senders::Claim;
 pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime, UNLIMITED};

@@ -4,14 +4,15 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use crate::gauge::Vacant;
+use crate::account::OtherKind;
+use crate::gauge::{Kind, Vacant};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
 use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
 use crate::tally::Seat;
-pub use crate::verdict::{Permit, Refusal, Verdict};
+pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
 use crate::verdict::{refuse, room, verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
@@ -35,7 +36,7 @@ use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 /// table.dequeue(role, owner, &Still)?;
 /// assert!(admitted()?);
 /// assert_eq!(table.depth(role, owner), 2);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 pub struct Limits<W> {
     /// Whether somebody speaks for it.
@@ -113,13 +114,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// As every operation that may have to make a role: [`TooManyRoles`] if there is no room for one more.
+    /// As every operation that may have to make a role: [`Unfit::TooManyRoles`] if there is no room for one more. As
+    /// every operation that counts: [`Unfit::OtherKind`] for an owner whose mailbox is what is limited.
     pub fn check(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, TooManyRoles> {
+    ) -> Result<Verdict, Unfit> {
         match self.look(role, owner, |account| room(account, host)) {
             Ok(verdict) => Ok(verdict),
             Err(Vacant) => self.check_unknown(role, owner, host),
@@ -131,7 +133,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, TooManyRoles> {
+    ) -> Result<Verdict, Unfit> {
+        self.is_to_be_counted(role, owner)?;
         if self.roles.refuses_at(role) > 0 || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
@@ -144,13 +147,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// [`TooManyRoles`], as [`check`](Self::check).
+    /// [`Unfit`], as [`check`](Self::check).
     pub fn try_enqueue(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, TooManyRoles> {
+    ) -> Result<Verdict, Unfit> {
         let attempt = |account: &Account<W>| {
             let admission = account.try_enqueue(Seat::mine())?;
             Ok((verdict(account, admission, host), admission.depth()))
@@ -161,7 +164,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         if let refused @ Verdict::Refused(_) = self.check_unknown(role, owner, host)? {
             return Ok(refused);
         }
-        let entered = self.enter(role, owner, host, attempt)?;
+        let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;
         Ok(entered.unwrap_or(Verdict::Granted))
     }
 
@@ -171,17 +174,17 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// [`TooManyRoles`], as [`check`](Self::check); inside, the refusal.
+    /// [`Unfit`], as [`check`](Self::check); inside, the refusal.
     pub fn acquire(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<Result<Option<Permit>, Box<Refusal>>, TooManyRoles> {
+    ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
         if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
             return Ok(Err(refusal));
         }
-        let entered = self.enter(role, owner, host, |account| {
+        let entered = self.enter(role, owner, Kind::Counted, host, |account| {
             let admission = account.try_enqueue(Seat::mine())?;
             let verdict = verdict(account, admission, host);
             Ok(((account.tenure(), verdict), admission.depth()))
@@ -222,16 +225,16 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// [`TooManyRoles`], as [`check`](Self::check).
+    /// [`Unfit`], as [`check`](Self::check).
     pub fn enqueue(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<(), TooManyRoles> {
+    ) -> Result<(), Unfit> {
         let add = |account: &Account<W>| Ok(((), account.enqueue(Seat::mine())?));
         if self.change(role, owner, host, add).is_err() {
-            self.enter(role, owner, host, add)?;
+            self.enter(role, owner, Kind::Counted, host, add)?;
         }
         Ok(())
     }
@@ -240,19 +243,30 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// [`TooManyRoles`], as [`check`](Self::check).
+    /// [`Unfit`], as [`check`](Self::check).
     pub fn dequeue(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-    ) -> Result<(), TooManyRoles> {
+    ) -> Result<(), Unfit> {
         let take = |account: &Account<W>| Ok(((), account.dequeue(Seat::mine())?));
-        if self.change(role, owner, host, take).is_err() && host.is_alive(owner) {
+        if self.change(role, owner, host, take).is_ok() {
+            return Ok(());
+        }
+        self.is_to_be_counted(role, owner)?;
+        if host.is_alive(owner) {
             let role = self.roles.get_or_insert(role, || host.now())?;
             role.tally().unmatched_dequeue();
         }
         Ok(())
+    }
+
+    fn is_to_be_counted(&self, role: RoleId, owner: OwnerId) -> Result<(), Unfit> {
+        match self.kind(role, owner) {
+            Some(Kind::Mailbox) => Err(Unfit::OtherKind),
+            Some(Kind::Counted) | None => Ok(()),
+        }
     }
 
     /// Gives the owner's depth in the role; 0 if either is unknown.
@@ -261,15 +275,19 @@ impl<W: Send + Sync + 'static> Limits<W> {
             .unwrap_or(0)
     }
 
-    /// Gives the owner's depth over all its roles, if it has any.
-    pub fn total_depth(&self, owner: OwnerId) -> Option<u64> {
-        self.owners
-            .shard(owner)
-            .pin()
-            .get(&owner)?
-            .accounts()
-            .filter_map(|account| account.depth().ok())
-            .reduce(u64::wrapping_add)
+    /// Gives the owner's counted depth over all its roles, and whether its mailbox is the depth in one as well, if it
+    /// has any.
+    pub fn total_depth(&self, owner: OwnerId) -> Option<(u64, bool)> {
+        let shard = self.owners.shard(owner).pin();
+        let accounts = shard.get(&owner)?.accounts();
+        accounts
+            .filter_map(|account| account.kind().ok().map(|_| account.counted()))
+            .fold(None, |total, counted| {
+                let (depth, mailbox) = total.unwrap_or((0_u64, false));
+                Some(counted.map_or((depth, true), |counted| {
+                    (depth.wrapping_add(counted), mailbox)
+                }))
+            })
     }
 
     /// Drops the owner's count in the role. Other owners, and its other roles, are untouched.
@@ -351,7 +369,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// Runs `operation` on an account, which it leaves as it is.
-    fn look<R>(
+    pub(crate) fn look<R>(
         &self,
         role: RoleId,
         owner: OwnerId,
@@ -363,7 +381,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// Runs `operation` on an account, and judges the depth that it reports.
-    fn change<R>(
+    pub(crate) fn change<R>(
         &self,
         role: RoleId,
         owner: OwnerId,
@@ -407,13 +425,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// The way in for an owner that is not there yet. `None`: it is dead.
-    fn enter<R>(
+    pub(crate) fn enter<R>(
         &self,
         role: RoleId,
         owner: OwnerId,
+        kind: Kind,
         host: &impl Host<Watch = W>,
         operation: impl Fn(&Account<W>) -> Result<(R, u64), Vacant>,
-    ) -> Result<Option<R>, TooManyRoles> {
+    ) -> Result<Option<R>, Unfit> {
         loop {
             if !host.is_alive(owner) {
                 return Ok(None);
@@ -443,13 +462,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     }
                 },
             };
-            match found.enter(&in_role, &self.judge, &operation) {
-                Ok(Ok((result, depth))) => {
+            match found.enter(&in_role, kind, &self.judge, &operation) {
+                Ok(Ok(Ok((result, depth)))) => {
                     self.noticed(found, role, owner, depth, host);
                     return Ok(Some(result));
                 }
+                Ok(Err(OtherKind)) => return Err(Unfit::OtherKind),
                 // An account is not vacant while it is entered.
-                Ok(Err(Vacant)) | Err(Ended) => self.end(owner, found, host),
+                Ok(Ok(Err(Vacant))) | Err(Ended) => self.end(owner, found, host),
             }
         }
     }

@@ -10,12 +10,13 @@ mod near;
 mod owner;
 mod refusals;
 mod roles;
+mod senders;
 mod settings;
 mod table;
 mod tally;
 mod waiting;
 
-use crate::gauge::Admission;
+use crate::gauge::{Admission, Kind};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::role::{Policy, Role};
@@ -51,7 +52,8 @@ fn enter<R>(
     role: &Arc<Role>,
     operation: impl FnOnce(&Account<()>) -> R,
 ) -> Result<R, Ended> {
-    owner.enter(role, &Judge::new(), operation)
+    let entered = owner.enter(role, Kind::Counted, &Judge::new(), operation)?;
+    Ok(entered.expect("no other kind is used"))
 }
 
 fn end<W>(owner: &Owner<W>) -> End<W> {

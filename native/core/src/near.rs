@@ -50,7 +50,7 @@ const OFTEN: u32 = if cfg!(loom) { 2 } else { 4 };
 /// }
 /// assert_eq!(near.check(&table, role, owner, &Still), Some(Verdict::Granted));
 /// assert_eq!(table.depth(role, owner), 5);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 pub struct Near<W> {
     /// As the table's was when this was last looked through.
@@ -195,7 +195,7 @@ impl<W: Send + Sync + 'static> Near<W> {
     }
 
     #[inline]
-    fn change<R>(
+    pub(crate) fn change<R>(
         &self,
         table: &Limits<W>,
         role: RoleId,
@@ -214,7 +214,7 @@ impl<W: Send + Sync + 'static> Near<W> {
 
     /// Runs `operation` on an account that is near.
     #[inline]
-    fn look<R>(
+    pub(crate) fn look<R>(
         &self,
         table: &Limits<W>,
         role: RoleId,
@@ -372,7 +372,7 @@ mod tests {
         assert!(near.enqueue(&table, second, OWNER, &Immortals).is_none());
         table.enqueue(second, OWNER, &Immortals).unwrap();
         assert!(near.enqueue(&table, second, OWNER, &Immortals).is_some());
-        assert_eq!(table.total_depth(OWNER), Some(7));
+        assert_eq!(table.total_depth(OWNER), Some((7, false)));
     }
 
     /// What each operation on one owner writes into, once it is near; and that it then is near throughout.

@@ -3,8 +3,10 @@
 //! Accounts are found without a lock and never move. Opening one, closing one and the owner's end
 //! happen under the owner's lock, so that after the end nothing can be opened any more.
 
-use crate::account;
+use crate::account::{self, OtherKind};
+use crate::gauge::Kind;
 use crate::judge::Judge;
+use crate::overload::Level;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex, Ordering, fence};
 use crate::tally::Seat;
@@ -99,13 +101,15 @@ impl<W> Owner<W> {
     }
 
     /// Opens the account in `role` if it is not, and runs `operation` on it before anybody can close it. An owner with
-    /// an account in a role that is none of the table's any more is one that has to end.
+    /// an account in a role that is none of the table's any more is one that has to end. Nothing is done to one that is
+    /// open for depths of the other kind.
     pub(crate) fn enter<R>(
         &self,
         role: &Arc<Role>,
+        kind: Kind,
         judge: &Judge,
         operation: impl FnOnce(&Account<W>) -> R,
-    ) -> Result<R, Ended> {
+    ) -> Result<Result<R, OtherKind>, Ended> {
         let life = self.life().lock();
         if life.has_ended() {
             return Err(Ended);
@@ -119,8 +123,7 @@ impl<W> Owner<W> {
         if account.role().is_retired() {
             return Err(Ended);
         }
-        account.open(judge);
-        Ok(operation(account))
+        Ok(account.open(kind, judge).map(|()| operation(account)))
     }
 
     fn append(&self, role: Arc<Role>) -> &Account<W> {
@@ -170,6 +173,21 @@ impl<W> Owner<W> {
             }
         }
         news
+    }
+
+    /// Whether a mailbox in this role still has to be looked at, since it amounts to a level. If not, nobody will.
+    pub(crate) fn is_watched(&self, id: OwnerId, role: RoleId, judge: &Judge) -> bool {
+        // Levels rise under this lock, and say so to the judge before they are held.
+        let _life = self.life().lock();
+        let held = self.account(role).is_some_and(|account| {
+            account.kind() == Ok(Kind::Mailbox) && account.level() != Level::Ok
+        });
+        if held {
+            judge.mailboxes().hold(role, id);
+        } else {
+            judge.mailboxes().let_go(role, id);
+        }
+        held
     }
 
     /// Forgets the alert levels, and tells nobody.

@@ -88,7 +88,7 @@ pub(crate) struct Role {
 /// let stats = table.roles().stats(RoleId(1)).expect("the first role is always there");
 /// assert_eq!((stats.enqueued, stats.dequeued, stats.unmatched), (1, 2, 1));
 /// assert_eq!(stats.enqueued, stats.dequeued - stats.unmatched + stats.released + stats.depth);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleStats {

@@ -22,7 +22,7 @@ const MS_PER_S: f64 = 1_000.0;
 /// let summary = table.roles().summary(Still.now());
 /// let (_, depth) = summary[0].numbers().find(|(name, _)| *name == "depth").expect("each role has a depth");
 /// assert_eq!(depth, Number::Whole(1));
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct RoleSummary {

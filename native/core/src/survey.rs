@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 use foldhash::fast::RandomState;
 
 use crate::fill::{Bands, Fill};
+use crate::gauge::Kind;
 use crate::judge::Rules;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
@@ -15,12 +16,12 @@ use crate::owner::Account;
 use crate::sync::{self, fence};
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
-/// A row is an owner in a role, as it was when it was looked at. Its depth is exact.
+/// A row is an owner in a role, as it was when it was looked at. A counted depth is exact.
 ///
 /// ```
 /// use erlmcp_core::limits::Limits;
 /// use erlmcp_core::survey::Row;
-/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use erlmcp_core::{Kind, OwnerId, RoleId, Runtime};
 /// use still::Still; // as in the example at `Host`
 /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
 ///
@@ -30,8 +31,8 @@ use crate::vocabulary::{OwnerId, RoleId, Runtime};
 /// table.enqueue(role, full, &Still)?;
 /// table.enqueue(role, full, &Still)?;
 /// assert_eq!(table.rows(Some(role)).len(), 2);
-/// assert_eq!(table.fullest(None, 1), [Row { role, owner: Some(full), depth: 2, limit: 10 }]);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// assert_eq!(table.fullest(None, 1), [Row { role, owner: Some(full), kind: Kind::Counted, depth: 2, limit: 10 }]);
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -39,7 +40,9 @@ pub struct Row {
     pub role: RoleId,
     /// The row is of this owner, or of none for a role without any.
     pub owner: Option<OwnerId>,
-    /// So many requests wait for the owner.
+    /// This is what the depth is.
+    pub kind: Kind,
+    /// So many requests wait for the owner; of a mailbox, its length as it was seen last.
     pub depth: u64,
     /// This is the role's limit.
     pub limit: u64,
@@ -152,6 +155,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 rows.push(Row {
                     role,
                     owner: None,
+                    kind: Kind::Counted,
                     depth: 0,
                     limit,
                 });
@@ -182,10 +186,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.owners.for_each(|id, owner| {
             for account in owner.accounts() {
                 let wanted = of.is_none_or(|of| of == account.role_id());
-                if wanted && let Ok(depth) = account.depth() {
+                if wanted && let (Ok(kind), Ok(depth)) = (account.kind(), account.depth()) {
                     see(Row {
                         role: account.role_id(),
                         owner: Some(id),
+                        kind,
                         depth,
                         limit: account.role().limit(),
                     });

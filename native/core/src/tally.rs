@@ -77,6 +77,16 @@ impl Mine<'_> {
         self.add(|stripe| &stripe.dequeued, 1);
     }
 
+    /// A mailbox that had one length was found to have another: as many have come, or were taken out.
+    #[inline]
+    pub(crate) fn moved(self, from: u64, to: u64) {
+        if to > from {
+            self.add(|stripe| &stripe.enqueued, to.wrapping_sub(from));
+        } else {
+            self.add(|stripe| &stripe.dequeued, from.wrapping_sub(to));
+        }
+    }
+
     #[inline]
     fn add(self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
         let counter = counter(self.stripe);

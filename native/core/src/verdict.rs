@@ -3,6 +3,7 @@
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::role::{Role, RoleStats};
+use crate::roles::TooManyRoles;
 use crate::sync::AtomicBool;
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
@@ -21,7 +22,7 @@ use crate::vocabulary::{OwnerId, RoleId, Runtime};
 /// assert_eq!((refusal.depth, refusal.stats.refused), (0, 1));
 /// // Nothing drains: the caller is told to come back in a second.
 /// assert_eq!(refusal.retry_after_ms, 1_000);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -44,6 +45,22 @@ pub enum Verdict {
     Refused(Box<Refusal>),
 }
 
+/// This is why an operation on an owner was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The role does not exist, and there is no room for one more.
+    TooManyRoles,
+    /// The owner's depth in the role is counted, and the operation is of mailboxes; or the other way round. Which of
+    /// the two it is was settled when the owner was first used in the role.
+    OtherKind,
+}
+
+impl From<TooManyRoles> for Unfit {
+    fn from(TooManyRoles: TooManyRoles) -> Self {
+        Self::TooManyRoles
+    }
+}
+
 /// A permit proves one admission. [`Limits::acquire`] hands it out and [`Limits::give_back`] takes it.
 ///
 /// ```
@@ -58,7 +75,7 @@ pub enum Verdict {
 /// assert!(table.acquire(role, owner, &Still)?.is_err());
 /// table.give_back(&permit, &Still);
 /// assert_eq!(table.depth(role, owner), 0);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Debug)]
 pub struct Permit {
@@ -71,7 +88,7 @@ pub struct Permit {
 /// Whether an account has room.
 #[inline]
 pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
-    let depth = account.depth()?;
+    let depth = account.counted()?;
     Ok(if depth < account.role().refuses_at() {
         Verdict::Granted
     } else {

@@ -37,7 +37,7 @@ pub struct OwnerId(pub u64);
 ///
 /// let table = Limits::new(RoleId(1), UNLIMITED, Still.now());
 /// assert_eq!(table.try_enqueue(RoleId(1), OwnerId(7), &Still)?, Verdict::Granted);
-/// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 pub const UNLIMITED: u64 = u64::MAX - 1;
 

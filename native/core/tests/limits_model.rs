@@ -287,8 +287,8 @@ fn compare(table: &Limits<Watch>, model: &Model, host: &TestHost) {
             let depth = table.depth(RoleId(role), OwnerId(owner));
             assert_eq!(depth, model.depth(role, owner));
         }
-        let total = (0..4).map(|role| model.depth(role, owner)).sum();
-        let expected = owners.contains(&owner).then_some(total);
+        let total: u64 = (0..4).map(|role| model.depth(role, owner)).sum();
+        let expected = owners.contains(&owner).then_some((total, false));
         assert_eq!(table.total_depth(OwnerId(owner)), expected);
     }
     let processes = owners.iter().filter(|&&owner| owner >= FIRST_PROCESS);

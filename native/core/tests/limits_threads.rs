@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use common::{FIRST_PROCESS, TestHost, Watch};
-use erlmcp_core::limits::{Limits, Verdict};
-use erlmcp_core::roles::{MAX_ROLES, TooManyRoles};
+use erlmcp_core::limits::{Limits, Unfit, Verdict};
+use erlmcp_core::roles::MAX_ROLES;
 use erlmcp_core::{OwnerId, RoleId, Runtime};
 
 const ROLE: RoleId = RoleId(0);
@@ -119,7 +119,7 @@ fn the_last_role_is_the_1024th_whoever_races_for_it() {
             scope.spawn(move || {
                 for role in 0..300 {
                     let role = RoleId(1 + worker * 300 + role);
-                    if table.enqueue(role, OwnerId(1), host) == Err(TooManyRoles) {
+                    if table.enqueue(role, OwnerId(1), host) == Err(Unfit::TooManyRoles) {
                         refused.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -131,7 +131,10 @@ fn the_last_role_is_the_1024th_whoever_races_for_it() {
         refused.load(Ordering::Relaxed),
         1 + 1_200 - MAX_ROLES as u64
     );
-    assert_eq!(table.total_depth(OwnerId(1)), Some(MAX_ROLES as u64 - 1));
+    assert_eq!(
+        table.total_depth(OwnerId(1)),
+        Some((MAX_ROLES as u64 - 1, false))
+    );
 }
 
 #[test]

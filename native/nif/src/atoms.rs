@@ -2,7 +2,9 @@
 //! numbers come from core, see `rows`.
 
 rustler::atoms! {
+    again,
     alias,
+    counted,
     crowded,
     dead,
     default,
@@ -10,7 +12,9 @@ rustler::atoms! {
     foreign,
     handler,
     infinity,
+    mailbox,
     news,
+    noproc,
     ok,
     own,
     queue_full,
@@ -35,7 +39,9 @@ rustler::atoms! {
     bad_rules,
     bad_switch,
     bad_timeout,
+    bad_process,
     bad_table,
+    wrong_kind,
     not_found,
     not_started,
     too_many_components,

@@ -6,7 +6,7 @@ use erlmcp_core::control::Components;
 use erlmcp_core::limits::Refusal;
 use erlmcp_core::overload::{status, utilization};
 use erlmcp_core::survey::Row;
-use erlmcp_core::{OwnerId, RoleStats, RoleSummary};
+use erlmcp_core::{Kind, OwnerId, RoleStats, RoleSummary};
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
@@ -18,6 +18,7 @@ use crate::term::{self, Order};
 mod named {
     rustler::atoms! {
         as_of,
+        kind,
         capacity_exceeded_count,
         current_depth,
         last_capacity_exceeded,
@@ -108,9 +109,14 @@ pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
     let role = term::role_term(env, row.role);
     let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
     let status = level_atom(status(row.depth, row.limit));
+    let kind = match row.kind {
+        Kind::Counted => atoms::counted(),
+        Kind::Mailbox => atoms::mailbox(),
+    };
     let fields = [
         (atoms::role(), role),
         (named::process(), process),
+        (named::kind(), kind.encode(env)),
         (atoms::depth(), row.depth.encode(env)),
         (atoms::limit(), term::limit_term(env, row.limit)),
         (

@@ -4,9 +4,8 @@
 //! An owner of the library's own table that this thread has just used is near: then neither the arguments are decoded
 //! nor the owner looked up.
 
-use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::limits::{Limits, Unfit, Verdict};
 use erlmcp_core::near::Near;
-use erlmcp_core::roles::TooManyRoles;
 use erlmcp_core::{OwnerId, RoleId};
 use rustler::{Encoder, Env, Term};
 
@@ -27,7 +26,7 @@ type Arguments<'a> = [Term<'a>; 3];
 
 thread_local! {
     /// Of the library's own table. Natives of this file run on normal schedulers only.
-    static NEAR: Near<Watch> = const { Near::new() };
+    pub(crate) static NEAR: Near<Watch> = const { Near::new() };
 }
 
 fn check<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
@@ -83,12 +82,7 @@ fn run<'a>(
         OwnerId,
         &Beam<'a, '_, Table>,
     ) -> Option<Verdict>,
-    far: impl FnOnce(
-        &Limits<Watch>,
-        RoleId,
-        OwnerId,
-        &Beam<'a, '_, Table>,
-    ) -> Result<Verdict, TooManyRoles>,
+    far: impl FnOnce(&Limits<Watch>, RoleId, OwnerId, &Beam<'a, '_, Table>) -> Result<Verdict, Unfit>,
 ) -> Term<'a> {
     if let Some(own) = table::own(table) {
         let beam = Beam { env, table: own };
@@ -105,12 +99,7 @@ fn run<'a>(
 fn from_table<'a>(
     env: Env<'a>,
     [table, role, owner]: Arguments<'a>,
-    far: impl FnOnce(
-        &Limits<Watch>,
-        RoleId,
-        OwnerId,
-        &Beam<'a, '_, Table>,
-    ) -> Result<Verdict, TooManyRoles>,
+    far: impl FnOnce(&Limits<Watch>, RoleId, OwnerId, &Beam<'a, '_, Table>) -> Result<Verdict, Unfit>,
 ) -> Term<'a> {
     with_table(env, table, |beam, limits| {
         let (role, owner) = (term::role(role)?, term::owner(owner)?);

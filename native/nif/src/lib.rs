@@ -19,6 +19,7 @@ mod host;
 mod hot;
 mod latency;
 mod limits;
+mod mailbox;
 mod memory;
 mod metrics;
 mod overload;

@@ -1,7 +1,7 @@
 //! Natives of the queue limits, but for the hot ones. The first argument is a table, or `own` for the library's.
 
 use erlmcp_core::limits::{Permit, Refusal};
-use erlmcp_core::{Outlook, OwnerId, RoleId, Runtime};
+use erlmcp_core::{Kind, Outlook, OwnerId, RoleId, Runtime};
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
@@ -98,19 +98,27 @@ fn limits_give_back<'a>(env: Env<'a>, permit: Term<'a>) -> Term<'a> {
     term::answer(env, answer)
 }
 
+/// The depth, or `mailbox` for an owner whose mailbox it is.
 #[rustler::nif]
 fn limits_depth<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        Ok(limits.depth(term::role(role)?, term::owner(owner)?))
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        Ok(match limits.kind(role, owner) {
+            Some(Kind::Mailbox) => atoms::mailbox().encode(env),
+            Some(Kind::Counted) | None => limits.depth(role, owner).encode(env),
+        })
     })
 }
 
+/// The depth over all roles, with the atom `mailbox` if the owner's mailbox is another.
 #[rustler::nif(name = "limits_depth")]
 fn limits_total_depth<'a>(env: Env<'a>, table: Term<'a>, owner: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        limits
-            .total_depth(term::owner(owner)?)
-            .ok_or(Fault(atoms::not_found()))
+        let depths = limits.total_depth(term::owner(owner)?);
+        Ok(match depths.ok_or(Fault(atoms::not_found()))? {
+            (counted, false) => counted.encode(env),
+            (counted, true) => (counted, atoms::mailbox()).encode(env),
+        })
     })
 }
 

@@ -4,7 +4,7 @@ use erlmcp_core::alerts::{MAX_HISTORY, News};
 use erlmcp_core::judge::Rules;
 use erlmcp_core::overload::{Level, Margin, status};
 use erlmcp_core::survey::Row;
-use erlmcp_core::{RoleId, Runtime};
+use erlmcp_core::{Kind, RoleId, Runtime};
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
@@ -225,7 +225,11 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
         let of = one_or_all(role)?;
         let crowded = term::switch(crowded)?;
         let rows = beam.table.limits.rows(of).into_iter();
-        let wanted = |row: &Row| !crowded || status(row.depth, row.limit) >= Level::Critical;
+        // How long a mailbox is, the caller is going to ask.
+        let is_crowded = |row: &Row| {
+            row.kind == Kind::Mailbox || status(row.depth, row.limit) >= Level::Critical
+        };
+        let wanted = |row: &Row| !crowded || is_crowded(row);
         Ok(rows
             .filter(wanted)
             .map(|row| faces::queue_info(env, &row))

@@ -1,6 +1,7 @@
 //! How the core's types look in Erlang, in both directions. Nothing else knows.
 
 use erlmcp_core::control::TooManyComponents;
+use erlmcp_core::limits::Unfit;
 use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
 use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
 use once_cell::sync::OnceCell;
@@ -24,6 +25,15 @@ impl From<TooManyComponents> for Fault {
 impl From<TooManyRoles> for Fault {
     fn from(TooManyRoles: TooManyRoles) -> Self {
         Self(atoms::too_many_roles())
+    }
+}
+
+impl From<Unfit> for Fault {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::TooManyRoles => TooManyRoles.into(),
+            Unfit::OtherKind => Self(atoms::wrong_kind()),
+        }
     }
 }
 
@@ -88,6 +98,15 @@ pub(crate) fn owner(term: Term<'_>) -> Answer<OwnerId> {
         Ok(OwnerId(word(term.as_c_arg())))
     } else {
         Err(Fault(atoms::bad_owner()))
+    }
+}
+
+/// An owner that has a mailbox.
+pub(crate) fn local_process(term: Term<'_>) -> Answer<OwnerId> {
+    if term.decode::<LocalPid>().is_ok() {
+        Ok(OwnerId(word(term.as_c_arg())))
+    } else {
+        Err(Fault(atoms::bad_process()))
     }
 }
 

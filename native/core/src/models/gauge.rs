@@ -3,14 +3,14 @@
 use loom::thread;
 
 use super::{explore, explore_to};
-use crate::gauge::{Admission, Gauge};
+use crate::gauge::{Admission, Gauge, Kind};
 use crate::sync::Arc;
 
 #[test]
 fn concurrent_admissions_stop_at_the_limit() {
     explore_to(2, || {
         let gauge = Arc::new(Gauge::vacant());
-        gauge.occupy();
+        gauge.occupy(Kind::Counted);
         let callers: Vec<_> = (0..3)
             .map(|_| {
                 let gauge = Arc::clone(&gauge);
@@ -31,7 +31,7 @@ fn concurrent_admissions_stop_at_the_limit() {
 fn admission_against_release_neither_overshoots_nor_loses_a_place() {
     explore(|| {
         let gauge = Arc::new(Gauge::vacant());
-        gauge.occupy();
+        gauge.occupy(Kind::Counted);
         gauge.add().unwrap();
         let admit = {
             let gauge = Arc::clone(&gauge);

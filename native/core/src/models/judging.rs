@@ -5,6 +5,7 @@ use loom::thread;
 use super::table::{ROLE, Table, at_once};
 use super::{NOW, OWNER, explore, role};
 use crate::alerts::News;
+use crate::gauge::Kind;
 use crate::judge::{Judge, Rules};
 use crate::overload::{Level, Margin};
 use crate::owner::{Account, Owner};
@@ -27,7 +28,10 @@ fn no_crossing_is_missed() {
         judge.set_rules(RULES);
         let role = role(1);
         let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
-        owner.enter(&role, &judge, |_| ()).unwrap();
+        owner
+            .enter(&role, Kind::Counted, &judge, |_| ())
+            .unwrap()
+            .unwrap();
         let callers: Vec<_> = [Account::<()>::enqueue, Account::dequeue]
             .into_iter()
             .map(|operation| {

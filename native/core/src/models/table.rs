@@ -50,7 +50,10 @@ impl Table {
         let (in_role, owners) = stats.map_or((0, 0), |stats| (stats.depth, stats.owners));
         assert_eq!(
             (in_role, owners),
-            (depth.unwrap_or(0), u64::from(depth.is_some()))
+            (
+                depth.map_or(0, |(counted, _)| counted),
+                u64::from(depth.is_some())
+            )
         );
         assert_eq!(self.world.watches(), u64::from(self.tracked()));
         if let Some(stats) = stats {

@@ -1,0 +1,334 @@
+-module(erlmcp_overload_mailbox).
+-moduledoc """
+Sends to processes whose mailbox is full no more: the queue that is limited is the mailbox itself.
+
+A process needs to know nothing of this. Its mailbox in a role has the limit of the role, and whoever sends through
+this module is refused where it is that long. What comes by other ways (replies, timers, a bare `!`) counts towards
+its length and is not refused.
+
+```erlang
+case erlmcp_overload_mailbox:call(session, Server, Request, 5000) of
+    {ok, Reply} -> Reply;
+    {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(Id, Stats);
+    {error, noproc} -> gone
+end
+```
+
+Nobody passes the limit through this, however many send at once: whoever is admitted counts, in one step, the length
+that it was told and all that were admitted and were not there yet. A sender that is killed in between leaves nothing
+behind. Whom one sends to has to tell its length first. A process that waits does so in some ten nanoseconds, one that
+has just got a message in less than a microsecond, and one that is busy when it is next interrupted: usually in some
+microseconds, at worst when its turn on its scheduler is over, a millisecond or more.
+
+A *destination* is a pid of this node or a registered name, `{global, Name}` and `{via, Module, Name}` among them,
+which is resolved at each call. A process of another node raises `badarg`: it is to be bounded where it lives.
+
+A role and a process are a pair of one kind, that of their first use: here, or in `m:erlmcp_queue_limits`. What
+belongs to the other kind raises `badarg`. `erlmcp_queue_limits:check_capacity/2` and
+`erlmcp_queue_limits:get_queue_depth/2` answer for either, and `erlmcp_queue_limits:forget/2` drops a pair, which may
+then be of the other kind.
+
+In the numbers of a role a mailbox counts with the length that it had when it was last sent to, or looked at:
+`total_enqueued` is what was sent through this and what was found to have come otherwise, `total_dequeued` what was
+found to be taken out. While several send to one mailbox at once these two may be too high by as many. A level rises
+with the send that crosses it, and is left within 100 ms of the mailbox's becoming shorter.
+
+As of `m:erlmcp_queue_limits`: a role that is no atom raises `badarg`, the 1025th role `system_limit`, and while the
+service is not started these exit with `{noproc, {Module, Function, Args}}`.
+""".
+
+-export([send/3, send/4, cast/3, cast/4, call/4, call/5, send_any/3, send_any/4, depth/1]).
+-export([responded/2]).
+
+-export_type([destination/0, options/0, refused/0]).
+
+-doc "A destination is a process of this node, by its pid or a name.".
+-type destination() :: pid() | atom() | {atom(), node()} | {global, term()} | {via, module(), term()}.
+-doc "There is no option yet.".
+-type options() :: #{} | [].
+-doc "This says that the mailbox is full, and what its role has come to.".
+-type refused() :: {error, {capacity_exceeded, erlmcp_queue_limits:refusal()}}.
+
+-import(erlmcp_native_error, [raise/2]).
+
+-define(MAX_TIMEOUT_MS, 16#ffffffff).
+%% How often a length is asked for before others are let go first.
+-define(TRIES, 10).
+
+-doc """
+Sends a message if the mailbox of its destination has room in the role. `ok` says that it is there; `{error, noproc}`
+that there is no such process, or that it was dead when its length was asked for.
+""".
+-spec send(erlmcp_queue_limits:role(), destination(), Message :: term()) -> ok | refused() | {error, noproc}.
+send(Role, Destination, Message) ->
+    case admit(Role, Destination) of
+        {Pid, Place, Length} ->
+            Pid ! Message,
+            sent(Role, Pid, Place, Length);
+        {error, _} = Error ->
+            Error;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Destination, Message]})
+    end.
+
+-doc "Does what `send/3` does, with options.".
+-spec send(erlmcp_queue_limits:role(), destination(), Message :: term(), options()) ->
+    ok | refused() | {error, noproc}.
+send(Role, Destination, Message, Options) ->
+    case with(Role, Destination, Options) of
+        {Pid, Place, Length} ->
+            Pid ! Message,
+            sent(Role, Pid, Place, Length);
+        {error, _} = Error ->
+            Error;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Destination, Message, Options]})
+    end.
+
+-doc "Does what `send/3` does with what `gen_server:cast/2` sends.".
+-spec cast(erlmcp_queue_limits:role(), destination(), Request :: term()) -> ok | refused() | {error, noproc}.
+cast(Role, Server, Request) ->
+    case admit(Role, Server) of
+        {Pid, Place, Length} ->
+            ok = gen_server:cast(Pid, Request),
+            sent(Role, Pid, Place, Length);
+        {error, _} = Error ->
+            Error;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request]})
+    end.
+
+-doc "Does what `cast/3` does, with options.".
+-spec cast(erlmcp_queue_limits:role(), destination(), Request :: term(), options()) ->
+    ok | refused() | {error, noproc}.
+cast(Role, Server, Request, Options) ->
+    case with(Role, Server, Options) of
+        {Pid, Place, Length} ->
+            ok = gen_server:cast(Pid, Request),
+            sent(Role, Pid, Place, Length);
+        {error, _} = Error ->
+            Error;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Options]})
+    end.
+
+-doc """
+Calls a `gen_server` if its mailbox has room in the role, and returns its reply.
+
+It exits as `gen_server:call/3` does, term for term, if the server does not answer in time, dies meanwhile, or is the
+caller itself. A request that was not answered in time counts for as long as it is in the mailbox; its reply, if it
+comes, is dropped.
+""".
+-spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
+    {ok, Reply :: term()} | refused() | {error, noproc}.
+call(Role, Server, Request, Timeout) ->
+    call(Role, Server, Request, Timeout, [], {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]}).
+
+-doc "Does what `call/4` does, with options.".
+-spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout(), options()) ->
+    {ok, Reply :: term()} | refused() | {error, noproc}.
+call(Role, Server, Request, Timeout, Options) ->
+    call(Role, Server, Request, Timeout, Options, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]}).
+
+call(Role, Server, Request, Timeout, Options, Call) when
+    Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Timeout =< ?MAX_TIMEOUT_MS
+->
+    case with(Role, Server, Options) of
+        {Pid, Place, Length} when Pid =:= self() ->
+            ok = sent(Role, Pid, Place, max(0, Length - 1)),
+            exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
+        {Pid, Place, Length} ->
+            Sent = gen_server:send_request(Pid, Request),
+            ok = sent(Role, Pid, Place, Length),
+            erlmcp_native_wait:respond(Sent, Timeout, {?MODULE, responded, [Server, Request, Timeout]});
+        {error, _} = Error ->
+            Error;
+        Fault ->
+            raise(Fault, Call)
+    end;
+call(_, _, _, _, _, Call) ->
+    raise(bad_timeout, Call).
+
+-doc false.
+-spec responded(timeout | {reply, term()} | {error, {term(), term()}}, [term()]) -> {ok, term()}.
+responded({reply, Reply}, _) -> {ok, Reply};
+responded(timeout, Args) -> exit({timeout, {gen_server, call, Args}});
+responded({error, {Reason, _}}, Args) -> exit({Reason, {gen_server, call, Args}}).
+
+-doc """
+Sends a message to one of several processes: of two that are chosen at random to that with the shorter mailbox, or,
+where both are full or dead, to that of the others with the shortest. Refused if all are full; `{error, noproc}` if all
+are dead.
+
+Two chosen at random do nearly as well as all, and cost the same for any number of processes (M. Mitzenmacher, The Power
+of Two Choices in Randomized Load Balancing, 2001).
+""".
+-spec send_any(erlmcp_queue_limits:role(), [destination(), ...], Message :: term()) ->
+    {ok, destination()} | refused() | {error, noproc}.
+send_any(Role, Destinations, Message) ->
+    any(Role, Destinations, Message, [], {?MODULE, ?FUNCTION_NAME, [Role, Destinations, Message]}).
+
+-doc "Does what `send_any/3` does, with options.".
+-spec send_any(erlmcp_queue_limits:role(), [destination(), ...], Message :: term(), options()) ->
+    {ok, destination()} | refused() | {error, noproc}.
+send_any(Role, Destinations, Message, Options) ->
+    any(Role, Destinations, Message, Options, {?MODULE, ?FUNCTION_NAME, [Role, Destinations, Message, Options]}).
+
+any(Role, Destinations, Message, Options, Call) ->
+    case count(Destinations, 0) of
+        Many when is_integer(Many), Many > 0 ->
+            {Chosen, Others} = chosen(Destinations, Many),
+            case first(shortest(Chosen), Role, Message, Options, {error, noproc}) of
+                {error, _} = Error -> told(first(shortest(Others), Role, Message, Options, Error), Call);
+                SentOrFault -> told(SentOrFault, Call)
+            end;
+        _ ->
+            raise(no_processes, Call)
+    end.
+
+%% All of them are looked at, so that what is none is told whichever are chosen.
+count([Pid | Others], Many) when is_pid(Pid) ->
+    case erlmcp_native_pid:is_local(Pid) of
+        true -> count(Others, Many + 1);
+        false -> none
+    end;
+count([Name | Others], Many) when is_atom(Name), Name =/= undefined -> count(Others, Many + 1);
+count([{global, _} | Others], Many) -> count(Others, Many + 1);
+count([{via, Module, _} | Others], Many) when is_atom(Module) -> count(Others, Many + 1);
+count([{Name, Node} | Others], Many) when is_atom(Name), Node =:= node() -> count(Others, Many + 1);
+count([], Many) -> Many;
+count(_, _) -> none.
+
+%% Without the caller's generator of random numbers, which is its own.
+chosen(Destinations, Many) when Many =< 2 ->
+    {Destinations, []};
+chosen(Destinations, Many) ->
+    Number = erlang:unique_integer(),
+    First = erlang:phash2({first, Number}, Many),
+    Second = (First + 1 + erlang:phash2(Number, Many - 1)) rem Many,
+    {[lists:nth(First + 1, Destinations), lists:nth(Second + 1, Destinations)], Destinations}.
+
+%% Those that are no processes come first, so that they are told.
+shortest([]) ->
+    [];
+shortest(Destinations) ->
+    Ranked = [{rank(Destination), Destination} || Destination <- Destinations],
+    [Destination || {_, Destination} <- lists:keysort(1, Ranked)].
+
+rank(Destination) ->
+    case resolve(Destination) of
+        Pid when is_pid(Pid) ->
+            case erlmcp_native_pid:is_local(Pid) of
+                true -> length_of(Pid);
+                false -> -1
+            end;
+        noproc -> infinity;
+        bad_process -> -1
+    end.
+
+%% Of refusals that by the shortest.
+first([], _, _, _, Error) ->
+    Error;
+first([Destination | Others], Role, Message, Options, Error) ->
+    case with(Role, Destination, Options) of
+        {Pid, Place, Length} ->
+            Pid ! Message,
+            ok = sent(Role, Pid, Place, Length),
+            {ok, Destination};
+        {error, noproc} ->
+            first(Others, Role, Message, Options, Error);
+        {error, _} = Refused when Error =:= {error, noproc} ->
+            first(Others, Role, Message, Options, Refused);
+        {error, _} ->
+            first(Others, Role, Message, Options, Error);
+        Fault ->
+            Fault
+    end.
+
+told({ok, _} = Sent, _) -> Sent;
+told({error, _} = Error, _) -> Error;
+told(bad_process, Call) -> raise(no_processes, Call);
+told(Fault, Call) -> raise(Fault, Call).
+
+-doc "Returns how long the mailbox of a process is now, whether anybody has limited it or not.".
+-spec depth(destination()) -> non_neg_integer() | {error, noproc}.
+depth(Destination) ->
+    case rank(Destination) of
+        -1 -> raise(bad_process, {?MODULE, ?FUNCTION_NAME, [Destination]});
+        infinity -> {error, noproc};
+        Length -> Length
+    end.
+
+%% Longer than any is one that is not there.
+length_of(Pid) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} -> Length;
+        undefined -> infinity
+    end.
+
+with(Role, Destination, Options) when Options =:= []; Options =:= #{} ->
+    admit(Role, Destination);
+with(_, _, Options) ->
+    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
+    {bad_option, Problem}.
+
+%% Whom to send to, the place that it takes, and the length that was found.
+admit(Role, Destination) ->
+    admit(Role, Destination, ?TRIES).
+
+admit(Role, Pid, Tries) when is_pid(Pid) ->
+    case erlmcp_native:mailbox_note(own, Role, Pid) of
+        Noted when is_integer(Noted) ->
+            case process_info(Pid, message_queue_len) of
+                {message_queue_len, Length} -> admit(Role, Pid, Noted, Length, Tries);
+                undefined -> {error, noproc}
+            end;
+        noproc ->
+            {error, noproc};
+        Fault ->
+            Fault
+    end;
+admit(Role, Destination, Tries) ->
+    case resolve(Destination) of
+        Pid when is_pid(Pid) -> admit(Role, Pid, Tries);
+        noproc -> nobody(erlmcp_native:limits_get_limit(own, Role));
+        bad_process -> bad_process
+    end.
+
+admit(Role, Pid, Noted, Length, Tries) ->
+    case erlmcp_native:mailbox_admit(own, Role, Pid, Noted, Length) of
+        Place when is_integer(Place) -> {Pid, Place, Length};
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        again when Tries > 1 -> admit(Role, Pid, Tries - 1);
+        again -> full(Role, Pid, Length);
+        Fault -> Fault
+    end.
+
+%% Others were faster each time.
+full(Role, Pid, Length) ->
+    case erlmcp_native:mailbox_refuse(own, Role, Pid, Length) of
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        noproc -> {error, noproc};
+        Fault -> Fault
+    end.
+
+%% For all other arguments to be judged as they are with somebody there.
+nobody(Limit) when is_integer(Limit); Limit =:= infinity -> {error, noproc};
+nobody(Fault) -> Fault.
+
+%% The service may have been stopped meanwhile; the message is there all the same.
+sent(Role, Pid, Place, Length) ->
+    _ = erlmcp_native:mailbox_sent(own, Role, Pid, Place, Length),
+    ok.
+
+resolve(Pid) when is_pid(Pid) -> Pid;
+resolve(undefined) -> bad_process;
+resolve(Name) when is_atom(Name) -> process(whereis(Name));
+resolve({global, Name}) -> process(global:whereis_name(Name));
+resolve({via, Module, Name}) when is_atom(Module) -> process(Module:whereis_name(Name));
+resolve({Name, Node}) when is_atom(Name), Node =:= node() -> resolve(Name);
+resolve(_) -> bad_process.
+
+process(undefined) -> noproc;
+process(Pid) when is_pid(Pid) -> Pid;
+process(_) -> bad_process.

@@ -1,0 +1,198 @@
+//! Limits of mailboxes: the queue of a process itself, which needs to know nothing of it.
+//!
+//! How long a mailbox is only the runtime knows. So whoever sends asks for it, between two of these steps: it notes how
+//! many were sent, asks, is admitted or not, sends, and says so. Nobody passes the limit by that, however many send at
+//! once (`senders.rs`).
+
+use crate::gauge::{Kind, Vacant};
+use crate::limits::{Limits, Refusal, Unfit, Verdict};
+use crate::near::Near;
+use crate::owner::Account;
+use crate::senders::Claim;
+use crate::tally::Seat;
+use crate::verdict::refuse;
+use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
+
+/// An answer to a sender that wants to be admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admittance {
+    /// There is room. The place is given back by [`Limits::sent`].
+    Granted(Claim),
+    /// Ask for the length once more: what stood in the way is gone.
+    Again,
+    /// There is none.
+    Refused(Box<Refusal>),
+}
+
+impl<W: Send + Sync + 'static> Limits<W> {
+    /// Tells what a sender has to note before it asks for the length of an owner's mailbox. `None` if the owner is
+    /// dead.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as of every operation.
+    pub fn note(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Option<u64>, Unfit> {
+        match self.look(role, owner, Account::note) {
+            Ok(noted) => Ok(Some(noted)),
+            Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
+                Ok((account.note()?, account.depth()?))
+            }),
+        }
+    }
+
+    /// Admits a sender that has noted that, and was told this length then, if there is room.
+    pub fn admit(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        noted: u64,
+        length: u64,
+        host: &impl Host<Watch = W>,
+    ) -> Admittance {
+        let looked = self.look(role, owner, |account| {
+            Ok(match account.admit(sender, noted, length)? {
+                Ok(claim) => Admittance::Granted(claim),
+                Err(depth) => refused(account, noted, length, depth, host)?,
+            })
+        });
+        // Forgotten meanwhile, or dead.
+        looked.unwrap_or(Admittance::Again)
+    }
+
+    /// The message of a sender that was admitted is in the mailbox, which had this length before.
+    pub fn sent(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        (claim, sender): (Claim, OwnerId),
+        length: u64,
+        host: &impl Host<Watch = W>,
+    ) {
+        let _ = self.change(role, owner, host, |account| {
+            Ok(((), account.sent(claim, sender, length, Seat::mine())?))
+        });
+    }
+
+    /// Refuses a sender to whom this was said too often: ask again. `None` if the owner is forgotten meanwhile, or
+    /// dead.
+    pub fn refuse_sender(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        length: u64,
+        runtime: &impl Runtime,
+    ) -> Option<Box<Refusal>> {
+        let refuse = |account: &Account<W>| Ok(refuse(account.role(), length, runtime));
+        self.look(role, owner, refuse).ok()
+    }
+
+    /// Tells whether a mailbox of this length has room. Counts a refusal, and nothing else.
+    pub fn check_mailbox(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        length: u64,
+        runtime: &impl Runtime,
+    ) -> Verdict {
+        let looked = self.look(role, owner, |account| {
+            Ok(if length < account.role().refuses_at() {
+                Verdict::Granted
+            } else {
+                Verdict::Refused(refuse(account.role(), length, runtime))
+            })
+        });
+        looked.unwrap_or(Verdict::Granted)
+    }
+
+    /// Somebody has looked at a mailbox: it has this length. A level that this no longer amounts to is left. Returns
+    /// whether the mailbox is to be looked at again.
+    pub fn looked(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        length: u64,
+        host: &impl Host<Watch = W>,
+    ) -> bool {
+        let _ = self.change(role, owner, host, |account| {
+            Ok(((), account.looked(length, Seat::mine())?))
+        });
+        let is_watched = || {
+            let shard = self.owners.shard(owner).pin();
+            let found = shard.get(&owner)?;
+            Some(found.is_watched(owner, role, self.judge()))
+        };
+        is_watched().unwrap_or_else(|| {
+            self.judge().mailboxes().let_go(role, owner);
+            // Entered again just now?
+            is_watched().unwrap_or(false)
+        })
+    }
+
+    /// What the owner's depth in a role is, if it has any.
+    pub fn kind(&self, role: RoleId, owner: OwnerId) -> Option<Kind> {
+        self.look(role, owner, |account| account.kind()).ok()
+    }
+}
+
+impl<W: Send + Sync + 'static> Near<W> {
+    /// Does what [`Limits::note`] does, if the owner is near and its mailbox known in the role.
+    #[inline]
+    pub fn note(&self, table: &Limits<W>, role: RoleId, owner: OwnerId) -> Option<u64> {
+        self.look(table, role, owner, |_, account, _| account.note())
+    }
+
+    /// Does what [`Limits::admit`] does, if the owner is near, its mailbox known in the role, and there is room.
+    #[inline]
+    pub fn admit(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        noted: u64,
+        length: u64,
+    ) -> Option<Claim> {
+        let admit = |account: &Account<W>| account.admit(sender, noted, length);
+        self.look(table, role, owner, |_, account, _| admit(account))?
+            .ok()
+    }
+
+    /// Does what [`Limits::sent`] does, if the owner is near and its mailbox known in the role.
+    #[inline]
+    pub fn sent(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        (claim, sender): (Claim, OwnerId),
+        length: u64,
+        host: &impl Host<Watch = W>,
+    ) -> Option<()> {
+        self.change(table, role, owner, host, |account, seat| {
+            Ok(((), account.sent(claim, sender, length, seat)?))
+        })
+    }
+}
+
+/// Not by the length alone: whom it was counted for is dead, or has sent since, so that its message is counted twice.
+#[cold]
+fn refused<W>(
+    account: &Account<W>,
+    noted: u64,
+    length: u64,
+    depth: u64,
+    host: &impl Host<Watch = W>,
+) -> Result<Admittance, Vacant> {
+    let senders = account.senders()?;
+    let is_full = length >= account.role().refuses_at();
+    if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != noted) {
+        return Ok(Admittance::Again);
+    }
+    Ok(Admittance::Refused(refuse(account.role(), depth, host)))
+}

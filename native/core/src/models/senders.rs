@@ -1,0 +1,88 @@
+//! Senders to one mailbox.
+
+use loom::thread;
+
+use super::explore;
+use crate::senders::Senders;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::vocabulary::OwnerId;
+
+const LIMIT: u64 = 1;
+
+struct Mailbox {
+    senders: Senders,
+    length: AtomicU64,
+}
+
+impl Mailbox {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            senders: Senders::new(),
+            length: AtomicU64::new(0),
+        })
+    }
+
+    /// What a sender does, step by step. Whether its message is in.
+    fn send(&self, sender: OwnerId) -> bool {
+        let noted = self.senders.sent();
+        let length = self.length.load(Ordering::Acquire);
+        match self.senders.admit(sender, noted, length, || LIMIT) {
+            Ok(claim) => {
+                let before = self.length.fetch_add(1, Ordering::AcqRel);
+                assert!(before < LIMIT);
+                self.senders.finish(claim, sender)
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[test]
+fn as_many_messages_get_in_as_there_is_room_for() {
+    explore(|| {
+        let mailbox = Mailbox::new();
+        let senders: Vec<_> = (1..3)
+            .map(|sender| {
+                let mailbox = Arc::clone(&mailbox);
+                thread::spawn(move || mailbox.send(OwnerId(sender)))
+            })
+            .collect();
+        senders
+            .into_iter()
+            .for_each(|sender| _ = sender.join().unwrap());
+        assert!(mailbox.length.load(Ordering::Relaxed) <= LIMIT);
+        assert!(!mailbox.senders.sweep(|_| false));
+    });
+}
+
+#[test]
+fn what_is_taken_out_makes_room_and_no_more() {
+    explore(|| {
+        let mailbox = Mailbox::new();
+        assert!(mailbox.send(OwnerId(1)));
+        let receiver = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.length.fetch_sub(1, Ordering::AcqRel))
+        };
+        let sent = mailbox.send(OwnerId(2));
+        receiver.join().unwrap();
+        assert_eq!(mailbox.length.load(Ordering::Relaxed), u64::from(sent));
+    });
+}
+
+#[test]
+fn the_place_of_a_dead_sender_is_swept_once() {
+    explore(|| {
+        let mailbox = Mailbox::new();
+        let claim = mailbox.senders.admit(OwnerId(1), 0, 0, || LIMIT);
+        assert!(claim.is_ok());
+        let sweeper = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.senders.sweep(|OwnerId(sender)| sender != 1))
+        };
+        mailbox.senders.sweep(|OwnerId(sender)| sender != 1);
+        sweeper.join().unwrap();
+        assert!(mailbox.send(OwnerId(2)));
+        assert_eq!(mailbox.senders.sent(), 2);
+    });
+}

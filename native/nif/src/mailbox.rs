@@ -1,0 +1,203 @@
+//! Natives of limits on mailboxes. The first argument is a table, or `own` for the library's. The calling process is
+//! who sends, and reads the length of the mailbox between two of these.
+
+use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::survey::Row;
+use erlmcp_core::{Admittance, Claim, Kind, OwnerId, RoleId};
+use rustler::{Encoder, Env, Term};
+
+use crate::atoms;
+use crate::direct::native;
+use crate::faces;
+use crate::host::{Beam, Watch};
+use crate::hot::NEAR;
+use crate::limits::refused;
+use crate::table::{self, Table, with_table};
+use crate::term::{self, Answer};
+
+native!("mailbox_note", 3, note);
+native!("mailbox_admit", 5, admit);
+native!("mailbox_sent", 5, sent);
+
+/// What a sender has to note before it asks for the length of the mailbox, or `noproc` if the process is dead.
+fn note<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
+    if let Some(own) = table::own(table) {
+        let (role, owner) = term::unread(role, owner);
+        let found = NEAR.try_with(|near| near.note(&own.limits, role, owner));
+        if let Ok(Some(noted)) = found {
+            return noted.encode(env);
+        }
+    }
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = pair(role, owner)?;
+        let noted = limits.note(role, owner, beam)?;
+        if table::own(table).is_some() {
+            let _ = NEAR.try_with(|near| near.missed(limits, owner));
+        }
+        Ok(match noted {
+            Some(noted) => noted.encode(env),
+            None => atoms::noproc().encode(env),
+        })
+    })
+}
+
+/// A place if there is room for a message of the calling process, which has noted that and was told this length;
+/// `again` if it should ask once more, or `{refused, Stats}`.
+fn admit<'a>(env: Env<'a>, [table, role, owner, noted, length]: [Term<'a>; 5]) -> Term<'a> {
+    let sender = term::process_id(env, env.pid());
+    if let (Some(own), Ok(noted), Ok(length)) =
+        (table::own(table), term::number(noted), term::depth(length))
+    {
+        let (role, owner) = term::unread(role, owner);
+        let found =
+            NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, noted, length));
+        if let Ok(Some(Claim(place))) = found {
+            return place.encode(env);
+        }
+    }
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        let (noted, length) = (term::number(noted)?, term::depth(length)?);
+        Ok(
+            match limits.admit(role, owner, sender, noted, length, beam) {
+                Admittance::Granted(Claim(place)) => place.encode(env),
+                Admittance::Again => atoms::again().encode(env),
+                Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
+            },
+        )
+    })
+}
+
+/// The message is in the mailbox, which was so long before.
+fn sent<'a>(env: Env<'a>, [table, role, owner, place, length]: [Term<'a>; 5]) -> Term<'a> {
+    let sender = term::process_id(env, env.pid());
+    if let (Some(own), Ok(claim), Ok(length)) =
+        (table::own(table), claim(place), term::depth(length))
+    {
+        let beam = Beam { env, table: own };
+        let (role, owner) = term::unread(role, owner);
+        let claim = (claim, sender);
+        let found = NEAR.try_with(|near| near.sent(&own.limits, role, owner, claim, length, &beam));
+        if let Ok(Some(())) = found {
+            return atoms::ok().encode(env);
+        }
+    }
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = pair(role, owner)?;
+        let claim = (claim(place)?, sender);
+        limits.sent(role, owner, claim, term::depth(length)?, beam);
+        Ok(atoms::ok())
+    })
+}
+
+fn claim(term: Term<'_>) -> Answer<Claim> {
+    term::number(term).map(Claim)
+}
+
+fn pair(role: Term<'_>, owner: Term<'_>) -> Answer<(RoleId, OwnerId)> {
+    Ok((term::role(role)?, term::local_process(owner)?))
+}
+
+/// `{refused, Stats}` for a sender to whom `again` was said too often; `noproc` if the process is dead, or was
+/// forgotten.
+#[rustler::nif]
+fn mailbox_refuse<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    length: Term<'a>,
+) -> Term<'a> {
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        let refusal = limits.refuse_sender(role, owner, term::depth(length)?, beam);
+        Ok(match refusal {
+            Some(refusal) => refused(beam, role, owner, &refusal),
+            None => atoms::noproc().encode(env),
+        })
+    })
+}
+
+/// Whether a mailbox of this length has room: `ok`, or `{refused, Stats}`.
+#[rustler::nif]
+fn mailbox_check<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    length: Term<'a>,
+) -> Term<'a> {
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        Ok(
+            match limits.check_mailbox(role, owner, term::depth(length)?, beam) {
+                Verdict::Granted => atoms::ok().encode(env),
+                Verdict::Refused(refusal) => refused(beam, role, owner, &refusal),
+            },
+        )
+    })
+}
+
+/// Somebody has looked at a mailbox: `true` if it is to be looked at again.
+#[rustler::nif]
+fn mailbox_looked<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    length: Term<'a>,
+) -> Term<'a> {
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        Ok(limits
+            .looked(role, owner, term::depth(length)?, beam)
+            .encode(env))
+    })
+}
+
+/// The row of a mailbox that has this length: `erlmcp_overload_monitor:queue_info()`.
+#[rustler::nif]
+fn mailbox_row<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    length: Term<'a>,
+) -> Term<'a> {
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        let depth = term::depth(length)?;
+        limits.looked(role, owner, depth, beam);
+        let row = Row {
+            role,
+            owner: Some(owner),
+            kind: Kind::Mailbox,
+            depth,
+            limit: limits.roles().limit(role),
+        };
+        Ok(faces::queue_info(env, &row))
+    })
+}
+
+/// Whether a term is a pid of this node: a process of it has a mailbox here, or had one.
+#[rustler::nif]
+fn is_local_pid(term: Term<'_>) -> bool {
+    term::local_process(term).is_ok()
+}
+
+/// `[{Role, Owner}]`: the mailboxes whose length amounts to a level, and which are to be looked at.
+#[rustler::nif]
+fn mailbox_held<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let held = limits.judge().mailboxes().held().into_iter();
+        let row = |(role, owner)| (term::role_term(env, role), term::owner_term(env, owner));
+        Ok(held.map(row).collect::<Vec<_>>())
+    })
+}
+
+fn answer<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    operation: impl FnOnce(&Beam<'a, '_, Table>, &Limits<Watch>, (RoleId, OwnerId)) -> Answer<Term<'a>>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        operation(beam, limits, pair(role, owner)?)
+    })
+}

@@ -1,0 +1,62 @@
+%% Many senders to one mailbox, some of which are killed wherever they are: it never grows past its limit.
+-module(erlmcp_overload_mailbox_load_tests).
+
+-include_lib("eunit/include/eunit.hrl").
+
+-define(B, erlmcp_overload_mailbox).
+-define(L, erlmcp_queue_limits).
+%% Fewer than there are senders, each of which waits for the receiver to tell its length.
+-define(LIMIT, 20).
+-define(SENDERS, 64).
+-define(RECEIVED, 100_000).
+
+no_overshoot_test_() ->
+    {setup, fun erlmcp_native_test_lib:start/0, fun erlmcp_native_test_lib:stop/1, [
+        {atom_to_list(Kind), {timeout, 120, fun() -> no_overshoot(Kind) end}}
+     || Kind <- [on_heap, off_heap]
+    ]}.
+
+no_overshoot(Kind) ->
+    ok = ?L:set_limit(s, ?LIMIT),
+    {Receiver, Monitor} = spawn_opt(fun() -> exit({highest, received(?RECEIVED, 0)}) end, [
+        monitor, {message_queue_data, Kind}
+    ]),
+    Senders = [spawn_monitor(fun() -> sender(Receiver) end) || _ <- lists:seq(1, ?SENDERS)],
+    Killer = spawn_link(fun() -> killer(Receiver, maps:from_list(Senders)) end),
+    receive
+        {'DOWN', Monitor, process, Receiver, {highest, Highest}} ->
+            ?assertEqual({true, Highest}, {Highest =< ?LIMIT, Highest}),
+            %% It was worth trying.
+            ?assert(Highest > ?LIMIT div 2, Highest)
+    end,
+    [receive {'DOWN', Of, process, Pid, _} -> ok end || {Pid, Of} <- Senders],
+    unlink(Killer),
+    erlmcp_native_test_lib:kill(Killer).
+
+%% What the receiver finds in its own mailbox is what is there.
+received(0, Highest) ->
+    Highest;
+received(Left, Highest) ->
+    {message_queue_len, Length} = process_info(self(), message_queue_len),
+    receive
+        _ -> received(Left - 1, max(Length, Highest))
+    end.
+
+sender(Receiver) ->
+    case ?B:send(s, Receiver, message) of
+        {error, noproc} -> ok;
+        _ -> sender(Receiver)
+    end.
+
+%% Each that is killed has a successor, until the receiver has had enough.
+killer(Receiver, Senders) ->
+    case is_process_alive(Receiver) of
+        true ->
+            [Victim | _] = maps:keys(Senders),
+            exit(Victim, kill),
+            {Next, Monitor} = spawn_monitor(fun() -> sender(Receiver) end),
+            receive after 1 -> ok end,
+            killer(Receiver, maps:put(Next, Monitor, maps:remove(Victim, Senders)));
+        false ->
+            ok
+    end.
