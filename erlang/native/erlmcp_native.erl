@@ -44,8 +44,9 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_sample/1
 ]).
 -export([
-    mailbox_note/3,
+    mailbox_enter/3,
     mailbox_admit/5,
+    mailbox_sent/4,
     mailbox_sent/5,
     mailbox_refuse/4,
     mailbox_check/4,
@@ -133,8 +134,9 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
-    mailbox_note/3,
+    mailbox_enter/3,
     mailbox_admit/5,
+    mailbox_sent/4,
     mailbox_sent/5,
     mailbox_refuse/4,
     mailbox_check/4,
@@ -430,11 +432,13 @@ limits_take_refusals(_Table, _Role) -> absent().
 limits_sample(_Table) -> absent().
 
 -doc """
-Returns what the calling process has to note before it asks for the length of another's mailbox to which it wants to
-send. `noproc` if that is dead.
+Admits a message of the calling process at once, if somebody has just asked for the length of the mailbox and there is
+much room: the place that is returned is given back by `mailbox_sent/4`, or goes with the process. Otherwise the process
+has to ask, and to be admitted by `mailbox_admit/5` with what it notes here. `noproc` if the receiver is dead.
 """.
--spec mailbox_note(table(), erlmcp_queue_limits:role(), pid()) -> Noted :: non_neg_integer() | noproc | fault().
-mailbox_note(_Table, _Role, _Pid) -> absent().
+-spec mailbox_enter(table(), erlmcp_queue_limits:role(), pid()) ->
+    Place :: non_neg_integer() | {ask, Noted :: non_neg_integer()} | noproc | fault().
+mailbox_enter(_Table, _Role, _Pid) -> absent().
 
 -doc """
 Admits a message of the calling process, which has noted that and was told this length, if there is room. The place that
@@ -446,7 +450,11 @@ more. A refusal is counted.
 ) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
 mailbox_admit(_Table, _Role, _Pid, _Noted, _Length) -> absent().
 
--doc "Gives a place back: the message is in the mailbox, which had this length before.".
+-doc "Gives a place of `mailbox_enter/3` back: the message is in the mailbox.".
+-spec mailbox_sent(table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer()) -> ok | fault().
+mailbox_sent(_Table, _Role, _Pid, _Place) -> absent().
+
+-doc "Gives a place of `mailbox_admit/5` back: the message is in the mailbox, which had this length before.".
 -spec mailbox_sent(
     table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer(), Length :: non_neg_integer()
 ) ->

@@ -20,6 +20,10 @@ behind. Whom one sends to has to tell its length first. A process that waits doe
 has just got a message in less than a microsecond, and one that is busy when it is next interrupted: usually in some
 microseconds, at worst when its turn on its scheduler is over, a millisecond or more.
 
+So where the limit is 1000 or more, and less than half of it is in use, what one sender was told holds for all others
+for 50 microseconds: what they are admitted for meanwhile is counted, and what comes by other ways is seen after that
+time at the latest. With a smaller limit, or less room, the length is asked for at each message.
+
 A *destination* is a pid of this node or a registered name, `{global, Name}` and `{via, Module, Name}` among them,
 which is resolved at each call. A process of another node raises `badarg`: it is to be bounded where it lives.
 
@@ -135,7 +139,7 @@ call(Role, Server, Request, Timeout, Options, Call) when
 ->
     case with(Role, Server, Options) of
         {Pid, Place, Length} when Pid =:= self() ->
-            ok = sent(Role, Pid, Place, max(0, Length - 1)),
+            ok = unsent(Role, Pid, Place, Length),
             exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
         {Pid, Place, Length} ->
             Sent = gen_server:send_request(Pid, Request),
@@ -272,13 +276,15 @@ with(_, _, Options) ->
     {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
     {bad_option, Problem}.
 
-%% Whom to send to, the place that it takes, and the length that was found.
+%% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask.
 admit(Role, Destination) ->
     admit(Role, Destination, ?TRIES).
 
 admit(Role, Pid, Tries) when is_pid(Pid) ->
-    case erlmcp_native:mailbox_note(own, Role, Pid) of
-        Noted when is_integer(Noted) ->
+    case erlmcp_native:mailbox_enter(own, Role, Pid) of
+        Place when is_integer(Place) ->
+            {Pid, Place, unasked};
+        {ask, Noted} ->
             case process_info(Pid, message_queue_len) of
                 {message_queue_len, Length} -> admit(Role, Pid, Noted, Length, Tries);
                 undefined -> {error, noproc}
@@ -317,9 +323,16 @@ nobody(Limit) when is_integer(Limit); Limit =:= infinity -> {error, noproc};
 nobody(Fault) -> Fault.
 
 %% The service may have been stopped meanwhile; the message is there all the same.
+sent(Role, Pid, Place, unasked) ->
+    _ = erlmcp_native:mailbox_sent(own, Role, Pid, Place),
+    ok;
 sent(Role, Pid, Place, Length) ->
     _ = erlmcp_native:mailbox_sent(own, Role, Pid, Place, Length),
     ok.
+
+%% Nothing came after all.
+unsent(Role, Pid, Place, Length) when is_integer(Length), Length > 0 -> sent(Role, Pid, Place, Length - 1);
+unsent(Role, Pid, Place, _) -> sent(Role, Pid, Place, unasked).
 
 resolve(Pid) when is_pid(Pid) -> Pid;
 resolve(undefined) -> bad_process;

@@ -7,7 +7,7 @@ use crate::gauge::{Admission, Gauge, Kind, Release, Vacant};
 use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::role::Role;
-use crate::senders::{Claim, Senders};
+use crate::senders::{Claim, Senders, Told};
 use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, order_after_change};
 use crate::tally::Seat;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
@@ -125,22 +125,41 @@ impl<T> Account<T> {
         self.gauge.kind()
     }
 
-    /// A sender is about to ask for the length of the mailbox. Returns what it has to note.
+    /// Admits a sender at once if it need not ask, or else returns what it has to note.
     #[inline]
-    pub(crate) fn note(&self) -> Result<u64, Vacant> {
-        self.senders().map(Senders::sent)
+    pub(crate) fn admit_unasked(
+        &self,
+        sender: OwnerId,
+        now_ns: u64,
+    ) -> Result<Result<Claim, u64>, Vacant> {
+        let senders = self.senders()?;
+        let mark = self.marks.load(Ordering::Relaxed) & LARGE;
+        let claim = senders.admit_unasked(sender, now_ns, self.role.refuses_at(), mark);
+        Ok(claim.ok_or_else(|| senders.sent()))
     }
 
     /// Admits a sender that has noted that and was told this length.
     #[inline]
-    pub(crate) fn admit(
+    pub(crate) fn admit(&self, sender: OwnerId, told: Told) -> Result<Result<Claim, u64>, Vacant> {
+        let senders = self.senders()?;
+        senders.tell(told);
+        Ok(senders.admit(sender, told, || self.role.refuses_at()))
+    }
+
+    /// The message of a sender that did not ask is in the mailbox.
+    #[inline]
+    pub(crate) fn sent_unasked(
         &self,
+        claim: Claim,
         sender: OwnerId,
-        noted: u64,
-        length: u64,
-    ) -> Result<Result<Claim, u64>, Vacant> {
-        let limit = || self.role.refuses_at();
-        Ok(self.senders()?.admit(sender, noted, length, limit))
+        seat: Seat,
+    ) -> Result<(), Vacant> {
+        if !self.senders()?.finish(claim, sender) {
+            return Err(Vacant);
+        }
+        self.gauge.come()?;
+        self.role.tally().at(seat).come();
+        Ok(())
     }
 
     /// A sender's message is in the mailbox, which had this length before. Returns the length with it.

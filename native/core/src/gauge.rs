@@ -15,7 +15,7 @@ const VACANT: u64 = 1 << 63;
 /// Set while the depth is the length of the owner's mailbox. Without `VACANT`, all that is below is counted.
 const MAILBOX: u64 = 1 << 62;
 
-/// What a depth is.
+/// A kind is what a depth is. [`Row`](crate::survey::Row) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It is what enqueues and dequeues make of it.
@@ -92,14 +92,25 @@ impl Gauge {
 
     /// Keeps the length that a mailbox has. Returns the one that was kept.
     pub(crate) fn see(&self, length: u64) -> Result<u64, Vacant> {
+        self.mailbox(|_| length & !(VACANT | MAILBOX))
+    }
+
+    /// One more is in a mailbox than it was seen to have.
+    pub(crate) fn come(&self) -> Result<(), Vacant> {
+        self.mailbox(|seen| seen.wrapping_add(1)).map(drop)
+    }
+
+    /// Keeps another length. Returns the one that was kept.
+    fn mailbox(&self, length: impl Fn(u64) -> u64) -> Result<u64, Vacant> {
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
             if word & (VACANT | MAILBOX) != MAILBOX {
                 return Err(Vacant);
             }
-            match self.replace(word, MAILBOX | (length & !VACANT)) {
-                Ok(()) => return Ok(word & !MAILBOX),
-                Err(seen) => word = seen,
+            let seen = word & !MAILBOX;
+            match self.replace(word, MAILBOX | length(seen)) {
+                Ok(()) => return Ok(seen),
+                Err(changed) => word = changed,
             }
         }
     }

@@ -91,11 +91,11 @@ mod waiting;
 mod models;
 
 pub use gauge::Kind;
-pub use mailbox::Admittance;
+pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
 pub use retry::Outlook;
 pub use role::RoleStats;
-pub use senders::Claim;
+pub use senders::{Claim, Told};
 pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime, UNLIMITED};

@@ -8,12 +8,52 @@ use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Refusal, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
-use crate::senders::Claim;
+use crate::senders::{Claim, Told};
 use crate::tally::Seat;
 use crate::verdict::refuse;
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
-/// An answer to a sender that wants to be admitted.
+/// An entry says what a sender has to do first.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::{Admittance, Entry, OwnerId, RoleId, Runtime, Told};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, receiver, sender) = (RoleId(1), OwnerId(7), OwnerId(8));
+/// let table = Limits::new(role, 3, Still.now());
+/// let Some(Entry::Ask(noted)) = table.admit_unasked(role, receiver, sender, 0, &Still)? else {
+///     panic!("nobody has asked yet");
+/// };
+/// let told = Told { noted, length: 2, now_ns: 0 };
+/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, &Still) else {
+///     panic!("there is room for one more");
+/// };
+/// // Until its message is there it counts, whatever others are told.
+/// let other = OwnerId(9);
+/// assert!(matches!(table.admit(role, receiver, other, told, &Still), Admittance::Refused(_)));
+/// table.sent(role, receiver, (claim, sender), 2, &Still);
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// To send: it is admitted. The place is given back by [`Limits::sent_unasked`].
+    Granted(Claim),
+    /// To ask for the length of the mailbox, and to be admitted by [`Limits::admit`] with this note.
+    Ask(u64),
+}
+
+impl From<Result<Claim, u64>> for Entry {
+    fn from(admitted: Result<Claim, u64>) -> Self {
+        match admitted {
+            Ok(claim) => Self::Granted(claim),
+            Err(noted) => Self::Ask(noted),
+        }
+    }
+}
+
+/// An admittance is the answer to a sender that was told the length of the mailbox. [`Entry`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admittance {
     /// There is room. The place is given back by [`Limits::sent`].
@@ -25,44 +65,53 @@ pub enum Admittance {
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
-    /// Tells what a sender has to note before it asks for the length of an owner's mailbox. `None` if the owner is
-    /// dead.
+    /// Admits a sender that need not ask for the length of an owner's mailbox, since another has just done so. `None`
+    /// if the owner is dead.
     ///
     /// # Errors
     ///
     /// [`Unfit`], as of every operation.
-    pub fn note(
+    pub fn admit_unasked(
         &self,
         role: RoleId,
         owner: OwnerId,
+        sender: OwnerId,
+        now_ns: u64,
         host: &impl Host<Watch = W>,
-    ) -> Result<Option<u64>, Unfit> {
-        match self.look(role, owner, Account::note) {
-            Ok(noted) => Ok(Some(noted)),
+    ) -> Result<Option<Entry>, Unfit> {
+        let admit = |account: &Account<W>| Ok(account.admit_unasked(sender, now_ns)?.into());
+        match self.look(role, owner, admit) {
+            Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
-                Ok((account.note()?, account.depth()?))
+                Ok((admit(account)?, account.depth()?))
             }),
         }
     }
 
-    /// Admits a sender that has noted that, and was told this length then, if there is room.
+    /// Admits a sender that has been told this, if there is room.
     pub fn admit(
         &self,
         role: RoleId,
         owner: OwnerId,
         sender: OwnerId,
-        noted: u64,
-        length: u64,
+        told: Told,
         host: &impl Host<Watch = W>,
     ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(match account.admit(sender, noted, length)? {
+            Ok(match account.admit(sender, told)? {
                 Ok(claim) => Admittance::Granted(claim),
-                Err(depth) => refused(account, noted, length, depth, host)?,
+                Err(depth) => refused(account, told, depth, host)?,
             })
         });
         // Forgotten meanwhile, or dead.
         looked.unwrap_or(Admittance::Again)
+    }
+
+    /// The message of a sender that did not ask is in the mailbox.
+    pub fn sent_unasked(&self, role: RoleId, owner: OwnerId, claim: Claim, sender: OwnerId) {
+        let _ = self.look(role, owner, |account| {
+            account.sent_unasked(claim, sender, Seat::mine())
+        });
     }
 
     /// The message of a sender that was admitted is in the mailbox, which had this length before.
@@ -141,10 +190,34 @@ impl<W: Send + Sync + 'static> Limits<W> {
 }
 
 impl<W: Send + Sync + 'static> Near<W> {
-    /// Does what [`Limits::note`] does, if the owner is near and its mailbox known in the role.
+    /// Does what [`Limits::admit_unasked`] does, if the owner is near and its mailbox known in the role.
     #[inline]
-    pub fn note(&self, table: &Limits<W>, role: RoleId, owner: OwnerId) -> Option<u64> {
-        self.look(table, role, owner, |_, account, _| account.note())
+    pub fn admit_unasked(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        now_ns: u64,
+    ) -> Option<Entry> {
+        self.look(table, role, owner, |_, account, _| {
+            Ok(account.admit_unasked(sender, now_ns)?.into())
+        })
+    }
+
+    /// Does what [`Limits::sent_unasked`] does, if the owner is near and its mailbox known in the role.
+    #[inline]
+    pub fn sent_unasked(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        claim: Claim,
+        sender: OwnerId,
+    ) -> Option<()> {
+        self.look(table, role, owner, |_, account, seat| {
+            account.sent_unasked(claim, sender, seat)
+        })
     }
 
     /// Does what [`Limits::admit`] does, if the owner is near, its mailbox known in the role, and there is room.
@@ -155,10 +228,9 @@ impl<W: Send + Sync + 'static> Near<W> {
         role: RoleId,
         owner: OwnerId,
         sender: OwnerId,
-        noted: u64,
-        length: u64,
+        told: Told,
     ) -> Option<Claim> {
-        let admit = |account: &Account<W>| account.admit(sender, noted, length);
+        let admit = |account: &Account<W>| account.admit(sender, told);
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -184,14 +256,13 @@ impl<W: Send + Sync + 'static> Near<W> {
 #[cold]
 fn refused<W>(
     account: &Account<W>,
-    noted: u64,
-    length: u64,
+    told: Told,
     depth: u64,
     host: &impl Host<Watch = W>,
 ) -> Result<Admittance, Vacant> {
     let senders = account.senders()?;
-    let is_full = length >= account.role().refuses_at();
-    if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != noted) {
+    let is_full = told.length >= account.role().refuses_at();
+    if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted) {
         return Ok(Admittance::Again);
     }
     Ok(Admittance::Refused(refuse(account.role(), depth, host)))

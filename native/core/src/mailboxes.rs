@@ -9,8 +9,32 @@ use parking_lot::Mutex;
 
 use crate::vocabulary::{OwnerId, RoleId};
 
-/// Pairs of a role and an owner whose mailbox was seen at a level, and not yet below. `Limits::looked` takes
-/// out what is not.
+/// Mailboxes are pairs of a role and an owner whose mailbox was seen at a level, and not yet below.
+///
+/// ```
+/// use erlmcp_core::judge::Rules;
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::overload::Margin;
+/// use erlmcp_core::{Admittance, Entry, OwnerId, RoleId, Runtime, Told};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, receiver, sender) = (RoleId(1), OwnerId(7), OwnerId(8));
+/// let table = Limits::new(role, 10, Still.now());
+/// let rules = Rules { margin: Margin::ZERO, realert_ms: 60_000, history: 10 };
+/// table.configure_overload(rules, true, &Still);
+/// assert_eq!(table.admit_unasked(role, receiver, sender, 0, &Still)?, Some(Entry::Ask(0)));
+/// let told = Told { noted: 0, length: 8, now_ns: 0 };
+/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, &Still) else {
+///     panic!("there is room for two more");
+/// };
+/// table.sent(role, receiver, (claim, sender), 8, &Still);
+/// assert_eq!(table.judge().mailboxes().held(), [(role, receiver)]);
+/// // Somebody looks, and finds it empty.
+/// assert!(!table.looked(role, receiver, 0, &Still));
+/// assert!(table.judge().mailboxes().held().is_empty());
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
+/// ```
 #[derive(Debug)]
 pub struct Mailboxes(Mutex<HashSet<(RoleId, OwnerId), RandomState>>);
 

@@ -11,6 +11,10 @@
 //!
 //! For that time a sender has a place, with its number. One that is killed just then is found out by whoever would be
 //! refused.
+//!
+//! What was told to one sender holds for the next ones too, since all that were admitted after it was noted are
+//! counted until somebody asks again. It knows nothing of what comes by other ways, though. So it is used for a short
+//! time only, and while a large mailbox is half empty at least: then nobody has to ask.
 
 use once_cell::race::OnceBox;
 
@@ -21,12 +25,23 @@ use crate::vocabulary::OwnerId;
 const PLACES: usize = if cfg!(loom) { 2 } else { 8 };
 
 const FREE: u64 = 0;
+const NEVER: u64 = u64::MAX;
+
+/// For so long a length that was told is used by others, in nanoseconds.
+const LEASE_NS: u64 = 50_000;
+/// And of smaller limits never: what came by other ways in that time might fill them.
+const LARGE: u64 = if cfg!(loom) { 2 } else { 1_000 };
 
 /// The senders to one mailbox.
 #[derive(Debug)]
 pub(crate) struct Senders {
     admitted: AtomicU64,
     sent: AtomicU64,
+    /// The length that was told last, without what was noted before: with all that were admitted, the most there can
+    /// be.
+    base: AtomicU64,
+    /// When that was.
+    told_ns: AtomicU64,
     block: Block,
 }
 
@@ -36,15 +51,28 @@ struct Block {
     more: OnceBox<Block>,
 }
 
-/// A claim is the place of a sender that was admitted.
+/// A claim is the place of a sender that was admitted. [`Entry`](crate::Entry) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim(pub u64);
+
+/// Told is what a sender was. [`Entry`](crate::Entry) has an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Before it asked, it was told to note this.
+    pub noted: u64,
+    /// Then the mailbox was so long.
+    pub length: u64,
+    /// That was now: nanoseconds since any moment, the same for all of a table.
+    pub now_ns: u64,
+}
 
 impl Senders {
     pub(crate) fn new() -> Self {
         Self {
             admitted: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            base: AtomicU64::new(0),
+            told_ns: AtomicU64::new(NEVER),
             block: Block::new(),
         }
     }
@@ -55,13 +83,57 @@ impl Senders {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// Admits a sender that noted so many and was told this length, if there is room. If not, the depth that decided:
+    /// Admits a sender by what another was told of late, if there is much room: the limit is large, less than half of
+    /// it
+    /// is in use, and nobody has to hear of the depth that there may be, all from `mark` on.
+    pub(crate) fn admit_unasked(
+        &self,
+        sender: OwnerId,
+        now_ns: u64,
+        limit: u64,
+        mark: u64,
+    ) -> Option<Claim> {
+        // Pairs with `tell`.
+        let told_ns = self.told_ns.load(Ordering::Acquire);
+        if told_ns == NEVER || now_ns.saturating_sub(told_ns) > LEASE_NS {
+            return None;
+        }
+        // Pairs with `tell`: those noted are among those admitted.
+        let base = self.base.load(Ordering::Acquire);
+        let half = if limit < LARGE { 0 } else { limit / 2 };
+        let below = half.min(mark.saturating_sub(1));
+        let mut admitted = self.admitted.load(Ordering::Relaxed);
+        while admitted.wrapping_add(base) < below {
+            match self.count_one(admitted) {
+                Ok(()) => return Some(self.block.claim(sender)),
+                Err(seen) => admitted = seen,
+            }
+        }
+        None
+    }
+
+    /// From now on others are admitted by what this sender was told.
+    pub(crate) fn tell(&self, told: Told) {
+        let base = told.length.wrapping_sub(told.noted);
+        // Pairs with `admit_unasked`.
+        self.base.store(base, Ordering::Release);
+        // Pairs with `admit_unasked`: who sees this sees a length that is no older.
+        self.told_ns.store(told.now_ns, Ordering::Release);
+    }
+
+    fn count_one(&self, admitted: u64) -> Result<(), u64> {
+        let next = admitted.wrapping_add(1);
+        self.admitted
+            .compare_exchange_weak(admitted, next, Ordering::Relaxed, Ordering::Relaxed)
+            .map(drop)
+    }
+
+    /// Admits a sender that was told this, if there is room. If not, the depth that decided:
     /// the length, and what may be missing in it.
     pub(crate) fn admit(
         &self,
         sender: OwnerId,
-        noted: u64,
-        length: u64,
+        Told { noted, length, .. }: Told,
         limit: impl Fn() -> u64,
     ) -> Result<Claim, u64> {
         let mut admitted = self.admitted.load(Ordering::Relaxed);
@@ -70,14 +142,8 @@ impl Senders {
             if depth >= limit() {
                 return Err(depth);
             }
-            let exchanged = self.admitted.compare_exchange_weak(
-                admitted,
-                admitted.wrapping_add(1),
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
-            match exchanged {
-                Ok(_) => return Ok(self.block.claim(sender)),
+            match self.count_one(admitted) {
+                Ok(()) => return Ok(self.block.claim(sender)),
                 Err(seen) => admitted = seen,
             }
         }
@@ -148,8 +214,16 @@ mod tests {
 
     const LIMIT: u64 = 20;
 
+    fn told(senders: &Senders, length: u64) -> Told {
+        Told {
+            noted: senders.sent(),
+            length,
+            now_ns: 0,
+        }
+    }
+
     fn admit(senders: &Senders, sender: u64, length: u64) -> Result<Claim, u64> {
-        senders.admit(OwnerId(sender), senders.sent(), length, || LIMIT)
+        senders.admit(OwnerId(sender), told(senders, length), || LIMIT)
     }
 
     #[test]
@@ -168,14 +242,56 @@ mod tests {
     #[test]
     fn what_was_sent_since_it_was_noted_is_counted() {
         let senders = Senders::new();
-        let noted = senders.sent();
+        let first = told(&senders, 0);
         for sender in 1..=5 {
             let claim = admit(&senders, sender, 0).unwrap();
             senders.finish(claim, OwnerId(sender));
         }
-        let admitted = |length| senders.admit(OwnerId(9), noted, length, || LIMIT);
+        let admitted = |length| senders.admit(OwnerId(9), Told { length, ..first }, || LIMIT);
         assert_eq!(admitted(LIMIT - 5), Err(LIMIT));
         assert!(admitted(LIMIT - 6).is_ok());
+    }
+
+    const ROOMY: u64 = 2 * LARGE;
+
+    fn unasked(senders: &Senders, now_ns: u64) -> bool {
+        let claim = senders.admit_unasked(OwnerId(9), now_ns, ROOMY, u64::MAX);
+        claim.is_some()
+    }
+
+    #[test]
+    fn nobody_is_admitted_unasked_before_somebody_has_asked() {
+        assert!(!unasked(&Senders::new(), 0));
+    }
+
+    #[test]
+    fn what_one_was_told_holds_for_others_until_half_of_it_is_in_use() {
+        let senders = Senders::new();
+        senders.tell(told(&senders, ROOMY / 2 - 10));
+        assert_eq!((0..20).filter(|_| unasked(&senders, 0)).count(), 10);
+        // Who asks is told what is there by now.
+        senders.tell(told(&senders, 0));
+        assert!(unasked(&senders, 0));
+    }
+
+    #[test]
+    fn what_one_was_told_holds_for_a_short_time() {
+        let senders = Senders::new();
+        senders.tell(told(&senders, 0));
+        assert!(unasked(&senders, LEASE_NS));
+        assert!(!unasked(&senders, LEASE_NS + 1));
+    }
+
+    #[test]
+    fn a_small_limit_or_a_near_mark_is_asked_about() {
+        let senders = Senders::new();
+        senders.tell(told(&senders, 0));
+        let admitted = |limit, mark| senders.admit_unasked(OwnerId(9), 0, limit, mark).is_some();
+        assert!(!admitted(LARGE - 1, u64::MAX));
+        assert!(admitted(LARGE, u64::MAX));
+        // The second message would be the one that somebody has to hear of.
+        assert!(!admitted(LARGE, 2));
+        assert!(admitted(LARGE, 3));
     }
 
     #[test]

@@ -72,6 +72,12 @@ impl Mine<'_> {
         }
     }
 
+    /// An owner has one more, which is not known to be more than there ever were.
+    #[inline]
+    pub(crate) fn come(self) {
+        self.add(|stripe| &stripe.enqueued, 1);
+    }
+
     #[inline]
     pub(crate) fn dequeue(self) {
         self.add(|stripe| &stripe.dequeued, 1);

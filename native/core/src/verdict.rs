@@ -45,7 +45,21 @@ pub enum Verdict {
     Refused(Box<Refusal>),
 }
 
-/// This is why an operation on an owner was not done.
+/// Unfit is an operation that was not done to an owner, and this is why.
+///
+/// ```
+/// use erlmcp_core::limits::{Limits, Unfit};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (role, receiver) = (RoleId(1), OwnerId(7));
+/// let table = Limits::new(role, 10, Still.now());
+/// table.admit_unasked(role, receiver, OwnerId(8), 0, &Still)?;
+/// // From now on its mailbox is what is limited.
+/// assert_eq!(table.enqueue(role, receiver, &Still), Err(Unfit::OtherKind));
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// The role does not exist, and there is no room for one more.

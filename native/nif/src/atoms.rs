@@ -4,6 +4,7 @@
 rustler::atoms! {
     again,
     alias,
+    ask,
     counted,
     crowded,
     dead,

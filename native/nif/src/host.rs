@@ -1,6 +1,7 @@
 //! The BEAM as the core's host: processes that die, and the runtime's clocks.
 
 use erlmcp_core::{Dead, Host, Instant, OwnerId, Runtime};
+use once_cell::sync::Lazy;
 use rustler::sys::{ErlNifTimeUnit, enif_monotonic_time, enif_time_offset};
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 
@@ -82,6 +83,13 @@ impl<T: Resource + Wakes> Host for Beam<'_, '_, T> {
         // False if the process has just died; then `down` finds nothing to do.
         let _ = self.table.demonitor(Some(self.env), &monitor);
     }
+}
+
+/// Nanoseconds since the library first asked. The system's clock tells them in a fraction of the time that the
+/// runtime's takes; nobody compares the two.
+pub(crate) fn ticks_ns() -> u64 {
+    static START: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
+    u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The runtime's clocks, so that times agree with what Erlang code reads.

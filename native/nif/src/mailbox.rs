@@ -3,41 +3,46 @@
 
 use erlmcp_core::limits::{Limits, Verdict};
 use erlmcp_core::survey::Row;
-use erlmcp_core::{Admittance, Claim, Kind, OwnerId, RoleId};
+use erlmcp_core::{Admittance, Claim, Entry, Kind, OwnerId, RoleId, Told};
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::direct::native;
 use crate::faces;
-use crate::host::{Beam, Watch};
+use crate::host::{self, Beam, Watch};
 use crate::hot::NEAR;
 use crate::limits::refused;
 use crate::table::{self, Table, with_table};
 use crate::term::{self, Answer};
 
-native!("mailbox_note", 3, note);
+native!("mailbox_enter", 3, enter);
 native!("mailbox_admit", 5, admit);
+native!("mailbox_sent", 4, sent_unasked);
 native!("mailbox_sent", 5, sent);
 
-/// What a sender has to note before it asks for the length of the mailbox, or `noproc` if the process is dead.
-fn note<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
+/// A place, if a message may be sent at once; `{ask, Noted}` if the length of the mailbox has to be asked for; `noproc`
+/// if the process is dead.
+fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
+    let (sender, now_ns) = (term::process_id(env, env.pid()), host::ticks_ns());
+    let say = |entry| match entry {
+        Entry::Granted(Claim(place)) => place.encode(env),
+        Entry::Ask(noted) => (atoms::ask(), noted).encode(env),
+    };
     if let Some(own) = table::own(table) {
         let (role, owner) = term::unread(role, owner);
-        let found = NEAR.try_with(|near| near.note(&own.limits, role, owner));
-        if let Ok(Some(noted)) = found {
-            return noted.encode(env);
+        let found =
+            NEAR.try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, now_ns));
+        if let Ok(Some(entry)) = found {
+            return say(entry);
         }
     }
     with_table(env, table, |beam, limits| {
         let (role, owner) = pair(role, owner)?;
-        let noted = limits.note(role, owner, beam)?;
+        let entry = limits.admit_unasked(role, owner, sender, now_ns, beam)?;
         if table::own(table).is_some() {
             let _ = NEAR.try_with(|near| near.missed(limits, owner));
         }
-        Ok(match noted {
-            Some(noted) => noted.encode(env),
-            None => atoms::noproc().encode(env),
-        })
+        Ok(entry.map_or_else(|| atoms::noproc().encode(env), say))
     })
 }
 
@@ -45,25 +50,44 @@ fn note<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
 /// `again` if it should ask once more, or `{refused, Stats}`.
 fn admit<'a>(env: Env<'a>, [table, role, owner, noted, length]: [Term<'a>; 5]) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
-    if let (Some(own), Ok(noted), Ok(length)) =
-        (table::own(table), term::number(noted), term::depth(length))
-    {
+    let told = || -> Answer<Told> {
+        Ok(Told {
+            noted: term::number(noted)?,
+            length: term::depth(length)?,
+            now_ns: host::ticks_ns(),
+        })
+    };
+    if let (Some(own), Ok(told)) = (table::own(table), told()) {
         let (role, owner) = term::unread(role, owner);
-        let found =
-            NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, noted, length));
+        let found = NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, told));
         if let Ok(Some(Claim(place))) = found {
             return place.encode(env);
         }
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        let (noted, length) = (term::number(noted)?, term::depth(length)?);
-        Ok(
-            match limits.admit(role, owner, sender, noted, length, beam) {
-                Admittance::Granted(Claim(place)) => place.encode(env),
-                Admittance::Again => atoms::again().encode(env),
-                Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
-            },
-        )
+        Ok(match limits.admit(role, owner, sender, told()?, beam) {
+            Admittance::Granted(Claim(place)) => place.encode(env),
+            Admittance::Again => atoms::again().encode(env),
+            Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
+        })
+    })
+}
+
+/// The message is in the mailbox, whose length its sender did not ask for.
+fn sent_unasked<'a>(env: Env<'a>, [table, role, owner, place]: [Term<'a>; 4]) -> Term<'a> {
+    let sender = term::process_id(env, env.pid());
+    if let (Some(own), Ok(claim)) = (table::own(table), claim(place)) {
+        let (role, owner) = term::unread(role, owner);
+        let found =
+            NEAR.try_with(|near| near.sent_unasked(&own.limits, role, owner, claim, sender));
+        if let Ok(Some(())) = found {
+            return atoms::ok().encode(env);
+        }
+    }
+    with_table(env, table, |_, limits| {
+        let (role, owner) = pair(role, owner)?;
+        limits.sent_unasked(role, owner, claim(place)?, sender);
+        Ok(atoms::ok())
     })
 }
 

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::explore;
-use crate::senders::Senders;
+use crate::senders::{Claim, Senders, Told};
 use crate::sync::{Arc, AtomicU64, Ordering};
 use crate::vocabulary::OwnerId;
 
@@ -24,16 +24,30 @@ impl Mailbox {
 
     /// What a sender does, step by step. Whether its message is in.
     fn send(&self, sender: OwnerId) -> bool {
-        let noted = self.senders.sent();
-        let length = self.length.load(Ordering::Acquire);
-        match self.senders.admit(sender, noted, length, || LIMIT) {
-            Ok(claim) => {
-                let before = self.length.fetch_add(1, Ordering::AcqRel);
-                assert!(before < LIMIT);
-                self.senders.finish(claim, sender)
-            }
+        let told = Told {
+            noted: self.senders.sent(),
+            length: self.length.load(Ordering::Acquire),
+            now_ns: 0,
+        };
+        self.senders.tell(told);
+        match self.senders.admit(sender, told, || LIMIT) {
+            Ok(claim) => self.put(claim, sender, LIMIT),
             Err(_) => false,
         }
+    }
+
+    /// What a sender does that need not ask, if it has to stop at a length.
+    fn send_unasked(&self, sender: OwnerId, most: u64) -> bool {
+        match self.senders.admit_unasked(sender, 0, 2 * most, u64::MAX) {
+            Some(claim) => self.put(claim, sender, most),
+            None => false,
+        }
+    }
+
+    fn put(&self, claim: Claim, sender: OwnerId, most: u64) -> bool {
+        let before = self.length.fetch_add(1, Ordering::AcqRel);
+        assert!(before < most);
+        self.senders.finish(claim, sender)
     }
 }
 
@@ -71,10 +85,38 @@ fn what_is_taken_out_makes_room_and_no_more() {
 }
 
 #[test]
+fn who_is_told_what_another_was_told_gets_in_no_more_than_there_is_room_for() {
+    explore(|| {
+        let mailbox = Mailbox::new();
+        assert!(mailbox.send(OwnerId(1)));
+        let sender = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.send_unasked(OwnerId(2), 2))
+        };
+        // Takes it out, and tells how long it is then.
+        mailbox.length.fetch_sub(1, Ordering::AcqRel);
+        let told = Told {
+            noted: mailbox.senders.sent(),
+            length: mailbox.length.load(Ordering::Acquire),
+            now_ns: 0,
+        };
+        mailbox.senders.tell(told);
+        let sent = mailbox.send_unasked(OwnerId(3), 2);
+        assert!(sender.join().unwrap() || sent);
+        assert!(!mailbox.senders.sweep(|_| false));
+    });
+}
+
+#[test]
 fn the_place_of_a_dead_sender_is_swept_once() {
     explore(|| {
         let mailbox = Mailbox::new();
-        let claim = mailbox.senders.admit(OwnerId(1), 0, 0, || LIMIT);
+        let told = Told {
+            noted: 0,
+            length: 0,
+            now_ns: 0,
+        };
+        let claim = mailbox.senders.admit(OwnerId(1), told, || LIMIT);
         assert!(claim.is_ok());
         let sweeper = {
             let mailbox = Arc::clone(&mailbox);
