@@ -57,6 +57,7 @@ groups() ->
         {calls, erlmcp_native_bench_calls},
         {control, erlmcp_native_bench_control},
         {overload, erlmcp_native_bench_overload},
+        {mailbox, erlmcp_native_bench_mailbox},
         {http, erlmcp_native_bench_http}
     ].
 
