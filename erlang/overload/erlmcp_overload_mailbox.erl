@@ -338,9 +338,17 @@ resolve(Pid) when is_pid(Pid) -> Pid;
 resolve(undefined) -> bad_process;
 resolve(Name) when is_atom(Name) -> process(whereis(Name));
 resolve({global, Name}) -> process(global:whereis_name(Name));
-resolve({via, Module, Name}) when is_atom(Module) -> process(Module:whereis_name(Name));
+resolve({via, Module, Name}) when is_atom(Module) ->
+    case erlang:function_exported(Module, whereis_name, 1) orelse is_registry(Module) of
+        true -> process(Module:whereis_name(Name));
+        false -> bad_process
+    end;
 resolve({Name, Node}) when is_atom(Name), Node =:= node() -> resolve(Name);
 resolve(_) -> bad_process.
+
+is_registry(Module) ->
+    _ = code:ensure_loaded(Module),
+    erlang:function_exported(Module, whereis_name, 1).
 
 process(undefined) -> noproc;
 process(Pid) when is_pid(Pid) -> Pid;

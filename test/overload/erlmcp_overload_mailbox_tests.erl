@@ -215,7 +215,7 @@ wrong_arguments() ->
         end
      || Process <- [
             Remote, erlmcp_native_test_lib:earlier_pid(), Port, undefined, "name", 1, {global}, {self(), node()},
-            {name, other@host}, make_ref()
+            {name, other@host}, {via, lists, name}, {via, no_such_module, name}, make_ref()
         ]
     ],
     [Bad(send_any, [s, List, x], 2) || List <- [[], self(), [self() | self()], x]],

@@ -51,6 +51,9 @@ raised(_, error, undef, [{Module, _, _, _} | _]) when Module =:= erlmcp_no_such_
     {fun_raised, undef};
 raised(Function, error, Reason, Stack) when Reason =:= badarg; Reason =:= system_limit ->
     explained(Function, Reason, Stack);
+%% It ends as gen_server:call/3 does, with whatever its server has died of.
+raised({erlmcp_overload_mailbox, call, _}, exit, {_, {gen_server, call, [_, _, _]}}, _) ->
+    {unserved, called};
 %% One function may have called another.
 raised(_, exit, {Reason, {Module, Name, Args}}, Stack) when is_atom(Reason), is_list(Args) ->
     case erlmcp_native_fuzz_plan:is_called({Module, Name, length(Args)}) of

@@ -39,6 +39,7 @@ not.
     {{erlmcp_overload_monitor, start_link, 1}, "would leave the supervisor without its child"},
 
     {erlmcp_native_service, "is called by the services, with names of their own"},
+    {{erlmcp_overload_mailbox, responded, 2}, "is called by erlmcp_native_wait with what has come"},
     {{erlmcp_native_pid, is_orphan, 1}, "is called with processes of this node"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
     {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
