@@ -25,7 +25,30 @@ kinds() ->
 
 -doc "Calls a function. A finding says what is wrong, in a form that is the same for the same fault.".
 -spec call(mfa(), [term()], erlmcp_native_fuzz_spec:specs()) -> {kind(), Value :: term()} | {finding, term()}.
-call({Module, Name, _} = Function, Args, Specs) ->
+call({Module, _, _} = Function, Args, Specs) ->
+    case harms_nobody(Module, Args) of
+        true -> judged(Function, Args, Specs);
+        false -> {returned, left_alone}
+    end.
+
+%% What a process of an application does that is sent something odd is no question here: a supervisor ends.
+harms_nobody(erlmcp_overload_mailbox, [_, Destinations, _ | _]) when is_list(Destinations) ->
+    not lists:any(fun serves/1, safe_list(Destinations));
+harms_nobody(erlmcp_overload_mailbox, [_, Destination, _ | _]) ->
+    not serves(Destination);
+harms_nobody(_, _) ->
+    true.
+
+safe_list([First | Rest]) -> [First | safe_list(Rest)];
+safe_list(_) -> [].
+
+serves({Name, Node}) when Node =:= node() -> serves(Name);
+serves(undefined) -> false;
+serves(Name) when is_atom(Name) -> serves(whereis(Name));
+serves(Pid) when is_pid(Pid) -> erlmcp_native_pid:is_local(Pid) andalso application:get_application(Pid) =/= undefined;
+serves(_) -> false.
+
+judged({Module, Name, _} = Function, Args, Specs) ->
     try
         apply(Module, Name, Args)
     of
