@@ -134,6 +134,10 @@ def busy(node):
     enqueue(node, "tool_executor", "executor_1", 500)
     enqueue(node, "tool_executor", "executor_2", 17)
     enqueue(node, "transport", "socket_1", 1640)
+    # Its mailbox is what is limited, as long as it is.
+    node.eval("""
+        Idle = spawn(fun() -> receive stop -> ok end end),
+        [ok = erlmcp_overload_mailbox:send(session, Idle, message) || _ <- lists:seq(1, 12)], ok""")
     dequeue(node, "session", "session_1", 34)
     refuse(node, "tool_executor", "executor_1", 1042)
     check_health(node, "server", 300)
@@ -177,10 +181,12 @@ def test_it_says_what_the_api_says(node, page):
     for field in ("latency_p50_us", "latency_p99_us", "max_latency_us", "delivery_p50_us"):
         shown = microseconds(page.text(f"#control-stats [data-field={field}]"))
         assert shown == pytest.approx(summary["control"][field], rel=0.005)
-    owners = [(row["process"], row["role"], number(row["depth"]), number(row["limit"]), row["level"])
+    owners = [(row["process"], row["role"], row["kind"], number(row["depth"]), number(row["limit"]), row["level"])
               for row in page.rows("owners")]
     queues = node.get("/api/queues?top=10").json()["queues"]
-    assert owners == [(row["process"], row["role"], row["depth"], row["limit"], row["status"]) for row in queues]
+    assert owners == [(row["process"], row["role"], row["kind"], row["depth"], row["limit"], row["status"])
+                      for row in queues]
+    assert {(kind, depth) for _, _, kind, depth, _, _ in owners} >= {("mailbox", 12), ("counted", 500)}
     assert len(page.alerts()) == len(node.get("/api/alerts").json()["alerts"]) == 6
 
 

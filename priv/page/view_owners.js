@@ -8,6 +8,7 @@ const MOST = 10;
 const make = () => row([
   { tag: 'th', kind: 'name', field: 'process' },
   { kind: 'name', field: 'role' },
+  { kind: 'mid', field: 'kind' },
   { child: badge() },
   { field: 'utilization', child: meter() },
   { kind: 'n mid', field: 'depth' },
@@ -15,9 +16,10 @@ const make = () => row([
 ]);
 
 const update = (element, owner) => {
-  const [process, role, status, full, depth, limit] = element.cells;
+  const [process, role, kind, status, full, depth, limit] = element.cells;
   sayName(process, owner.process);
   sayName(role, owner.role);
+  say(kind, owner.kind);
   setBadge(status.firstChild, owner.status);
   setMeter(full.firstChild, owner.utilization, owner.status, percent(owner.utilization));
   say(depth, count(owner.depth));
