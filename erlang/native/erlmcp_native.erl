@@ -53,6 +53,7 @@ none. While the library is not loaded, that atom is `not_started`.
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_held/1,
+    mailbox_all/1,
     is_local_pid/1
 ]).
 -export([
@@ -143,6 +144,7 @@ none. While the library is not loaded, that atom is `not_started`.
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_held/1,
+    mailbox_all/1,
     is_local_pid/1,
     overload_open/4,
     overload_close/1,
@@ -483,6 +485,10 @@ mailbox_row(_Table, _Role, _Pid, _Length) -> absent().
 -doc "Returns the mailboxes that amount to a level, and are to be looked at.".
 -spec mailbox_held(table()) -> [{erlmcp_queue_limits:role(), pid()}] | fault().
 mailbox_held(_Table) -> absent().
+
+-doc "Returns all mailboxes that are limited.".
+-spec mailbox_all(table()) -> [{erlmcp_queue_limits:role(), pid()}] | fault().
+mailbox_all(_Table) -> absent().
 
 -doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
 -spec is_local_pid(term()) -> boolean().

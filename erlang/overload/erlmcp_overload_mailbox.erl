@@ -32,10 +32,11 @@ belongs to the other kind raises `badarg`. `erlmcp_queue_limits:check_capacity/2
 `erlmcp_queue_limits:get_queue_depth/2` answer for either, and `erlmcp_queue_limits:forget/2` drops a pair, which may
 then be of the other kind.
 
-In the numbers of a role a mailbox counts with the length that it had when it was last sent to, or looked at:
-`total_enqueued` is what was sent through this and what was found to have come otherwise, `total_dequeued` what was
-found to be taken out. While several send to one mailbox at once these two may be too high by as many. A level rises
-with the send that crosses it, and is left within 100 ms of the mailbox's becoming shorter.
+In the numbers of a role a mailbox counts with the length that it had when it was last sent to, or looked at, which is
+done after each check of the overload monitor: `total_enqueued` is what was sent through this and what was found to
+have come otherwise, `total_dequeued` what was found to be taken out. While several send to one mailbox at once these
+two may be too high by as many. A level rises with the send that crosses it, and is left within 100 ms of the
+mailbox's becoming shorter.
 
 As of `m:erlmcp_queue_limits`: a role that is no atom raises `badarg`, the 1025th role `system_limit`, and while the
 service is not started these exit with `{noproc, {Module, Function, Args}}`.

@@ -12,7 +12,7 @@ and these outlive this one.
 -behaviour(erlmcp_native_config).
 
 -export([start_link/1, close/0, config/0, reload_config/0]).
--export([look/0]).
+-export([look/1]).
 -export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
 -export([check/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -39,7 +39,9 @@ and these outlive this one.
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
     more = false :: boolean(),
     %% The timer until mailboxes are looked at, or the monitor of who does.
-    looker = none :: none | reference()
+    looker = none :: none | reference(),
+    %% A check is over, and mailboxes have not been looked at since.
+    look_at_all = false :: boolean()
 }).
 
 -doc "A handler is a module and its argument.".
@@ -212,13 +214,12 @@ handle_info(news, State) ->
 handle_info(more, State) ->
     {noreply, pass_on(State#state{more = false})};
 handle_info({timeout, Looker, look}, #state{looker = Looker} = State) ->
-    {_, Monitor} = spawn_monitor(?MODULE, look, []),
-    {noreply, State#state{looker = Monitor}};
+    {noreply, looking(held, State)};
 handle_info({'DOWN', Looker, process, _, _}, #state{looker = Looker} = State) ->
     {noreply, pass_on(State#state{looker = none})};
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
     _ = erlmcp_native:overload_check(own),
-    {noreply, pass_on(State#state{timer = check_later(IntervalMs)})};
+    {noreply, pass_on(State#state{timer = check_later(IntervalMs), look_at_all = true})};
 handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options, added = Added} = State) ->
     Left = lists:keydelete(Pid, 2, Handlers),
     {noreply, State#state{handlers = handlers(Options, Added, Left)}};
@@ -310,7 +311,9 @@ pass_on(State) ->
     end.
 
 %% Nobody says when a message is taken out of a mailbox. So those that amount to a level are looked at until they do
-%% not.
+%% not, and all of them after each check.
+look_later(#state{looker = none, look_at_all = true} = State) ->
+    looking(all, State#state{look_at_all = false});
 look_later(#state{looker = none} = State) ->
     case erlmcp_native:mailbox_held(own) of
         [_ | _] -> State#state{looker = erlang:start_timer(?LOOK_MS, self(), look)};
@@ -320,14 +323,21 @@ look_later(State) ->
     State.
 
 %% In a process of its own, since a process that is busy takes its time to say how long its mailbox is.
+looking(Which, State) ->
+    {_, Monitor} = spawn_monitor(?MODULE, look, [Which]),
+    State#state{looker = Monitor}.
+
 -doc false.
--spec look() -> ok.
-look() ->
-    _ = [look(Role, Pid) || {Role, Pid} <- held(erlmcp_native:mailbox_held(own))],
+-spec look(held | all) -> ok.
+look(Which) ->
+    _ = [look(Role, Pid) || {Role, Pid} <- mailboxes(Which)],
     ok.
 
-held(Held) when is_list(Held) -> Held;
-held(_NotStarted) -> [].
+mailboxes(held) -> list(erlmcp_native:mailbox_held(own));
+mailboxes(all) -> list(erlmcp_native:mailbox_all(own)).
+
+list(List) when is_list(List) -> List;
+list(_NotStarted) -> [].
 
 look(Role, Pid) ->
     case process_info(Pid, message_queue_len) of

@@ -34,6 +34,7 @@ mailbox_test_() ->
             fun no_late_reply_is_left/0,
             fun rows_show_the_length_as_it_is/0,
             fun levels_rise_with_the_send_and_are_left_soon/0,
+            fun all_are_looked_at_after_a_check/0,
             fun an_unlimited_role/0,
             fun limits_switched_off/0
         ],
@@ -386,6 +387,19 @@ levels_rise_with_the_send_and_are_left_soon() ->
     ?assertMatch([#{level := critical} | _], ?M:get_alert_history(s)),
     kill(Pid),
     eventually(fun() -> erlmcp_native:mailbox_held(own) =:= [] end).
+
+all_are_looked_at_after_a_check() ->
+    ok = ?L:set_limit(s, 10),
+    [Emptied, Filled] = [receiver(), receiver()],
+    [ok = ?B:send(s, Emptied, N) || N <- lists:seq(1, 7)],
+    ok = ?B:send(s, Filled, 1),
+    take(Emptied, 7),
+    %% Nothing is sent through this any more.
+    [Filled ! N || N <- lists:seq(1, 8)],
+    ok = ?M:set_check_interval(20),
+    eventually(fun() -> [9] =:= [Depth || #{role := s, depth := Depth} <- ?M:summary()] end),
+    Alerts = fun() -> [{Level, Of} || #{level := Level, process := Of} <- ?M:get_alert_history(s)] end,
+    eventually(fun() -> [{critical, Filled}] =:= Alerts() end).
 
 an_unlimited_role() ->
     ok = ?L:set_limit(s, infinity),

@@ -285,6 +285,9 @@ impl<T> Account<T> {
                 self.hold(Level::Ok, judge);
                 self.tenure
                     .store(self.role.count_arrival(), Ordering::Relaxed);
+                if kind == Kind::Mailbox {
+                    judge.mailboxes().come();
+                }
                 self.gauge.occupy(kind);
                 Ok(())
             }

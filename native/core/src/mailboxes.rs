@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
+use crate::sync::{AtomicBool, Ordering};
 use crate::vocabulary::{OwnerId, RoleId};
 
 /// Mailboxes are pairs of a role and an owner whose mailbox was seen at a level, and not yet below.
@@ -36,23 +37,39 @@ use crate::vocabulary::{OwnerId, RoleId};
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Debug)]
-pub struct Mailboxes(Mutex<HashSet<(RoleId, OwnerId), RandomState>>);
+pub struct Mailboxes {
+    any: AtomicBool,
+    held: Mutex<HashSet<(RoleId, OwnerId), RandomState>>,
+}
 
 impl Mailboxes {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(HashSet::default()))
+        Self {
+            any: AtomicBool::new(false),
+            held: Mutex::new(HashSet::default()),
+        }
+    }
+
+    /// There is one, of whatever length.
+    pub(crate) fn come(&self) {
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there ever was one.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
     }
 
     pub(crate) fn hold(&self, role: RoleId, owner: OwnerId) {
-        self.0.lock().insert((role, owner));
+        self.held.lock().insert((role, owner));
     }
 
     pub(crate) fn let_go(&self, role: RoleId, owner: OwnerId) {
-        self.0.lock().remove(&(role, owner));
+        self.held.lock().remove(&(role, owner));
     }
 
     /// Gives those that are to be looked at.
     pub fn held(&self) -> Vec<(RoleId, OwnerId)> {
-        self.0.lock().iter().copied().collect()
+        self.held.lock().iter().copied().collect()
     }
 }

@@ -182,6 +182,19 @@ impl<W: Send + Sync + 'static> Limits<W> {
         sorted.map(|Reverse(ByFill(row))| row).collect()
     }
 
+    /// Gives all mailboxes that are limited, in whatever role.
+    pub fn mailboxes(&self) -> Vec<(RoleId, OwnerId)> {
+        let mut all = Vec::new();
+        if self.judge().mailboxes().any() {
+            self.for_each_row(None, |row| {
+                if let (Kind::Mailbox, Some(owner)) = (row.kind, row.owner) {
+                    all.push((row.role, owner));
+                }
+            });
+        }
+        all
+    }
+
     fn for_each_row(&self, of: Option<RoleId>, mut see: impl FnMut(Row)) {
         self.owners.for_each(|id, owner| {
             for account in owner.accounts() {

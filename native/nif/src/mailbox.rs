@@ -208,10 +208,19 @@ fn is_local_pid(term: Term<'_>) -> bool {
 #[rustler::nif]
 fn mailbox_held<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        let held = limits.judge().mailboxes().held().into_iter();
-        let row = |(role, owner)| (term::role_term(env, role), term::owner_term(env, owner));
-        Ok(held.map(row).collect::<Vec<_>>())
+        Ok(pairs(env, limits.judge().mailboxes().held()))
     })
+}
+
+/// `[{Role, Owner}]`: all mailboxes that are limited.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn mailbox_all<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| Ok(pairs(env, limits.mailboxes())))
+}
+
+fn pairs(env: Env<'_>, pairs: Vec<(RoleId, OwnerId)>) -> Vec<(Term<'_>, Term<'_>)> {
+    let terms = |(role, owner)| (term::role_term(env, role), term::owner_term(env, owner));
+    pairs.into_iter().map(terms).collect()
 }
 
 fn answer<'a>(
