@@ -84,7 +84,19 @@ settle() ->
 %% What expressions may take for granted.
 -spec bindings() -> erl_eval:binding_struct().
 bindings() ->
-    #{'Pid' => erlmcp_native_test_lib:idle(), 'Id' => 7, 'Request' => request, 'MyRoutes' => []}.
+    #{
+        'Pid' => erlmcp_native_test_lib:idle(),
+        'Server' => spawn_link(fun answering/0),
+        'Id' => 7,
+        'Request' => request,
+        'MyRoutes' => []
+    }.
+
+answering() ->
+    receive
+        {'$gen_call', From, Request} -> gen_server:reply(From, Request)
+    end,
+    answering().
 
 %% Documents name the port of a listener. Here it is any that is free.
 -spec any_port(binary()) -> binary().
