@@ -76,7 +76,8 @@ session_test_() ->
         fun a_running_request_is_cancelled/0,
         fun a_drain_lets_requests_finish/0,
         fun a_breaker_refuses_requests/0,
-        fun a_caller_that_dies_leaves_no_count/0
+        fun a_request_counts_until_its_turn_whoever_waits/0,
+        fun work_goes_with_its_session/0
     ]).
 
 pings() ->
@@ -347,19 +348,20 @@ requests() ->
     ok = gen_server:stop(Session),
     eventually(fun() -> ?CONTROL:components() =:= [] end).
 
+%% One runs, two wait.
 too_many_requests() ->
     ok = ?LIMITS:set_limit(session, 2),
     {ok, Session} = ?SESSION:start_link(session_1),
     {First, Running} = endless_request(session_1, 1),
-    Second = requesting(session_1, 2, fun() -> 42 end),
+    Others = [requesting(session_1, N, fun() -> N end) || N <- [2, 3]],
     eventually(fun() -> ?LIMITS:get_queue_depth(session, Session) =:= 2 end),
     ?assertMatch(
-        #{~"id" := 3, ~"error" := #{~"code" := -32010, ~"data" := #{~"limit" := 2, ~"depth" := 2}}},
-        ?SESSION:request(session_1, 3, fun() -> 42 end)
+        #{~"id" := 4, ~"error" := #{~"code" := -32010, ~"data" := #{~"limit" := 2, ~"depth" := 2}}},
+        ?SESSION:request(session_1, 4, fun() -> 42 end)
     ),
     Running ! finish,
-    ?assertEqual([result(1, finished), result(2, 42)], [asked(Request) || Request <- [First, Second]]),
-    ?assertEqual(result(3, 42), ?SESSION:request(session_1, 3, fun() -> 42 end)),
+    ?assertEqual([result(1, finished), result(2, 2), result(3, 3)], [asked(Asking) || Asking <- [First | Others]]),
+    ?assertEqual(result(4, 42), ?SESSION:request(session_1, 4, fun() -> 42 end)),
     ok = gen_server:stop(Session).
 
 %% As many requests wait as may, and the session itself answers nothing.
@@ -416,14 +418,41 @@ a_breaker_refuses_requests() ->
     ?assertEqual(result(2, 42), ?SESSION:request(session_1, 2, fun() -> 42 end)),
     ok = gen_server:stop(Session).
 
-a_caller_that_dies_leaves_no_count() ->
+a_request_counts_until_its_turn_whoever_waits() ->
     {ok, Session} = ?SESSION:start_link(session_1),
-    {{Caller, _}, Running} = endless_request(session_1, 1),
+    {First, Running} = endless_request(session_1, 1),
+    {Caller, _} = requesting(session_1, 2, fun() -> 42 end),
+    eventually(fun() -> ?LIMITS:get_queue_depth(session, Session) =:= 1 end),
     ok = kill(Caller),
-    eventually(fun() -> ?LIMITS:get_queue_depth(session, Session) =:= 0 end),
+    ?assertEqual(failure(3, ~"Request timed out"), ?SESSION:request(session_1, 3, fun() -> 42 end, 1)),
+    ?assertEqual(2, ?LIMITS:get_queue_depth(session, Session)),
     Running ! finish,
-    ?assertEqual(result(2, 42), ?SESSION:request(session_1, 2, fun() -> 42 end)),
+    ?assertEqual(result(1, finished), asked(First)),
+    ?assertEqual(result(4, 42), ?SESSION:request(session_1, 4, fun() -> 42 end)),
+    ?assertEqual(0, ?LIMITS:get_queue_depth(session, Session)),
     ok = gen_server:stop(Session).
+
+work_goes_with_its_session() ->
+    {ok, Session} = ?SESSION:start_link(session_1),
+    unlink(Session),
+    {First, Running} = endless_request(session_1, 1),
+    ok = kill(Session),
+    ?assertEqual(failure(1, ~"Session has ended"), asked(First)),
+    eventually(fun() -> not is_process_alive(Running) end),
+    eventually(fun() -> ?CONTROL:components() =:= [] end),
+    %% And a session with whoever started it.
+    {Parent, Ref} = spawn_monitor(fun() ->
+        {ok, _} = ?SESSION:start_link(session_2),
+        receive
+            stop -> exit(stopped)
+        end
+    end),
+    eventually(fun() -> whereis(session_2) =/= undefined end),
+    {Second, AlsoRunning} = endless_request(session_2, 2),
+    Parent ! stop,
+    ?assertEqual(stopped, ?receiving({'DOWN', Ref, process, Parent, Reason}, Reason)),
+    ?assertEqual(failure(2, ~"Session has ended"), asked(Second)),
+    eventually(fun() -> not is_process_alive(AlsoRunning) end).
 
 result(Id, Result) ->
     #{~"jsonrpc" => ~"2.0", ~"id" => Id, ~"result" => Result}.

@@ -15,18 +15,22 @@ with the state at hand, and are answered with `erlmcp_control_plane:reply/2`, at
 answered when the session's last call has ended; the sender waits for that as long as the component's
 `timeout_ms`.
 
-Each call that is accepted counts for the role `tool_executor` from its admission until its end, with this
-process as the owner: so the counts go if the server dies.
+Two things can pile up here, and each has a limit. Calls wait in this process's mailbox, in the role `tool_call`,
+until it takes them: also those whose callers gave up or were killed. Calls that it has taken run at once, each in a
+process of its own, and count in the role `tool_executor` from then until they end. That count is kept by this process
+alone, which sees the end of each, and goes with it if it dies.
 """.
 
 -behaviour(gen_server).
 
--export([start_link/1, call_tool/4]).
+-export([start_link/1, call_tool/4, call_tool/5]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([tool/0]).
 
--define(ROLE, tool_executor).
+-define(WAITING, tool_call).
+-define(RUNNING, tool_executor).
+-define(PATIENCE_MS, 30_000).
 -define(DRAIN_MS, 30_000).
 %% Of JSON-RPC, for what an implementation defines itself.
 -define(SERVER_ERROR, -32000).
@@ -52,10 +56,25 @@ process as the owner: so the counts go if the server dies.
 start_link(Component) ->
     gen_server:start_link(?MODULE, Component, []).
 
--doc "Calls a tool and waits for the JSON-RPC response, a result or an error.".
+-doc "Calls a tool and waits at most half a minute for the JSON-RPC response, a result or an error.".
 -spec call_tool(pid(), SessionId :: term(), TaskId :: term(), tool()) -> map().
 call_tool(Server, SessionId, TaskId, Tool) ->
-    gen_server:call(Server, {call_tool, SessionId, TaskId, Tool}, infinity).
+    call_tool(Server, SessionId, TaskId, Tool, ?PATIENCE_MS).
+
+-doc """
+Calls a tool and waits at most so many milliseconds for the JSON-RPC response, a result or an error. A tool that did not
+end in time goes on; `erlmcp_control_plane:send_cancel_task/2` stops it.
+""".
+-spec call_tool(pid(), SessionId :: term(), TaskId :: term(), tool(), TimeoutMs :: timeout()) -> map().
+call_tool(Server, SessionId, TaskId, Tool, TimeoutMs) ->
+    try erlmcp_overload_mailbox:call(?WAITING, Server, {call_tool, SessionId, TaskId, Tool}, TimeoutMs) of
+        {ok, Response} -> Response;
+        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(TaskId, Stats);
+        {error, noproc} -> failure(TaskId, ~"Tool server has ended")
+    catch
+        exit:{timeout, {gen_server, call, _}} -> failure(TaskId, ~"Tool timed out");
+        exit:{_Ended, {gen_server, call, _}} -> failure(TaskId, ~"Tool server has ended")
+    end.
 
 -doc false.
 -spec init(atom()) -> {ok, #state{}}.
@@ -98,7 +117,7 @@ admit(_SessionId, #state{breaker = open}) ->
 admit(SessionId, #state{draining = Draining}) when is_map_key(SessionId, Draining) ->
     {error, ~"Session is draining"};
 admit(_SessionId, _State) ->
-    erlmcp_queue_limits:try_enqueue(?ROLE, self()).
+    erlmcp_queue_limits:try_enqueue(?RUNNING, self()).
 
 start(SessionId, TaskId, Tool, From, #state{tasks = Tasks} = State) ->
     {Pid, Monitor} = spawn_opt(fun() -> exit({done, Tool()}) end, [link, {monitor, [priority]}]),
@@ -108,7 +127,7 @@ start(SessionId, TaskId, Tool, From, #state{tasks = Tasks} = State) ->
 ended(Monitor, Response, #state{tasks = Tasks} = State) ->
     {#task{session = SessionId, caller = Caller}, Others} = maps:take(Monitor, Tasks),
     demonitor(Monitor),
-    ok = erlmcp_queue_limits:record_dequeue(?ROLE, self()),
+    ok = erlmcp_queue_limits:record_dequeue(?RUNNING, self()),
     gen_server:reply(Caller, Response),
     drained(SessionId, State#state{tasks = Others}).
 

@@ -16,19 +16,20 @@ running request is found and killed, and a switch that is thrown refuses the nex
 drain is the session's own business: the handler sends it on to the session, as a priority message, and is free
 again.
 
-Requests wait in the session's mailbox, so they are counted where they are sent, in the callers: 10,000 may
-wait, and the next one gets a JSON-RPC error.
+Requests wait in the session's mailbox, and that is what is limited: 10,000 may wait there beside the one that runs,
+and the next gets a JSON-RPC error. A caller that gives up or is killed leaves its request in the mailbox, where it
+counts until its turn has come. There is nothing to give back, so nothing that can be forgotten.
 """.
 
 -behaviour(gen_server).
 
--export([start_link/1, request/3]).
+-export([start_link/1, request/3, request/4]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([work/0]).
 
 -define(ROLE, session).
--define(RECHECK_MS, 10).
+-define(PATIENCE_MS, 5000).
 %% Of JSON-RPC, for what an implementation defines itself.
 -define(SERVER_ERROR, -32000).
 
@@ -40,30 +41,36 @@ wait, and the next one gets a JSON-RPC error.
 start_link(Id) ->
     gen_server:start_link({local, Id}, ?MODULE, Id, []).
 
--doc "Makes a request and waits for the JSON-RPC response, a result or an error.".
+-doc "Makes a request and waits at most five seconds for the JSON-RPC response, a result or an error.".
 -spec request(Id :: atom(), RequestId :: term(), work()) -> map().
 request(Id, RequestId, Work) ->
-    case whereis(Id) of
-        undefined -> failure(RequestId, ended);
-        Session -> request(Id, Session, RequestId, Work)
+    request(Id, RequestId, Work, ?PATIENCE_MS).
+
+-doc """
+Makes a request and waits at most so many milliseconds for the JSON-RPC response, a result or an error. A request that
+was not answered in time is still run when its turn comes, or is running.
+""".
+-spec request(Id :: atom(), RequestId :: term(), work(), TimeoutMs :: timeout()) -> map().
+request(Id, RequestId, Work, TimeoutMs) ->
+    case gate(Id) of
+        open -> ask(Id, RequestId, Work, TimeoutMs);
+        Closed -> failure(RequestId, Closed)
     end.
 
-%% First counted, then let in: whoever is let in is counted before a drain looks.
-request(Id, Session, RequestId, Work) ->
-    Ask = fun() ->
-        case gate(Id) of
-            open -> gen_server:call(Session, {request, RequestId, Work}, infinity);
-            Closed -> failure(RequestId, Closed)
-        end
-    end,
-    case erlmcp_queue_limits:with_capacity(?ROLE, Session, Ask) of
+ask(Id, RequestId, Work, TimeoutMs) ->
+    try erlmcp_overload_mailbox:call(?ROLE, Id, {request, RequestId, Work}, TimeoutMs) of
         {ok, Response} -> Response;
-        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(RequestId, Stats)
+        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(RequestId, Stats);
+        {error, noproc} -> failure(RequestId, ended)
+    catch
+        exit:{timeout, {gen_server, call, _}} -> failure(RequestId, timeout);
+        exit:{_Ended, {gen_server, call, _}} -> failure(RequestId, ended)
     end.
 
 -doc false.
 -spec init(atom()) -> {ok, atom()}.
 init(Id) ->
+    process_flag(trap_exit, true),
     Id = ets:new(Id, [named_table, public, {read_concurrency, true}]),
     true = ets:insert(Id, [{breaker, close}, {draining, false}]),
     _ = erlmcp_priority:create_priority_alias(),
@@ -84,30 +91,31 @@ handle_cast(_Cast, Id) ->
 
 -doc false.
 -spec handle_info(term(), atom()) -> {noreply, atom()} | {stop, normal, atom()}.
+%% Behind all that is there.
 handle_info({priority, _Handler, drain}, Id) ->
-    finish(Id);
+    self() ! finish,
+    {noreply, Id};
 handle_info(finish, Id) ->
-    finish(Id);
-handle_info(_Info, Id) ->
-    {noreply, Id}.
-
-%% Those who were let in are served first.
-finish(Id) ->
-    case erlmcp_queue_limits:get_queue_depth(?ROLE, self()) of
+    case erlmcp_overload_mailbox:depth(self()) of
         0 ->
             {stop, normal, Id};
         _ ->
-            _ = erlang:send_after(?RECHECK_MS, self(), finish),
+            self() ! finish,
             {noreply, Id}
-    end.
+    end;
+handle_info(_Info, Id) ->
+    {noreply, Id}.
 
+%% The worker goes with the session. Its end is a priority message, so what waits is not searched for it.
 run(RequestId, Work, Id) ->
-    {Worker, Monitor} = spawn_opt(fun() -> exit({done, Work()}) end, [monitor]),
+    Worker = spawn_opt(fun() -> exit({done, Work()}) end, [{link, [priority]}]),
     true = ets:insert(Id, {running, RequestId, Worker}),
     receive
-        {'DOWN', Monitor, process, Worker, Reason} ->
+        {'EXIT', Worker, Reason} ->
             true = ets:delete(Id, running),
-            response(RequestId, Reason)
+            response(RequestId, Reason);
+        {'EXIT', _Parent, Reason} ->
+            exit(Reason)
     end.
 
 %% Runs in the handler's process.
@@ -155,6 +163,7 @@ failure(RequestId, Why) ->
     #{~"jsonrpc" => ~"2.0", ~"id" => RequestId, ~"error" => Error}.
 
 text(ended) -> ~"Session has ended";
+text(timeout) -> ~"Request timed out";
 text(draining) -> ~"Session is draining";
 text(circuit_open) -> ~"Circuit breaker is open";
 text(cancelled) -> ~"Cancelled";
