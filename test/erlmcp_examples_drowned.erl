@@ -40,8 +40,12 @@
 
 %% Those that a scenario is for.
 -spec examples(Scenario :: atom()) -> [atom()].
+examples(Scenario) when
+    Scenario =:= callers_give_up_while_it_hangs; Scenario =:= callers_are_killed_while_it_is_blocked
+->
+    [session, tool_server, http, pool];
 examples(_Scenario) ->
-    [session, tool_server, http, pool].
+    [session, tool_server, http, pool, session_backend, server].
 
 -spec start(atom()) -> bath().
 start(Example) ->
@@ -155,7 +159,36 @@ example(pool, Test, _) ->
         %% One for each, past the choice of one by chance.
         block => fun() -> [Pid ! {job, none, work(endless, Test)} || Pid <- ?POOL_WORKER:members()], ok end,
         waiting => ?WORKERS * ?LIMIT
+    };
+
+example(session_backend, _, Supervisor) ->
+    Fetch = fun(Backend) -> erlmcp_native_example_session_backend:fetch(Backend, nobody) end,
+    #{
+        limits => #{session_backend => ?LIMIT},
+        child => child({erlmcp_native_example_session_backend, start_link, []}),
+        ask => fun(quick, _) -> called(Fetch, children(Supervisor)) end
+    };
+example(server, Test, Supervisor) ->
+    Run = fun(Server) -> erlmcp_native_example_server:run(Server, make_ref(), work(quick, Test)) end,
+    #{
+        limits => #{operation => ?LIMIT},
+        child => child({erlmcp_native_example_server, start_link, []}),
+        ask => fun(quick, _) -> called(Run, children(Supervisor)) end,
+        %% What operations end with, of callers that have left as well.
+        otherwise => 2 * (?LIMIT + 1)
     }.
+
+called(_, []) ->
+    gone;
+called(Call, [Pid]) ->
+    try Call(Pid) of
+        {ok, done} -> served;
+        {error, not_found} -> served;
+        {error, {capacity_exceeded, _}} -> refused;
+        {error, noproc} -> gone
+    catch
+        exit:{_, {gen_server, call, _}} -> gone
+    end.
 
 work(quick, _Test) ->
     fun() -> done end;

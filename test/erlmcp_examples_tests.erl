@@ -34,6 +34,7 @@ with_services(Tests) ->
             Level = quiet(),
             [{ok, _}, {ok, _}] = [Service:start_link() || Service <- [?LIMITS, ?CONTROL]],
             [unlink(whereis(Service)) || Service <- [?LIMITS, ?CONTROL]],
+            [ok = ?LIMITS:set_limit(Role, infinity) || Role <- [session_backend, operation, summand]],
             Level
         end,
         fun(Level) ->
@@ -42,11 +43,8 @@ with_services(Tests) ->
         end,
         [{timeout, 60, Test} || Test <- Tests]}.
 
-without_services(Tests) ->
-    {foreach, fun() -> quiet() end, fun(Level) -> loud(Level) end, [{timeout, 60, Test} || Test <- Tests]}.
-
 priority_test_() ->
-    without_services([
+    with_services([
         fun pings/0,
         fun a_session_is_cancelled_before_all_that_is_queued/0,
         fun operations/0,

@@ -4,16 +4,19 @@ A server that also works where the runtime has no priority aliases. The messages
 handling; they only wait for their turn, and the sender is told so.
 
 ```erlang
-1> {ok, Server} = erlmcp_native_example_degraded:start_link().
-2> erlmcp_native_example_degraded:signal(Server, report).
+1> {ok, _} = application:ensure_all_started(erlmcp_native).
+2> {ok, Server} = erlmcp_native_example_degraded:start_link().
+3> erlmcp_native_example_degraded:signal(Server, report).
 priority
-3> {ok, Older} = erlmcp_native_example_degraded:start_link(fun() -> error(badarg) end).
-4> ok = erlmcp_native_example_degraded:add(Older, 42).
-5> erlmcp_native_example_degraded:signal(Older, report).
+4> {ok, Older} = erlmcp_native_example_degraded:start_link(fun() -> error(badarg) end).
+5> ok = erlmcp_native_example_degraded:add(Older, 42).
+6> erlmcp_native_example_degraded:signal(Older, report).
 ordinary
-6> receive {sum, 42} -> after_what_waited end.
+7> receive {sum, 42} -> after_what_waited end.
 after_what_waited
 ```
+
+What waits has the limit of the role `summand`. A control message that has to wait counts too, and is never refused.
 """.
 
 -behaviour(gen_server).
@@ -21,6 +24,8 @@ after_what_waited
 -export([try_create_priority_alias/1, signal/2]).
 -export([start_link/0, start_link/1, add/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-define(ROLE, summand).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -68,9 +73,9 @@ start_link(Create) ->
     gen_server:start_link(?MODULE, Create, []).
 
 -doc "Adds a number to the server's sum. The signal `report` is answered with `{sum, Sum}`.".
--spec add(pid(), number()) -> ok.
+-spec add(pid(), number()) -> ok | erlmcp_overload_mailbox:refused() | {error, noproc}.
 add(Server, Number) ->
-    gen_server:cast(Server, {add, Number}).
+    erlmcp_overload_mailbox:cast(?ROLE, Server, {add, Number}).
 
 -doc false.
 -spec init(create()) -> {ok, number()}.

@@ -4,24 +4,30 @@ A server of long operations that takes cancellations, pings and orders to stop o
 all requests.
 
 ```erlang
-1> {ok, Server} = erlmcp_native_example_server:start_link().
-2> Request = gen_server:send_request(Server, {run, 1, fun() -> timer:sleep(infinity) end}).
-3> ok = erlmcp_native_example_server:cancel(Server, 1).
-4> gen_server:receive_response(Request, 1000).
+1> {ok, _} = application:ensure_all_started(erlmcp_native).
+2> {ok, Server} = erlmcp_native_example_server:start_link().
+3> Request = gen_server:send_request(Server, {run, 1, fun() -> timer:sleep(infinity) end}).
+4> ok = erlmcp_native_example_server:cancel(Server, 1).
+5> gen_server:receive_response(Request, 1000).
 {reply,{error,cancelled}}
-5> ok = erlmcp_priority:send_urgent(Server, {emergency_gc}).
-6> unlink(Server), ok = erlmcp_priority:send_urgent(Server, shutdown).
+6> ok = erlmcp_priority:send_urgent(Server, {emergency_gc}).
+7> unlink(Server), ok = erlmcp_priority:send_urgent(Server, shutdown).
 ```
 
 Operations run in processes of their own, linked to the server: priority helps a process that comes back to
 its mailbox, and a server that computes by itself does not. They are monitored with `priority` too, so that
 the end of an operation is seen before the requests that wait.
+
+Requests that wait have the limit of the role `operation`. How many operations run at once is not limited here;
+`m:erlmcp_native_example_tool_server` limits both.
 """.
 
 -behaviour(gen_server).
 
 -export([start_link/0, run/3, cancel/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-define(ROLE, operation).
 
 -include_lib("kernel/include/logger.hrl").
 
@@ -43,9 +49,15 @@ start_link() ->
 
 -doc "Runs an operation and waits for it, however long it takes.".
 -spec run(pid(), RequestId :: term(), operation()) ->
-    {ok, term()} | {error, cancelled | duplicate | {crashed, term()}}.
+    {ok, term()}
+    | {error, cancelled | duplicate | {crashed, term()}}
+    | erlmcp_overload_mailbox:refused()
+    | {error, noproc}.
 run(Server, RequestId, Operation) ->
-    gen_server:call(Server, {run, RequestId, Operation}, infinity).
+    case erlmcp_overload_mailbox:call(?ROLE, Server, {run, RequestId, Operation}, infinity) of
+        {ok, Answer} -> Answer;
+        Refused -> Refused
+    end.
 
 -doc "Has an operation given up, before any request that is queued.".
 -spec cancel(pid(), RequestId :: term()) -> ok.

@@ -3,21 +3,26 @@
 A session store that can be asked whether it lives, and told to drop a session, however much it has queued.
 
 ```erlang
-1> {ok, Backend} = erlmcp_native_example_session_backend:start_link().
-2> ok = erlmcp_native_example_session_backend:store(Backend, ~"s1", #{user => ~"ann"}).
-3> ok = erlmcp_native_example_ping:ping(Backend, 1000).
-4> ok = erlmcp_native_example_session_backend:cancel(Backend, ~"s1").
-5> erlmcp_native_example_session_backend:fetch(Backend, ~"s1").
+1> {ok, _} = application:ensure_all_started(erlmcp_native).
+2> {ok, Backend} = erlmcp_native_example_session_backend:start_link().
+3> ok = erlmcp_native_example_session_backend:store(Backend, ~"s1", #{user => ~"ann"}).
+4> ok = erlmcp_native_example_ping:ping(Backend, 1000).
+5> ok = erlmcp_native_example_session_backend:cancel(Backend, ~"s1").
+6> erlmcp_native_example_session_backend:fetch(Backend, ~"s1").
 {error,not_found}
 ```
 
-All that it takes is the alias made in `init/1` and clauses of `handle_info/2`; senders use the pid.
+All that it takes is the alias made in `init/1` and clauses of `handle_info/2`; senders use the pid. How much it may
+have queued is the limit of the role `session_backend`, and it knows nothing of that.
 """.
 
 -behaviour(gen_server).
 
 -export([start_link/0, store/3, fetch/2, cancel/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-define(ROLE, session_backend).
+-define(PATIENCE_MS, 5000).
 
 -type state() :: #{SessionId :: term() => Data :: term()}.
 
@@ -27,14 +32,19 @@ start_link() ->
     gen_server:start_link(?MODULE, [], []).
 
 -doc "Stores a session, when its turn comes.".
--spec store(pid(), SessionId :: term(), Data :: term()) -> ok.
+-spec store(pid(), SessionId :: term(), Data :: term()) ->
+    ok | erlmcp_overload_mailbox:refused() | {error, noproc}.
 store(Backend, SessionId, Data) ->
-    gen_server:cast(Backend, {store, SessionId, Data}).
+    erlmcp_overload_mailbox:cast(?ROLE, Backend, {store, SessionId, Data}).
 
 -doc "Fetches a session, when its turn comes.".
--spec fetch(pid(), SessionId :: term()) -> {ok, Data :: term()} | {error, not_found}.
+-spec fetch(pid(), SessionId :: term()) ->
+    {ok, Data :: term()} | {error, not_found} | erlmcp_overload_mailbox:refused() | {error, noproc}.
 fetch(Backend, SessionId) ->
-    gen_server:call(Backend, {fetch, SessionId}).
+    case erlmcp_overload_mailbox:call(?ROLE, Backend, {fetch, SessionId}, ?PATIENCE_MS) of
+        {ok, Found} -> Found;
+        Refused -> Refused
+    end.
 
 -doc "Drops a session, before all that is queued.".
 -spec cancel(pid(), SessionId :: term()) -> ok.
