@@ -35,6 +35,7 @@ guides_test_() ->
             {"http-429-in-cowboy", "a client that leaves frees its place", fun client_leaves/0},
             {"pool", "no worker gets more than its limit", fun full_pool/0},
             {"pool", "every job that is taken is done, once", fun busy_pool/0},
+            {"pool", "nobody is lost with the group", fun pool_outlives_its_group/0},
             {"pool", "a worker that dies is replaced by an empty one", fun worker_dies/0},
             {"cancellation", "what was cancelled early never runs", fun cancelled_early/0},
             {"cancellation", "what is remembered is bounded", fun remembered/0},
@@ -217,9 +218,17 @@ busy_pool() ->
     Answers = submit_all(fun(_) -> pool:submit(fun() -> counters:add(Done, 1, 1) end) end),
     Taken = length([ok || ok <- Answers]),
     eventually(fun() -> counters:get(Done, 1) =:= Taken end),
-    #{max_depth := Deepest, current_depth := Depth} = ?LIMITS:get_role_stats(pool_worker),
+    #{max_depth := Deepest} = ?LIMITS:get_role_stats(pool_worker),
     ?assert(Deepest =< 5),
-    ?assertEqual(0, Depth).
+    Workers = pg:get_local_members(pool),
+    ?assertEqual([0, 0, 0, 0], [?LIMITS:get_queue_depth(pool_worker, Worker) || Worker <- Workers]).
+
+pool_outlives_its_group() ->
+    {ok, _} = pool:start_link(2),
+    Before = pg:get_local_members(pool),
+    ok = kill(whereis(pg)),
+    eventually(fun() -> whereis(pg) =/= undefined andalso length(pg:get_local_members(pool) -- Before) =:= 2 end),
+    ?assertEqual(ok, pool:submit(fun() -> done end)).
 
 worker_dies() ->
     ok = ?LIMITS:set_limit(pool_worker, 1),
