@@ -28,6 +28,7 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_try_enqueue/3,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_acquire/2,
     limits_acquire/3,
     limits_give_back/1,
     limits_forget/3
@@ -123,6 +124,7 @@ none. While the library is not loaded, that atom is `not_started`.
     limits_try_enqueue/3,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_acquire/2,
     limits_acquire/3,
     limits_give_back/1,
     limits_forget/3,
@@ -347,47 +349,51 @@ limits_get_limit(_Table, _Role) -> absent().
 limits_get_limits(_Table) -> absent().
 
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
--spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+-spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
 limits_nothing(_Table, _Role, _Owner) -> absent().
 
 -doc "Tells whether an owner has room in a role, and takes nothing. A refusal is counted.".
--spec limits_check(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
+-spec limits_check(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_check(_Table, _Role, _Owner) -> absent().
 
 -doc "Takes a place for an owner in a role if there is room, in one step. A refusal is counted.".
--spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
+-spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
 
 -doc "Adds one to an owner's depth in a role, beyond the limit too.".
--spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+-spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
 limits_enqueue(_Table, _Role, _Owner) -> absent().
 
 -doc "Takes one from an owner's depth in a role; at 0 an unmatched dequeue is counted instead.".
--spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+-spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
 
+-doc "Returns a permit that holds no place: that of nobody.".
+-spec limits_acquire(table(), erlmcp_queue_limits:role()) -> {ok, permit()} | fault().
+limits_acquire(_Table, _Role) -> absent().
+
 -doc "Takes a place as `limits_try_enqueue/3` does, and returns a permit that holds it.".
--spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
+-spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
     {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_acquire(_Table, _Role, _Owner) -> absent().
 
--doc "Gives the place of a permit back. Doing so once more does nothing.".
--spec limits_give_back(permit()) -> ok | fault().
+-doc "Gives the place of a permit back; `released` if there is none any more, or never was, when nothing is done.".
+-spec limits_give_back(permit()) -> ok | released | fault().
 limits_give_back(_Permit) -> absent().
 
 -doc "Drops an owner's count in a role; what it held counts as released.".
--spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+-spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
 limits_forget(_Table, _Role, _Owner) -> absent().
 
 -doc "Returns an owner's depth over all its roles, with `mailbox` if its mailbox is the depth in one as well.".
--spec limits_depth(table(), erlmcp_queue_limits:owner()) ->
+-spec limits_depth(table(), erlmcp_queue_limits:owner_key()) ->
     non_neg_integer() | {non_neg_integer(), mailbox} | not_found | fault().
 limits_depth(_Table, _Owner) -> absent().
 
 -doc "Returns an owner's depth in a role, 0 if either is unknown; `mailbox` if its mailbox is what is limited.".
--spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
+-spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
     non_neg_integer() | mailbox | fault().
 limits_depth(_Table, _Role, _Owner) -> absent().
 
@@ -491,7 +497,7 @@ mailbox_held(_Table) -> absent().
 mailbox_all(_Table) -> absent().
 
 -doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
--spec is_local_pid(term()) -> boolean().
+-spec is_local_pid(term()) -> boolean() | fault().
 is_local_pid(_Term) -> absent().
 
 -doc """

@@ -9,7 +9,7 @@ use crate::overload::{Level, Marks};
 use crate::role::Role;
 use crate::senders::{Claim, Senders, Told};
 use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, order_after_change};
-use crate::tally::Seat;
+use crate::tally::{Mine, Seat};
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// Depths from here on are told apart by judging only.
@@ -58,11 +58,12 @@ struct Annex<T> {
 
 impl<T: Default> Account<T> {
     pub(crate) fn vacant(role: Arc<Role>) -> Self {
+        let tenure = role.next_tenure();
         Self {
             role,
             gauge: Gauge::vacant(),
             marks: AtomicU64::new(pack(Marks::NONE)),
-            tenure: AtomicU64::new(0),
+            tenure: AtomicU64::new(tenure),
             annex: OnceBox::new(),
             alerted_low: AtomicU32::new(0),
             alerted_high: AtomicU8::new(0),
@@ -225,21 +226,55 @@ impl<T> Account<T> {
     #[inline]
     pub(crate) fn dequeue(&self, seat: Seat) -> Result<u64, Vacant> {
         let mine = self.role.tally().at(seat);
-        match self.gauge.release()? {
+        Ok(self.released(self.gauge.release()?, mine))
+    }
+
+    #[inline]
+    fn released(&self, release: Release, mine: Mine<'_>) -> u64 {
+        match release {
             Release::Released(depth) => {
                 mine.dequeue();
-                Ok(depth)
+                depth
             }
             Release::Unmatched => {
                 self.role.tally().unmatched_dequeue();
-                Ok(0)
+                0
             }
         }
     }
 
-    /// Tells this use of the account from any other use of an account of the role.
+    /// Takes a place for a permit, if this is the first use of the account, and the only one so far. Returns the
+    /// tenure of the place, too. Counts at the calling thread's `seat`.
+    #[inline]
+    pub(crate) fn acquire_first(&self, seat: Seat) -> Result<(u64, Admission), Vacant> {
+        let mine = self.role.tally().at(seat);
+        // Before the step that finds the first use: it is that of the first use then.
+        let tenure = self.tenure();
+        let admission = self.gauge.admit_first(|| self.role.refuses_at())?;
+        if let Admission::Admitted(before) = admission {
+            mine.enqueue(before.wrapping_add(1));
+        }
+        Ok((tenure, admission))
+    }
+
+    /// Takes one away on behalf of a permit of this tenure, if that is the first, and the only one so far. Returns the
+    /// new depth.
+    #[inline]
+    pub(crate) fn give_back_first(&self, tenure: u64, seat: Seat) -> Result<u64, Vacant> {
+        if self.tenure() != tenure {
+            return Err(Vacant);
+        }
+        // If the tenure is a later one, this is not the first use, and never is again.
+        let mine = self.role.tally().at(seat);
+        Ok(self.released(self.gauge.release_first()?, mine))
+    }
+
+    /// Tells this use of the account from any other use of an account of the role. It changes when the account is
+    /// opened again.
+    #[inline]
     pub(crate) fn tenure(&self) -> u64 {
-        self.tenure.load(Ordering::Relaxed)
+        // Pairs with `open`: who finds a later one finds that the first use is over.
+        self.tenure.load(Ordering::Acquire)
     }
 
     /// Whether the change to this depth, just made, has to be judged: always if it has crossed a mark, and sometimes
@@ -283,8 +318,12 @@ impl<T> Account<T> {
             Ok(_) => Err(OtherKind),
             Err(Vacant) => {
                 self.hold(Level::Ok, judge);
-                self.tenure
-                    .store(self.role.count_arrival(), Ordering::Relaxed);
+                if self.gauge.was_used() {
+                    // Pairs with `tenure`.
+                    self.tenure
+                        .store(self.role.next_tenure(), Ordering::Release);
+                }
+                self.role.count_arrival();
                 if kind == Kind::Mailbox {
                     judge.mailboxes().come();
                 }

@@ -15,6 +15,13 @@ const VACANT: u64 = 1 << 63;
 /// Set while the depth is the length of the owner's mailbox. Without `VACANT`, all that is below is counted.
 const MAILBOX: u64 = 1 << 62;
 
+/// Set since the end of the first use, for good. So whoever finds none of the three, and changes the word in that step,
+/// does so in the first use: a place of that use is still there to be taken or given back.
+const REUSED: u64 = 1 << 61;
+
+/// The bits of the depth.
+const DEPTH: u64 = REUSED - 1;
+
 /// A kind is what a depth is. [`Row`](crate::survey::Row) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -92,7 +99,7 @@ impl Gauge {
 
     /// Keeps the length that a mailbox has. Returns the one that was kept.
     pub(crate) fn see(&self, length: u64) -> Result<u64, Vacant> {
-        self.mailbox(|_| length & !(VACANT | MAILBOX))
+        self.mailbox(|_| length)
     }
 
     /// One more is in a mailbox than it was seen to have.
@@ -107,8 +114,8 @@ impl Gauge {
             if word & (VACANT | MAILBOX) != MAILBOX {
                 return Err(Vacant);
             }
-            let seen = word & !MAILBOX;
-            match self.replace(word, MAILBOX | length(seen)) {
+            let seen = word & DEPTH;
+            match self.replace(word, word & !DEPTH | length(seen) & DEPTH) {
                 Ok(()) => return Ok(seen),
                 Err(changed) => word = changed,
             }
@@ -127,30 +134,60 @@ impl Gauge {
     ///
     /// `limit` is asked again whenever another caller came in between.
     pub(crate) fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
-        let mut depth = self.counted()?;
+        self.admit_while(counted, limit)
+    }
+
+    /// Does what [`admit`](Self::admit) does in the gauge's first use.
+    pub(crate) fn admit_first(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
+        self.admit_while(first, limit)
+    }
+
+    #[inline(always)]
+    fn admit_while(
+        &self,
+        read: impl Fn(u64) -> Result<u64, Vacant>,
+        limit: impl Fn() -> u64,
+    ) -> Result<Admission, Vacant> {
+        let mut word = self.0.load(Ordering::Relaxed);
         loop {
+            let depth = read(word)?;
             if depth >= limit() {
                 return Ok(Admission::Refused(depth));
             }
-            match self.replace(depth, depth.wrapping_add(1)) {
+            match self.replace(word, word.wrapping_add(1)) {
                 Ok(()) => return Ok(Admission::Admitted(depth)),
-                Err(seen) => depth = counted(seen)?,
+                Err(seen) => word = seen,
             }
         }
     }
 
     /// Takes one away, but never goes below zero.
     pub(crate) fn release(&self) -> Result<Release, Vacant> {
-        let mut depth = self.counted()?;
+        self.release_while(counted)
+    }
+
+    /// Does what [`release`](Self::release) does in the gauge's first use.
+    pub(crate) fn release_first(&self) -> Result<Release, Vacant> {
+        self.release_while(first)
+    }
+
+    #[inline(always)]
+    fn release_while(&self, read: impl Fn(u64) -> Result<u64, Vacant>) -> Result<Release, Vacant> {
+        let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let Some(less) = depth.checked_sub(1) else {
+            let Some(less) = read(word)?.checked_sub(1) else {
                 return Ok(Release::Unmatched);
             };
-            match self.replace(depth, less) {
+            match self.replace(word, word.wrapping_sub(1)) {
                 Ok(()) => return Ok(Release::Released(less)),
-                Err(seen) => depth = counted(seen)?,
+                Err(seen) => word = seen,
             }
         }
+    }
+
+    /// Whether it was in use, and no more is.
+    pub(crate) fn was_used(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & REUSED != 0
     }
 
     /// Takes the gauge into use at depth zero.
@@ -161,13 +198,14 @@ impl Gauge {
             Kind::Counted => 0,
             Kind::Mailbox => MAILBOX,
         };
+        let empty = empty | self.0.load(Ordering::Relaxed) & REUSED;
         // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other.
         self.0.swap(empty, Ordering::Relaxed);
     }
 
     /// Takes the gauge out of use. Returns the depth that it gives up.
     pub(crate) fn vacate(&self) -> Result<u64, Vacant> {
-        occupied(self.0.swap(VACANT, Ordering::Relaxed))
+        occupied(self.0.swap(VACANT | REUSED, Ordering::Relaxed))
     }
 
     fn replace(&self, current: u64, new: u64) -> Result<(), u64> {
@@ -179,7 +217,7 @@ impl Gauge {
 
 fn occupied(word: u64) -> Result<u64, Vacant> {
     if word & VACANT == 0 {
-        Ok(word & !MAILBOX)
+        Ok(word & DEPTH)
     } else {
         Err(Vacant)
     }
@@ -187,10 +225,14 @@ fn occupied(word: u64) -> Result<u64, Vacant> {
 
 fn counted(word: u64) -> Result<u64, Vacant> {
     if word < MAILBOX {
-        Ok(word)
+        Ok(word & DEPTH)
     } else {
         Err(Vacant)
     }
+}
+
+fn first(word: u64) -> Result<u64, Vacant> {
+    if word < REUSED { Ok(word) } else { Err(Vacant) }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -246,6 +288,29 @@ mod tests {
         gauge.add().unwrap_err();
         gauge.occupy(Kind::Counted);
         assert_eq!(gauge.depth(), Ok(0));
+    }
+
+    #[test]
+    fn only_the_first_use_is_the_first() {
+        let gauge = Gauge::vacant();
+        assert_eq!(gauge.admit_first(|| 2), Err(Vacant));
+        assert!(!gauge.was_used());
+        gauge.occupy(Kind::Counted);
+        assert_eq!(gauge.admit_first(|| 1), Ok(Admission::Admitted(0)));
+        assert_eq!(gauge.admit_first(|| 1), Ok(Admission::Refused(1)));
+        assert_eq!(gauge.release_first(), Ok(Release::Released(0)));
+        assert_eq!(gauge.release_first(), Ok(Release::Unmatched));
+        assert_eq!((gauge.vacate(), gauge.was_used()), (Ok(0), true));
+        gauge.occupy(Kind::Counted);
+        assert_eq!(gauge.admit(|| 9), Ok(Admission::Admitted(0)));
+        assert_eq!(gauge.admit_first(|| 9), Err(Vacant));
+        assert_eq!(gauge.release_first(), Err(Vacant));
+        assert_eq!((gauge.add(), gauge.depth()), (Ok(2), Ok(2)));
+        assert_eq!(gauge.release(), Ok(Release::Released(1)));
+        gauge.vacate().unwrap();
+        gauge.occupy(Kind::Mailbox);
+        assert_eq!((gauge.see(3), gauge.depth()), (Ok(0), Ok(3)));
+        assert_eq!((gauge.vacate(), gauge.was_used()), (Ok(3), true));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
 use crate::tally::Seat;
 pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
-use crate::verdict::{refuse, room, verdict};
+use crate::verdict::{granted, refuse, room, verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// A table has the depths by role and owner, the limits and the totals by role. `W` is the host's handle of a death
@@ -181,44 +181,44 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
+        let permit = |tenure| Permit::new(role, owner, tenure);
+        let first = self.change(role, owner, host, |account| {
+            let (tenure, admission) = account.acquire_first(Seat::mine())?;
+            let granted = granted(account, admission, host).map(|()| permit(tenure));
+            Ok((granted, admission.depth()))
+        });
+        if let Ok(granted) = first {
+            return Ok(granted.map(Some));
+        }
         if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
             return Ok(Err(refusal));
         }
         let entered = self.enter(role, owner, Kind::Counted, host, |account| {
+            // Nobody ends this use of the account meanwhile.
             let admission = account.try_enqueue(Seat::mine())?;
-            let verdict = verdict(account, admission, host);
-            Ok(((account.tenure(), verdict), admission.depth()))
+            let granted = granted(account, admission, host).map(|()| permit(account.tenure()));
+            Ok((granted, admission.depth()))
         })?;
-        Ok(match entered {
-            None => Ok(None),
-            Some((_, Verdict::Refused(refusal))) => Err(refusal),
-            Some((tenure, Verdict::Granted)) => Ok(Some(Permit {
-                role,
-                owner,
-                tenure,
-                given_back: AtomicBool::new(false),
-            })),
-        })
+        Ok(entered.transpose())
     }
 
     /// Takes away what a permit stands for, the first time that it is given back, unless its owner has given everything
-    /// up since.
-    pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) {
-        if permit.given_back.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let Permit {
-            role,
-            owner,
-            tenure,
-            ..
-        } = *permit;
+    /// up since. True if it did.
+    pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+        permit.give_back() && self.take_back(permit, runtime)
+    }
+
+    /// Takes away what a permit stands for that has just been given back, if its owner has it still.
+    pub(crate) fn take_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+        let Permit { role, owner, .. } = *permit;
         let shard = self.owners.shard(owner).pin();
-        if let Some(found) = shard.get(&owner)
-            && let Some(depth) = found.dequeue_tenure(role, tenure)
-        {
-            self.noticed(found, role, owner, depth, runtime);
-        }
+        let Some(found) = shard.get(&owner) else {
+            return false;
+        };
+        let left = found.give_back(role, permit.tenure);
+        left.into_iter()
+            .for_each(|depth| self.noticed(found, role, owner, depth, runtime));
+        left.is_some()
     }
 
     /// Adds one to the owner's depth, beyond the limit too. Nothing happens for the dead.

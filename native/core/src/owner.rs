@@ -136,9 +136,12 @@ impl<W> Owner<W> {
 
     /// Takes one away on behalf of a permit of this tenure; of an older tenure it was given up already.
     /// Returns the new depth.
-    pub(crate) fn dequeue_tenure(&self, role: RoleId, tenure: u64) -> Option<u64> {
-        let _life = self.life().lock();
+    pub(crate) fn give_back(&self, role: RoleId, tenure: u64) -> Option<u64> {
         let account = self.account(role)?;
+        if let Ok(depth) = account.give_back_first(tenure, Seat::mine()) {
+            return Some(depth);
+        }
+        let _life = self.life().lock();
         if account.tenure() != tenure {
             return None;
         }

@@ -180,9 +180,13 @@ impl Role {
         &self.tally
     }
 
-    /// An owner takes a gauge of this role into use. Returns a number no other use of a gauge has.
-    pub(crate) fn count_arrival(&self) -> u64 {
+    /// An owner takes a gauge of this role into use.
+    pub(crate) fn count_arrival(&self) {
         self.owners.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A number for the use of a gauge, which no other use in the table has.
+    pub(crate) fn next_tenure(&self) -> u64 {
         self.policy.tenures.fetch_add(1, Ordering::Relaxed)
     }
 

@@ -4,7 +4,7 @@ use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
-use crate::sync::AtomicBool;
+use crate::sync::{AtomicBool, Ordering};
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
 /// A refusal says why and how an owner was refused.
@@ -87,8 +87,10 @@ impl From<TooManyRoles> for Unfit {
 /// let table = Limits::new(role, 1, Still.now());
 /// let permit = table.acquire(role, owner, &Still)?.expect("there is room").expect("nobody is dead");
 /// assert!(table.acquire(role, owner, &Still)?.is_err());
-/// table.give_back(&permit, &Still);
+/// assert!(table.give_back(&permit, &Still));
 /// assert_eq!(table.depth(role, owner), 0);
+/// // There is nothing left to give back.
+/// assert!(!table.give_back(&permit, &Still));
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Debug)]
@@ -96,7 +98,33 @@ pub struct Permit {
     pub(crate) role: RoleId,
     pub(crate) owner: OwnerId,
     pub(crate) tenure: u64,
-    pub(crate) given_back: AtomicBool,
+    given_back: AtomicBool,
+}
+
+impl Permit {
+    /// This owner's place it is.
+    pub fn owner(&self) -> OwnerId {
+        self.owner
+    }
+
+    pub(crate) fn new(role: RoleId, owner: OwnerId, tenure: u64) -> Self {
+        Self {
+            role,
+            owner,
+            tenure,
+            given_back: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells whether it was given back; its place may be gone for other reasons.
+    pub fn is_given_back(&self) -> bool {
+        self.given_back.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was not given back yet. From now on it is: whoever is told so takes the place away.
+    pub(crate) fn give_back(&self) -> bool {
+        !self.given_back.swap(true, Ordering::Relaxed)
+    }
 }
 
 /// Whether an account has room.
@@ -116,9 +144,21 @@ pub(crate) fn verdict<W>(
     admission: Admission,
     host: &impl Runtime,
 ) -> Verdict {
+    match granted(account, admission, host) {
+        Ok(()) => Verdict::Granted,
+        Err(refusal) => Verdict::Refused(refusal),
+    }
+}
+
+#[inline]
+pub(crate) fn granted<W>(
+    account: &Account<W>,
+    admission: Admission,
+    host: &impl Runtime,
+) -> Result<(), Box<Refusal>> {
     match admission {
-        Admission::Admitted(_) => Verdict::Granted,
-        Admission::Refused(depth) => Verdict::Refused(refuse(account.role(), depth, host)),
+        Admission::Admitted(_) => Ok(()),
+        Admission::Refused(depth) => Err(refuse(account.role(), depth, host)),
     }
 }
 

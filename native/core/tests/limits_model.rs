@@ -63,6 +63,14 @@ struct Counters {
     refused: u64,
 }
 
+struct Held {
+    role: u64,
+    owner: u64,
+    permit: Option<Permit>,
+    /// Its owner has not given it up.
+    there: bool,
+}
+
 /// The obvious implementation: maps, and one caller at a time.
 struct Model {
     depths: BTreeMap<(u64, u64), u64>,
@@ -72,7 +80,7 @@ struct Model {
     configured: BTreeMap<u64, u64>,
     enforcing_by_hand: Option<bool>,
     enforcing_configured: bool,
-    permits: Vec<(u64, u64, Option<Permit>)>,
+    permits: Vec<Held>,
 }
 
 impl Model {
@@ -143,7 +151,9 @@ impl Model {
         if let Some(depth) = self.depths.remove(&(role, owner)) {
             self.counters.get_mut(&role).unwrap().released += depth;
         }
-        self.permits.retain(|&(r, o, _)| (r, o) != (role, owner));
+        for held in &mut self.permits {
+            held.there &= (held.role, held.owner) != (role, owner);
+        }
     }
 
     fn die(&mut self, owner: u64) {
@@ -190,19 +200,31 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
             if let Ok(permit) = acquired {
                 assert_eq!(permit.is_none(), model.dead.contains(&owner.0));
                 model.enqueue(role.0, owner.0);
-                model.permits.push((role.0, owner.0, permit));
+                model.permits.push(Held {
+                    role: role.0,
+                    owner: owner.0,
+                    permit,
+                    there: true,
+                });
             }
         }
         Operation::GiveBack(which) => {
             if model.permits.is_empty() {
                 return;
             }
-            let (role, owner, permit) = model.permits.remove(which % model.permits.len());
+            let Held {
+                role,
+                owner,
+                permit,
+                there,
+            } = model.permits.remove(which % model.permits.len());
             if let Some(permit) = permit {
-                table.give_back(&permit, host);
+                assert_eq!(table.give_back(&permit, host), there);
                 // That is one too many, and does nothing.
-                table.give_back(&permit, host);
-                model.dequeue(role, owner);
+                assert!(!table.give_back(&permit, host));
+                if there {
+                    model.dequeue(role, owner);
+                }
             }
         }
         Operation::Forget(role, owner) => {

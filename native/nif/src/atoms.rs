@@ -22,6 +22,7 @@ rustler::atoms! {
     timeout,
     undefined,
     refused,
+    released,
 
     // Why a call was not carried out.
     bad_alias,

@@ -23,9 +23,11 @@ mod mailbox;
 mod memory;
 mod metrics;
 mod overload;
+mod permits;
 mod recent;
 mod reference;
 mod registry;
+mod resource;
 mod rows;
 mod shelf;
 mod table;
@@ -34,9 +36,11 @@ mod term;
 use rustler::{Env, Term};
 
 /// Refuses an Erlang side of another version.
-fn load<'a>(_env: Env<'a>, info: Term<'a>) -> bool {
+fn load<'a>(env: Env<'a>, info: Term<'a>) -> bool {
     let wanted: Result<String, _> = info.decode();
-    wanted.is_ok_and(|version| version == env!("CARGO_PKG_VERSION"))
+    let is_wanted = wanted.is_ok_and(|version| version == env!("CARGO_PKG_VERSION"));
+    // SAFETY: this is called while the library is loaded, with that environment.
+    is_wanted && unsafe { permits::open(env) }
 }
 
 rustler::init!("erlmcp_native", load = load);

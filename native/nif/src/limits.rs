@@ -1,41 +1,15 @@
-//! Natives of the queue limits, but for the hot ones. The first argument is a table, or `own` for the library's.
+//! Natives of the queue limits, but for the hot ones and permits. The first argument is a table, or `own` for the
+//! library's.
 
-use erlmcp_core::limits::{Permit, Refusal};
+use erlmcp_core::limits::Refusal;
 use erlmcp_core::{Kind, Outlook, OwnerId, RoleId, Runtime};
-use rustler::{Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Encoder, Env, ResourceArc, Term};
 
 use crate::atoms;
 use crate::faces;
-use crate::host::{Beam, Callback};
+use crate::host::Beam;
 use crate::table::{self, Table, with_any_table, with_table};
 use crate::term::{self, Fault};
-
-/// One admission, given back by hand or when the process that asked for it lets go of it, at the
-/// latest by dying.
-struct Holding {
-    table: ResourceArc<Table>,
-    /// The dead need none.
-    permit: Option<Permit>,
-}
-
-#[rustler::resource_impl]
-impl Resource for Holding {
-    const IMPLEMENTS_DESTRUCTOR: bool = true;
-
-    fn destructor(self, env: Env<'_>) {
-        self.give_back(env);
-    }
-}
-
-impl Holding {
-    fn give_back(&self, env: Env<'_>) {
-        if let Some(permit) = &self.permit {
-            let resource = &*self.table;
-            let callback = Callback { env, resource };
-            self.table.limits.give_back(permit, &callback);
-        }
-    }
-}
 
 /// `{refused, Stats}`; the listener is told of a refusal that is to be announced.
 #[cold]
@@ -66,36 +40,6 @@ fn limits_nothing<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term
         term::owner(owner)?;
         Ok(atoms::ok())
     })
-}
-
-/// `{ok, Permit}` or `{refused, Stats}`.
-#[rustler::nif]
-fn limits_acquire<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let (role, owner) = (term::role(role)?, term::owner(owner)?);
-        Ok(match limits.acquire(role, owner, beam)? {
-            Err(refusal) => refused(beam, role, owner, &refusal),
-            Ok(permit) => {
-                let holding = ResourceArc::new(Holding {
-                    table: beam.table.clone(),
-                    permit,
-                });
-                (atoms::ok(), holding).encode(env)
-            }
-        })
-    })
-}
-
-#[rustler::nif]
-fn limits_give_back<'a>(env: Env<'a>, permit: Term<'a>) -> Term<'a> {
-    let answer = match permit.decode::<ResourceArc<Holding>>() {
-        Ok(holding) => {
-            holding.give_back(env);
-            Ok(atoms::ok())
-        }
-        Err(_) => Err(Fault(atoms::bad_permit())),
-    };
-    term::answer(env, answer)
 }
 
 /// The depth, or `mailbox` for an owner whose mailbox it is.

@@ -81,6 +81,12 @@ pub(crate) fn make_own() {
     OWN.get_or_init(|| ResourceArc::new(Table::closed()));
 }
 
+/// The library's own table, open or not, if it was ever opened.
+#[inline]
+pub(crate) fn any_own() -> Option<&'static ResourceArc<Table>> {
+    OWN.get()
+}
+
 /// The library's own table, if it is the one that the term names, and open.
 #[inline]
 pub(crate) fn own(table: Term<'_>) -> Option<&'static ResourceArc<Table>> {

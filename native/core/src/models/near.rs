@@ -4,6 +4,9 @@ use super::table::{ROLE, Table, at_once};
 use super::{OWNER, explore};
 use crate::near::Near;
 use crate::sync::Arc;
+use crate::vocabulary::RoleId;
+
+const OTHER: RoleId = RoleId(0);
 
 /// As a native does it.
 fn enqueue(near: &Near<()>, table: &Table) {
@@ -95,4 +98,54 @@ fn what_others_keep_near_is_let_go_by_who_uses_it_next() {
         near.missed(&table.limits, OWNER);
         assert_eq!(near.kept(), 0);
     });
+}
+
+/// A permit that is taken and given back where its owner is near, while something else goes on, of which `left` stay.
+fn holding_while(
+    other: impl FnOnce(&Table) + Clone + Send + Sync + 'static,
+    left: impl Fn(u64) -> bool + Send + Sync + 'static,
+) {
+    explore(move || {
+        let (table, near) = known();
+        let Table { limits, world } = &*table;
+        at_once(&table, other.clone(), |_| {
+            if let Some(Ok(permit)) = near.acquire(limits, ROLE, OWNER, world) {
+                let given_back = near.give_back(limits, &permit, world);
+                let _ = given_back.unwrap_or_else(|| limits.give_back(&permit, world));
+                assert!(!limits.give_back(&permit, world));
+            }
+        });
+        assert!(left(limits.depth(ROLE, OWNER)));
+        table.assert_agrees();
+    });
+}
+
+#[test]
+fn a_permit_on_what_is_near_against_death_leaves_nothing() {
+    holding_while(Table::die, |depth| depth == 0);
+}
+
+#[test]
+fn a_permit_on_what_is_near_against_another_record_takes_nothing_of_it() {
+    holding_while(
+        |table| {
+            table.limits.forget(ROLE, OWNER, &table.world);
+            table.enqueue();
+        },
+        |depth| depth == 1,
+    );
+}
+
+#[test]
+fn a_permit_on_what_is_near_against_another_use_takes_nothing_of_it() {
+    holding_while(
+        |table| {
+            // A second role keeps the owner.
+            table.limits.enqueue(OTHER, OWNER, &table.world).unwrap();
+            table.limits.forget(ROLE, OWNER, &table.world);
+            table.enqueue();
+            table.limits.forget(OTHER, OWNER, &table.world);
+        },
+        |depth| depth == 1,
+    );
 }

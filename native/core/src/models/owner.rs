@@ -3,6 +3,7 @@
 use loom::thread;
 
 use super::{NOW, OWNER, admitted, assert_settled, end, enter, explore, role};
+use crate::gauge::Admission;
 use crate::judge::Judge;
 use crate::owner::{Ended, Owner};
 use crate::role::{Policy, Role};
@@ -84,7 +85,7 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
         .unwrap();
         let holder = {
             let owner = Arc::clone(&owner);
-            thread::spawn(move || owner.dequeue_tenure(RoleId(1), tenure))
+            thread::spawn(move || owner.give_back(RoleId(1), tenure))
         };
         owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
         enter(&owner, &role, |account| {
@@ -92,6 +93,67 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
         })
         .unwrap();
         holder.join().unwrap();
+        assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
+    });
+}
+
+/// Whichever use it is taken in.
+#[test]
+fn a_permit_taken_against_forgetting_takes_back_its_own_place() {
+    explore(|| {
+        let role = role(5);
+        let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        enter(&owner, &other, |_| ()).unwrap();
+        enter(&owner, &role, |_| ()).unwrap();
+        let holder = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || {
+                let account = owner.account(RoleId(1)).unwrap();
+                let taken = account.acquire_first(Seat::mine());
+                if let Ok((tenure, Admission::Admitted(_))) = taken {
+                    let _ = owner.give_back(RoleId(1), tenure);
+                }
+            })
+        };
+        for _ in 0..2 {
+            owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
+            enter(&owner, &role, |account| {
+                account.enqueue(Seat::mine()).unwrap()
+            })
+            .unwrap();
+        }
+        holder.join().unwrap();
+        assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
+        end(&owner);
+        assert_settled(&role);
+    });
+}
+
+/// Two that give back at once, of which one's place was forgotten, and the other's is of a later use.
+#[test]
+fn permits_of_two_uses_take_back_one_place_each() {
+    explore(|| {
+        let role = role(5);
+        let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+        let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+        enter(&owner, &other, |_| ()).unwrap();
+        let take = || {
+            enter(&owner, &role, |account| {
+                account.enqueue(Seat::mine()).unwrap();
+                account.tenure()
+            })
+            .unwrap()
+        };
+        let first = take();
+        owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
+        let (second, _) = (take(), take());
+        let holder = {
+            let owner = Arc::clone(&owner);
+            thread::spawn(move || owner.give_back(RoleId(1), first))
+        };
+        assert_eq!(owner.give_back(RoleId(1), second), Some(1));
+        assert_eq!(holder.join().unwrap(), None);
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
     });
 }
