@@ -164,9 +164,6 @@ responded({error, {Reason, _}}, Args) -> exit({Reason, {gen_server, call, Args}}
 Sends a message to one of several processes: of two that are chosen at random to that with the shorter mailbox, or,
 where both are full or dead, to that of the others with the shortest. Refused if all are full; `{error, noproc}` if all
 are dead.
-
-Two chosen at random do nearly as well as all, and cost the same for any number of processes (M. Mitzenmacher, The Power
-of Two Choices in Randomized Load Balancing, 2001).
 """.
 -spec send_any(erlmcp_queue_limits:role(), [destination(), ...], Message :: term()) ->
     {ok, destination()} | refused() | {error, noproc}.
@@ -180,95 +177,59 @@ send_any(Role, Destinations, Message, Options) ->
     any(Role, Destinations, Message, Options, {?MODULE, ?FUNCTION_NAME, [Role, Destinations, Message, Options]}).
 
 any(Role, Destinations, Message, Options, Call) ->
-    case count(Destinations, 0) of
-        Many when is_integer(Many), Many > 0 ->
-            {Chosen, Others} = chosen(Destinations, Many),
-            case first(shortest(Chosen), Role, Message, Options, {error, noproc}) of
-                {error, _} = Error -> told(first(shortest(Others), Role, Message, Options, Error), Call);
-                SentOrFault -> told(SentOrFault, Call)
-            end;
-        _ ->
-            raise(no_processes, Call)
+    Attempt = fun(Destination) -> attempt(Role, Destination, Message, Options) end,
+    case erlmcp_native_choice:any(Destinations, fun is_destination/1, fun rank/1, Attempt) of
+        {ok, _} = Sent -> Sent;
+        {error, noproc} = Nobody -> Nobody;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        NoProcesses when NoProcesses =:= bad_list; NoProcesses =:= bad_process -> raise(no_processes, Call);
+        Fault -> raise(Fault, Call)
     end.
 
-%% All of them are looked at, so that what is none is told whichever are chosen.
-count([Pid | Others], Many) when is_pid(Pid) ->
-    case erlmcp_native_pid:is_local(Pid) of
-        true -> count(Others, Many + 1);
-        false -> none
-    end;
-count([Name | Others], Many) when is_atom(Name), Name =/= undefined -> count(Others, Many + 1);
-count([{global, _} | Others], Many) -> count(Others, Many + 1);
-count([{via, Module, _} | Others], Many) when is_atom(Module) -> count(Others, Many + 1);
-count([{Name, Node} | Others], Many) when is_atom(Name), Node =:= node() -> count(Others, Many + 1);
-count([], Many) -> Many;
-count(_, _) -> none.
+is_destination(Pid) when is_pid(Pid) -> erlmcp_native_pid:is_local(Pid);
+is_destination(Name) when is_atom(Name) -> Name =/= undefined;
+is_destination({global, _}) -> true;
+is_destination({via, Module, _}) -> is_atom(Module);
+is_destination({Name, Node}) -> is_atom(Name) andalso Node =:= node();
+is_destination(_) -> false.
 
-%% Without the caller's generator of random numbers, which is its own.
-chosen(Destinations, Many) when Many =< 2 ->
-    {Destinations, []};
-chosen(Destinations, Many) ->
-    Number = erlang:unique_integer(),
-    First = erlang:phash2({first, Number}, Many),
-    Second = (First + 1 + erlang:phash2(Number, Many - 1)) rem Many,
-    {[lists:nth(First + 1, Destinations), lists:nth(Second + 1, Destinations)], Destinations}.
-
-%% Those that are no processes come first, so that they are told.
-shortest([]) ->
-    [];
-shortest(Destinations) ->
-    Ranked = [{rank(Destination), Destination} || Destination <- Destinations],
-    [Destination || {_, Destination} <- lists:keysort(1, Ranked)].
+attempt(Role, Destination, Message, Options) ->
+    case with(Role, Destination, Options) of
+        {Pid, Place, Length} ->
+            Pid ! Message,
+            sent(Role, Pid, Place, Length);
+        {error, noproc} ->
+            dead;
+        {error, {capacity_exceeded, Stats}} ->
+            {refused, Stats};
+        Fault ->
+            Fault
+    end.
 
 rank(Destination) ->
     case resolve(Destination) of
         Pid when is_pid(Pid) ->
             case erlmcp_native_pid:is_local(Pid) of
                 true -> length_of(Pid);
-                false -> -1
+                false -> first
             end;
-        noproc -> infinity;
-        bad_process -> -1
+        noproc -> dead;
+        bad_process -> first
     end.
-
-%% Of refusals that by the shortest.
-first([], _, _, _, Error) ->
-    Error;
-first([Destination | Others], Role, Message, Options, Error) ->
-    case with(Role, Destination, Options) of
-        {Pid, Place, Length} ->
-            Pid ! Message,
-            ok = sent(Role, Pid, Place, Length),
-            {ok, Destination};
-        {error, noproc} ->
-            first(Others, Role, Message, Options, Error);
-        {error, _} = Refused when Error =:= {error, noproc} ->
-            first(Others, Role, Message, Options, Refused);
-        {error, _} ->
-            first(Others, Role, Message, Options, Error);
-        Fault ->
-            Fault
-    end.
-
-told({ok, _} = Sent, _) -> Sent;
-told({error, _} = Error, _) -> Error;
-told(bad_process, Call) -> raise(no_processes, Call);
-told(Fault, Call) -> raise(Fault, Call).
 
 -doc "Returns how long the mailbox of a process is now, whether anybody has limited it or not.".
 -spec depth(destination()) -> non_neg_integer() | {error, noproc}.
 depth(Destination) ->
     case rank(Destination) of
-        -1 -> raise(bad_process, {?MODULE, ?FUNCTION_NAME, [Destination]});
-        infinity -> {error, noproc};
+        first -> raise(bad_process, {?MODULE, ?FUNCTION_NAME, [Destination]});
+        dead -> {error, noproc};
         Length -> Length
     end.
 
-%% Longer than any is one that is not there.
 length_of(Pid) ->
     case process_info(Pid, message_queue_len) of
         {message_queue_len, Length} -> Length;
-        undefined -> infinity
+        undefined -> dead
     end.
 
 with(Role, Destination, Options) when Options =:= []; Options =:= #{} ->
