@@ -2,20 +2,29 @@
 -moduledoc """
 A cap on what waits for each process, per role: refusals instead of queues without bounds.
 
-A *role* is any atom, an *owner* a pid of this node or an atom. An owner has a depth in each of its roles,
-and each role a limit that holds for each of its owners. The mailbox of a process, as it is, is limited by
-`m:erlmcp_overload_mailbox`; what is here is a count that callers keep. Counting happens in the calling process, in
-native memory: no message is sent, so a burst cannot pile up in a mailbox, and every process sees a count
-at once. When a pid dies, all its counts go, within 100 ms. Atoms stay until `forget/2`.
+A *role* is any atom, an *owner* a process of this node, by its pid or as `{name, Atom}`, or an atom. An owner has a
+depth in each of its roles, and each role a limit that holds for each of its owners. The mailbox of a process, as it
+is, is limited by `m:erlmcp_overload_mailbox`; what is here is a count that callers keep. Counting happens in the
+calling process, in native memory: no message is sent, so a burst cannot pile up in a mailbox, and every process sees a
+count at once. When a process dies, all its counts go, within 100 ms. Atoms stay until `forget/2`.
+
+A place is best held by a *permit*, which frees it by itself:
 
 ```erlang
-case erlmcp_queue_limits:try_enqueue(session, Pid) of
-    ok -> Pid ! Request;
+case erlmcp_queue_limits:acquire(session, Pid) of
+    {ok, Permit} -> Pid ! {Request, Permit};
     {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(Id, Stats)
 end
 ```
 
-and `record_dequeue(session, self())` in `Pid` when it is done.
+and `release(Permit)` in `Pid` when it is done. The place is free when the permit is released, by whatever process,
+when the owner dies, and when nobody holds the term any more: the message was dropped, or the worker that had it was
+killed. `try_enqueue/2` takes a place that only `record_dequeue/2` gives back: a caller that is killed between the two,
+or forgets the second, leaves the owner with one place less.
+
+`{name, Atom}` stands for the process that is registered under that name, looked up at each call. Enqueued under the
+name and dequeued by `self()` is one count; it goes with the process, and a restarted one begins at 0. While nobody is
+registered, it is as a pid that is dead. An atom alone is a key of its own, and never looked up.
 
 | role | limit |
 | --- | --- |
@@ -32,30 +41,43 @@ These six exist from the start. Any other, up to 1024 in all, exists from its fi
 stopped. Counts, limits and the switch survive a crash of the service's process, and calls go on
 meanwhile.
 
-Every function raises `badarg` for a role that is no atom and for an owner that is neither a pid of this
-node nor an atom, and `system_limit` where it would make the 1025th role. While the service is not started,
-`record_enqueue/2` and `record_dequeue/2` return `ok` and count nothing, so that a process that ends after it does
-not crash; every other function exits with `{noproc, {Module, Function, Args}}`, whatever its arguments.
+Every function raises `badarg` for a role that is no atom and for what is no owner: a pid of another node, a port or
+the name of one, `{name, undefined}`; and `system_limit` where it would make the 1025th role. While the service is not
+started, `record_enqueue/2` and `record_dequeue/2` return `ok` and count nothing and `release/1` finds its place gone,
+so that a process that ends after it does not crash; every other function that needs the service exits with
+`{noproc, {Module, Function, Args}}`, whatever its arguments.
 
 Refusals are logged as warnings, at most one line a second and role.
 """.
 
 -export([start_link/0]).
 -export([check_capacity/2, try_enqueue/2, with_capacity/3, record_enqueue/2, record_dequeue/2, forget/2]).
+-export([acquire/2, acquire/3, release/1, try_enqueue_any/2, try_enqueue_any/3]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
 -export([to_json_rpc_error/2]).
 
--export_type([role/0, process_role/0, owner/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
+-export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
+-export_type([permit/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
 -doc "A process role is what erlmcp calls a `t:role/0`.".
 -type process_role() :: role().
 -doc """
-An owner is a process of this node, or an atom. An atom is a key of its own; it is not looked up as a registered name.
+An owner is a process of this node, an atom, or, as `{name, Atom}`, the process that is registered under a name at the
+time of the call. An atom alone is a key of its own; it is not looked up as a registered name.
 """.
--type owner() :: pid() | atom().
+-type owner() :: owner_key() | {name, atom()}.
+-doc "An owner's key is what it is counted under and what is shown of it, of a process its pid.".
+-type owner_key() :: pid() | atom().
+-doc """
+A permit holds one place of an owner. It may be sent in messages and kept anywhere; a copy is the same permit. It is of
+this node: a copy on another, in a file, or made by `term_to_binary/1` does not hold the place.
+""".
+-opaque permit() :: erlmcp_native:permit().
+-doc "There is no option yet.".
+-type options() :: #{} | [].
 -doc """
 A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1; with
 `infinity` nothing is ever refused, counting goes on, and no alert level is reached.
@@ -91,7 +113,7 @@ since the last `reset_stats/1`.
     owners => non_neg_integer(),
     limit => limit(),
     %% In a refusal only: see refusal().
-    process => owner(),
+    process => owner_key(),
     depth => non_neg_integer(),
     retry_after_ms => 1..60000
 }.
@@ -103,6 +125,7 @@ since it began to drain after a quiet time, if that is less; between 1 and 60000
 -type refusal() :: role_stats().
 
 -import(erlmcp_native_error, [raise/2]).
+-import(erlmcp_native_owner, [by_name/4, by_name/5]).
 
 -doc """
 Starts the service of the queue limits. It runs natively; the process owns the name and writes the log.
@@ -125,7 +148,9 @@ check_capacity(Role, Owner) ->
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
         wrong_kind -> check_mailbox(Role, Owner);
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
+            by_name(Fault, Owner, ok, fun(Pid) -> check_capacity(Role, Pid) end, Call)
     end.
 
 check_mailbox(Role, Pid) ->
@@ -152,12 +177,19 @@ try_enqueue(Role, Owner) ->
     case erlmcp_native:limits_try_enqueue(own, Role, Owner) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
+            by_name(Fault, Owner, ok, fun(Pid) -> try_enqueue(Role, Pid) end, Call)
     end.
 
 -doc """
-Runs `Fun` between a `try_enqueue/2` and its dequeue. The dequeue also happens when `Fun` raises, which
-passes on, and when the calling process is killed.
+Runs `Fun` in the calling process, which holds a place of the owner meanwhile. The place is free again when `Fun`
+returns, when it raises, which passes on, and when the caller is killed.
+
+What this bounds is how many callers are inside `Fun` at once, and not what waits for the owner: a call that has timed
+out has given its place back, and its message is still in the mailbox of a server that hangs. A mailbox is bounded by
+`m:erlmcp_overload_mailbox`; a place that is to last for as long as the work does travels with it as a permit, by
+`acquire/2`. For a dead owner `Fun` runs, and nothing is counted.
 """.
 -spec with_capacity(role(), owner(), fun(() -> Result)) ->
     {ok, Result} | {error, {capacity_exceeded, refusal()}}.
@@ -168,10 +200,89 @@ with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
         {refused, Stats} ->
             {error, {capacity_exceeded, Stats}};
         Fault ->
-            raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]})
+            Run = fun
+                (nobody) -> {ok, Fun()};
+                (Pid) -> with_capacity(Role, Pid, Fun)
+            end,
+            by_name(Fault, Owner, Run, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]})
     end;
 with_capacity(Role, Owner, Fun) ->
     raise(bad_fun, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]}).
+
+-doc """
+Takes a place for the owner in a role if there is room, as `try_enqueue/2` does, and returns a permit that holds it. For
+a dead owner nothing is counted, and the permit holds nothing.
+""".
+-spec acquire(role(), owner()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
+acquire(Role, Owner) ->
+    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
+
+-doc "Does what `acquire/2` does, with options.".
+-spec acquire(role(), owner(), options()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
+acquire(Role, Owner, Options) when Options =:= []; Options =:= #{} ->
+    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]});
+acquire(Role, Owner, Options) ->
+    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]}).
+
+place(Role, Owner, Call) ->
+    case erlmcp_native:limits_acquire(own, Role, Owner) of
+        {ok, _} = Acquired ->
+            Acquired;
+        {refused, Stats} ->
+            {error, {capacity_exceeded, Stats}};
+        Fault ->
+            Place = fun
+                (nobody) -> no_place(Role, Call);
+                (Pid) -> place(Role, Pid, Call)
+            end,
+            by_name(Fault, Owner, Place, Call)
+    end.
+
+no_place(Role, Call) ->
+    case erlmcp_native:limits_acquire(own, Role) of
+        {ok, _} = Acquired -> Acquired;
+        Fault -> raise(Fault, Call)
+    end.
+
+-doc """
+Gives the place of a permit back, in whatever process; it counts as dequeued. `{error, released}` says that there is
+none to give back, and takes nothing: it was given back before, or it went, and then counted as released, with its
+owner, by `forget/2`, or when the service was stopped; or the owner was dead when it was acquired. Raises `badarg` for
+what is no permit.
+""".
+-spec release(permit()) -> ok | {error, released}.
+release(Permit) ->
+    case erlmcp_native:limits_give_back(Permit) of
+        ok -> ok;
+        released -> {error, released};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Permit]})
+    end.
+
+-doc """
+Takes a place for one of several owners, which it returns as it was given: of two that are chosen at random for that
+with the smaller depth, or, where both are full or dead, for that of the others with the smallest. Refused if all are
+full; `{error, noproc}` if all are dead. `erlmcp_overload_mailbox:send_any/3` chooses by the same rule.
+""".
+-spec try_enqueue_any(role(), [owner(), ...]) ->
+    {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
+try_enqueue_any(Role, Owners) ->
+    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners]}).
+
+-doc "Does what `try_enqueue_any/2` does, with options.".
+-spec try_enqueue_any(role(), [owner(), ...], options()) ->
+    {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
+try_enqueue_any(Role, Owners, Options) when Options =:= []; Options =:= #{} ->
+    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]});
+try_enqueue_any(Role, Owners, Options) ->
+    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]}).
+
+any(Role, Owners, Call) ->
+    case erlmcp_native_owner:any(Role, Owners) of
+        {ok, _} = Enqueued -> Enqueued;
+        {error, noproc} = Nobody -> Nobody;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, Call)
+    end.
 
 -doc """
 Adds one to an owner's depth, beyond the limit too. For a dead pid, and while the service is not started, nothing is
@@ -197,19 +308,20 @@ record_dequeue(Role, Owner) ->
 
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
-    case is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) of
+    case erlmcp_native_owner:is_owner(Owner) of
         true -> ok;
         false -> raise(bad_owner, Call)
     end;
-not_recorded(not_started, _, _, Call) -> raise(bad_role, Call);
-not_recorded(Fault, _, _, Call) -> raise(Fault, Call).
+not_recorded(not_started, _, _, {_, _, _} = Call) -> raise(bad_role, Call);
+not_recorded(Fault, Role, Owner, {_, Function, _} = Call) ->
+    by_name(Fault, Owner, ok, fun(Pid) -> ?MODULE:Function(Role, Pid) end, Call).
 
 -doc "Drops the owner's count in a role; what it held counts as released.".
 -spec forget(role(), owner()) -> ok.
 forget(Role, Owner) ->
     case erlmcp_native:limits_forget(own, Role, Owner) of
         ok -> ok;
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault -> by_name(Fault, Owner, ok, fun(Pid) -> forget(Role, Pid) end, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
 -doc "Returns the owner's depth in a role, 0 if either is unknown. A mailbox that is limited is as long as it is now.".
@@ -218,7 +330,9 @@ get_queue_depth(Role, Owner) ->
     case erlmcp_native:limits_depth(own, Role, Owner) of
         Depth when is_integer(Depth) -> Depth;
         mailbox -> length_of(Owner);
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
+            by_name(Fault, Owner, 0, fun(Pid) -> get_queue_depth(Role, Pid) end, Call)
     end.
 
 -doc """
@@ -231,7 +345,9 @@ get_queue_depth(Owner) ->
         Depth when is_integer(Depth) -> Depth;
         {Counted, mailbox} -> Counted + length_of(Owner);
         not_found -> {error, not_found};
-        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Owner]})
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Owner]},
+            by_name(Fault, Owner, {error, not_found}, fun(Pid) -> get_queue_depth(Pid) end, Call)
     end.
 
 -doc """

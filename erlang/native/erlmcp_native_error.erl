@@ -31,6 +31,7 @@ Turns the reasons that natives give into the errors that callers see.
     | {bad_option, erlmcp_native_options:problem()}
     | bad_sender
     | bad_stats
+    | no_owners
     | no_priority
     | no_processes.
 
@@ -95,9 +96,11 @@ position(bad_role) -> 1;
 position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
+position(bad_permit) -> 1;
 position(bad_destination) -> 1;
 position(bad_process) -> 2;
 position(no_processes) -> 2;
+position(no_owners) -> 2;
 position(wrong_kind) -> 2;
 position(bad_timeout) -> 4;
 position(bad_owner) -> 2;
@@ -120,7 +123,9 @@ text(bad_switch) -> "not a boolean";
 text(bad_component) -> "not an atom";
 text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
-text(bad_owner) -> "neither a pid of this node nor an atom";
+text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
+text(bad_permit) -> "not a permit";
+text(no_owners) -> "not a list of at least one owner, each a pid of this node, an atom or {name, Atom}";
 text(bad_process) -> "neither a process of this node nor the name of one";
 text(no_processes) -> "not a list of at least one process of this node, or name of one";
 text(wrong_kind) ->

@@ -46,7 +46,7 @@ While queue limits are not started there is nothing to see.
 -doc "A row shows an owner in a role, as it is now. A role without owners has a row with the role as its process.".
 -type queue_info() :: #{
     role := erlmcp_queue_limits:role(),
-    process := erlmcp_queue_limits:owner(),
+    process := erlmcp_queue_limits:owner_key(),
     depth := non_neg_integer(),
     limit := erlmcp_queue_limits:limit(),
     %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0; for infinity 0.0.
@@ -59,7 +59,7 @@ While queue limits are not started there is nothing to see.
 -type alert() :: #{
     level := warning | critical | overload,
     role := erlmcp_queue_limits:role(),
-    process := erlmcp_queue_limits:owner(),
+    process := erlmcp_queue_limits:owner_key(),
     depth := non_neg_integer(),
     limit := erlmcp_queue_limits:limit(),
     utilization := float(),

@@ -14,6 +14,10 @@ calls() ->
         {check_capacity, [session, a]},
         {try_enqueue, [session, a]},
         {with_capacity, [session, a, fun() -> error(not_reached) end]},
+        {acquire, [session, a]},
+        {acquire, [session, a, #{}]},
+        {try_enqueue_any, [session, [a]]},
+        {try_enqueue_any, [session, [a], []]},
         {record_enqueue, [session, a]},
         {record_dequeue, [session, a]},
         {forget, [session, a]},
@@ -29,13 +33,13 @@ calls() ->
     ].
 
 every_function_is_listed_here_test() ->
-    Others = [{module_info, 0}, {module_info, 1}, {start_link, 0}, {to_json_rpc_error, 2}],
+    Others = [{module_info, 0}, {module_info, 1}, {start_link, 0}, {to_json_rpc_error, 2}, {release, 1}],
     Listed = [{Function, length(Args)} || {Function, Args} <- calls()],
     ?assertEqual(lists:sort(?LIMITS:module_info(exports)), lists:sort(Others ++ Listed)).
 
 with_role() ->
-    [check_capacity, try_enqueue, with_capacity, record_enqueue, record_dequeue, forget, get_role_stats,
-     reset_stats, set_limit, get_limit].
+    [check_capacity, try_enqueue, with_capacity, acquire, try_enqueue_any, record_enqueue, record_dequeue, forget,
+     get_role_stats, reset_stats, set_limit, get_limit].
 
 misuse_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -45,6 +49,9 @@ misuse_test_() ->
         fun a_limit_is_a_small_integer/0,
         fun a_switch_is_a_boolean/0,
         fun a_fun_takes_nothing/0,
+        fun a_permit_is_one/0,
+        fun owners_are_a_list_of_some/0,
+        fun there_is_no_option/0,
         fun nothing_becomes_of_a_wrong_call/0,
         fun nothing_makes_an_atom/0
     ]).
@@ -89,7 +96,14 @@ no_owners() ->
         -1,
         1.0,
         1 bsl 70,
-        fun() -> ok end
+        fun() -> ok end,
+        {name, undefined},
+        {name, "session"},
+        {name, self()},
+        {name, a, b},
+        {name},
+        {global, session},
+        {session, node()}
     ].
 
 a_pid_of_an_earlier_node_of_this_name_is_foreign() ->
@@ -117,11 +131,36 @@ a_fun_takes_nothing() ->
     ],
     ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
 
+a_permit_is_one() ->
+    {ok, Permit} = ?LIMITS:acquire(session, a),
+    Others = [erlmcp_native:limits_new([]), erlmcp_native:latency_new(), [Permit], term_to_binary(Permit)],
+    [?assertEqual([1], wrong_argument(release, [Wrong])) || Wrong <- Others ++ no_owners() ++ [a, self()]],
+    ?assertEqual(1, ?LIMITS:get_queue_depth(session, a)),
+    ?assertEqual(ok, ?LIMITS:release(Permit)).
+
+owners_are_a_list_of_some() ->
+    Wrong = [[], [a | b], a, self(), {a, b}, #{}, <<"a">>, fun() -> ok end],
+    [
+        ?assertEqual([2], wrong_argument(try_enqueue_any, [session, Owners | Options]))
+     || Owners <- Wrong ++ [[a, Owner, b] || Owner <- no_owners()] ++ [[Owner] || Owner <- no_owners()],
+        Options <- [[], [#{}]]
+    ],
+    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
+
+there_is_no_option() ->
+    Wrong = [#{a => 1}, [{a, 1}], [a], a, 1, [#{}], {}, #{deadline_ms => 1}, [a | b]],
+    [
+        ?assertEqual([3], wrong_argument(Function, [session, Owner, Options]))
+     || Options <- Wrong, {Function, Owner} <- [{acquire, a}, {try_enqueue_any, [a]}]
+    ],
+    ?assertEqual([1], wrong_argument(acquire, ["session", a, #{a => 1}])),
+    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
+
 nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(33, length(Misuses)),
+    ?assertEqual(53, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses
@@ -169,6 +208,8 @@ too_many_roles_test_() ->
             {record_dequeue, [one_too_many, a]},
             {try_enqueue, [one_too_many, a]},
             {with_capacity, [one_too_many, a, fun() -> error(not_reached) end]},
+            {acquire, [one_too_many, a]},
+            {try_enqueue_any, [one_too_many, [a]]},
             {set_limit, [one_too_many, 1]}
         ]
     ] ++ [fun a_refusal_makes_no_role_too_many/0, fun what_makes_no_role_goes_on/0]).
@@ -208,7 +249,14 @@ not_started_test_() ->
     erlmcp_native_test_lib:with_service([
         fun() ->
             [apply(?LIMITS, F, A) || {F, A} <- calls(), F =/= with_capacity],
+            {ok, Permit} = ?LIMITS:acquire(session, a),
             ok = gen_server:stop(?LIMITS),
+            ?assertEqual({error, released}, ?LIMITS:release(Permit)),
+            ?assertEqual([1], wrong_argument(release, [a])),
+            [
+                ?assertExit({noproc, {?LIMITS, F, A}}, apply(?LIMITS, F, A))
+             || {F, A} <- [{acquire, [session, a, wrong]}, {try_enqueue_any, [session, a]}]
+            ],
             [?assertExit({noproc, {?LIMITS, F, A}}, apply(?LIMITS, F, A)) || {F, A} <- calls(), not records(F)],
             records_do_nothing()
         end
@@ -239,7 +287,7 @@ records_do_nothing() ->
     [
         ?assertEqual(ok, apply(?LIMITS, Function, [session, Owner]))
      || Function <- Functions,
-        Owner <- [a, self(), erlmcp_native_test_lib:dead()]
+        Owner <- [a, self(), erlmcp_native_test_lib:dead(), {name, nobody_of_this_name}, {name, kernel_sup}]
     ],
     [
         ?assertEqual([Position], wrong_argument(Function, Args))

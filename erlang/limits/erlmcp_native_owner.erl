@@ -1,0 +1,104 @@
+-module(erlmcp_native_owner).
+-moduledoc """
+Who is an owner, whom a name stands for, and which of several is taken. For `m:erlmcp_queue_limits`.
+
+The library knows pids and atoms. An owner by its name is what it does not know, so a name is looked up only where the
+library has said `bad_owner`: pids and atoms pay nothing for it.
+""".
+
+-export([is_owner/1, by_name/4, by_name/5, any/2, bad_options/2]).
+
+-import(erlmcp_native_error, [raise/2]).
+
+-type call() :: {module(), atom(), [term()]}.
+
+-doc "Tells whether a term is an owner: a pid of this node, an atom, or `{name, Atom}`.".
+-spec is_owner(term()) -> boolean().
+is_owner(Owner) ->
+    is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) orelse erlmcp_native_pid:is_name(Owner).
+
+-doc """
+Goes on after a fault with the pid of an owner that was given by its name, or with this answer if nobody is registered
+so. Raises the fault if it is another, or no such owner. It is to be called last in the function that was called.
+""".
+-spec by_name(erlmcp_native_error:reason(), term(), IfNobody, fun((pid()) -> Result), call()) -> IfNobody | Result.
+by_name(Fault, Owner, IfNobody, Operation, Call) ->
+    Either = fun
+        (nobody) -> IfNobody;
+        (Pid) -> Operation(Pid)
+    end,
+    by_name(Fault, Owner, Either, Call).
+
+-doc "Does what `by_name/5` does, with a function that is called with `nobody`, too.".
+-spec by_name(erlmcp_native_error:reason(), term(), fun((pid() | nobody) -> Result), call()) -> Result.
+by_name(bad_owner, {name, _} = Owner, Operation, Call) ->
+    case erlmcp_native_pid:is_name(Owner) andalso erlmcp_native_pid:named(Owner) of
+        Wrong when Wrong =:= false; Wrong =:= port -> raise(bad_owner, Call);
+        PidOrNobody -> Operation(PidOrNobody)
+    end;
+by_name(Fault, _, _, Call) ->
+    raise(Fault, Call).
+
+-doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/2`.".
+-spec any(erlmcp_queue_limits:role(), term()) ->
+    {ok, erlmcp_queue_limits:owner()}
+    | {refused, erlmcp_queue_limits:refusal()}
+    | {error, noproc}
+    | erlmcp_native_error:reason().
+any(Role, Owners) ->
+    Rank = fun(Owner) -> rank(Role, Owner) end,
+    Attempt = fun(Owner) -> enqueue(Role, Owner) end,
+    case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Attempt) of
+        bad_list -> unless_earlier(Role, no_owners);
+        Outcome -> Outcome
+    end.
+
+is_candidate({name, _} = Name) -> erlmcp_native_pid:is_name(Name) andalso erlmcp_native_pid:named(Name) =/= port;
+is_candidate(Owner) -> is_owner(Owner).
+
+%% How much waits there. Whoever cannot be asked is tried first, so that it is told why.
+rank(Role, Owner) ->
+    case key(Owner) of
+        nobody -> dead;
+        port -> first;
+        {ok, Key} ->
+            case erlmcp_native:limits_depth(own, Role, Key) of
+                Depth when is_integer(Depth) -> Depth;
+                _MailboxOrFault -> first
+            end
+    end.
+
+enqueue(Role, Owner) ->
+    case key(Owner) of
+        nobody -> dead;
+        port -> no_owners;
+        {ok, Key} ->
+            erlmcp_native:limits_try_enqueue(own, Role, Key)
+    end.
+
+%% What a living owner is counted under.
+key({name, _} = Name) ->
+    case erlmcp_native_pid:named(Name) of
+        Pid when is_pid(Pid) -> {ok, Pid};
+        NobodyOrPort -> NobodyOrPort
+    end;
+key(Name) when is_atom(Name) ->
+    {ok, Name};
+key(Pid) ->
+    case is_process_alive(Pid) of
+        true -> {ok, Pid};
+        false -> nobody
+    end.
+
+-doc "Returns the fault of a call with options that are none, unless another comes first.".
+-spec bad_options(term(), term()) -> erlmcp_native_error:reason().
+bad_options(Role, Options) ->
+    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
+    unless_earlier(Role, {bad_option, Problem}).
+
+%% What the library says of the service or of the role comes first.
+unless_earlier(Role, Fault) ->
+    case erlmcp_native:limits_get_limit(own, Role) of
+        Limit when is_integer(Limit); Limit =:= infinity -> Fault;
+        Earlier -> Earlier
+    end.
