@@ -15,7 +15,8 @@ An operation is what a loop times: `nothing` is the empty native, `floor` one th
 one to a word, `all` a check, an enqueue and a dequeue. `refused` is a check in a role of limit 0. `ets` is the two
 `ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
 
-A request is let in and has ended: `admit` is a try_enqueue and a dequeue, `ets_request` adds one to both rows and takes
+A request is let in and has ended: `admit` is a try_enqueue and a dequeue, `hold` an acquire and a release, `drop` an
+acquire whose permit is garbage at once, `ets_request` adds one to both rows and takes
 it away again, `atomics_request` the same on one word. `sidejob` and `jobs` are the rebuilt ones.
 
 `atomics` is `atomics:add_get/3` on an array, and `alias` asks whether a reference is a priority alias: each in place of
@@ -31,6 +32,8 @@ the owner.
     | refused
     | all
     | admit
+    | hold
+    | drop
     | ets
     | ets_request
     | server
@@ -40,7 +43,7 @@ the owner.
     | atomics_request
     | alias.
 -doc "A loop works on one owner, or on many in turn.".
--type owners() :: {one, pid() | reference()} | {walk, Key :: term(), From :: pos_integer()}.
+-type owners() :: {one, pid() | atom() | reference()} | {walk, Key :: term(), From :: pos_integer()}.
 
 -define(ONE(NAME, OPERATION),
     NAME(_Role, _Owner, 0) ->
@@ -71,6 +74,11 @@ the owner.
 -define(REFUSED, {error, _} = erlmcp_queue_limits:check_capacity(tool_executor, Owner)).
 -define(ALL, begin ?CHECK, ?ENQUEUE, ?DEQUEUE end).
 -define(ADMIT, begin ?TRY_ENQUEUE, ?DEQUEUE end).
+-define(HOLD, begin
+    {ok, Permit} = erlmcp_queue_limits:acquire(Role, Owner),
+    ok = erlmcp_queue_limits:release(Permit)
+end).
+-define(DROP, {ok, _} = erlmcp_queue_limits:acquire(Role, Owner)).
 -define(TABLE, erlmcp_native_bench_ets).
 -define(ETS, begin ets:update_counter(?TABLE, Owner, 1), ets:update_counter(?TABLE, Role, 1) end).
 -define(ETS_REQUEST, begin
@@ -102,6 +110,8 @@ run(dequeue, Role, {one, Owner}, N) -> dequeue(Role, Owner, N);
 run(try_enqueue, Role, {one, Owner}, N) -> try_enqueue(Role, Owner, N);
 run(all, Role, {one, Owner}, N) -> all(Role, Owner, N);
 run(admit, Role, {one, Owner}, N) -> admit(Role, Owner, N);
+run(hold, Role, {one, Owner}, N) -> hold(Role, Owner, N);
+run(drop, Role, {one, Owner}, N) -> drop(Role, Owner, N);
 run(ets_request, Role, {one, Owner}, N) -> ets_request(Role, Owner, N);
 run(atomics_request, Role, {one, Array}, N) -> atomics_request(Role, Array, N);
 run(sidejob, Role, {one, Owner}, N) -> sidejob(Role, Owner, N);
@@ -134,6 +144,8 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?ONE(try_enqueue, ?TRY_ENQUEUE).
 ?ONE(all, ?ALL).
 ?ONE(admit, ?ADMIT).
+?ONE(hold, ?HOLD).
+?ONE(drop, ?DROP).
 ?ONE(ets, ?ETS).
 ?ONE(ets_request, ?ETS_REQUEST).
 ?ONE(atomics_request, ?ATOMICS_REQUEST).

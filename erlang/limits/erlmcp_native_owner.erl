@@ -10,8 +10,6 @@ library has said `bad_owner`: pids and atoms pay nothing for it.
 
 -import(erlmcp_native_error, [raise/2]).
 
--type call() :: {module(), atom(), [term()]}.
-
 -doc "Tells whether a term is an owner: a pid of this node, an atom, or `{name, Atom}`.".
 -spec is_owner(term()) -> boolean().
 is_owner(Owner) ->
@@ -21,7 +19,8 @@ is_owner(Owner) ->
 Goes on after a fault with the pid of an owner that was given by its name, or with this answer if nobody is registered
 so. Raises the fault if it is another, or no such owner. It is to be called last in the function that was called.
 """.
--spec by_name(erlmcp_native_error:reason(), term(), IfNobody, fun((pid()) -> Result), call()) -> IfNobody | Result.
+-spec by_name(erlmcp_native_error:reason(), term(), IfNobody, fun((pid()) -> Result), Call) -> IfNobody | Result when
+    Call :: {module(), atom(), [term()]}.
 by_name(Fault, Owner, IfNobody, Operation, Call) ->
     Either = fun
         (nobody) -> IfNobody;
@@ -30,7 +29,8 @@ by_name(Fault, Owner, IfNobody, Operation, Call) ->
     by_name(Fault, Owner, Either, Call).
 
 -doc "Does what `by_name/5` does, with a function that is called with `nobody`, too.".
--spec by_name(erlmcp_native_error:reason(), term(), fun((pid() | nobody) -> Result), call()) -> Result.
+-spec by_name(erlmcp_native_error:reason(), term(), fun((pid() | nobody) -> Result), Call) -> Result when
+    Call :: {module(), atom(), [term()]}.
 by_name(bad_owner, {name, _} = Owner, Operation, Call) ->
     case erlmcp_native_pid:is_name(Owner) andalso erlmcp_native_pid:named(Owner) of
         Wrong when Wrong =:= false; Wrong =:= port -> raise(bad_owner, Call);
@@ -72,8 +72,7 @@ enqueue(Role, Owner) ->
     case key(Owner) of
         nobody -> dead;
         port -> no_owners;
-        {ok, Key} ->
-            erlmcp_native:limits_try_enqueue(own, Role, Key)
+        {ok, Key} -> erlmcp_native:limits_try_enqueue(own, Role, Key)
     end.
 
 %% What a living owner is counted under.

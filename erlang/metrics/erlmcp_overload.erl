@@ -21,11 +21,16 @@ tool_executor refuses what comes for a full owner: the fullest has 3 of 3
   level       overload; in the last hour 2.1 s at overload, 0 ms at critical, 0 ms at warning; breaker open
   fullest     <0.142.0> 3 of 3
   alerts      03:12:44 overload <0.142.0> 3 of 3
+  sign        <0.142.0> is full, and its mailbox is empty: unless its queue is elsewhere, places were not given back
+  remedy      a permit gives its place back by itself: acquire/2; erlmcp_overload_mailbox limits a mailbox as it is
 ```
 
 `free` is what `retry_after_ms` says: the time in which one place drains from each of the role's owners, at the rate of
 the last ten seconds or since it began to drain, if that is less. Nothing drains: it is a second, and the consumer may
 be stuck.
+
+`sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
+empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.
 """.
 
 -export([top/0, top/1, why/1, why/2]).
@@ -94,8 +99,14 @@ why_lines(Role, Function) ->
 
 why_lines(Role, Owner, Function) when is_atom(Role) ->
     case is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) of
-        true -> owner_lines(Role, Owner);
-        false -> erlmcp_native_error:raise(bad_owner, {?MODULE, Function, [Role, Owner]})
+        true ->
+            owner_lines(Role, Owner);
+        false ->
+            Look = fun
+                (nobody) -> [words("~tp in ~tp is not refused: nobody is registered so", [Owner, Role])];
+                (Pid) -> owner_lines(Role, Pid)
+            end,
+            erlmcp_native_owner:by_name(bad_owner, Owner, Look, {?MODULE, Function, [Role, Owner]})
     end;
 why_lines(Role, Owner, Function) ->
     erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role, Owner]}).
@@ -185,6 +196,7 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         line("level", level(Row)),
         line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
+        | signs(Role, [{Process, D} || #{process := Process, depth := D} <- Fullest, D > 0])
     ].
 
 owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
@@ -202,7 +214,11 @@ owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
         line("drains", drains(Row)),
         line("free", free(Outlook)),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
+        | signs(Role, [{Owner, Depth}])
     ].
+
+signs(Role, Owners) ->
+    [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].
 
 outlook(Role, Depth) ->
     case erlmcp_native:limits_outlook(own, Role, Depth) of

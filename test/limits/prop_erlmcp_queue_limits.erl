@@ -7,7 +7,7 @@
 
 -export([prop_is_a_map/0, prop_adds_up/0]).
 -export([initial_state/0, command/1, precondition/2, next_state/3, postcondition/3]).
--export([call/3, kill/1, kill_within/3, crash/0, restart/0]).
+-export([call/3, acquire/4, release/3, drop/2, kill/1, kill_within/3, crash/0, restart/0]).
 
 -import(erlmcp_native_test_lib, [eventually/1, eventually/2]).
 
@@ -23,12 +23,15 @@
     default => 1000
 }).
 
-%% The model. Depths are by role and owner; a worker is known by its number, and dies with its depths.
+%% The model. Depths are by role and owner; a worker is known by its number, and dies with its depths. A permit has a
+%% number, the worker who holds it, and the role and owner of its place, or `gone` when that is not there any more.
 initial_state() ->
     #{
         enabled => true,
         limits => ?DEFAULTS,
         depths => #{},
+        permits => #{},
+        next => 1,
         counts => maps:map(fun(_, _) -> no_counts() end, ?DEFAULTS)
     }.
 
@@ -69,8 +72,14 @@ names(Commands) ->
      || {set, _, Call} <- Commands
     ].
 
-command(_) ->
-    frequency([
+command(#{permits := Permits, next := Next}) ->
+    Held = [{Holder, Number} || Number := {Holder, _} <- Permits],
+    OfHeld = [
+        {6, ?LET({Holder, Number}, oneof(Held), {call, ?MODULE, release, [worker(), Holder, Number]})},
+        {4, ?LET({Holder, Number}, oneof(Held), {call, ?MODULE, drop, [Holder, Number]})}
+    ],
+    frequency([Choice || Choice <- OfHeld, Held =/= []] ++ [
+        {10, {call, ?MODULE, acquire, [worker(), Next, role(), owner()]}},
         {60, ?LET({Function, Args}, operation(), {call, ?MODULE, call, [worker(), Function, Args]})},
         {3, {call, ?MODULE, kill, [worker()]}},
         {2, {call, ?MODULE, kill_within, [worker(), role(), oneof([a, b])]}},
@@ -78,8 +87,22 @@ command(_) ->
         {1, {call, ?MODULE, restart, []}}
     ]).
 
+%% Which comes first is not to be said of a place that goes with its owner and one that goes with its holder, if the two
+%% are one.
+precondition(#{permits := Permits}, {call, _, acquire, [Worker, Number, _, Owner]}) ->
+    Owner =/= {worker, Worker} andalso not is_map_key(Number, Permits);
+precondition(#{permits := Permits}, {call, _, release, [_, Holder, Number]}) ->
+    is_held(Holder, Number, Permits);
+precondition(#{permits := Permits}, {call, _, drop, [Holder, Number]}) ->
+    is_held(Holder, Number, Permits);
 precondition(_, _) ->
     true.
+
+is_held(Holder, Number, Permits) ->
+    case Permits of
+        #{Number := {Holder, _}} -> true;
+        #{} -> false
+    end.
 
 worker() ->
     oneof(?WORKERS).
@@ -143,15 +166,46 @@ settles(State) ->
 %% What a command answers, and what is then.
 step(call, [_, Function, Args], State) ->
     answer(Function, Args, State);
+step(acquire, [Worker, Number, Role, Owner], State) ->
+    case Owner =/= dead andalso refuses(Role, Owner, State) of
+        true -> refuse(Role, Owner, State);
+        false when Owner =:= dead -> {ok, hold(Number, Worker, gone, State)};
+        false -> {ok, hold(Number, Worker, {Role, Owner}, enqueue(Role, Owner, State))}
+    end;
+step(release, [_, Holder, Number], #{permits := Permits} = State) ->
+    case Permits of
+        #{Number := {Holder, gone}} ->
+            {{error, released}, State};
+        #{Number := {Holder, {Role, Owner}}} ->
+            {ok, dequeue(Role, Owner, State#{permits := Permits#{Number := {Holder, gone}}})}
+    end;
+step(drop, [_, Number], State) ->
+    {ok, let_go(Number, State)};
 step(kill, [Worker], State) ->
-    {ok, forget_all({worker, Worker}, State)};
+    {ok, die(Worker, State)};
 step(kill_within, [Worker, Role, Owner], State) ->
     {_, Next} = answer(with_capacity, [Role, Owner, return], State),
-    {ok, forget_all({worker, Worker}, Next)};
+    {ok, die(Worker, Next)};
 step(crash, [], State) ->
     {ok, State};
-step(restart, [], _) ->
-    {ok, initial_state()}.
+step(restart, [], #{permits := Permits, next := Next}) ->
+    Gone = maps:map(fun(_, {Holder, _}) -> {Holder, gone} end, Permits),
+    {ok, (initial_state())#{permits := Gone, next := Next}}.
+
+hold(Number, Worker, Place, #{permits := Permits} = State) ->
+    State#{permits := Permits#{Number => {Worker, Place}}, next := Number + 1}.
+
+let_go(Number, #{permits := Permits} = State) ->
+    {{_, Place}, Rest} = maps:take(Number, Permits),
+    Next = State#{permits := Rest},
+    case Place of
+        gone -> Next;
+        {Role, Owner} -> dequeue(Role, Owner, Next)
+    end.
+
+die(Worker, #{permits := Permits} = State) ->
+    Held = [Number || Number := {Holder, _} <- Permits, Holder =:= Worker],
+    forget_all({worker, Worker}, lists:foldl(fun let_go/2, State, Held)).
 
 answer(Function, [_, dead | _], State) when Function =/= get_queue_depth, Function =/= with_capacity ->
     {ok, State};
@@ -254,10 +308,19 @@ dequeue(Role, Owner, #{depths := Depths} = State) ->
         Depth -> count(Role, #{total_dequeued => 1}, State#{depths := Depths#{{Role, Owner} := Depth - 1}})
     end.
 
-forget(Role, Owner, #{depths := Depths} = State) ->
+forget(Role, Owner, #{depths := Depths, permits := Permits} = State) ->
     case maps:take({Role, Owner}, Depths) of
-        error -> State;
-        {Depth, Rest} -> count(Role, #{total_released => Depth}, State#{depths := Rest})
+        error ->
+            State;
+        {Depth, Rest} ->
+            Left = maps:map(
+                fun
+                    (_, {Holder, Place}) when Place =:= {Role, Owner} -> {Holder, gone};
+                    (_, Permit) -> Permit
+                end,
+                Permits
+            ),
+            count(Role, #{total_released => Depth}, State#{depths := Rest, permits := Left})
     end.
 
 forget_all(Owner, #{counts := Counts} = State) ->
@@ -304,6 +367,39 @@ call(Worker, Function, Args) ->
     after 5000 -> error({no_answer, Function, Args})
     end.
 
+%% A worker keeps its permits under their numbers.
+acquire(Worker, Number, Role, Owner) ->
+    in_worker(Worker, fun() ->
+        case ?LIMITS:acquire(Role, real(Owner)) of
+            {ok, Permit} -> _ = put({permit, Number}, Permit), ok;
+            Refused -> simplified(Refused)
+        end
+    end).
+
+release(Worker, Worker, Number) ->
+    in_worker(Worker, fun() -> ?LIMITS:release(get({permit, Number})) end);
+release(Worker, Holder, Number) ->
+    in_worker(Worker, fun() ->
+        Pid = whereis(name(Holder)),
+        Pid ! {self(), fun() -> get({permit, Number}) end},
+        receive {Pid, Permit} -> ?LIMITS:release(Permit) end
+    end).
+
+drop(Holder, Number) ->
+    in_worker(Holder, fun() ->
+        _ = erase({permit, Number}),
+        true = erlang:garbage_collect(),
+        ok
+    end).
+
+in_worker(Worker, Fun) ->
+    Pid = whereis(name(Worker)),
+    Pid ! {self(), Fun},
+    receive
+        {Pid, Result} -> Result
+    after 5000 -> error({no_answer, Worker})
+    end.
+
 real({worker, Worker}) -> whereis(name(Worker));
 real(dead) -> erlmcp_native_test_lib:dead();
 real(Arg) -> Arg.
@@ -313,6 +409,12 @@ attempt(with_capacity, [Role, Owner, Outcome]) ->
         ?LIMITS:with_capacity(Role, Owner, fun() -> within(Outcome, Role, Owner) end)
     catch
         Class:Reason -> {raised, Class, Reason}
+    end;
+attempt(acquire, [Role, Owner, Then]) ->
+    case ?LIMITS:acquire(Role, Owner) of
+        {ok, Permit} when Then =:= release -> ?LIMITS:release(Permit);
+        {ok, _} -> ok;
+        Refused -> Refused
     end;
 attempt(Function, Args) ->
     apply(?LIMITS, Function, Args).
@@ -353,7 +455,6 @@ kill(Worker) ->
 
 kill_within(Worker, Role, Owner) ->
     Self = self(),
-    Before = ?LIMITS:get_queue_depth(Role, Owner),
     Pid = whereis(name(Worker)),
     Pid ! {self(), fun() ->
         ?LIMITS:with_capacity(Role, Owner, fun() ->
@@ -366,8 +467,7 @@ kill_within(Worker, Role, Owner) ->
     receive
         {Pid, _InsideOrRefused} -> kill(Worker)
     after 5000 -> error(no_answer)
-    end,
-    eventually(fun() -> ?LIMITS:get_queue_depth(Role, Owner) =:= Before end).
+    end.
 
 crash() ->
     erlmcp_native_test_lib:crash(),
@@ -440,6 +540,8 @@ plan() ->
             {9, {record_dequeue, [role_of_two(), any_owner()]}},
             {9, {try_enqueue, [role_of_two(), any_owner()]}},
             {5, {with_capacity, [role_of_two(), any_owner(), oneof([return, forget, dequeue])]}},
+            {3, {acquire, [role_of_two(), any_owner(), release]}},
+            {3, {acquire, [role_of_two(), oneof([a, b]), drop]}},
             {2, {forget, [role_of_two(), any_owner()]}},
             {1, {crash, range(1, 2 * ?TIMES)}}
         ])
@@ -483,4 +585,5 @@ mine(forget, Role, _, ok, Mine) -> maps:remove(Role, Mine);
 mine(with_capacity, Role, [forget], _, Mine) -> maps:remove(Role, Mine);
 mine(with_capacity, Role, [dequeue], _, Mine) -> Mine#{Role => max(0, maps:get(Role, Mine, 0) - 1)};
 mine(with_capacity, _, _, _, Mine) -> Mine;
+mine(acquire, _, _, _, Mine) -> Mine;
 mine(_, Role, _, ok, Mine) -> Mine#{Role => maps:get(Role, Mine, 0) + 1}.

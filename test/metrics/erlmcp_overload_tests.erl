@@ -18,6 +18,9 @@ shell_test_() ->
             {when_it_will_be_over, fun when_it_will_be_over/0},
             {the_text_is_what_is_printed, fun the_text_is_what_is_printed/0},
             {an_owner, fun an_owner/0},
+            {an_owner_by_its_name, fun an_owner_by_its_name/0},
+            {signs_of_wrong_counts, fun signs_of_wrong_counts/0},
+            {no_signs_of_right_ones, fun no_signs_of_right_ones/0},
             {switched_off, fun switched_off/0},
             {the_fullest, fun the_fullest/0},
             {nothing_is_changed, fun nothing_is_changed/0},
@@ -111,6 +114,58 @@ an_owner() ->
     erlmcp_native_test_lib:kill(Pid),
     erlmcp_native_test_lib:eventually(fun() -> ?L:get_queue_depth(r, Pid) =:= 0 end),
     says("it has 0 of 10; it is dead, and holds nothing", told(fun() -> erlmcp_overload:why(r, Pid) end)).
+
+an_owner_by_its_name() ->
+    Pid = named(),
+    fill(r, Pid, 4),
+    says([pid_to_list(Pid), " in r has room for 996: it has 4 of 1000"], why(r, {name, a_server_of_this_name})),
+    erlmcp_native_test_lib:kill(Pid),
+    says("{name,a_server_of_this_name} in r is not refused: nobody is reg", why(r, {name, a_server_of_this_name})),
+    [?assertError(badarg, erlmcp_overload:why(r, Wrong)) || Wrong <- [{name, "a"}, {name, undefined}, {a, node()}]].
+
+named() ->
+    Pid = erlmcp_native_test_lib:idle(),
+    true = register(a_server_of_this_name, Pid),
+    Pid.
+
+why(Role, Owner) ->
+    told(fun() -> erlmcp_overload:why(Role, Owner) end).
+
+signs_of_wrong_counts() ->
+    ok = ?L:set_limit(r, 3),
+    Pid = named(),
+    fill(r, Pid, 3),
+    Full = [pid_to_list(Pid), " is full, and its mailbox is empty"],
+    Remedy = "remedy      a permit .*acquire/2; erlmcp_overload_mailbox",
+    [says(Words, Told) || Words <- [Full, Remedy], Told <- [why(r, Pid), told(fun() -> erlmcp_overload:why(r) end)]],
+    fill(s, a_server_of_this_name, 1),
+    Atom = ["a_server_of_this_name is counted as an atom, and ", pid_to_list(Pid), " of that name by itself"],
+    [
+        says(Words, Told)
+     || Words <- [Atom, "{name, a_server_of_this_name} is that process", Remedy],
+        Told <- [why(s, a_server_of_this_name), told(fun() -> erlmcp_overload:why(s) end)]
+    ],
+    [ok = ?L:record_dequeue(t, b) || _ <- "ab"],
+    fill(t, c, 1),
+    Unmatched = "sign        2 dequeues in this role found nothing to take",
+    [says(Unmatched, Told) || Told <- [why(t, c), why(t, b), told(fun() -> erlmcp_overload:why(t) end)]],
+    erlmcp_native_test_lib:kill(Pid).
+
+no_signs_of_right_ones() ->
+    ok = ?L:set_limit(r, 3),
+    Pid = named(),
+    fill(r, Pid, 2),
+    fill(r, a, 3),
+    fill(s, Pid, 3),
+    Busy = erlmcp_native_test_lib:idle(),
+    fill(r, Busy, 3),
+    Busy ! waits,
+    ok = ?L:set_limit(m, 1),
+    ok = erlmcp_overload_mailbox:send(m, Pid, x),
+    Owners = [{r, Pid}, {r, a}, {r, Busy}, {s, Pid}, {m, Pid}],
+    Silent = [told(fun() -> erlmcp_overload:why(r) end) | [why(Role, Owner) || {Role, Owner} <- Owners]],
+    [?assertEqual(nomatch, re:run(Told, "sign|remedy")) || Told <- Silent],
+    [erlmcp_native_test_lib:kill(Process) || Process <- [Pid, Busy]].
 
 switched_off() ->
     ok = ?L:set_limit(r, 1),

@@ -52,7 +52,7 @@ known(_, table, _, _, _) ->
     end;
 known(_, Name, _, _, _) when Name =:= permit; Name =:= histogram; Name =:= alias; Name =:= from ->
     erlmcp_native_fuzz_pool:reference();
-known(_, owner, _, _, _) ->
+known(_, owner_key, _, _, _) ->
     case rand:uniform(3) of
         1 -> ?ODD:name();
         2 -> self();
