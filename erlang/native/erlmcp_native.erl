@@ -8,7 +8,8 @@ so that all that ever changes can be reloaded while it stays: reloading it fails
 
 The first argument of a `limits_` function is a table made by `limits_new/1`, or `own` for the one that
 the library holds itself. None of them raises: each returns its answer or an atom that says why there is
-none. While the library is not loaded, that atom is `not_started`.
+none. While the library is not loaded, that atom is `not_started`. An owner by its name is `bad_owner`: names are looked
+up in Erlang.
 """.
 
 -export([load/0]).
@@ -349,25 +350,25 @@ limits_get_limit(_Table, _Role) -> absent().
 limits_get_limits(_Table) -> absent().
 
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
--spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
+-spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_nothing(_Table, _Role, _Owner) -> absent().
 
 -doc "Tells whether an owner has room in a role, and takes nothing. A refusal is counted.".
--spec limits_check(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+-spec limits_check(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_check(_Table, _Role, _Owner) -> absent().
 
 -doc "Takes a place for an owner in a role if there is room, in one step. A refusal is counted.".
--spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+-spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
 
 -doc "Adds one to an owner's depth in a role, beyond the limit too.".
--spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
+-spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_enqueue(_Table, _Role, _Owner) -> absent().
 
 -doc "Takes one from an owner's depth in a role; at 0 an unmatched dequeue is counted instead.".
--spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
+-spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
 
 -doc "Returns a permit that holds no place: that of nobody.".
@@ -375,7 +376,7 @@ limits_dequeue(_Table, _Role, _Owner) -> absent().
 limits_acquire(_Table, _Role) -> absent().
 
 -doc "Takes a place as `limits_try_enqueue/3` does, and returns a permit that holds it.".
--spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+-spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_acquire(_Table, _Role, _Owner) -> absent().
 
@@ -384,16 +385,16 @@ limits_acquire(_Table, _Role, _Owner) -> absent().
 limits_give_back(_Permit) -> absent().
 
 -doc "Drops an owner's count in a role; what it held counts as released.".
--spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> ok | fault().
+-spec limits_forget(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_forget(_Table, _Role, _Owner) -> absent().
 
 -doc "Returns an owner's depth over all its roles, with `mailbox` if its mailbox is the depth in one as well.".
--spec limits_depth(table(), erlmcp_queue_limits:owner_key()) ->
+-spec limits_depth(table(), erlmcp_queue_limits:owner()) ->
     non_neg_integer() | {non_neg_integer(), mailbox} | not_found | fault().
 limits_depth(_Table, _Owner) -> absent().
 
 -doc "Returns an owner's depth in a role, 0 if either is unknown; `mailbox` if its mailbox is what is limited.".
--spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+-spec limits_depth(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     non_neg_integer() | mailbox | fault().
 limits_depth(_Table, _Role, _Owner) -> absent().
 
