@@ -139,6 +139,7 @@ any_test_() ->
         fun all_that_are_given_get_some/0,
         fun one_of_very_many/0,
         fun names_among_others/0,
+        fun one_that_is_suspended_and_oneself/0,
         fun a_mailbox_is_told_whichever_is_chosen/0
     ]).
 
@@ -188,6 +189,16 @@ names_among_others() ->
     ?assertEqual({ok, ?NAME}, try_enqueue_any(session, [a, ?NAME])),
     ?assertEqual(2, get_queue_depth(session, Pid)),
     kill(Pid).
+
+one_that_is_suspended_and_oneself() ->
+    Pid = named(),
+    true = erlang:suspend_process(Pid),
+    ok = record_enqueue(session, self()),
+    ?assertEqual({ok, ?NAME}, try_enqueue_any(session, [self(), ?NAME])),
+    {ok, Permit} = ?LIMITS:acquire(session, ?NAME),
+    ?assertEqual([2, ok, 1], [get_queue_depth(?NAME), ?LIMITS:release(Permit), get_queue_depth(?NAME)]),
+    kill(Pid),
+    ?assertEqual({ok, self()}, try_enqueue_any(session, [self(), ?NAME])).
 
 a_mailbox_is_told_whichever_is_chosen() ->
     ok = erlmcp_overload_mailbox:send(session, self(), x),

@@ -138,6 +138,9 @@ signs_of_wrong_counts() ->
     Full = [pid_to_list(Pid), " is full, and its mailbox is empty"],
     Remedy = "remedy      a permit .*acquire/2; erlmcp_overload_mailbox",
     [says(Words, Told) || Words <- [Full, Remedy], Told <- [why(r, Pid), told(fun() -> erlmcp_overload:why(r) end)]],
+    %% One that is suspended is asked as any other.
+    true = erlang:suspend_process(Pid),
+    says(Full, why(r, {name, a_server_of_this_name})),
     fill(s, a_server_of_this_name, 1),
     Atom = ["a_server_of_this_name is counted as an atom, and ", pid_to_list(Pid), " of that name by itself"],
     [
