@@ -189,7 +189,7 @@ any(Role, Destinations, Message, Options, Call) ->
 is_destination(Pid) when is_pid(Pid) -> erlmcp_native_pid:is_local(Pid);
 is_destination(Name) when is_atom(Name) -> Name =/= undefined;
 is_destination({global, _}) -> true;
-is_destination({via, Module, _}) -> is_atom(Module);
+is_destination({via, Module, _}) -> is_registry(Module);
 is_destination({Name, Node}) -> is_atom(Name) andalso Node =:= node();
 is_destination(_) -> false.
 
@@ -300,17 +300,19 @@ resolve(Pid) when is_pid(Pid) -> Pid;
 resolve(undefined) -> bad_process;
 resolve(Name) when is_atom(Name) -> process(whereis(Name));
 resolve({global, Name}) -> process(global:whereis_name(Name));
-resolve({via, Module, Name}) when is_atom(Module) ->
-    case erlang:function_exported(Module, whereis_name, 1) orelse is_registry(Module) of
+resolve({via, Module, Name}) ->
+    case is_registry(Module) of
         true -> process(Module:whereis_name(Name));
         false -> bad_process
     end;
 resolve({Name, Node}) when is_atom(Name), Node =:= node() -> resolve(Name);
 resolve(_) -> bad_process.
 
-is_registry(Module) ->
-    _ = code:ensure_loaded(Module),
-    erlang:function_exported(Module, whereis_name, 1).
+is_registry(Module) when is_atom(Module) ->
+    erlang:function_exported(Module, whereis_name, 1) orelse
+        code:ensure_loaded(Module) =:= {module, Module} andalso erlang:function_exported(Module, whereis_name, 1);
+is_registry(_) ->
+    false.
 
 process(undefined) -> noproc;
 process(Pid) when is_pid(Pid) -> Pid;
