@@ -17,8 +17,8 @@ answered when the session's last call has ended; the sender waits for that as lo
 
 Two things can pile up here, and each has a limit. Calls wait in this process's mailbox, in the role `tool_call`,
 until it takes them: also those whose callers gave up or were killed. Calls that it has taken run at once, each in a
-process of its own, and count in the role `tool_executor` from then until they end. That count is kept by this process
-alone, which sees the end of each, and goes with it if it dies.
+process of its own, and each holds a permit in the role `tool_executor` from then until it ends. What is held goes with
+this process if it dies.
 """.
 
 -behaviour(gen_server).
@@ -42,6 +42,7 @@ alone, which sees the end of each, and goes with it if it dies.
     id :: term(),
     session :: term(),
     pid :: pid(),
+    permit :: erlmcp_queue_limits:permit(),
     caller :: gen_server:from()
 }).
 -record(state, {
@@ -89,7 +90,7 @@ init(Component) ->
     {noreply, #state{}} | {reply, map(), #state{}}.
 handle_call({call_tool, SessionId, TaskId, Tool}, From, State) ->
     case admit(SessionId, State) of
-        ok -> {noreply, start(SessionId, TaskId, Tool, From, State)};
+        {ok, Permit} -> {noreply, start(SessionId, TaskId, Tool, Permit, From, State)};
         {error, {capacity_exceeded, Stats}} -> {reply, erlmcp_queue_limits:to_json_rpc_error(TaskId, Stats), State};
         {error, Reason} -> {reply, failure(TaskId, Reason), State}
     end.
@@ -117,17 +118,17 @@ admit(_SessionId, #state{breaker = open}) ->
 admit(SessionId, #state{draining = Draining}) when is_map_key(SessionId, Draining) ->
     {error, ~"Session is draining"};
 admit(_SessionId, _State) ->
-    erlmcp_queue_limits:try_enqueue(?RUNNING, self()).
+    erlmcp_queue_limits:acquire(?RUNNING, self()).
 
-start(SessionId, TaskId, Tool, From, #state{tasks = Tasks} = State) ->
+start(SessionId, TaskId, Tool, Permit, From, #state{tasks = Tasks} = State) ->
     {Pid, Monitor} = spawn_opt(fun() -> exit({done, Tool()}) end, [link, {monitor, [priority]}]),
-    Task = #task{id = TaskId, session = SessionId, pid = Pid, caller = From},
+    Task = #task{id = TaskId, session = SessionId, pid = Pid, permit = Permit, caller = From},
     State#state{tasks = Tasks#{Monitor => Task}}.
 
 ended(Monitor, Response, #state{tasks = Tasks} = State) ->
-    {#task{session = SessionId, caller = Caller}, Others} = maps:take(Monitor, Tasks),
+    {#task{session = SessionId, permit = Permit, caller = Caller}, Others} = maps:take(Monitor, Tasks),
     demonitor(Monitor),
-    ok = erlmcp_queue_limits:record_dequeue(?RUNNING, self()),
+    ok = erlmcp_queue_limits:release(Permit),
     gen_server:reply(Caller, Response),
     drained(SessionId, State#state{tasks = Others}).
 

@@ -31,6 +31,7 @@ guides_test_() ->
             {"bounded-gen-server", "no sender gets past the limit", fun bounded/0},
             {"bounded-gen-server", "callers that are killed free nothing", fun killed_callers/0},
             {"bounded-gen-server", "a successor begins with none", fun successor/0},
+            {"bounded-gen-server", "a place lasts as long as what holds it", fun permits/0},
             {"http-429-in-cowboy", "429 to who comes third", fun too_many_requests/0},
             {"http-429-in-cowboy", "a client that leaves frees its place", fun client_leaves/0},
             {"pool", "no worker gets more than its limit", fun full_pool/0},
@@ -130,6 +131,33 @@ successor() ->
     {ok, Next} = bounded_worker:start_link(),
     ?assertEqual(ok, Submit(Next)),
     eventually(fun() -> maps:get(owners, ?LIMITS:get_role_stats(bounded_worker)) =< 1 end).
+
+%% In mailbox and list together, with senders that are killed wherever they are.
+permits() ->
+    ok = ?LIMITS:set_limit(collector, 10),
+    {ok, Collector} = collector:start_link(),
+    Senders = [spawn_monitor(fun() -> collect(Collector) end) || _ <- lists:seq(1, ?SENDERS)],
+    [
+        begin
+            #{current_depth := Depth} = ?LIMITS:get_role_stats(collector),
+            ?assert(Depth =< 10),
+            ?assert(length(collector:flush(Collector)) =< 10),
+            exit(Sender, kill)
+        end
+     || {Sender, _} <- Senders
+    ],
+    [?receiving({'DOWN', Monitor, process, Sender, _}, ok) || {Sender, Monitor} <- Senders],
+    eventually(fun() ->
+        _ = collector:flush(Collector),
+        ?LIMITS:get_queue_depth(collector, Collector) =:= 0
+    end),
+    Answers = [collector:add(Collector, N) || N <- lists:seq(1, 11)],
+    ?assertEqual(10, length([ok || ok <- Answers])),
+    ?assertEqual(lists:seq(1, 10), collector:flush(Collector)).
+
+collect(Collector) ->
+    _ = collector:add(Collector, item),
+    collect(Collector).
 
 %% HTTP 429 in cowboy.
 
