@@ -149,15 +149,17 @@ alerts(Role, Owner) ->
 
 table(Rows) ->
     [
-        row(["role", "owner", "depth", "limit", "full"], status)
+        row(["role", "owner", "depth", "limit", "full"], status, kind)
         | [
             row(
                 [name(Role), name(Owner), number(Depth), name(Limit), [number(round(Utilization * 100)), "%"]],
-                Status
+                Status,
+                Kind
             )
          || #{
                 role := Role,
                 process := Owner,
+                kind := Kind,
                 depth := Depth,
                 limit := Limit,
                 utilization := Utilization,
@@ -166,14 +168,15 @@ table(Rows) ->
         ]
     ].
 
-row([Role, Owner, Depth, Limit, Full], Status) ->
+row([Role, Owner, Depth, Limit, Full], Status, Kind) ->
     [
-        string:pad(Role, 20),
+        string:pad(Role, 18),
         " ",
         string:pad(Owner, 17),
-        [string:pad(Number, Width, leading) || {Number, Width} <- [{Depth, 11}, {Limit, 11}, {Full, 8}]],
+        [string:pad(Number, Width, leading) || {Number, Width} <- [{Depth, 10}, {Limit, 10}, {Full, 6}]],
         "  ",
-        atom_to_list(Status)
+        string:pad(atom_to_list(Status), 9),
+        atom_to_list(Kind)
     ].
 
 role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->

@@ -184,11 +184,14 @@ the_fullest() ->
     ok = ?L:set_limit('r \x{e9}', 4),
     fill('r \x{e9}', a, 3),
     fill(session, b, 100),
+    Idle = erlmcp_native_test_lib:idle(),
+    [ok = erlmcp_overload_mailbox:send(session, Idle, N) || N <- lists:seq(1, 90)],
     [Heading | Rows] = lines(told(fun() -> erlmcp_overload:top() end)),
-    says("role +owner +depth +limit +full +status", Heading),
-    [First, Second] = Rows,
-    says("'r \x{e9}' +a +3 +4 +75%  ok", First),
-    says("session +b +100 +10000 +1%  ok", Second),
+    says("role +owner +depth +limit +full +status +kind", Heading),
+    [First, Second, Third] = Rows,
+    says("'r \x{e9}' +a +3 +4 +75%  ok +counted", First),
+    says("session +b +100 +10000 +1%  ok +counted", Second),
+    says("session +<.*> +90 +10000 +1%  ok +mailbox", Third),
     ?assertEqual([Heading, First], lines(told(fun() -> erlmcp_overload:top(1) end))),
     [?assert(length(Line) =< 80) || Line <- [Heading | Rows]].
 
