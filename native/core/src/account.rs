@@ -194,7 +194,7 @@ impl<T> Account<T> {
     #[inline]
     pub(crate) fn senders(&self) -> Result<&Senders, Vacant> {
         match self.gauge.kind()? {
-            Kind::Counted => Err(Vacant),
+            Kind::Counted | Kind::Watched => Err(Vacant),
             Kind::Mailbox => Ok(self
                 .annex()
                 .senders
@@ -335,17 +335,21 @@ impl<T> Account<T> {
 
     /// True if handlers have news.
     pub(crate) fn close(&self, owner: OwnerId, judge: &Judge, now: Instant) -> bool {
+        let kind = self.gauge.kind();
         let Ok(depth) = self.gauge.vacate() else {
             return false;
         };
         self.role.count_departure(depth);
+        if kind == Ok(Kind::Watched) {
+            self.role.watch().let_go(owner);
+        }
         let alert = self.alert(owner, self.level(), 0, self.role.limit(), now);
         self.change(Level::Ok, alert, judge, now)
     }
 
     /// Holds a level from now on, with the marks that belong to it.
     pub(crate) fn hold(&self, level: Level, judge: &Judge) -> Marks {
-        let marks = judge.marks(level, self.role.limit());
+        let marks = judge.marks(level, self.role.scale());
         self.level.store(level.index() as u8, Ordering::Relaxed);
         self.marks.store(pack(marks), Ordering::Relaxed);
         marks
@@ -361,16 +365,16 @@ impl<T> Account<T> {
         let Ok(now_depth) = self.depth() else {
             return false;
         };
-        let risen = judge.level(seen, self.role.limit(), self.level()) > self.level();
+        let risen = judge.level(seen, self.role.scale(), self.level()) > self.level();
         let mut depth = if risen { seen } else { now_depth };
         // Each turn means that others crossed a mark while it moved; what is left after these turns is found
         // by the periodic check.
         for _ in 0..8 {
-            let limit = self.role.limit();
+            let scale = self.role.scale();
             let held = self.level();
-            let level = judge.level(depth, limit, held);
+            let level = judge.level(depth, scale, held);
             if level != held {
-                let alert = self.alert(owner, level.max(held), depth, limit, now);
+                let alert = self.alert(owner, level.max(held), depth, scale.limit(), now);
                 news |= self.change(level, alert, judge, now);
             }
             let marks = self.hold(level, judge);
@@ -420,7 +424,7 @@ impl<T> Account<T> {
         let held = self.level();
         self.role.shift(held, level, now);
         if level > held {
-            if held == Level::Ok && self.kind() == Ok(Kind::Mailbox) {
+            if held == Level::Ok && self.kind() != Ok(Kind::Counted) {
                 judge.mailboxes().hold(self.role_id(), alert.owner);
             }
             return self.raise(alert, judge, now);

@@ -1,7 +1,7 @@
 //! One owner's depth in one role: a single atomic word.
 //!
-//! It is of one of two kinds. A counted depth is what enqueues and dequeues make of it. That of a mailbox is its length
-//! as somebody saw it last, and no operation that counts changes it.
+//! A counted depth is what enqueues and dequeues make of it. That of a mailbox, limited or watched, is its length as
+//! somebody saw it last, and no operation that counts changes it.
 //!
 //! Every operation is one atomic step on that word, and the word also says whether the gauge is in
 //! use. So a count either lands before the owner's death, and is given back with the rest, or finds
@@ -19,16 +19,24 @@ const MAILBOX: u64 = 1 << 62;
 /// does so in the first use: a place of that use is still there to be taken or given back.
 const REUSED: u64 = 1 << 61;
 
+/// Set beside `MAILBOX` while the mailbox is watched, and nobody is admitted to it.
+const WATCHED: u64 = 1 << 60;
+
+/// What kind of depth it is.
+const KIND: u64 = MAILBOX | WATCHED;
+
 /// The bits of the depth.
-const DEPTH: u64 = REUSED - 1;
+const DEPTH: u64 = WATCHED - 1;
 
 /// A kind is what a depth is. [`Row`](crate::survey::Row) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It is what enqueues and dequeues make of it.
     Counted,
-    /// It is the length of the owner's mailbox, as it was seen last.
+    /// It is the length of the owner's mailbox, as it was seen last, and senders are admitted by it.
     Mailbox,
+    /// It is that too, of a process that is watched whoever sends to it.
+    Watched,
 }
 
 /// The gauge is not in use: its owner is gone, was forgotten, or has not been entered yet. Or it is of the other kind.
@@ -91,9 +99,10 @@ impl Gauge {
     /// What it is used for, if it is.
     pub(crate) fn kind(&self) -> Result<Kind, Vacant> {
         let word = self.0.load(Ordering::Relaxed);
-        occupied(word).map(|_| match word & MAILBOX {
-            0 => Kind::Counted,
-            _ => Kind::Mailbox,
+        occupied(word).map(|_| match word & KIND {
+            MAILBOX => Kind::Mailbox,
+            KIND => Kind::Watched,
+            _ => Kind::Counted,
         })
     }
 
@@ -197,6 +206,7 @@ impl Gauge {
         let empty = match kind {
             Kind::Counted => 0,
             Kind::Mailbox => MAILBOX,
+            Kind::Watched => MAILBOX | WATCHED,
         };
         let empty = empty | self.0.load(Ordering::Relaxed) & REUSED;
         // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other.
@@ -317,12 +327,16 @@ mod tests {
     fn a_mailbox_is_seen_and_not_counted() {
         let gauge = Gauge::vacant();
         assert_eq!(gauge.see(3), Err(Vacant));
-        gauge.occupy(Kind::Mailbox);
-        assert_eq!((gauge.kind(), gauge.see(3)), (Ok(Kind::Mailbox), Ok(0)));
-        assert_eq!((gauge.depth(), gauge.counted()), (Ok(3), Err(Vacant)));
-        assert_eq!((gauge.add(), gauge.release()), (Err(Vacant), Err(Vacant)));
-        assert_eq!(gauge.admit(|| 10), Err(Vacant));
-        assert_eq!((gauge.see(1), gauge.vacate()), (Ok(3), Ok(1)));
+        for kind in [Kind::Mailbox, Kind::Watched] {
+            gauge.occupy(kind);
+            assert_eq!((gauge.kind(), gauge.see(3)), (Ok(kind), Ok(0)));
+            assert_eq!((gauge.depth(), gauge.counted()), (Ok(3), Err(Vacant)));
+            assert_eq!((gauge.add(), gauge.release()), (Err(Vacant), Err(Vacant)));
+            assert_eq!(gauge.admit(|| 10), Err(Vacant));
+            assert_eq!((gauge.see(u64::MAX), gauge.kind()), (Ok(3), Ok(kind)));
+            assert_eq!((gauge.see(1), gauge.depth()), (Ok(WATCHED - 1), Ok(1)));
+            assert_eq!(gauge.vacate(), Ok(1));
+        }
         gauge.occupy(Kind::Counted);
         assert_eq!(
             (gauge.kind(), gauge.see(1)),

@@ -2,7 +2,7 @@
 
 use crate::alerts::Alerts;
 use crate::mailboxes::Mailboxes;
-use crate::overload::{self, Level, Margin, Marks};
+use crate::overload::{Level, Margin, Marks, Scale};
 use crate::setting::Setting;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 
@@ -107,14 +107,14 @@ impl Judge {
         self.realert_ms.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn level(&self, depth: u64, limit: u64, held: Level) -> Level {
-        overload::level_after(depth, limit, held, self.margin())
+    pub(crate) fn level(&self, depth: u64, scale: Scale, held: Level) -> Level {
+        scale.level_after(depth, held, self.margin())
     }
 
     /// The marks of a level, or none while nothing is judged.
-    pub(crate) fn marks(&self, held: Level, limit: u64) -> Marks {
+    pub(crate) fn marks(&self, held: Level, scale: Scale) -> Marks {
         if self.active() {
-            Marks::of(held, limit, self.margin())
+            Marks::of(held, scale, self.margin())
         } else {
             Marks::NONE
         }

@@ -4,6 +4,7 @@
 //! ```text
 //! footprint   how much memory it all takes      survey      looking at every owner
 //! mailbox     whether one more message may be sent to a process
+//!   watching    processes whose mailbox was found long, whoever sends to them
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
@@ -17,6 +18,7 @@
 //!       tally       its totals                  rate        how fast they grow
 //!       retry       when to ask again           fill        how full its owners were at a check
 //!       standing    its alert level             timeline    since when
+//!       watch       whether all mailboxes are watched, and who is held
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!     mailboxes   those that are so long that somebody has to look at them
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
@@ -86,6 +88,8 @@ mod timeline;
 mod verdict;
 mod vocabulary;
 mod waiting;
+mod watch;
+mod watching;
 
 #[cfg(all(test, loom))]
 mod models;
@@ -99,3 +103,5 @@ pub use senders::{Claim, Told};
 pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime, UNLIMITED};
+pub use watch::{MAX_HELD, Watch};
+pub use watching::Unwatchable;

@@ -263,9 +263,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     fn is_to_be_counted(&self, role: RoleId, owner: OwnerId) -> Result<(), Unfit> {
+        self.is_free(role)?;
         match self.kind(role, owner) {
-            Some(Kind::Mailbox) => Err(Unfit::OtherKind),
+            Some(Kind::Mailbox | Kind::Watched) => Err(Unfit::OtherKind),
             Some(Kind::Counted) | None => Ok(()),
+        }
+    }
+
+    /// Tells whether a role is anybody's, and not the watch's.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit::Reserved`]. Whoever counts need not ask: no account is open in such a role that could be counted in.
+    pub fn is_free(&self, role: RoleId) -> Result<(), Unfit> {
+        if self.roles.watch().is_of(role) {
+            Err(Unfit::Reserved)
+        } else {
+            Ok(())
         }
     }
 
@@ -292,11 +306,21 @@ impl<W: Send + Sync + 'static> Limits<W> {
 
     /// Drops the owner's count in the role. Other owners, and its other roles, are untouched.
     pub fn forget(&self, role: RoleId, owner: OwnerId, host: &impl Host<Watch = W>) {
+        self.give_up(role, owner, Owner::forget, host);
+    }
+
+    pub(crate) fn give_up(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        close: impl FnOnce(&Owner<W>, OwnerId, RoleId, &Judge, Instant) -> End<W>,
+        host: &impl Host<Watch = W>,
+    ) {
         let shard = self.owners.shard(owner).pin();
         let Some(found) = shard.get(&owner) else {
             return;
         };
-        let end = found.forget(owner, role, &self.judge, host.now());
+        let end = close(found, owner, role, &self.judge, host.now());
         if end.ended {
             self.owners.remove(owner, found);
         }
@@ -433,6 +457,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
         operation: impl Fn(&Account<W>) -> Result<(R, u64), Vacant>,
     ) -> Result<Option<R>, Unfit> {
+        if kind != Kind::Watched {
+            self.is_free(role)?;
+        }
         loop {
             if !host.is_alive(owner) {
                 return Ok(None);
@@ -467,7 +494,12 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     self.noticed(found, role, owner, depth, host);
                     return Ok(Some(result));
                 }
-                Ok(Err(OtherKind)) => return Err(Unfit::OtherKind),
+                Ok(Err(OtherKind)) => {
+                    // One that was made for this has no account.
+                    self.give_up(role, owner, Owner::leave, host);
+                    self.is_free(role)?;
+                    return Err(Unfit::OtherKind);
+                }
                 // An account is not vacant while it is entered.
                 Ok(Ok(Err(Vacant))) | Err(Ended) => self.end(owner, found, host),
             }

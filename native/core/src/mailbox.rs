@@ -171,16 +171,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let _ = self.change(role, owner, host, |account| {
             Ok(((), account.looked(length, Seat::mine())?))
         });
-        let is_watched = || {
-            let shard = self.owners.shard(owner).pin();
-            let found = shard.get(&owner)?;
-            Some(found.is_watched(owner, role, self.judge()))
-        };
-        is_watched().unwrap_or_else(|| {
-            self.judge().mailboxes().let_go(role, owner);
-            // Entered again just now?
-            is_watched().unwrap_or(false)
-        })
+        self.is_still_long(role, owner, length, host)
     }
 
     /// What the owner's depth in a role is, if it has any.

@@ -15,6 +15,7 @@ mod settings;
 mod table;
 mod tally;
 mod waiting;
+mod watching;
 
 use crate::gauge::{Admission, Kind};
 use crate::judge::Judge;

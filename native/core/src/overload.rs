@@ -98,10 +98,7 @@ impl Margin {
 /// assert_eq!(threshold(Level::Overload, 0), 1);
 /// ```
 pub fn threshold(level: Level, limit: u64) -> u64 {
-    if level == Level::Ok {
-        return 0;
-    }
-    depth_at(level.percent(), limit)
+    Scale::Limit(limit).threshold(level)
 }
 
 /// The least depth above 0 that is so many per cent of the limit.
@@ -109,12 +106,95 @@ pub(crate) fn depth_at(percent: u64, limit: u64) -> u64 {
     share(limit, percent, 100, Rounding::Up).max(1)
 }
 
-/// The greatest depth at which a level is left again. Always below its threshold.
-fn leaves_at(level: Level, limit: u64, margin: Margin) -> u64 {
-    let percent = level.percent().saturating_mul(Margin::WHOLE / 100);
-    let kept = percent.saturating_sub(margin.millionths());
-    let floor = share(limit, kept, Margin::WHOLE, Rounding::Down);
-    floor.min(threshold(level, limit).saturating_sub(1))
+/// Steps are the least depths of the three levels, in their order.
+///
+/// ```
+/// use erlmcp_core::overload::{Level, Scale, Steps};
+///
+/// let steps = Steps::new([1_000, 5_000, 10_000]).expect("they do not fall");
+/// assert_eq!(Scale::Steps(steps).status(5_000), Level::Critical);
+/// assert_eq!(Steps::new([2, 1, 3]), None);
+/// assert_eq!(Steps::new([0, 1, 2]), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steps([u64; 3]);
+
+impl Steps {
+    /// Makes steps of depths of which the first is at least 1, and none is below the one before.
+    pub fn new(depths: [u64; 3]) -> Option<Self> {
+        (depths.is_sorted() && !depths.contains(&0)).then_some(Self(depths))
+    }
+
+    /// Gives the depths.
+    pub const fn depths(self) -> [u64; 3] {
+        self.0
+    }
+}
+
+/// A scale says from which depths on a queue is at which level, and which depth is all of it. [`Steps`] has an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// The levels begin at 80, 90 and 100 % of a limit. The margin is a share of the limit.
+    Limit(u64),
+    /// The levels begin at these depths, and the last is all. The margin of a level is a share of its own depth.
+    Steps(Steps),
+}
+
+impl Scale {
+    /// Gives the depth that is all of it.
+    pub const fn limit(self) -> u64 {
+        match self {
+            Self::Limit(limit) => limit,
+            Self::Steps(Steps([_, _, all])) => all,
+        }
+    }
+
+    /// Says what a depth amounts to by itself, whatever level was held before.
+    pub fn status(self, depth: u64) -> Level {
+        Level::ALL
+            .into_iter()
+            .rev()
+            .find(|level| depth >= self.threshold(*level))
+            .unwrap_or_default()
+    }
+
+    fn threshold(self, level: Level) -> u64 {
+        match (self, level) {
+            (_, Level::Ok) => 0,
+            (Self::Limit(limit), _) => depth_at(level.percent(), limit),
+            (Self::Steps(Steps([warning, ..])), Level::Warning) => warning,
+            (Self::Steps(Steps([_, critical, _])), Level::Critical) => critical,
+            (Self::Steps(Steps([.., overload])), Level::Overload) => overload,
+        }
+    }
+
+    /// The greatest depth at which a level is left again. Always below its threshold.
+    fn leaves_at(self, level: Level, margin: Margin) -> u64 {
+        let threshold = self.threshold(level);
+        let (all, percent) = match self {
+            Self::Limit(limit) => (limit, level.percent()),
+            Self::Steps(_) => (threshold, 100),
+        };
+        let kept = percent
+            .saturating_mul(Margin::WHOLE / 100)
+            .saturating_sub(margin.millionths());
+        let floor = share(all, kept, Margin::WHOLE, Rounding::Down);
+        floor.min(threshold.saturating_sub(1))
+    }
+
+    pub(crate) fn level_after(self, depth: u64, held: Level, margin: Margin) -> Level {
+        let status = self.status(depth);
+        if status >= held {
+            return status;
+        }
+        Level::ALL
+            .into_iter()
+            .rev()
+            .find(|level| {
+                *level <= held && (*level == Level::Ok || depth > self.leaves_at(*level, margin))
+            })
+            .unwrap_or_default()
+    }
 }
 
 /// Says what a depth amounts to by itself, whatever level was held before.
@@ -126,11 +206,7 @@ fn leaves_at(level: Level, limit: u64, margin: Margin) -> u64 {
 /// assert_eq!(status(1, 1), Level::Overload);
 /// ```
 pub fn status(depth: u64, limit: u64) -> Level {
-    Level::ALL
-        .into_iter()
-        .rev()
-        .find(|level| depth >= threshold(*level, limit))
-        .unwrap_or_default()
+    Scale::Limit(limit).status(depth)
 }
 
 /// Says how much of the limit a depth is: 1.0 is full, and more is possible. Of a limit of 0 any depth is all, and of
@@ -166,17 +242,7 @@ pub fn utilization(depth: u64, limit: u64) -> f64 {
 /// assert_eq!(level_after(8, 10, Level::Warning, tenth), Level::Warning);
 /// ```
 pub fn level_after(depth: u64, limit: u64, held: Level, margin: Margin) -> Level {
-    let status = status(depth, limit);
-    if status >= held {
-        return status;
-    }
-    Level::ALL
-        .into_iter()
-        .rev()
-        .find(|level| {
-            *level <= held && (*level == Level::Ok || depth > leaves_at(*level, limit, margin))
-        })
-        .unwrap_or_default()
+    Scale::Limit(limit).level_after(depth, held, margin)
 }
 
 /// Between these nothing happens: a depth that reaches `rise_at`, or falls below `fall_below`, has crossed.
@@ -196,17 +262,17 @@ impl Marks {
     };
 
     /// The marks of an owner that holds a level.
-    pub(crate) fn of(held: Level, limit: u64, margin: Margin) -> Self {
+    pub(crate) fn of(held: Level, scale: Scale, margin: Margin) -> Self {
         let rise_at = Level::ALL
             .into_iter()
             .filter(|level| *level > held)
-            .map(|level| threshold(level, limit))
+            .map(|level| scale.threshold(level))
             .min()
             .unwrap_or(u64::MAX);
         let fall_below = if held == Level::Ok {
             0
         } else {
-            leaves_at(held, limit, margin).saturating_add(1)
+            scale.leaves_at(held, margin).saturating_add(1)
         };
         Self {
             rise_at,
@@ -327,8 +393,31 @@ mod tests {
             }
             let margin = Margin(margin);
             prop_assert_eq!(level_after(depth, limit, held, margin), expected);
-            let marks = Marks::of(held, limit, margin);
+            let marks = Marks::of(held, Scale::Limit(limit), margin);
             prop_assert_eq!(marks.crossed(depth), expected != held);
+        }
+
+        #[test]
+        fn steps_are_reached_and_left_each_by_its_own_margin(
+            depth in 0..3_000_u64,
+            mut steps in prop::array::uniform3(1..2_000_u64),
+            held in 0..4_usize,
+            margin in 0..=800_000_u64,
+        ) {
+            steps.sort_unstable();
+            let held = Level::ALL.into_iter().nth(held).unwrap();
+            let scale = Scale::Steps(Steps::new(steps).unwrap());
+            let step = |level: Level| level.index().checked_sub(1).map_or(0, |step| *steps.get(step).unwrap());
+            let stays = |level: Level| {
+                let kept = u128::from(step(level)) * u128::from(1_000_000 - margin);
+                depth >= step(level) || u128::from(depth) * 1_000_000 > kept && margin > 0
+            };
+            let reached = Level::ALL.into_iter().rev().find(|level| depth >= step(*level)).unwrap();
+            let kept = Level::ALL.into_iter().rev().find(|level| *level <= held && stays(*level)).unwrap();
+            // A whole depth that is more than what is kept, rounded down, is more than what is kept.
+            let margin = Margin(margin);
+            prop_assert_eq!(scale.level_after(depth, held, margin), reached.max(kept));
+            prop_assert_eq!(Marks::of(held, scale, margin).crossed(depth), reached.max(kept) != held);
         }
     }
 }

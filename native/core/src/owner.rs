@@ -123,7 +123,18 @@ impl<W> Owner<W> {
         if account.role().is_retired() {
             return Err(Ended);
         }
+        // As a retired role: whoever makes it the watch's finds this owner, or it is seen here.
+        if role.watch().is_of(role.id()) != (kind == Kind::Watched) {
+            return Ok(Err(OtherKind));
+        }
         Ok(account.open(kind, judge).map(|()| operation(account)))
+    }
+
+    /// Whether its account in a role is open.
+    pub(crate) fn is_in(&self, role: RoleId) -> bool {
+        let _life = self.life().lock();
+        self.account(role)
+            .is_some_and(|account| account.depth().is_ok())
     }
 
     fn append(&self, role: Arc<Role>) -> &Account<W> {
@@ -183,7 +194,9 @@ impl<W> Owner<W> {
         // Levels rise under this lock, and say so to the judge before they are held.
         let _life = self.life().lock();
         let held = self.account(role).is_some_and(|account| {
-            account.kind() == Ok(Kind::Mailbox) && account.level() != Level::Ok
+            let kind = account.kind();
+            let is_mailbox = kind == Ok(Kind::Mailbox) || kind == Ok(Kind::Watched);
+            is_mailbox && account.level() != Level::Ok
         });
         if held {
             judge.mailboxes().hold(role, id);
@@ -224,10 +237,35 @@ impl<W> Owner<W> {
 
     /// Gives up one role; with the last one the owner ends.
     pub(crate) fn forget(&self, id: OwnerId, role: RoleId, judge: &Judge, now: Instant) -> End<W> {
+        self.forget_if(id, role, judge, now, |_| true)
+    }
+
+    /// Gives up one role, if it is watched and amounts to no level.
+    pub(crate) fn leave(&self, id: OwnerId, role: RoleId, judge: &Judge, now: Instant) -> End<W> {
+        self.forget_if(id, role, judge, now, |account| {
+            account.kind() == Ok(Kind::Watched) && account.level() == Level::Ok
+        })
+    }
+
+    /// Gives up one role, if it is watched.
+    pub(crate) fn dismiss(&self, id: OwnerId, role: RoleId, judge: &Judge, now: Instant) -> End<W> {
+        self.forget_if(id, role, judge, now, |account| {
+            account.kind() == Ok(Kind::Watched)
+        })
+    }
+
+    fn forget_if(
+        &self,
+        id: OwnerId,
+        role: RoleId,
+        judge: &Judge,
+        now: Instant,
+        is_to_go: impl FnOnce(&Account<W>) -> bool,
+    ) -> End<W> {
         let mut life = self.life().lock();
         let news = self
             .account(role)
-            .is_some_and(|account| account.close(id, judge, now));
+            .is_some_and(|account| is_to_go(account) && account.close(id, judge, now));
         let ended = self.holds_nothing();
         End {
             ended,

@@ -1,7 +1,7 @@
 //! What a role counts, and what it allows.
 
 use crate::fill::Fill;
-use crate::overload::Level;
+use crate::overload::{Level, Scale};
 use crate::rate::Rate;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
@@ -10,16 +10,18 @@ use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tally::{Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
 use crate::vocabulary::{Instant, RoleId, UNLIMITED};
+use crate::watch::Watch;
 
 const NEVER: u64 = u64::MAX;
 /// A refusal after this many milliseconds without one is announced.
 const QUIET_MS: u64 = 1_000;
 
-/// What all roles of a table share: the limit of those without one, and the switch.
+/// What all roles of a table share: the limit of those without one, the switch, and which of them is the watch's.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) default_limit: Setting<u64>,
     pub(crate) enforcing: Setting<bool>,
+    pub(crate) watch: Watch,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
 }
@@ -29,8 +31,17 @@ impl Policy {
         Self {
             default_limit: Setting::new(default_limit),
             enforcing: Setting::new(true),
+            watch: Watch::new(),
             tenures: AtomicU64::new(0),
         }
+    }
+
+    /// By what the owners of a role are judged that has this limit of its own.
+    pub(crate) fn scale(&self, role: RoleId, own_limit: Option<u64>) -> Scale {
+        let ordinary = || Scale::Limit(own_limit.unwrap_or_else(|| self.default_limit.get()));
+        self.watch
+            .steps_of(role)
+            .map_or_else(ordinary, Scale::Steps)
     }
 
     /// The depth at which a follower of the default is refused now.
@@ -161,15 +172,26 @@ impl Role {
     }
 
     pub(crate) fn limit(&self) -> u64 {
-        self.own_limit
-            .get()
-            .unwrap_or_else(|| self.policy.default_limit.get())
+        self.scale().limit()
+    }
+
+    /// By what its owners are judged.
+    pub(crate) fn scale(&self) -> Scale {
+        self.policy.scale(self.id, self.own_limit.get())
+    }
+
+    /// The table's watch, whose role this may be.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.policy.watch
     }
 
     /// The depth at which an owner is refused now.
     pub(crate) fn refuses_at(&self) -> u64 {
         if self.policy.enforcing.get() {
-            self.limit()
+            // Nobody is admitted to the role of the watch.
+            self.own_limit
+                .get()
+                .unwrap_or_else(|| self.policy.default_limit.get())
         } else {
             u64::MAX
         }

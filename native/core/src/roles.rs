@@ -4,12 +4,13 @@ use std::collections::HashMap as StdHashMap;
 
 use crate::fill::Fill;
 use crate::map::{self, Map};
-use crate::overload::Level;
+use crate::overload::{Level, Scale};
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{Instant, RoleId};
+use crate::watch::Watch;
 
 /// A table takes so many roles at most. In a model it is few.
 pub const MAX_ROLES: usize = if cfg!(loom) { 2 } else { 1024 };
@@ -115,8 +116,18 @@ impl Roles {
 
     /// Gives the role's limit; the default role's for an unknown one.
     pub fn limit(&self, role: RoleId) -> u64 {
-        self.get(role)
-            .map_or_else(|| self.policy.default_limit.get(), |role| role.limit())
+        self.scale(role).limit()
+    }
+
+    /// Gives what a role's owners are judged by; the default role's limit for an unknown one.
+    pub fn scale(&self, role: RoleId) -> Scale {
+        let unknown = || self.policy.scale(role, None);
+        self.get(role).map_or_else(unknown, |role| role.scale())
+    }
+
+    /// Gives the watch over the mailboxes of all processes.
+    pub fn watch(&self) -> &Watch {
+        &self.policy.watch
     }
 
     /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.

@@ -20,6 +20,7 @@ use crate::vocabulary::{OwnerId, RoleId, Runtime};
 ///
 /// ```
 /// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::overload::Level;
 /// use erlmcp_core::survey::Row;
 /// use erlmcp_core::{Kind, OwnerId, RoleId, Runtime};
 /// use still::Still; // as in the example at `Host`
@@ -31,7 +32,8 @@ use crate::vocabulary::{OwnerId, RoleId, Runtime};
 /// table.enqueue(role, full, &Still)?;
 /// table.enqueue(role, full, &Still)?;
 /// assert_eq!(table.rows(Some(role)).len(), 2);
-/// assert_eq!(table.fullest(None, 1), [Row { role, owner: Some(full), kind: Kind::Counted, depth: 2, limit: 10 }]);
+/// let fullest = Row { role, owner: Some(full), kind: Kind::Counted, depth: 2, limit: 10, status: Level::Ok };
+/// assert_eq!(table.fullest(None, 1), [fullest]);
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub struct Row {
     pub depth: u64,
     /// This is the role's limit.
     pub limit: u64,
+    /// This is what the depth amounts to by itself.
+    pub status: Level,
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -117,9 +121,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     continue;
                 };
                 let new = || {
-                    let limit = account.role().limit();
-                    let marks = Level::ALL.map(|level| self.judge().marks(level, limit));
-                    Glance::new(marks, Bands::of(limit))
+                    let scale = account.role().scale();
+                    let marks = Level::ALL.map(|level| self.judge().marks(level, scale));
+                    Glance::new(marks, Bands::of(scale.limit()))
                 };
                 let Some(glance) = glances.of(account.role_id(), new) else {
                     continue;
@@ -158,6 +162,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     kind: Kind::Counted,
                     depth: 0,
                     limit,
+                    status: Level::Ok,
                 });
             }
         }
@@ -200,12 +205,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
             for account in owner.accounts() {
                 let wanted = of.is_none_or(|of| of == account.role_id());
                 if wanted && let (Ok(kind), Ok(depth)) = (account.kind(), account.depth()) {
+                    let scale = account.role().scale();
                     see(Row {
                         role: account.role_id(),
                         owner: Some(id),
                         kind,
                         depth,
-                        limit: account.role().limit(),
+                        limit: scale.limit(),
+                        status: scale.status(depth),
                     });
                 }
             }

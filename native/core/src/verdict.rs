@@ -67,6 +67,8 @@ pub enum Unfit {
     /// The owner's depth in the role is counted, and the operation is of mailboxes; or the other way round. Which of
     /// the two it is was settled when the owner was first used in the role.
     OtherKind,
+    /// The role is that of the watch over all mailboxes, as long as this is on.
+    Reserved,
 }
 
 impl From<TooManyRoles> for Unfit {

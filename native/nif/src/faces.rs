@@ -4,7 +4,7 @@
 use erlmcp_core::alerts::Alert;
 use erlmcp_core::control::Components;
 use erlmcp_core::limits::Refusal;
-use erlmcp_core::overload::{status, utilization};
+use erlmcp_core::overload::utilization;
 use erlmcp_core::survey::Row;
 use erlmcp_core::{Kind, OwnerId, RoleStats, RoleSummary};
 use rustler::{Atom, Encoder, Env, Term};
@@ -108,10 +108,10 @@ pub(crate) fn role_summary<'a>(env: Env<'a>, row: &RoleSummary) -> Term<'a> {
 pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
     let role = term::role_term(env, row.role);
     let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
-    let status = level_atom(status(row.depth, row.limit));
+    let status = level_atom(row.status);
     let kind = match row.kind {
         Kind::Counted => atoms::counted(),
-        Kind::Mailbox => atoms::mailbox(),
+        Kind::Mailbox | Kind::Watched => atoms::mailbox(),
     };
     let fields = [
         (atoms::role(), role),

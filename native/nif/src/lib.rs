@@ -32,6 +32,7 @@ mod rows;
 mod shelf;
 mod table;
 mod term;
+mod watch;
 
 use rustler::{Env, Term};
 

@@ -48,7 +48,7 @@ fn limits_depth<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'
     with_table(env, table, |_, limits| {
         let (role, owner) = (term::role(role)?, term::owner(owner)?);
         Ok(match limits.kind(role, owner) {
-            Some(Kind::Mailbox) => atoms::mailbox().encode(env),
+            Some(Kind::Mailbox | Kind::Watched) => atoms::mailbox().encode(env),
             Some(Kind::Counted) | None => limits.depth(role, owner).encode(env),
         })
     })
@@ -69,7 +69,9 @@ fn limits_total_depth<'a>(env: Env<'a>, table: Term<'a>, owner: Term<'a>) -> Ter
 #[rustler::nif]
 fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
-        limits.forget(term::role(role)?, term::owner(owner)?, beam);
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        limits.is_free(role)?;
+        limits.forget(role, owner, beam);
         Ok(atoms::ok())
     })
 }
@@ -92,9 +94,9 @@ fn limits_set_limit<'a>(
     limit: Term<'a>,
 ) -> Term<'a> {
     with_table(env, table, |beam, limits| {
-        limits
-            .roles()
-            .set_limit(term::role(role)?, term::limit(limit)?, beam.now())?;
+        let (role, limit) = (term::role(role)?, term::limit(limit)?);
+        limits.is_free(role)?;
+        limits.roles().set_limit(role, limit, beam.now())?;
         Ok(atoms::ok())
     })
 }

@@ -187,12 +187,14 @@ fn mailbox_row<'a>(
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
         let depth = term::depth(length)?;
         limits.looked(role, owner, depth, beam);
+        let scale = limits.roles().scale(role);
         let row = Row {
             role,
             owner: Some(owner),
             kind: Kind::Mailbox,
             depth,
-            limit: limits.roles().limit(role),
+            limit: scale.limit(),
+            status: scale.status(depth),
         };
         Ok(faces::queue_info(env, &row))
     })

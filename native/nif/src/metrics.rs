@@ -75,6 +75,7 @@ fn control(env: Env<'_>) -> Term<'_> {
 fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let (env, limits) = (beam.env, &beam.table.limits);
     let memory = limits.memory().saturating_add(PLANE.memory());
+    let passed_over = limits.roles().watch().passed_over();
     let dropped = beam.table.wakeups_dropped.load(Ordering::Relaxed);
     let fields = [
         (atoms::owners(), limits.owners().encode(env)),
@@ -84,6 +85,7 @@ fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
             limits.judge().alerts().lost().encode(env),
         ),
         (atoms::wakeups_dropped(), dropped.encode(env)),
+        (atoms::mailboxes_passed_over(), passed_over.encode(env)),
     ];
     term::map(env, &fields)
 }

@@ -2,7 +2,7 @@
 
 use erlmcp_core::alerts::{MAX_HISTORY, News};
 use erlmcp_core::judge::Rules;
-use erlmcp_core::overload::{Level, Margin, status};
+use erlmcp_core::overload::{Level, Margin};
 use erlmcp_core::survey::Row;
 use erlmcp_core::{Kind, RoleId, Runtime};
 use rustler::{Encoder, Env, Term};
@@ -73,6 +73,7 @@ fn overload_open<'a>(
 fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_any_table(env, table, |beam| {
         *beam.table.monitor.lock() = None;
+        beam.table.limits.unwatch(beam);
         beam.table.limits.close_overload(beam);
         clear(beam.table);
         Ok(atoms::ok())
@@ -226,9 +227,7 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
         let crowded = term::switch(crowded)?;
         let rows = beam.table.limits.rows(of).into_iter();
         // How long a mailbox is, the caller is going to ask.
-        let is_crowded = |row: &Row| {
-            row.kind == Kind::Mailbox || status(row.depth, row.limit) >= Level::Critical
-        };
+        let is_crowded = |row: &Row| row.kind != Kind::Counted || row.status >= Level::Critical;
         let wanted = |row: &Row| !crowded || is_crowded(row);
         Ok(rows
             .filter(wanted)
@@ -260,7 +259,7 @@ fn overload_summary<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 }
 
 /// Runs `operation` if the monitor is started.
-fn with_monitor<'a, T: Encoder>(
+pub(crate) fn with_monitor<'a, T: Encoder>(
     env: Env<'a>,
     table: Term<'a>,
     operation: impl FnOnce(&Beam<'a, '_, Table>) -> Answer<T>,

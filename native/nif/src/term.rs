@@ -33,6 +33,7 @@ impl From<Unfit> for Fault {
         match unfit {
             Unfit::TooManyRoles => TooManyRoles.into(),
             Unfit::OtherKind => Self(atoms::wrong_kind()),
+            Unfit::Reserved => Self(atoms::role_reserved()),
         }
     }
 }

@@ -1,0 +1,55 @@
+//! A watch that takes a role, and gives it back, while others use it.
+
+use loom::thread;
+
+use super::judging::RULES;
+use super::table::{ROLE, Table};
+use super::{OWNER, explore};
+use crate::gauge::Kind;
+use crate::limits::Unfit;
+use crate::overload::Steps;
+use crate::sync::Arc;
+use crate::watching::Unwatchable;
+
+fn steps() -> Steps {
+    Steps::new([1, 2, 3]).unwrap()
+}
+
+/// Either the watch begins and nobody else is in its role, or it does not, since somebody is.
+#[test]
+fn nobody_is_left_in_a_role_that_the_watch_takes() {
+    explore(|| {
+        let table = Table::new();
+        let other = Arc::clone(&table);
+        let counts =
+            thread::spawn(move || other.limits.enqueue(ROLE, OWNER, &other.world).map(drop));
+        let begun = table.limits.watch(ROLE, steps(), &table.world);
+        let counted = counts.join().unwrap();
+        let kind = table.limits.kind(ROLE, OWNER);
+        match begun {
+            Ok(()) => assert_eq!((counted, kind), (Err(Unfit::Reserved), None)),
+            Err(unwatchable) => {
+                assert_eq!(unwatchable, Unwatchable::InUse);
+                // It may have been told that the role is reserved before that was found to be wrong.
+                assert_eq!(kind, counted.ok().map(|()| Kind::Counted));
+            }
+        }
+    });
+}
+
+/// Whoever is found long while the watch ends is held no more afterwards.
+#[test]
+fn nobody_is_held_by_a_watch_that_has_ended() {
+    explore(|| {
+        let table = Table::new();
+        table.open();
+        table.limits.configure_overload(RULES, true, &table.world);
+        table.limits.watch(ROLE, steps(), &table.world).unwrap();
+        let other = Arc::clone(&table);
+        let sees = thread::spawn(move || other.limits.seen_long(OWNER, 3, &other.world));
+        table.limits.unwatch(&table.world);
+        sees.join().unwrap();
+        assert_eq!(table.limits.kind(ROLE, OWNER), None);
+        assert_eq!(table.limits.enqueue(ROLE, OWNER, &table.world), Ok(()));
+    });
+}
