@@ -65,7 +65,9 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
         %% Alerts and clearings that came too fast for the handlers.
         alerts_lost := non_neg_integer(),
         %% Wake-ups of a monitor that was dead.
-        wakeups_dropped := non_neg_integer()
+        wakeups_dropped := non_neg_integer(),
+        %% How often a process with a long mailbox was not held, since 100 were, since the watch began.
+        mailboxes_passed_over := non_neg_integer()
     }
 }.
 -doc "A distribution says of latencies in microseconds how many were below which bounds. It is exact.".
@@ -120,7 +122,13 @@ snapshot() ->
                 switches => #{limits => false, overload => false, priority => false},
                 roles => [],
                 control => undefined,
-                self => #{owners => 0, memory_bytes => 0, alerts_lost => 0, wakeups_dropped => 0}
+                self => #{
+                    owners => 0,
+                    memory_bytes => 0,
+                    alerts_lost => 0,
+                    wakeups_dropped => 0,
+                    mailboxes_passed_over => 0
+                }
             }
     end.
 
@@ -233,6 +241,13 @@ own() ->
             none,
             ~"Wake-ups of an overload monitor that was dead.",
             wakeups_dropped
+        ),
+        native(
+            counter,
+            ~"native_mailboxes_passed_over",
+            none,
+            ~"How often a process with a long mailbox was not held, since 100 were. Alerts are of those that are held.",
+            mailboxes_passed_over
         ),
         field(
             {counter, ~"otlp_pushes", none, [~"result"]},

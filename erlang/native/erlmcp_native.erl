@@ -56,6 +56,10 @@ up in Erlang.
     mailbox_row/4,
     mailbox_held/1,
     mailbox_all/1,
+    mailbox_watch/2,
+    mailbox_watched/1,
+    mailbox_seen/3,
+    mailbox_missed/1,
     is_local_pid/1
 ]).
 -export([
@@ -148,6 +152,10 @@ up in Erlang.
     mailbox_row/4,
     mailbox_held/1,
     mailbox_all/1,
+    mailbox_watch/2,
+    mailbox_watched/1,
+    mailbox_seen/3,
+    mailbox_missed/1,
     is_local_pid/1,
     overload_open/4,
     overload_close/1,
@@ -246,6 +254,8 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_table
     | bad_timeout
     | not_started
+    | role_in_use
+    | role_reserved
     | too_many_components
     | too_many_roles
     | wrong_kind.
@@ -496,6 +506,33 @@ mailbox_held(_Table) -> absent().
 -doc "Returns all mailboxes that are limited.".
 -spec mailbox_all(table()) -> [{erlmcp_queue_limits:role(), pid()}] | fault().
 mailbox_all(_Table) -> absent().
+
+-doc """
+Watches the mailboxes of all processes under the role `mailbox` from now on, by the lengths at which `warning`,
+`critical` and `overload` begin, or ends that. Others' operations on the role are `role_reserved` meanwhile;
+`role_in_use` if it has owners.
+""".
+-spec mailbox_watch(
+    table(), {Warning :: pos_integer(), Critical :: pos_integer(), Overload :: pos_integer()} | off
+) -> ok | fault().
+mailbox_watch(_Table, _Lengths) -> absent().
+
+-doc """
+Returns by which lengths mailboxes are watched, how many processes are held, and how often one was not since 100 were.
+""".
+-spec mailbox_watched(table()) ->
+    {{pos_integer(), pos_integer(), pos_integer()}, Held :: non_neg_integer(), PassedOver :: non_neg_integer()}
+    | off
+    | fault().
+mailbox_watched(_Table) -> absent().
+
+-doc "Notes that a mailbox was this long. If that is watched and long, its process is held, if there is room.".
+-spec mailbox_seen(table(), pid(), Length :: non_neg_integer()) -> ok | fault().
+mailbox_seen(_Table, _Pid, _Length) -> absent().
+
+-doc "Tells whether somebody with a long mailbox is not held who could be. It is told once.".
+-spec mailbox_missed(table()) -> boolean() | fault().
+mailbox_missed(_Table) -> absent().
 
 -doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
 -spec is_local_pid(term()) -> boolean() | fault().

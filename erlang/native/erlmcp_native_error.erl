@@ -93,6 +93,7 @@ position({bad_option, _}, Arity) -> Arity;
 position(Reason, _) -> position(Reason).
 
 position(bad_role) -> 1;
+position(role_reserved) -> 1;
 position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
@@ -130,6 +131,9 @@ text(bad_process) -> "neither a process of this node nor the name of one";
 text(no_processes) -> "not a list of at least one process of this node, or name of one";
 text(wrong_kind) ->
     "its mailbox is what is limited in this role; or, where a mailbox is asked for, its depth is counted";
+text(role_reserved) ->
+    "this role is the library's own while mailboxes are watched, see erlmcp_overload_mailbox:watch_mailboxes/1";
+text(role_in_use) -> "the role mailbox has owners, which are to be forgotten before it is that of all mailboxes";
 text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
 text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
 text(bad_stats) -> "not the statistics of a refusal";

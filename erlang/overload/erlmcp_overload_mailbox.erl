@@ -38,11 +38,46 @@ have come otherwise, `total_dequeued` what was found to be taken out. While seve
 two may be too high by as many. A level rises with the send that crosses it, and is left within 100 ms of the
 mailbox's becoming shorter.
 
+## All mailboxes
+
+`watch_mailboxes/1` has every process of the node watched, whoever sends to it and whether anybody knows of this or not.
+
+```erlang
+ok = erlmcp_overload_mailbox:watch_mailboxes(#{warning => 1000, critical => 5000, overload => 10000}).
+```
+
+The same can be configured: `{overload, #{watch_mailboxes => #{…}}}`, see `m:erlmcp_overload_options`. Nobody is refused
+by that. A mailbox that becomes so long is an alert like any other, under the role `mailbox`: in the history, for
+handlers and for the role's breaker, in metrics. Its process is the owner, the length its depth, and the length at which
+`overload` begins its limit. `erlmcp_overload_monitor:queues(mailbox)` has a row of each that is held, with the name
+that it is registered under and the function that it is in.
+
+A level is left where the mailbox is shorter than its own length by the monitor's `clear_margin`: by a tenth of it, that
+is at 900 where `warning` begins at 1000. In other roles that is a tenth of the limit, which would be all of 1000 here.
+
+While the watch is on, the role is nobody else's: what counts, limits, forgets or sends in it raises `badarg`; what only
+reads does not. Where the role has owners, the watch does not begin, and that raises `badarg`; a limit that the role has
+is as before when the watch ends. Operations on other roles pay nothing for that. Of a process that sends or receives
+and stays below the lengths nothing is done either: the runtime compares a number.
+
+What the runtime cannot tell, and what is done about it:
+
+- At most 100 processes are held at a time. The others are counted (`watched/0`, and the metric
+  `erlmcp_native_mailboxes_passed_over_total`), and looked for when there is room, at most once a second.
+- A mailbox that is long already when the watch begins, or begins anew after a crash, is found by a look at all
+  processes, one after the other, in a process of its own.
+- Of a process that is suspended the runtime learns when it is resumed, or when anybody asks for its length.
+- The length is not told with the crossing and has to be asked for. A mailbox that is short again by then is an alert
+  all the same, with the length that was crossed, and left at the next look, within 100 ms.
+- A process that dies leaves its level at once.
+- While alerts are switched off nobody is held. Who is long when they are switched on again is looked for.
+
 As of `m:erlmcp_queue_limits`: a role that is no atom raises `badarg`, the 1025th role `system_limit`, and while the
 service is not started these exit with `{noproc, {Module, Function, Args}}`.
 """.
 
 -export([send/3, send/4, cast/3, cast/4, call/4, call/5, send_any/3, send_any/4, depth/1]).
+-export([watch_mailboxes/1, watched/0]).
 -export([responded/2]).
 
 -export_type([destination/0, options/0, refused/0]).
@@ -224,6 +259,56 @@ depth(Destination) ->
         first -> raise(bad_process, {?MODULE, ?FUNCTION_NAME, [Destination]});
         dead -> {error, noproc};
         Length -> Length
+    end.
+
+-doc """
+Watches the mailboxes of all processes of this node from now on, whoever sends to them, or ends that.
+
+`warning` is the length at which this level begins, 1000 if it is left out, `critical`, 5000, and `overload`, 10000:
+integers from 1 to 2^32 - 1, none below the one before. Of those that are equal the milder ones are never told. `off`
+ends the watch: levels are left, and the role is anybody's again. Of `m:erlmcp_overload_monitor` the service must be
+started, and what was set lasts until that is stopped, over crashes of its process too.
+
+If the role `mailbox` has owners, that raises `badarg`, and changes nothing.
+""".
+-spec watch_mailboxes(#{warning | critical | overload => pos_integer()} | [proplists:property()] | off) -> ok.
+watch_mailboxes(Lengths) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Lengths]},
+    case erlmcp_native_options:check(erlmcp_overload_options:watch(), Lengths) of
+        {ok, Checked} -> begun(erlmcp_overload_server:watch_mailboxes(Checked, Call), Call);
+        {error, Problem} -> raise({bad_option, Problem}, Call)
+    end.
+
+begun(ok, _) -> ok;
+begun(Fault, Call) -> raise(Fault, Call).
+
+-doc """
+Returns by which lengths all mailboxes are watched, how many processes are held now, at most 100, and how often one
+that was long was passed over since so many were.
+""".
+-spec watched() ->
+    #{
+        warning := pos_integer(),
+        critical := pos_integer(),
+        overload := pos_integer(),
+        held := non_neg_integer(),
+        passed_over := non_neg_integer()
+    }
+    | off.
+watched() ->
+    case erlmcp_native:mailbox_watched(own) of
+        {{Warning, Critical, Overload}, Held, PassedOver} ->
+            #{
+                warning => Warning,
+                critical => Critical,
+                overload => Overload,
+                held => Held,
+                passed_over => PassedOver
+            };
+        off ->
+            off;
+        Fault ->
+            raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
 length_of(Pid) ->

@@ -53,7 +53,10 @@ While queue limits are not started there is nothing to see.
     utilization := float(),
     status := status(),
     %% What the depth is: counted, or the length of the owner's mailbox, which is asked for with the row.
-    kind => counted | mailbox
+    kind => counted | mailbox,
+    %% These are of rows of the role mailbox, where all mailboxes are watched.
+    registered_name => atom(),
+    current_function => mfa() | undefined
 }.
 -doc "An alert says that an owner has reached a level.".
 -type alert() :: #{
@@ -218,18 +221,30 @@ fresh(Rows, Call) ->
     [fresh(Row) || Row <- list(Rows, Call)].
 
 %% The library cannot ask for the length of a mailbox.
-fresh(#{kind := mailbox, role := Role, process := Pid} = Row) ->
-    case process_info(Pid, message_queue_len) of
-        {message_queue_len, Length} ->
-            case erlmcp_native:mailbox_row(own, Role, Pid, Length) of
-                #{} = Fresh -> Fresh;
-                _NotStarted -> Row
-            end;
+fresh(#{kind := mailbox, role := mailbox, process := Pid} = Row) ->
+    case process_info(Pid, [message_queue_len, registered_name, current_function]) of
+        [{message_queue_len, Length}, {registered_name, Name}, {current_function, Function}] ->
+            Fresh = as_it_is(Row, Length),
+            Fresh#{registered_name => name(Name), current_function => Function};
         undefined ->
-            Row
+            Row#{registered_name => undefined, current_function => undefined}
+    end;
+fresh(#{kind := mailbox, process := Pid} = Row) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} -> as_it_is(Row, Length);
+        undefined -> Row
     end;
 fresh(Row) ->
     Row.
+
+as_it_is(#{role := Role, process := Pid} = Row, Length) ->
+    case erlmcp_native:mailbox_row(own, Role, Pid, Length) of
+        #{} = Fresh -> Fresh;
+        _NotStarted -> Row
+    end.
+
+name([]) -> undefined;
+name(Name) -> Name.
 
 crowded(Rows, Call) ->
     [Row || #{status := Status} = Row <- fresh(Rows, Call), Status =:= critical orelse Status =:= overload].

@@ -11,9 +11,10 @@ The overload monitor's options, in the configuration under `overload` and as the
 | `realert_interval` | milliseconds, an integer from 1 to 2^32 - 1 | `60000` | The time after which a level that lasts is alerted again. |
 | `open_breaker_at` | overload, critical or never | `overload` | The level of a role at which its breaker opens. |
 | `handlers` | a list of {Module, Arg} | `[{erlmcp_overload_default_handler,[]}]` | Who is told of alerts, see `m:erlmcp_overload_handler`. |
+| `watch_mailboxes` | off, or a map of options | `off` | Whether all mailboxes are watched, and by which lengths, see `m:erlmcp_overload_mailbox`. |
 """.
 
--export([table/0, complete/1, is_handler/1, rules/1]).
+-export([table/0, complete/1, is_handler/1, rules/1, watch/0]).
 
 -export_type([options/0]).
 
@@ -24,10 +25,12 @@ The overload monitor's options, in the configuration under `overload` and as the
     clear_margin := number(),
     realert_interval := pos_integer(),
     open_breaker_at := overload | critical | never,
-    handlers := [{module(), term()}]
+    handlers := [{module(), term()}],
+    watch_mailboxes := erlmcp_overload_watch:lengths() | off
 }.
 
 -define(MAX_MS, 16#ffffffff).
+-define(MAX_LENGTH, 16#ffffffff).
 
 -doc "Returns the table of options.".
 -spec table() -> erlmcp_native_options:table().
@@ -70,8 +73,40 @@ table() ->
             ),
             default => [{erlmcp_overload_default_handler, []}],
             doc => ~"Who is told of alerts, see `m:erlmcp_overload_handler`."
+        },
+        #{
+            name => watch_mailboxes,
+            type => watch(),
+            default => off,
+            doc => ~"Whether all mailboxes are watched, and by which lengths, see `m:erlmcp_overload_mailbox`."
         }
     ].
+
+-doc "Makes the type of the lengths by which all mailboxes are watched, or `off`. None may be below the one before.".
+-spec watch() -> erlmcp_native_options:type().
+watch() ->
+    Lengths = erlmcp_native_options:options([
+        length_of(warning, 1000, ~"The length at which this level begins."),
+        length_of(critical, 5000, ~"The length at which this level begins."),
+        length_of(overload, 10000, ~"The length at which this level begins, which is the limit that is told.")
+    ]),
+    Rising = fun(Given) ->
+        case erlmcp_native_options:check(Lengths, Given) of
+            {ok, #{warning := Warning, critical := Critical}} when Critical < Warning ->
+                below(critical, Critical, warning, Warning);
+            {ok, #{critical := Critical, overload := Overload}} when Overload < Critical ->
+                below(overload, Overload, critical, Critical);
+            Result ->
+                Result
+        end
+    end,
+    erlmcp_native_options:optional(off, erlmcp_native_options:checked("a map of options", Rising)).
+
+length_of(Level, Default, Doc) ->
+    #{name => Level, type => erlmcp_native_options:integer(1, ?MAX_LENGTH), default => Default, doc => Doc}.
+
+below(Level, Length, Milder, AtLeast) ->
+    {error, {[Level], Length, lists:concat(["an integer from ", AtLeast, ", where ", Milder, " begins"])}}.
 
 -doc "Adds the defaults to options that were checked.".
 -spec complete(#{atom() => term()}) -> options().

@@ -5,7 +5,8 @@ the handlers.
 
 It detects nothing itself: the operation that crosses a threshold writes the alert, and wakes this process once
 for all that comes until it has looked. What was taken is kept natively until the handlers' processes have it,
-and these outlive this one.
+and these outlive this one. If all mailboxes are watched, it has a process that the runtime tells of them,
+`m:erlmcp_overload_watch`, and starts another when that is lost.
 """.
 
 -behaviour(gen_server).
@@ -13,7 +14,7 @@ and these outlive this one.
 
 -export([start_link/1, close/0, config/0, reload_config/0]).
 -export([look/1]).
--export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1]).
+-export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1, watch_mailboxes/2]).
 -export([check/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
@@ -22,9 +23,13 @@ and these outlive this one.
 -define(NAME, erlmcp_overload_monitor).
 %% The handlers' processes and those that were added at run time, for whoever comes after a crash.
 -define(HANDLERS, {?MODULE, handlers}).
+%% What was said by hand of whether all mailboxes are watched, for the same.
+-define(WATCH, {?MODULE, watch_mailboxes}).
 -define(BATCH, 100).
 %% Within 100 ms a mailbox has to be found shorter.
 -define(LOOK_MS, 50).
+%% After so long it is tried again to watch.
+-define(WATCH_MS, 1000).
 
 -record(state, {
     given :: map(),
@@ -41,7 +46,10 @@ and these outlive this one.
     %% The timer until mailboxes are looked at, or the monitor of who does.
     looker = none :: none | reference(),
     %% A check is over, and mailboxes have not been looked at since.
-    look_at_all = false :: boolean()
+    look_at_all = false :: boolean(),
+    %% Who watches all mailboxes, and by what.
+    watch = off :: off | {erlmcp_overload_watch:lengths(), Margin :: 0..800000},
+    watcher = none :: none | pid()
 }).
 
 -doc "A handler is a module and its argument.".
@@ -75,6 +83,8 @@ close() ->
     _ = erlmcp_native:overload_close(own),
     {Running, _} = persistent_term:get(?HANDLERS, {[], []}),
     _ = persistent_term:erase(?HANDLERS),
+    _ = persistent_term:erase(?WATCH),
+    ok = erlmcp_overload_watch:close(),
     lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:stop(Pid) end, Running),
     erlmcp_native_service:closed(?NAME).
 
@@ -140,6 +150,11 @@ attach(Handler) ->
 detach(Handler) ->
     gen_server:cast(?NAME, {delete_handler, Handler}).
 
+-doc "Has all mailboxes watched by these lengths, or not any more. It exits as `set_check_interval/2` does.".
+-spec watch_mailboxes(erlmcp_overload_watch:lengths() | off, Call :: mfargs()) -> ok | erlmcp_native:fault().
+watch_mailboxes(Lengths, Call) ->
+    erlmcp_native_wait:serve(?NAME, {watch_mailboxes, Lengths}, Call).
+
 -doc false.
 -spec init(term()) -> {ok, #state{}} | {error, term()}.
 init(Given) ->
@@ -163,7 +178,7 @@ init(Given) ->
             opened = erlmcp_native:overload_reported(own)
         },
         %% What the process before may have taken and not passed on.
-        {ok, pass_on(State)}
+        {ok, pass_on(watch_as_told(State))}
     end.
 
 checked(Given) ->
@@ -193,6 +208,11 @@ handle_call({add_handler, Handler}, _From, State) ->
     {reply, ok, add(Handler, State)};
 handle_call({delete_handler, Handler}, _From, State) ->
     {reply, ok, delete(Handler, State)};
+handle_call({watch_mailboxes, Lengths}, _From, State) ->
+    case watch(Lengths, State) of
+        {ok, NewState} -> persistent_term:put(?WATCH, Lengths), {reply, ok, NewState};
+        Fault -> {reply, Fault, State}
+    end;
 handle_call({hand_over, UntilMs}, _From, State) ->
     {reply, erlmcp_native_service:hand_over(?NAME, UntilMs), State};
 handle_call(_Call, _From, State) ->
@@ -220,6 +240,17 @@ handle_info({'DOWN', Looker, process, _, _}, #state{looker = Looker} = State) ->
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
     _ = erlmcp_native:overload_check(own),
     {noreply, pass_on(State#state{timer = check_later(IntervalMs), look_at_all = true})};
+handle_info({'EXIT', Watcher, Reason}, #state{watcher = Watcher} = State) ->
+    erlmcp_native_log:write(
+        error,
+        "erlmcp_overload_monitor: who watches mailboxes was lost, and is started anew: ~0tp",
+        [Reason],
+        ?LOCATION,
+        #{}
+    ),
+    {noreply, start_watcher(State#state{watcher = none})};
+handle_info(watch, #state{watcher = none} = State) ->
+    {noreply, start_watcher(State)};
 handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options, added = Added} = State) ->
     Left = lists:keydelete(Pid, 2, Handlers),
     {noreply, State#state{handlers = handlers(Options, Added, Left)}};
@@ -228,7 +259,8 @@ handle_info(_Info, State) ->
 
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, _State) ->
+terminate(Reason, State) ->
+    _ = stop_watcher(State),
     case erlmcp_native_service:is_stopped(Reason) of
         true -> close();
         false -> ok
@@ -239,7 +271,54 @@ apply_options(Options, Enabled, #state{handlers = Handlers, added = Added} = Sta
     Rules = erlmcp_overload_options:rules(Options),
     IntervalMs = erlmcp_native:overload_configure(own, Rules, Enabled, ConfiguredMs),
     NewState = State#state{options = Options, handlers = handlers(Options, Added, Handlers)},
-    pass_on(set_interval(IntervalMs, NewState)).
+    pass_on(set_interval(IntervalMs, watch_as_told(NewState))).
+
+%% What was said by hand wins.
+watch_as_told(#state{options = #{watch_mailboxes := Configured}} = State) ->
+    Lengths = persistent_term:get(?WATCH, Configured),
+    case watch(Lengths, State) of
+        {ok, NewState} ->
+            NewState;
+        Fault ->
+            erlmcp_native_log:write(
+                error, "erlmcp_overload_monitor: mailboxes are not watched: ~0tp", [Fault], ?LOCATION, #{}
+            ),
+            State
+    end.
+
+watch(off, State) ->
+    Stopped = stop_watcher(State),
+    ok = erlmcp_overload_watch:close(),
+    _ = erlmcp_native:mailbox_watch(own, off),
+    {ok, pass_on(Stopped#state{watch = off})};
+watch(Lengths, #state{options = Options, watch = Watch, watcher = Watcher} = State) ->
+    {Margin, _, _} = erlmcp_overload_options:rules(Options),
+    #{warning := Warning, critical := Critical, overload := Overload} = Lengths,
+    case erlmcp_native:mailbox_watch(own, {Warning, Critical, Overload}) of
+        ok when Watch =:= {Lengths, Margin}, is_pid(Watcher) -> {ok, State};
+        ok -> {ok, start_watcher((stop_watcher(State))#state{watch = {Lengths, Margin}})};
+        Fault -> Fault
+    end.
+
+start_watcher(#state{watch = {Lengths, Margin}} = State) ->
+    case erlmcp_overload_watch:start_link(Lengths, Margin) of
+        {ok, Watcher} ->
+            State#state{watcher = Watcher};
+        {error, Reason} ->
+            erlmcp_native_log:write(
+                error, "erlmcp_overload_monitor: mailboxes cannot be watched: ~0tp", [Reason], ?LOCATION, #{}
+            ),
+            _ = erlang:send_after(?WATCH_MS, self(), watch),
+            State
+    end;
+start_watcher(#state{watch = off} = State) ->
+    State.
+
+stop_watcher(#state{watcher = none} = State) ->
+    State;
+stop_watcher(#state{watcher = Watcher} = State) ->
+    ok = erlmcp_overload_watch:stop(Watcher),
+    State#state{watcher = none}.
 
 set_interval(IntervalMs, #state{interval_ms = IntervalMs} = State) ->
     State;
