@@ -59,6 +59,7 @@ groups() ->
         {control, erlmcp_native_bench_control},
         {overload, erlmcp_native_bench_overload},
         {mailbox, erlmcp_native_bench_mailbox},
+        {watch, erlmcp_native_bench_watch},
         {http, erlmcp_native_bench_http}
     ].
 
