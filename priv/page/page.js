@@ -76,6 +76,7 @@ const renderSelf = ({ self, version }) => stats($('self'), [
   ['Native memory', bytes(self?.memory_bytes), 'memory_bytes'],
   ['Alerts lost', count(self?.alerts_lost), 'alerts_lost'],
   ['Wake-ups dropped', count(self?.wakeups_dropped), 'wakeups_dropped'],
+  ['Mailboxes passed over', count(self?.mailboxes_passed_over), 'mailboxes_passed_over'],
   ['Pages and other streams', count(self?.streams), 'streams'],
 ]);
 

@@ -99,7 +99,7 @@ a_summary_has_every_field() ->
         ),
         fields(Control)
     ),
-    ?assertEqual(fields("owners memory_bytes alerts_lost wakeups_dropped streams"), fields(Self)),
+    ?assertEqual(fields("owners memory_bytes alerts_lost wakeups_dropped mailboxes_passed_over streams"), fields(Self)),
     ?assertEqual(atom_to_binary(node()), Node),
     ?assertMatch(<<Digit, _/binary>> when Digit >= $0 andalso Digit =< $9, Version),
     ?assertEqual(?LEVELS -- [~"ok"], [L || L <- ?LEVELS, is_map_key(L, maps:get(~"alerts", Role))]),

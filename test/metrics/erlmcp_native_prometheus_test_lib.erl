@@ -96,7 +96,13 @@ snapshot(Roles, Components) ->
              || Id <- Components
             }
         },
-        self => #{owners => 1000000, memory_bytes => 341000000, alerts_lost => 1234567, wakeups_dropped => 1234}
+        self => #{
+            owners => 1000000,
+            memory_bytes => 341000000,
+            alerts_lost => 1234567,
+            wakeups_dropped => 1234,
+            mailboxes_passed_over => 12345
+        }
     }.
 
 %% What is not said here is a million.

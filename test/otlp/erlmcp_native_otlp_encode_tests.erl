@@ -27,7 +27,13 @@ snapshot() ->
              || Id := N <- #{server => 1, 'сервер' => 20}
             }
         },
-        self => #{owners => 11, memory_bytes => 12345678901234, alerts_lost => 13, wakeups_dropped => 14}
+        self => #{
+            owners => 11,
+            memory_bytes => 12345678901234,
+            alerts_lost => 13,
+            wakeups_dropped => 14,
+            mailboxes_passed_over => 15
+        }
     }.
 
 role(Role, N) ->
