@@ -526,7 +526,7 @@ Returns by which lengths mailboxes are watched, how many processes are held, and
     | fault().
 mailbox_watched(_Table) -> absent().
 
--doc "Notes that a mailbox was this long. If that is watched and long, its process is held, if there is room.".
+-doc "Notes that a mailbox is at least so long. If that is watched and long, its process is held, if there is room.".
 -spec mailbox_seen(table(), pid(), Length :: non_neg_integer()) -> ok | fault().
 mailbox_seen(_Table, _Pid, _Length) -> absent().
 

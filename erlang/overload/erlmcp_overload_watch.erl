@@ -12,8 +12,9 @@ A session ends when nobody has its reference any more. If that happens as a proc
 that a process has left behind; until then they tell nobody.
 
 What it does for each message of the runtime is bounded. How long a mailbox is has to be asked for, and a process that
-is busy takes its time to say so: that is done by helpers, at most 100 at a time. Of whom there is no helper for it is
-said that it has the least length that is watched, and `m:erlmcp_overload_server` looks at those that are held soon.
+is busy takes its time to say so: that is done by helpers, at most 100 at a time. Of whom there is no helper for, or who
+has not answered within 2 ms, it is said that it has the least length that is watched, and what it has once that is
+known.
 
 The runtime does not tell of a mailbox that was long before it was asked to. So when this begins a helper looks at all
 processes, one after the other, and again when somebody who is long was passed over and there is room now, or was not
@@ -33,6 +34,8 @@ judged then. Between two such looks pass a second, and 20 times what the last on
 
 -define(SESSIONS, {?MODULE, sessions}).
 -define(MOST_READERS, 100).
+%% After so long it is told without the length.
+-define(LATE_MS, 2).
 -define(MISSED_MS, 1000).
 -define(REST, 20).
 -define(STOP_MS, 5000).
@@ -40,7 +43,8 @@ judged then. Between two such looks pass a second, and 20 times what the last on
 
 -record(state, {
     warning :: pos_integer(),
-    readers = 0 :: non_neg_integer(),
+    %% By their monitors, those whose length is asked for.
+    readers = #{} :: #{reference() => pid()},
     scan = none :: none | {Monitor :: reference(), BegunMs :: integer()},
     next_scan_ms :: integer()
 }).
@@ -100,18 +104,22 @@ handle_cast(_Cast, State) ->
 -doc false.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
 handle_info({monitor, Pid, long_message_queue, true}, #state{readers = Readers, warning = Warning} = State) when
-    Readers < ?MOST_READERS
+    map_size(Readers) < ?MOST_READERS
 ->
-    _ = spawn_opt(?MODULE, read, [Pid, Warning], [link, monitor, {priority, high}]),
-    {noreply, State#state{readers = Readers + 1}};
+    {_, Reader} = spawn_opt(?MODULE, read, [Pid, Warning], [link, monitor, {priority, high}]),
+    _ = erlang:send_after(?LATE_MS, self(), {late, Reader}),
+    {noreply, State#state{readers = Readers#{Reader => Pid}}};
 handle_info({monitor, Pid, long_message_queue, true}, #state{warning = Warning} = State) ->
     _ = erlmcp_native:mailbox_seen(own, Pid, Warning),
     {noreply, State};
 handle_info({'DOWN', Scan, process, _, _}, #state{scan = {Scan, BegunMs}} = State) ->
     RestMs = max(?MISSED_MS, ?REST * (now_ms() - BegunMs)),
     {noreply, State#state{scan = none, next_scan_ms = now_ms() + RestMs}};
-handle_info({'DOWN', _, process, _, _}, #state{readers = Readers} = State) ->
-    {noreply, State#state{readers = Readers - 1}};
+handle_info({'DOWN', Reader, process, _, _}, #state{readers = Readers} = State) ->
+    {noreply, State#state{readers = maps:remove(Reader, Readers)}};
+handle_info({late, Reader}, #state{readers = Readers, warning = Warning} = State) ->
+    _ = [erlmcp_native:mailbox_seen(own, Pid, Warning) || #{Reader := Pid} <- [Readers]],
+    {noreply, State};
 handle_info(missed, State) ->
     _ = erlang:send_after(?MISSED_MS, self(), missed),
     {noreply, look_for_missed(State)};

@@ -74,8 +74,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
         watch.end();
     }
 
-    /// Somebody has seen that a mailbox has this length. If that is long, its process is held, unless too many are; it
-    /// is left to [`looked`](Self::looked) to find that it is long no more.
+    /// Somebody has seen that a mailbox has this length, or more. If that is long, its process is held, unless too many
+    /// are; it is left to [`looked`](Self::looked) to find that it is shorter than it was.
     pub fn seen_long(&self, owner: OwnerId, length: u64, host: &impl Host<Watch = W>) {
         let watch = self.roles().watch();
         let Some((role, steps)) = watch.now() else {
@@ -93,7 +93,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
         let entered = self.enter(role, owner, Kind::Watched, host, |account| {
             watch.keep(owner);
-            Ok(((), account.looked(length, Seat::mine())?))
+            let longest = length.max(account.depth()?);
+            Ok(((), account.looked(longest, Seat::mine())?))
         });
         match entered {
             Ok(Some(())) => _ = self.is_still_long(role, owner, length, host),
@@ -211,6 +212,8 @@ mod tests {
         assert_eq!(table.owners(), 0);
         table.seen_long(OWNER, 10, &Immortals);
         table.seen_long(OWNER, 60, &Immortals);
+        // That was told of a moment before.
+        table.seen_long(OWNER, 10, &Immortals);
         assert_eq!(
             levels(&table),
             [(Level::Critical, 60, 100), (Level::Warning, 10, 100)]
