@@ -7,7 +7,7 @@
 
 explanations_test_() ->
     NoAtom = "not an atom",
-    NoOwner = "neither a pid of this node nor an atom",
+    NoOwner = "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so",
     NoLimit = "neither an integer from 0 to 2^59 - 1 nor infinity",
     erlmcp_native_test_lib:with_service([
         {atom_to_list(Function), fun() -> ?assertEqual(Says, explained(Function, Args), {Function, Args}) end}

@@ -11,7 +11,7 @@
 -define(L, erlmcp_queue_limits).
 
 reserved_test_() ->
-    erlmcp_overload_test_lib:in_processes([
+    erlmcp_overload_watch_test_lib:in_node([
         fun the_role_is_nobody_elses/0,
         fun a_role_that_is_used_is_not_taken/0,
         fun others_that_trace_are_left_alone/0,

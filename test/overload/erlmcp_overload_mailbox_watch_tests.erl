@@ -14,7 +14,7 @@
 -define(MANY_MS, 60000).
 
 watch_test_() ->
-    erlmcp_overload_test_lib:in_processes([
+    erlmcp_overload_watch_test_lib:in_node([
         fun a_naive_sender_is_told_of/0,
         fun several_levels_at_once_are_one_alert/0,
         fun levels_rise_and_are_left_by_their_own_margin/0,

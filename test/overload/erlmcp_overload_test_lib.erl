@@ -3,7 +3,7 @@
 
 -behaviour(erlmcp_overload_handler).
 
--export([with_services/1, in_processes/1, up/0, down/1, monitor/1, start/1, stop/0, crash/0]).
+-export([with_services/1, alone/1, up/0, down/1, monitor/1, start/1, stop/0, crash/0]).
 -export([fill/3, drain/3, brief/1, history/0, history/1, row/1]).
 -export([handler/1, handler/2, next/1, next/2, until/2, role/3, silent/2]).
 -export([idles/1, end_all/1, pass/1, configure/1]).
@@ -20,13 +20,7 @@ with_services(Tests) ->
      || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]
     ]}.
 
-%% The same, each in a process of its own, which what it has started may monitor.
-in_processes(Tests) ->
-    {foreach, fun up/0, fun down/1, [
-        {atom_to_list(Name), {timeout, 120, fun() -> alone(Test) end}}
-     || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]
-    ]}.
-
+%% Runs a test in a process of its own, which what it has started may monitor.
 alone(Test) ->
     Run = fun() ->
         try Test() of

@@ -1,11 +1,32 @@
 %% What the suites of the watch over all mailboxes share.
 -module(erlmcp_overload_watch_test_lib).
 
+-export([in_node/1, run/1]).
 -export([lengths/0, receiver/0, drown/2, take/2, watched/0, watched/1, held/0, row/1]).
 -export([watcher/0, is_watched_by_another/1, sessions/0]).
 
 -define(B, erlmcp_overload_mailbox).
 -define(M, erlmcp_overload_monitor).
+
+%% Each test in a process of its own, all in a node of their own: whoever else has a long mailbox would be told of too.
+in_node(Tests) ->
+    {setup, fun start_node/0, fun peer:stop/1, fun(Node) ->
+        [
+            {atom_to_list(Name), {timeout, 120, fun() -> ok = peer:call(Node, ?MODULE, run, [Test], infinity) end}}
+         || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]
+        ]
+    end}.
+
+start_node() ->
+    erlmcp_native_test_lib:peer([Path || Path <- code:get_path(), filelib:is_dir(Path)], []).
+
+run(Test) ->
+    Level = erlmcp_overload_test_lib:up(),
+    try
+        erlmcp_overload_test_lib:alone(Test)
+    after
+        erlmcp_overload_test_lib:down(Level)
+    end.
 
 lengths() ->
     #{warning => 100, critical => 200, overload => 300}.
