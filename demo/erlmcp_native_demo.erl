@@ -1,7 +1,7 @@
 -module(erlmcp_native_demo).
 -moduledoc """
-`make demo`: a node with sessions, transports, tool executors and SSE streams under 100,000 requests/s, in four phases,
-with control messages all the time; what is promised, and whether it was kept, at the end.
+`make demo`: a node with clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in four
+phases, with control messages all the time; what is promised, and whether it was kept, at the end.
 
 Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
 that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
@@ -11,6 +11,8 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 -export([main/0]).
 
 -define(LIMITS, #{session => 2_000, transport => 1_000, tool_executor => 1_000, sse_stream => 1_000}).
+%% All that is limited stays below these.
+-define(WATCHED, #{warning => 3_000, critical => 5_000, overload => 10_000}).
 -define(DRAIN_MS, 10_000).
 
 -doc "Runs the demo and halts with its exit status.".
@@ -78,6 +80,7 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
     Book = erlmcp_native_demo_handler:new(),
     Meter = erlmcp_native_demo_meter:new(),
     ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
+    ok = erlmcp_overload_mailbox:watch_mailboxes(?WATCHED),
     Crew = erlmcp_native_demo_crew:start(Meter),
     World = #{meter => Meter, book => Book, crew => Crew, share => erlmcp_native_demo_share:start([self()])},
     Show = erlmcp_native_demo_show:run(World, File, Display, #{seconds => Seconds, page => Page}),
@@ -100,8 +103,11 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
     #{counts := Counts, roles := Roles} = Sample = erlmcp_native_demo_sample:take(World),
     #{offered := Offered, answered := Answered, refused := Refused, lost := Lost} = Counts,
     Quiet = lists:all(
-        fun(#{level := Level, breaker := Breaker, stats := #{current_depth := Depth}}) ->
-            Level =:= ok andalso Breaker =:= close andalso Depth =:= 0
+        fun(#{role := Role, fullest := Fullest, level := Level, breaker := Breaker, stats := Stats}) ->
+            #{current_depth := Depth} = Stats,
+            %% Of mailboxes, that is how long they were when they were last looked at.
+            IsEmpty = Fullest =:= 0 andalso (Depth =:= 0 orelse Role =:= session),
+            Level =:= ok andalso Breaker =:= close andalso IsEmpty
         end,
         Roles
     ),

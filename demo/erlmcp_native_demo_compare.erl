@@ -2,9 +2,9 @@
 -moduledoc """
 The demo's load on the library and on a gen_server (`m:erlmcp_native_demo_rival`), one after the other: eight clients
 that try to make 100,000 requests/s together and then four times as many, and eight workers that finish all they get.
-As in the demo a request needs room in its session and in its executor: that is a check, an enqueue and a dequeue for
-each of the two, where the library's check and enqueue are one call. A client that is held up makes fewer requests. A
-control message goes to whoever stands behind the counts: the rival itself, or a component of the control plane.
+Here a request is counted at its session and at its executor: that is a check, an enqueue and a dequeue for each of the
+two, where the library's check and enqueue are one call. A client that is held up makes fewer requests. A control
+message goes to whoever stands behind the counts: the rival itself, or a component of the control plane.
 
 The rival's median for control messages may be the lower one, and then the table says why. A message to a component is
 routed, counted and timed, which is most of what passes until its handler starts; then its sender waits for its turn on

@@ -1,17 +1,18 @@
 -module(erlmcp_native_demo_crew).
 -moduledoc """
-The node's processes: sessions, transports, tool executors, SSE streams, and those who send control messages. The
-crew starts a new executor, as the same component, for each one that dies, and tells the sessions. Any other death
+The node's processes: clients, sessions, transports, tool executors, SSE streams, and those who send control messages.
+The crew starts a new executor, as the same component, for each one that dies, and tells the clients. Any other death
 is a fault of the demo, and ends it.
 
 Transports take a request on to its executor if that has room, SSE streams frame a result; each counts itself one down
 for what it has taken from its mailbox.
 """.
 
--export([start/1, executors/1, owners/1]).
+-export([start/1, sessions/1, executors/1, owners/1]).
 
 -export_type([crew/0]).
 
+-define(CLIENTS, 8).
 -define(SESSIONS, 8).
 -define(TRANSPORTS, 2).
 -define(EXECUTORS, 8).
@@ -32,6 +33,10 @@ start(Meter) ->
         spawn_link(fun() -> erlmcp_native_demo_session:run(Meter, Transports) end)
      || _ <- lists:seq(1, ?SESSIONS)
     ],
+    Clients = [
+        spawn_link(fun() -> erlmcp_native_demo_client:run(Meter, Sessions) end)
+     || _ <- lists:seq(1, ?CLIENTS)
+    ],
     ok = erlmcp_control_plane:register_component(?HANDLER, fun({control, _Type, _Data}) -> ok end),
     Ids = [list_to_atom("tool_executor_" ++ integer_to_list(N)) || N <- lists:seq(1, ?EXECUTORS)],
     Run = fun(Id) ->
@@ -39,7 +44,7 @@ start(Meter) ->
         {Pid, _} = spawn_monitor(fun() -> erlmcp_native_demo_executor:run(Crew, Id, Meter, Streams) end),
         Pid
     end,
-    Crew = spawn_link(fun() -> keep(#{Run(Id) => Id || Id <- Ids}, Run, Sessions) end),
+    Crew = spawn_link(fun() -> keep(#{Run(Id) => Id || Id <- Ids}, Run, Clients) end),
     await(Crew, length(Ids)),
     lists:foreach(
         fun(_) -> spawn_link(fun() -> erlmcp_native_demo_control:run(Meter, ?HANDLER, Ids) end) end,
@@ -52,6 +57,11 @@ await(Crew, Number) ->
         Number -> ok;
         _ -> receive after 5 -> await(Crew, Number) end
     end.
+
+-doc "Returns the sessions.".
+-spec sessions(crew()) -> [pid()].
+sessions(#{sessions := Sessions}) ->
+    Sessions.
 
 -doc "Returns the executors that are ready now.".
 -spec executors(crew()) -> [pid()].
@@ -71,15 +81,15 @@ ready(Crew) ->
     end.
 
 %% An executor is its component's name until it is ready.
-keep(Executors, Run, Sessions) ->
+keep(Executors, Run, Clients) ->
     receive
         {ready, Pid} ->
             #{Pid := Id} = Executors,
-            lists:foreach(fun(Session) -> Session ! {executor, Pid} end, Sessions),
-            keep(Executors#{Pid := {ready, Id}}, Run, Sessions);
+            lists:foreach(fun(Client) -> Client ! {executor, Pid} end, Clients),
+            keep(Executors#{Pid := {ready, Id}}, Run, Clients);
         {executors, From, Reference} ->
             From ! {Reference, [Pid || {Pid, {ready, _}} <- maps:to_list(Executors)]},
-            keep(Executors, Run, Sessions);
+            keep(Executors, Run, Clients);
         {'DOWN', _, process, Pid, killed} ->
             {Was, Left} = maps:take(Pid, Executors),
             Id =
@@ -87,7 +97,7 @@ keep(Executors, Run, Sessions) ->
                     {ready, Name} -> Name;
                     Name -> Name
                 end,
-            keep(Left#{Run(Id) => Id}, Run, Sessions)
+            keep(Left#{Run(Id) => Id}, Run, Clients)
     end.
 
 relay(Role, Meter, 0) ->
@@ -102,11 +112,11 @@ relay(Role, Meter, Left) ->
             relay(Role, Meter, Left - 1)
     end.
 
-pass({forward, Executor, {work, Session, _, _, _} = Work}, Meter) ->
+pass({forward, Executor, {work, Client, _, _, _} = Work}, Meter) ->
     ok = erlmcp_native_demo_meter:add(Meter, forwarded, 1),
     case erlmcp_queue_limits:try_enqueue(tool_executor, Executor) of
         ok -> Executor ! Work;
-        {error, {capacity_exceeded, _}} -> Session ! {refused, Executor}
+        {error, {capacity_exceeded, _}} -> Client ! {refused, Executor}
     end;
 pass({event, Sum}, Meter) ->
     _ = iolist_size([~"event: result\ndata: ", integer_to_binary(Sum), ~"\n\n"]),

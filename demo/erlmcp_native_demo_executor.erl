@@ -59,13 +59,13 @@ work(Most, AfterMs, World) ->
         {priority, From, {control, _Type, _Data}} ->
             ok = erlmcp_control_plane:reply(From, ok),
             work(Most, AfterMs, World);
-        {work, Session, Number, SentAt, Payload} ->
-            finish(Session, Number, SentAt, Payload, World),
+        {work, Client, Number, SentAt, Payload} ->
+            finish(Client, Number, SentAt, Payload, World),
             work(Most - 1, 0, World)
     after AfterMs -> ok
     end.
 
-finish(Session, Number, SentAt, Payload, {Meter, Streams}) ->
+finish(Client, Number, SentAt, Payload, {Meter, Streams}) ->
     case SentAt of
         untimed -> ok;
         _ -> erlmcp_native_demo_meter:waited(Meter, ordinary, erlang:monotonic_time(microsecond) - SentAt)
@@ -75,7 +75,7 @@ finish(Session, Number, SentAt, Payload, {Meter, Streams}) ->
     _ = Number rem ?STREAMED =:= 3 andalso stream(Sum, Stream),
     ok = erlmcp_queue_limits:record_dequeue(tool_executor, self()),
     ok = erlmcp_native_demo_meter:add(Meter, finished, 1),
-    Session ! {answered, self()}.
+    Client ! {answered, self()}.
 
 stream(Sum, Stream) ->
     case erlmcp_queue_limits:try_enqueue(sse_stream, Stream) of

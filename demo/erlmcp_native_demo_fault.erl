@@ -1,18 +1,23 @@
 -module(erlmcp_native_demo_fault).
 -moduledoc """
 What goes wrong on purpose, and what it does: executors are killed with their queues full, and so is the process
-`erlmcp_queue_limits`.
+`erlmcp_queue_limits`; a session stands still while all its clients go on; and somebody who asks nobody sends to a
+process that hangs.
 """.
 
--export([kill_executor/1, kill_limits/0]).
+-export([kill_executor/1, kill_limits/0, hang_session/1, send_naively/1]).
 
--export_type([freed/0, survived/0]).
+-export_type([kind/0, freed/0, survived/0, hung/0, drowned/0]).
 
 -define(DEADLINE_MS, 5_000).
 -define(ROLE, task_worker).
 -define(OWNER, erlmcp_native_demo_witness).
 -define(WITNESSES, 7).
+-define(HUNG_MS, 500).
+-define(BURST, 50).
 
+-doc "A kind says what goes wrong.".
+-type kind() :: executor | limits | session | naive.
 -doc """
 This says of a dead executor its last depth, what was left of it at the deadline, and how long it took to be 0.
 """.
@@ -21,6 +26,14 @@ This says of a dead executor its last depth, what was left of it at the deadline
 This says of a crash of the service how long it was away, and how many counts were not there any more afterwards.
 """.
 -type survived() :: #{away_us := non_neg_integer(), counts_lost := non_neg_integer()}.
+
+-doc "This says of a session that stood still how many came to wait in its mailbox, its limit, and for how long.".
+-type hung() :: #{process := pid(), depth := non_neg_integer(), limit := pos_integer(), us := non_neg_integer()}.
+-doc """
+This says of a process that a bare `!` drowned how long its mailbox was when the watch told of it, if it did before the
+deadline, and how long after the message that crossed.
+""".
+-type drowned() :: #{process := pid(), depth := non_neg_integer(), told := boolean(), us := non_neg_integer()}.
 
 -doc "Kills the fullest of the executors, and waits until its count is gone.".
 -spec kill_executor([pid(), ...]) -> freed().
@@ -59,6 +72,49 @@ totals() ->
         {Role, Key} => maps:get(Key, Stats)
      || Role := Stats <- Roles, Key <- [total_enqueued, total_dequeued, total_rejected, total_released]
     }.
+
+-doc "Has a session stand still until its mailbox is full, and for half a second at least.".
+-spec hang_session([pid(), ...]) -> hung().
+hang_session([Session | _]) ->
+    Limit = erlmcp_queue_limits:get_limit(session),
+    Start = erlang:monotonic_time(microsecond),
+    true = erlang:suspend_process(Session),
+    IsLong = fun() -> erlang:monotonic_time(microsecond) - Start >= ?HUNG_MS * 1000 end,
+    ok = until(fun() -> mailbox(Session) >= Limit andalso IsLong() end, Start),
+    Depth = mailbox(Session),
+    true = erlang:resume_process(Session),
+    #{process => Session, depth => Depth, limit => Limit, us => erlang:monotonic_time(microsecond) - Start}.
+
+-doc "Sends to a process that takes nothing, 50 messages at a time by a bare `!`, until the watch tells of it.".
+-spec send_naively(erlmcp_native_demo_handler:book()) -> drowned().
+send_naively(Book) ->
+    #{overload := Length} = erlmcp_overload_mailbox:watched(),
+    Victim = spawn(fun() -> receive stop -> ok end end),
+    CrossedAt = drown(Victim, Length),
+    Told = fun() -> erlmcp_native_demo_handler:told(Book, Victim) end,
+    ok = until(fun() -> burst(Victim) =:= ok andalso Told() =/= not_yet end, CrossedAt),
+    Drowned =
+        case Told() of
+            {Depth, At} -> #{told => true, depth => Depth, us => At - CrossedAt};
+            not_yet -> #{told => false, depth => mailbox(Victim), us => ?DEADLINE_MS * 1000}
+        end,
+    true = exit(Victim, kill),
+    Drowned#{process => Victim}.
+
+%% When it began to send what crossed.
+drown(Victim, Left) ->
+    Now = erlang:monotonic_time(microsecond),
+    ok = burst(Victim),
+    case Left =< ?BURST of
+        true -> Now;
+        false -> receive after 1 -> drown(Victim, Left - ?BURST) end
+    end.
+
+burst(Victim) ->
+    lists:foreach(fun(N) -> Victim ! {request, N} end, lists:seq(1, ?BURST)).
+
+mailbox(Pid) ->
+    erlmcp_overload_mailbox:depth(Pid).
 
 until(Done, Start) ->
     Late = erlang:monotonic_time(microsecond) - Start > ?DEADLINE_MS * 1000,

@@ -7,7 +7,7 @@ keeps the state of each role's breaker. The first alerts of every second go to t
 
 -behaviour(erlmcp_overload_handler).
 
--export([new/0, counts/1, breakers/1]).
+-export([new/0, counts/1, breakers/1, told/2]).
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
 
 -export_type([book/0, event/0]).
@@ -42,6 +42,11 @@ counts(Book) ->
 breakers(Book) ->
     #{Role => Action || {{breaker, Role}, Action} <- ets:tab2list(Book)}.
 
+-doc "Returns how long a mailbox was when the watch told of its overload, and when, in microseconds of monotonic time.".
+-spec told(book(), pid()) -> {Depth :: non_neg_integer(), AtUs :: integer()} | not_yet.
+told(Book, Pid) ->
+    ets:lookup_element(Book, {told, Pid}, 2, not_yet).
+
 -doc false.
 -spec init({pid(), book(), erlmcp_native_demo_meter:meter()}) -> {ok, map()}.
 init({Demo, Book, Meter}) ->
@@ -49,7 +54,8 @@ init({Demo, Book, Meter}) ->
 
 -doc false.
 -spec handle_alert(erlmcp_overload_monitor:alert(), map()) -> {ok, map()}.
-handle_alert(#{timestamp := Ms} = Alert, #{meter := Meter} = State) ->
+handle_alert(#{timestamp := Ms} = Alert, #{meter := Meter, book := Book} = State) ->
+    _ = watched(Alert, Book),
     %% The crossing is known to the millisecond: this is up to one more than it took.
     ok = erlmcp_native_demo_meter:waited(Meter, crossing, erlang:system_time(microsecond) - Ms * 1000),
     {ok, counted(raised, Alert, State)}.
@@ -65,6 +71,11 @@ handle_role(Role, Action, #{book := Book} = State) ->
     true = ets:insert(Book, {{breaker, Role}, Action}),
     _ = Action =:= open andalso ets:update_counter(Book, opened, 1, {opened, 0}),
     {ok, tell(#{what => breaker, role => Role, action => Action}, State)}.
+
+watched(#{role := mailbox, level := overload, process := Pid, depth := Depth}, Book) ->
+    ets:insert(Book, {{told, Pid}, {Depth, erlang:monotonic_time(microsecond)}});
+watched(_Alert, _Book) ->
+    true.
 
 counted(What, Alert, #{book := Book} = State) ->
     _ = ets:update_counter(Book, What, 1, {What, 0}),

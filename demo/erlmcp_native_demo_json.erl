@@ -53,7 +53,7 @@ event(#{what := breaker} = Event) -> line(Event#{type => breaker});
 event(Event) -> line(text_of_process(Event#{type => alert})).
 
 -doc "Makes the line of something that was broken on purpose, and what came of it.".
--spec fault(executor | limits, map()) -> iodata().
+-spec fault(erlmcp_native_demo_fault:kind(), map()) -> iodata().
 fault(Kind, Fault) ->
     line(text_of_process(Fault#{type => fault, kind => Kind, at_ms => erlang:system_time(millisecond)})).
 

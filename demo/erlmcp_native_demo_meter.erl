@@ -23,7 +23,7 @@ be compared; and what they are all told: the phase, the rate and the speed. With
     {what(), phase()} := erlmcp_native:histogram()
 }.
 -doc """
-Counters are of requests: `offered` by sessions, of them `refused`, `answered`, and `lost` with an executor;
+Counters are of requests: `offered` by clients, of them `refused`, `answered`, and `lost` with an executor;
 `finished` by executors, `forwarded` by transports, `streamed` by SSE streams. Of control messages they are `control`,
 answered; `unanswered`; and `died`, health checks whose receiver was killed.
 """.
@@ -55,7 +55,7 @@ new() ->
     }.
 
 -doc """
-Sets the phase, how many requests a second each session offers, and how many each executor finishes at most (0:
+Sets the phase, how many requests a second each client offers, and how many each executor finishes at most (0:
 as many as it can).
 """.
 -spec set(meter(), {phase(), Rate :: non_neg_integer(), Speed :: non_neg_integer()}) -> ok.
@@ -68,7 +68,7 @@ set(#{orders := Orders}, {Phase, Rate, Speed}) ->
 -spec phase(meter()) -> phase().
 phase(#{orders := Orders}) -> lists:nth(atomics:get(Orders, 1) + 1, ?PHASES).
 
--doc "Returns how many requests a second each session offers.".
+-doc "Returns how many requests a second each client offers.".
 -spec rate(meter()) -> non_neg_integer().
 rate(#{orders := Orders}) -> atomics:get(Orders, 2).
 

@@ -4,7 +4,8 @@ What is promised, what was measured, and whether that keeps it.
 
 Exit statuses must not depend on what else a machine does. So what is correct or not decides as it is, and what is a
 matter of time decides by a bound far beyond its target. That no owner passed its limit is seen twice: by the library,
-and by the owners themselves, in their mailboxes and their own counts.
+and by the owners themselves, in their mailboxes. Of a session, whose mailbox is limited, by itself: the library's
+numbers of a mailbox are those of when it was last looked at, so they decide nothing.
 """.
 
 -export([verdicts/1, kept/1, lines/1]).
@@ -21,6 +22,8 @@ seen.
     sample := erlmcp_native_demo_sample:sample(),
     freed := [erlmcp_native_demo_fault:freed()],
     survived := [erlmcp_native_demo_fault:survived()],
+    hung := [erlmcp_native_demo_fault:hung()],
+    drowned := [erlmcp_native_demo_fault:drowned()],
     surge_per_s := non_neg_integer(),
     owner_mailbox := non_neg_integer(),
     service_mailbox := non_neg_integer()
@@ -45,7 +48,8 @@ a text; `ok` whether that holds.
 -spec verdicts(facts()) -> [verdict()].
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
-    #{surge_per_s := Surge} = Facts,
+    #{surge_per_s := Surge, hung := Hung, drowned := Drowned} = Facts,
+    {[Session], Counted} = lists:partition(fun(#{role := Role}) -> Role =:= session end, Roles),
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
     #{{control, overload} := ControlWaits, {crossing, overload} := Crossing} = Waits,
     #{answered := Answered, refused := Refused, lost := Lost, offered := Offered, finished := Finished} = Counts,
@@ -53,14 +57,15 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
     #{slo_violations := Violations, health_checks := Checks} = Control,
     [#{stats := Executors}] = [Role || #{role := tool_executor} = Role <- Roles],
     #{total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Executors,
-    [depth(Role) || Role <- Roles] ++
+    [session(Session, Hung) | [depth(Role) || Role <- Counted]] ++
         [
-            most("roles whose counts do not add up", length([Role || Role <- Roles, not adds_up(Role)]), 0),
+            most("roles whose counts do not add up", length([Role || Role <- Counted, not adds_up(Role)]), 0),
             most("requests that are unaccounted for", abs(Offered - Answered - Refused - Lost), 0),
             %% One that is killed between working and counting makes a difference of one.
             most("executors' own count - the library's", abs(Finished - (Dequeued - Unmatched)), length(Freed)),
             freed(Freed),
             survived(Survived),
+            drowned(Drowned),
             bounded("health checks over 100 ms (SLO)", max(0, Violations - Died), 0, 1 + Checks div 50),
             bounded("control messages without an answer", Unanswered, 0, 1 + Controls div 50),
             timed("control message p99 under overload", ControlWaits, 10_000),
@@ -88,9 +93,10 @@ kept(Verdicts) ->
 lines(Verdicts) ->
     Missed = length([Missed || #{met := false} = Missed <- Verdicts]),
     [
-        ["Depths: by the library/by the owners themselves. The CPU share: how long the"],
-        ["processes that sample, draw and write were on a scheduler (traced), by the CPU"],
-        ["time of the whole VM. Decides on the exit status: the target, a bound, or not."],
+        ["Depths: by the library/by the owners themselves; a session's mailbox: while one"],
+        ["hung/at each receive. The CPU share: how long the processes that sample, draw"],
+        ["and write were on a scheduler (traced), by the CPU time of the whole VM."],
+        ["Decides on the exit status: the target, a bound, or not."],
         []
     ] ++
         [[{bold, row("promise", "target", "measured", "", "decides")}]] ++
@@ -129,10 +135,16 @@ row(Name, Target, Measured) ->
 row(Name, Target, Measured, Verdict, Decides) ->
     [row(Name, Target, Measured), right(Verdict, 8), right(Decides, 10)].
 
+session(#{limit := Limit, held := Held}, Hung) ->
+    Full = lists:max([0 | [Depth || #{depth := Depth} <- Hung]]),
+    highest("session: longest mailbox", Limit, Full, Held).
+
 depth(#{role := Role, limit := Limit, held := Held, stats := #{max_depth := Max}}) ->
-    Met = Max =< Limit andalso Held =< Limit,
-    Name = [atom_to_list(Role), ": highest depth"],
-    verdict(Name, ["<= ", short(Limit)], [short(Max), "/", short(Held)], Met, exact, Met).
+    highest([atom_to_list(Role), ": highest depth"], Limit, Max, Held).
+
+highest(Name, Limit, Seen, Held) ->
+    Met = Seen =< Limit andalso Held =< Limit,
+    verdict(Name, at_most(Limit), [short(Seen), "/", short(Held)], Met, exact, Met).
 
 adds_up(#{stats := Stats}) ->
     #{total_enqueued := Enqueued, total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Stats,
@@ -149,6 +161,12 @@ survived([]) ->
     verdict("counts lost with erlmcp_queue_limits", "0", "not tried", false, exact, false);
 survived(Survived) ->
     most("counts lost with erlmcp_queue_limits", lists:sum([Lost || #{counts_lost := Lost} <- Survived]), 0).
+
+drowned(Drowned) ->
+    Longest = lists:max([0 | [Us || #{us := Us} <- Drowned]]),
+    Told = Drowned =/= [] andalso lists:all(fun(#{told := IsTold}) -> IsTold end, Drowned),
+    Met = Told andalso Longest =< 20_000,
+    verdict("a mailbox drowned by a bare !: told", "20 ms", ms(Longest), Met, "<= 5 s", Told).
 
 timed(Name, #{count := 0}, TargetUs) ->
     verdict(Name, ms(TargetUs), "none", false, none, true);

@@ -17,6 +17,8 @@ at rest.
     #{
         freed := [erlmcp_native_demo_fault:freed()],
         survived := [erlmcp_native_demo_fault:survived()],
+        hung := [erlmcp_native_demo_fault:hung()],
+        drowned := [erlmcp_native_demo_fault:drowned()],
         surge_per_s := non_neg_integer(),
         owner_mailbox := non_neg_integer(),
         service_mailbox := non_neg_integer()
@@ -42,7 +44,10 @@ run(World, File, Display, #{seconds := Seconds} = Settings) ->
         surge => undefined,
         pending => 0,
         events => [],
-        facts => #{freed => [], survived => [], surge_per_s => 0, owner_mailbox => 0, service_mailbox => 0}
+        facts => #{
+            freed => [], survived => [], hung => [], drowned => [],
+            surge_per_s => 0, owner_mailbox => 0, service_mailbox => 0
+        }
     }).
 
 turn(#{steps := [{StepUs, Step} | Steps], frame := Frame, frames_per_s := PerS, start_us := Start} = State) ->
@@ -72,14 +77,15 @@ step({phase, Phase}, #{world := #{meter := Meter} = World, display := Display} =
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, erlmcp_native_demo_frame:heading(Phase)),
     surge(Phase, Sample, State);
-step({fault, Kind}, #{world := #{crew := Crew}, pending := Pending} = State) ->
+step({fault, Kind}, #{world := World, pending := Pending} = State) ->
     Show = self(),
-    Executors = erlmcp_native_demo_crew:executors(Crew),
-    _ = spawn_link(fun() -> Show ! {fault, Kind, break(Kind, Executors)} end),
+    _ = spawn_link(fun() -> Show ! {fault, Kind, break(Kind, World)} end),
     State#{pending := Pending + 1}.
 
-break(executor, Executors) -> erlmcp_native_demo_fault:kill_executor(Executors);
-break(limits, _Executors) -> erlmcp_native_demo_fault:kill_limits().
+break(executor, #{crew := Crew}) -> erlmcp_native_demo_fault:kill_executor(erlmcp_native_demo_crew:executors(Crew));
+break(limits, _World) -> erlmcp_native_demo_fault:kill_limits();
+break(session, #{crew := Crew}) -> erlmcp_native_demo_fault:hang_session(erlmcp_native_demo_crew:sessions(Crew));
+break(naive, #{book := Book}) -> erlmcp_native_demo_fault:send_naively(Book).
 
 surge(surge, Sample, State) ->
     State#{surge := Sample};
@@ -92,6 +98,8 @@ surge(_Phase, _Sample, State) ->
 event(Event, #{file := File} = State) ->
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:event(Event)),
     case Event of
+        %% The fault says it.
+        #{role := mailbox} -> State;
         #{level := Level} when Level =/= overload -> State;
         _ -> noted(Event, State)
     end.
@@ -101,7 +109,9 @@ fault(Kind, Fault, #{file := File, facts := Facts, pending := Pending, display :
     Key =
         case Kind of
             executor -> freed;
-            limits -> survived
+            limits -> survived;
+            session -> hung;
+            naive -> drowned
         end,
     Noted = #{events := [Text | _]} = noted(Fault, State),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso erlmcp_native_demo_display:print(Display, [[Text]]),

@@ -70,13 +70,19 @@ a_lower_median_of_the_gen_server_is_explained_test() ->
     Why = unicode:characters_to_list(Lines(82)),
     [?assertNotEqual(nomatch, string:find(Why, Part)) || Part <- ["At 100,000/s", "of the 83 (ctl p50)", "gen_server"]].
 
+%% A line that is cut says less than was measured.
+what_the_watch_told_is_said_to_the_end_test() ->
+    Text = erlmcp_native_demo_frame:event(22.8, (drowned(19_900))#{depth := 123_456}),
+    ?assertMatch({match, _}, re:run(Text, "watch: <.*> overload, 123,456 waiting .* 19\\.9 ms$")).
+
 a_frame_fits_24_rows_test() ->
     ?assert(length(erlmcp_native_demo_frame:frame(view(1, overload))) =< 23).
 
 events_fit_test_() ->
     [
         ?_assert(string:length(erlmcp_native_demo_frame:event(86_400.0, Event)) =< 79)
-     || N <- ?EXTREMES, Event <- [alert(N), breaker(), freed(N), survived(N)]
+     || N <- ?EXTREMES,
+        Event <- [alert(N), breaker(), freed(N), survived(N), hung(N), drowned(N), untold(N)]
     ].
 
 all_is_kept_test() ->
@@ -85,13 +91,22 @@ all_is_kept_test() ->
     ?assert(erlmcp_native_demo_promises:kept(Verdicts)).
 
 broken_promises_test_() ->
-    Role = fun(Change) ->
-        #{sample := #{roles := [First | Others]} = Sample} = Facts = facts(1),
-        Facts#{sample := Sample#{roles := [Change(First) | Others]}}
+    Role = fun(Name, Change) ->
+        #{sample := #{roles := Roles} = Sample} = Facts = facts(1),
+        Facts#{sample := Sample#{roles := [
+            case R of
+                #{role := Name} -> Change(R);
+                #{} -> R
+            end
+         || R <- Roles
+        ]}}
     end,
-    Stats = fun(Key, Value) -> Role(fun(#{stats := Old} = First) -> First#{stats := Old#{Key := Value}} end) end,
+    Stats = fun(Key, Value) -> Role(transport, fun(#{stats := Old} = R) -> R#{stats := Old#{Key := Value}} end) end,
     Broken = #{
-        "session: highest depth" => [Stats(max_depth, 1001), Role(fun(R) -> R#{held := 1001} end)],
+        "session: longest mailbox" => [
+            Role(session, fun(R) -> R#{held := 1001} end), (facts(1))#{hung := [(hung(1))#{depth := 1001}]}
+        ],
+        "transport: highest depth" => [Stats(max_depth, 1001), Role(transport, fun(R) -> R#{held := 1001} end)],
         "roles whose counts do not add up" => [Stats(total_enqueued, 5), Stats(total_released, 1)],
         "requests that are unaccounted for" => [counts(#{offered => 4}), counts(#{lost => 2})],
         "executors' own count - the library's" => [counts(#{finished => 17})],
@@ -101,9 +116,12 @@ broken_promises_test_() ->
         "counts lost with erlmcp_queue_limits" => [
             (facts(1))#{survived := [(survived(1))#{counts_lost := 1}]}, (facts(1))#{survived := []}
         ],
+        "a mailbox drowned by a bare !: told" => [
+            (facts(1))#{drowned := [untold(1)]}, (facts(1))#{drowned := []}
+        ],
         "control messages without an answer" => [counts(#{unanswered => 1000})],
-        "alerts standing after recovery" => [Role(fun(R) -> R#{level := warning} end)],
-        "breakers open after recovery" => [Role(fun(R) -> R#{breaker := open} end)],
+        "alerts standing after recovery" => [Role(session, fun(R) -> R#{level := warning} end)],
+        "breakers open after recovery" => [Role(session, fun(R) -> R#{breaker := open} end)],
         "longest mailbox of an owner" => [(facts(1))#{owner_mailbox := 2000}],
         "longest mailbox of a library process" => [(facts(1))#{service_mailbox := 30_000}]
     },
@@ -120,9 +138,15 @@ broken_promises_test_() ->
 late_is_not_met_and_decides_nothing_test() ->
     #{sample := #{waits := Waits} = Sample} = Facts = facts(1),
     Late = Waits#{{control, overload} := #{count => 1, p50_us => 1, p99_us => 20_000, max_us => 20_000}},
-    Verdicts = erlmcp_native_demo_promises:verdicts(Facts#{sample := Sample#{waits := Late, share := 0.06}}),
+    Verdicts = erlmcp_native_demo_promises:verdicts(Facts#{
+        sample := Sample#{waits := Late, share := 0.06}, drowned := [drowned(20_001)]
+    }),
     ?assertEqual(
-        ["control message p99 under overload", "the demo's own share of the CPU"],
+        [
+            "a mailbox drowned by a bare !: told",
+            "control message p99 under overload",
+            "the demo's own share of the CPU"
+        ],
         [N || #{name := N, met := false} <- Verdicts]
     ),
     ?assert(erlmcp_native_demo_promises:kept(Verdicts)).
@@ -141,6 +165,8 @@ json_lines_parse_test_() ->
             {~"breaker", erlmcp_native_demo_json:event(breaker())},
             {~"fault", erlmcp_native_demo_json:fault(executor, freed(N))},
             {~"fault", erlmcp_native_demo_json:fault(limits, survived(N))},
+            {~"fault", erlmcp_native_demo_json:fault(session, hung(N))},
+            {~"fault", erlmcp_native_demo_json:fault(naive, drowned(N))},
             {~"compare", erlmcp_native_demo_json:compared([compared(native, N, N)])},
             {~"promises", erlmcp_native_demo_json:promises(erlmcp_native_demo_promises:verdicts(facts(N)), 0)}
         ]
@@ -168,6 +194,8 @@ facts(N) ->
         sample => sample(N, recovery),
         freed => [freed(N)],
         survived => [survived(0)],
+        hung => [hung(N)],
+        drowned => [drowned(N)],
         surge_per_s => 100_000 * N,
         owner_mailbox => N,
         service_mailbox => N
@@ -221,6 +249,15 @@ freed(N) ->
 
 survived(N) ->
     #{away_us => N, counts_lost => N}.
+
+hung(N) ->
+    #{process => self(), depth => N, limit => max(1, N), us => N}.
+
+drowned(N) ->
+    #{process => self(), depth => N, told => true, us => N}.
+
+untold(N) ->
+    (drowned(N))#{told := false}.
 
 compared(Who, N, ControlP50) ->
     Waits = #{count => N, p50_us => N, p99_us => N, max_us => N},
