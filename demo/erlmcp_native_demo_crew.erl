@@ -58,7 +58,7 @@ await(Crew, Number) ->
         _ -> receive after 5 -> await(Crew, Number) end
     end.
 
--doc "Returns the sessions.".
+-doc "Returns all sessions, each of which has its mailbox limited.".
 -spec sessions(crew()) -> [pid()].
 sessions(#{sessions := Sessions}) ->
     Sessions.

@@ -4,8 +4,8 @@ What is promised, what was measured, and whether that keeps it.
 
 Exit statuses must not depend on what else a machine does. So what is correct or not decides as it is, and what is a
 matter of time decides by a bound far beyond its target. That no owner passed its limit is seen twice: by the library,
-and by the owners themselves, in their mailboxes. Of a session, whose mailbox is limited, by itself: the library's
-numbers of a mailbox are those of when it was last looked at, so they decide nothing.
+and by the owners themselves, in their mailboxes. Of a session, whose mailbox is limited, it is seen by itself, and by
+whoever made one stand still: the library's numbers of a mailbox are of when it was last looked at.
 """.
 
 -export([verdicts/1, kept/1, lines/1]).
