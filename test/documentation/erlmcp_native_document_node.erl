@@ -15,7 +15,7 @@ run(Fun) ->
     {ok, _} = application:ensure_all_started(cowboy),
     Before = #{names => registered(), listeners => listeners(), env => environment()},
     {ok, _} = application:ensure_all_started(?APP),
-    {Device, _} = spawn_monitor(?MODULE, device, [self(), []]),
+    Device = spawn(?MODULE, device, [self(), []]),
     {Pid, Monitor} = spawn_monitor(fun() ->
         group_leader(Device, self()),
         heard(),
