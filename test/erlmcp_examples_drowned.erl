@@ -3,7 +3,7 @@
 
 -behaviour(supervisor).
 
--export([examples/1, start/1, stop/1, ask/2, ask/3, consumers/1, lengths/1, post/3]).
+-export([examples/1, start/1, stop/1, ask/2, ask/3, consumers/1, lengths/1, bounded/1, post/3]).
 -export([init/1]).
 
 -export_type([bath/0, answer/0]).
@@ -29,7 +29,7 @@
     %% Whether a request that was not answered in time has come.
     admits := at_once | later,
     %% How many messages there may be, at most, that come by other ways: what a work ends with, a system message.
-    otherwise := non_neg_integer(),
+    otherwise := non_neg_integer() | unbounded,
     held := [{Role :: atom(), Owner :: atom()}],
     supervisor := pid(),
     consumers := fun(() -> [pid()]),
@@ -98,6 +98,16 @@ consumers(#{consumers := Consumers}) ->
 -spec lengths(bath()) -> [non_neg_integer()].
 lengths(Bath) ->
     [Length || Pid <- consumers(Bath), {message_queue_len, Length} <- [process_info(Pid, message_queue_len)]].
+
+%% What is bounded: all that waits there, or the requests among it where what else comes has no bound.
+-spec bounded(bath()) -> [non_neg_integer()].
+bounded(#{otherwise := unbounded} = Bath) ->
+    [
+        length([call || {'$gen_call', _, _} <- Messages])
+     || Pid <- consumers(Bath), {messages, Messages} <- [process_info(Pid, messages)]
+    ];
+bounded(Bath) ->
+    lengths(Bath).
 
 -spec init([]) -> {ok, {supervisor:sup_flags(), []}}.
 init([]) ->
@@ -174,8 +184,8 @@ example(server, Test, Supervisor) ->
         limits => #{operation => ?LIMIT},
         child => child({erlmcp_native_example_server, start_link, []}),
         ask => fun(quick, _) -> called(Run, children(Supervisor)) end,
-        %% What operations end with, of callers that have left as well.
-        otherwise => 2 * (?LIMIT + 1)
+        %% What operations end with, of which any number may run.
+        otherwise => unbounded
     }.
 
 called(_, []) ->

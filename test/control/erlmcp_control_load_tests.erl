@@ -47,7 +47,7 @@ many_components_and_senders() ->
     end),
     element(1, Watcher) ! stop,
     {Longest, _} = Seen = ?C:result(Watcher),
-    ?assert(Longest =< 100, Seen),
+    ?assertEqual({true, Seen}, {Longest =< 100, Seen}),
     ?assertEqual(50000, lists:sum(Sent)),
     #{total_delivered := 50000, timeouts := 0, slo_violations := 0, by_component := Rows} = ?P:get_stats(),
     ?assertEqual(50000, lists:sum([Delivered || #{delivered := Delivered} <- maps:values(Rows)])),
