@@ -64,9 +64,16 @@ down(Level) ->
     erlmcp_overload_test_lib:stop(),
     erlmcp_native_test_lib:stop(Level).
 
-%% Takes no message before it is told to, and then so many.
+%% Takes no message before it is told to, and then so many. It ends with the test.
 receiver() ->
-    spawn(fun receiver_loop/0).
+    with_test(fun receiver_loop/0).
+
+with_test(Loop) ->
+    Test = self(),
+    spawn(fun() ->
+        _ = monitor(process, Test),
+        Loop()
+    end).
 
 next() ->
     receive
@@ -77,7 +84,9 @@ receiver_loop() ->
     receive
         {take, From, Count} ->
             From ! {self(), taken, [next() || _ <- lists:seq(1, Count)]},
-            receiver_loop()
+            receiver_loop();
+        {'DOWN', _, process, _, _} ->
+            ok
     end.
 
 take(Pid, Count) ->
@@ -295,14 +304,15 @@ oneself() ->
 
 %% A server that does what it is asked for.
 server() ->
-    spawn(fun server_loop/0).
+    with_test(fun server_loop/0).
 
 server_loop() ->
     receive
         {'$gen_call', From, {reply, Reply}} -> gen_server:reply(From, Reply), server_loop();
         {'$gen_call', _, {exit, Reason}} -> exit(Reason);
         {'$gen_call', From, {late, Gate}} -> receive Gate -> gen_server:reply(From, late) end, server_loop();
-        {'$gen_call', From, stack} -> gen_server:reply(From, ok)
+        {'$gen_call', From, stack} -> gen_server:reply(From, ok);
+        {'DOWN', _, process, _, _} -> ok
     end.
 
 %% Each with a server of its own: what of a call's end tells the server is the same in both.
