@@ -71,7 +71,7 @@ reload() ->
 
 %% By name, where there is one; restarted ones would be others.
 processes_of_ours() ->
-    {Handlers, _} = persistent_term:get({erlmcp_overload_server, handlers}),
+    {Handlers, _} = persistent_term:get({erlmcp_overload_handlers, kept}),
     Named = [
         {Name, whereis(Name)}
      || Name <- [

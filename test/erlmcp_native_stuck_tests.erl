@@ -163,7 +163,7 @@ the_hub_does_not_wait_for_the_monitor() ->
     eventually(fun() -> lists:keymember({erlmcp_native_events_handler, erlmcp_native_events}, 1, handlers()) end).
 
 handlers() ->
-    {Handlers, _} = persistent_term:get({erlmcp_overload_server, handlers}),
+    {Handlers, _} = persistent_term:get({erlmcp_overload_handlers, kept}),
     Handlers.
 
 a_scan_that_is_stuck_is_busy() ->

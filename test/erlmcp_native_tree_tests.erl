@@ -69,7 +69,7 @@ besides() ->
     ].
 
 runner() ->
-    {Handlers, _} = persistent_term:get({erlmcp_overload_server, handlers}),
+    {Handlers, _} = persistent_term:get({erlmcp_overload_handlers, kept}),
     proplists:get_value(?HANDLER, Handlers).
 
 worker() ->

@@ -13,7 +13,6 @@ and these outlive this one. If all mailboxes are watched, it has a process that 
 -behaviour(erlmcp_native_config).
 
 -export([start_link/1, close/0, config/0, reload_config/0]).
--export([look/1]).
 -export([set_check_interval/2, add_handler/2, delete_handler/2, attach/1, detach/1, watch_mailboxes/2]).
 -export([check/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -21,13 +20,9 @@ and these outlive this one. If all mailboxes are watched, it has a process that 
 -include_lib("kernel/include/logger.hrl").
 
 -define(NAME, erlmcp_overload_monitor).
-%% The handlers' processes and those that were added at run time, for whoever comes after a crash.
--define(HANDLERS, {?MODULE, handlers}).
-%% What was said by hand of whether all mailboxes are watched, for the same.
+%% What was said by hand of whether all mailboxes are watched, for whoever comes after a crash.
 -define(WATCH, {?MODULE, watch_mailboxes}).
 -define(BATCH, 100).
-%% Within 100 ms a mailbox has to be found shorter.
--define(LOOK_MS, 50).
 %% After so long it is tried again to watch.
 -define(WATCH_MS, 1000).
 
@@ -36,24 +31,19 @@ and these outlive this one. If all mailboxes are watched, it has a process that 
     options :: erlmcp_overload_options:options(),
     interval_ms :: pos_integer(),
     timer :: reference(),
-    handlers :: [{handler(), pid()}],
+    handlers :: erlmcp_overload_handlers:running(),
     %% Beside those of the options.
-    added :: [handler()],
+    added :: [erlmcp_overload_handlers:handler()],
     %% The roles whose breaker was reported open.
     opened = [] :: [erlmcp_queue_limits:role()],
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
     more = false :: boolean(),
-    %% The timer until mailboxes are looked at, or the monitor of who does.
-    looker = none :: none | reference(),
-    %% A check is over, and mailboxes have not been looked at since.
-    look_at_all = false :: boolean(),
+    looker = erlmcp_overload_looker:new() :: erlmcp_overload_looker:looker(),
     %% Who watches all mailboxes, and by what.
     watch = off :: off | {erlmcp_overload_watch:lengths(), Margin :: 0..800000},
     watcher = none :: none | pid()
 }).
 
--doc "A handler is a module and its argument.".
--type handler() :: {module(), term()}.
 -doc "The call that is named in an exit.".
 -type mfargs() :: {module(), atom(), [term()]}.
 
@@ -81,11 +71,9 @@ check(Given) ->
 -spec close() -> ok.
 close() ->
     _ = erlmcp_native:overload_close(own),
-    {Running, _} = persistent_term:get(?HANDLERS, {[], []}),
-    _ = persistent_term:erase(?HANDLERS),
     _ = persistent_term:erase(?WATCH),
     ok = erlmcp_overload_watch:close(),
-    lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:stop(Pid) end, Running),
+    ok = erlmcp_overload_handlers:close(),
     erlmcp_native_service:closed(?NAME).
 
 -doc false.
@@ -131,22 +119,22 @@ set_check_interval(IntervalMs, Call) ->
     erlmcp_native_wait:serve(?NAME, {set_check_interval, IntervalMs}, Call).
 
 -doc "Adds a handler to those of the options, unless it is there. It exits as `set_check_interval/2` does.".
--spec add_handler(handler(), Call :: mfargs()) -> ok.
+-spec add_handler(erlmcp_overload_handlers:handler(), Call :: mfargs()) -> ok.
 add_handler(Handler, Call) ->
     erlmcp_native_wait:serve(?NAME, {add_handler, Handler}, Call).
 
 -doc "Ends a handler that was added with `add_handler/2`. It exits as `set_check_interval/2` does.".
--spec delete_handler(handler(), Call :: mfargs()) -> ok.
+-spec delete_handler(erlmcp_overload_handlers:handler(), Call :: mfargs()) -> ok.
 delete_handler(Handler, Call) ->
     erlmcp_native_wait:serve(?NAME, {delete_handler, Handler}, Call).
 
 -doc "Has a handler added, and does not wait for that: for processes that others wait for.".
--spec attach(handler()) -> ok.
+-spec attach(erlmcp_overload_handlers:handler()) -> ok.
 attach(Handler) ->
     gen_server:cast(?NAME, {add_handler, Handler}).
 
 -doc "Has a handler that was added ended, and does not wait for that.".
--spec detach(handler()) -> ok.
+-spec detach(erlmcp_overload_handlers:handler()) -> ok.
 detach(Handler) ->
     gen_server:cast(?NAME, {delete_handler, Handler}).
 
@@ -167,18 +155,18 @@ init(Given) ->
         Rules = erlmcp_overload_options:rules(Options),
         erlmcp_native_service:opens(?NAME),
         IntervalMs = erlmcp_native:overload_open(own, Rules, Enabled, ConfiguredMs),
-        {Running, Added} = persistent_term:get(?HANDLERS, {[], []}),
+        {Running, Added} = erlmcp_overload_handlers:kept(),
         State = #state{
             given = GivenMap,
             options = Options,
             interval_ms = IntervalMs,
             timer = check_later(IntervalMs),
-            handlers = handlers(Options, Added, Running),
+            handlers = Running,
             added = Added,
             opened = erlmcp_native:overload_reported(own)
         },
         %% What the process before may have taken and not passed on.
-        {ok, pass_on(watch_as_told(State))}
+        {ok, pass_on(watch_as_told(run(State)))}
     end.
 
 checked(Given) ->
@@ -233,13 +221,9 @@ handle_info(news, State) ->
     {noreply, pass_on(State)};
 handle_info(more, State) ->
     {noreply, pass_on(State#state{more = false})};
-handle_info({timeout, Looker, look}, #state{looker = Looker} = State) ->
-    {noreply, looking(held, State)};
-handle_info({'DOWN', Looker, process, _, _}, #state{looker = Looker} = State) ->
-    {noreply, pass_on(State#state{looker = none})};
-handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs} = State) ->
+handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs, looker = Looker} = State) ->
     _ = erlmcp_native:overload_check(own),
-    {noreply, pass_on(State#state{timer = check_later(IntervalMs), look_at_all = true})};
+    {noreply, pass_on(State#state{timer = check_later(IntervalMs), looker = erlmcp_overload_looker:all(Looker)})};
 handle_info({'EXIT', Watcher, Reason}, #state{watcher = Watcher} = State) ->
     erlmcp_native_log:write(
         error,
@@ -251,11 +235,12 @@ handle_info({'EXIT', Watcher, Reason}, #state{watcher = Watcher} = State) ->
     {noreply, start_watcher(State#state{watcher = none})};
 handle_info(watch, #state{watcher = none} = State) ->
     {noreply, start_watcher(State)};
-handle_info({'DOWN', _, process, Pid, _}, #state{handlers = Handlers, options = Options, added = Added} = State) ->
-    Left = lists:keydelete(Pid, 2, Handlers),
-    {noreply, State#state{handlers = handlers(Options, Added, Left)}};
-handle_info(_Info, State) ->
-    {noreply, State}.
+handle_info(Info, #state{looker = Looker} = State) ->
+    case erlmcp_overload_looker:handle(Info, Looker) of
+        {looks, NewLooker} -> {noreply, State#state{looker = NewLooker}};
+        {looked, NewLooker} -> {noreply, pass_on(State#state{looker = NewLooker})};
+        other -> {noreply, handler_lost(Info, State)}
+    end.
 
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
@@ -266,11 +251,11 @@ terminate(Reason, State) ->
         false -> ok
     end.
 
-apply_options(Options, Enabled, #state{handlers = Handlers, added = Added} = State) ->
+apply_options(Options, Enabled, State) ->
     #{check_interval := ConfiguredMs} = Options,
     Rules = erlmcp_overload_options:rules(Options),
     IntervalMs = erlmcp_native:overload_configure(own, Rules, Enabled, ConfiguredMs),
-    NewState = State#state{options = Options, handlers = handlers(Options, Added, Handlers)},
+    NewState = run(State#state{options = Options}),
     pass_on(set_interval(IntervalMs, watch_as_told(NewState))).
 
 %% What was said by hand wins.
@@ -329,51 +314,20 @@ set_interval(IntervalMs, #state{timer = Timer} = State) ->
 check_later(IntervalMs) ->
     erlang:start_timer(IntervalMs, self(), check).
 
-%% Those that are wanted, running ones as they are.
-handlers(#{handlers := Wanted}, Added, Running) ->
-    All = [{erlmcp_overload_log, []} | Wanted ++ Added],
-    Handlers = [{Handler, keep_or_start(Handler, Running)} || Handler <- lists:uniq(All)],
-    _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, running(Handler, Handlers) =:= none],
-    Kept = {Handlers, Added},
-    Kept =:= persistent_term:get(?HANDLERS, {[], []}) orelse persistent_term:put(?HANDLERS, Kept),
-    Handlers.
+%% One of the handlers' processes, perhaps.
+handler_lost({'DOWN', _, process, Pid, _}, #state{handlers = Handlers} = State) ->
+    run(State#state{handlers = lists:keydelete(Pid, 2, Handlers)});
+handler_lost(_Info, State) ->
+    State.
+
+run(#state{options = #{handlers := Wanted}, added = Added, handlers = Handlers} = State) ->
+    State#state{handlers = erlmcp_overload_handlers:run(Wanted, Added, Handlers)}.
 
 add(Handler, #state{added = Added} = State) ->
-    set_added(lists:uniq(Added ++ [Handler]), State).
+    run(State#state{added = lists:uniq(Added ++ [Handler])}).
 
 delete(Handler, #state{added = Added} = State) ->
-    set_added(lists:delete(Handler, Added), State).
-
-set_added(Added, #state{options = Options, handlers = Handlers} = State) ->
-    State#state{added = Added, handlers = handlers(Options, Added, Handlers)}.
-
-keep_or_start({Module, Arg} = Handler, Running) ->
-    case running(Handler, Running) of
-        none ->
-            watch(erlmcp_overload_handler:start(Module, Arg));
-        Pid ->
-            case is_process_alive(Pid) of
-                true -> watch(Pid);
-                false -> watch(erlmcp_overload_handler:start(Module, Arg))
-            end
-    end.
-
-%% By the very term: 1 and 1.0 are two arguments, for which lists:keyfind/3 finds one.
-running(Handler, Running) ->
-    case [Pid || {Of, Pid} <- Running, Of =:= Handler] of
-        [Pid | _] -> Pid;
-        [] -> none
-    end.
-
-watch(Pid) ->
-    case get({watched, Pid}) of
-        undefined ->
-            _ = erlang:monitor(process, Pid),
-            _ = put({watched, Pid}, true),
-            Pid;
-        true ->
-            Pid
-    end.
+    run(State#state{added = lists:delete(Handler, Added)}).
 
 pass_on(State) ->
     case erlmcp_native:overload_news(own, ?BATCH) of
@@ -389,41 +343,8 @@ pass_on(State) ->
             State
     end.
 
-%% Nobody says when a message is taken out of a mailbox. So those that amount to a level are looked at until they do
-%% not, and all of them after each check.
-look_later(#state{looker = none, look_at_all = true} = State) ->
-    looking(all, State#state{look_at_all = false});
-look_later(#state{looker = none} = State) ->
-    case erlmcp_native:mailbox_held(own) of
-        [_ | _] -> State#state{looker = erlang:start_timer(?LOOK_MS, self(), look)};
-        _NoneOrNotStarted -> State
-    end;
-look_later(State) ->
-    State.
-
-%% In a process of its own, since a process that is busy takes its time to say how long its mailbox is.
-looking(Which, State) ->
-    {_, Monitor} = spawn_monitor(?MODULE, look, [Which]),
-    State#state{looker = Monitor}.
-
--doc false.
--spec look(held | all) -> ok.
-look(Which) ->
-    _ = [look(Role, Pid) || {Role, Pid} <- mailboxes(Which)],
-    ok.
-
-mailboxes(held) -> list(erlmcp_native:mailbox_held(own));
-mailboxes(all) -> list(erlmcp_native:mailbox_all(own)).
-
-list(List) when is_list(List) -> List;
-list(_NotStarted) -> [].
-
-look(Role, Pid) ->
-    case process_info(Pid, message_queue_len) of
-        {message_queue_len, Length} -> erlmcp_native:mailbox_looked(own, Role, Pid, Length);
-        %% What is dead is given up natively.
-        undefined -> erlmcp_native:mailbox_looked(own, Role, Pid, 0)
-    end.
+look_later(#state{looker = Looker} = State) ->
+    State#state{looker = erlmcp_overload_looker:later(Looker)}.
 
 more(#state{more = true} = State) ->
     State;
@@ -446,7 +367,7 @@ report_lost(Lost) ->
     ).
 
 tell(Call, #state{handlers = Handlers}) ->
-    lists:foreach(fun({_, Pid}) -> erlmcp_overload_handler:tell(Pid, Call) end, Handlers).
+    erlmcp_overload_handlers:tell(Call, Handlers).
 
 %% A role's breaker follows its level, whatever happened in between; a role that is no more has left it.
 roles(#state{options = #{open_breaker_at := At}, opened = Opened} = State) ->

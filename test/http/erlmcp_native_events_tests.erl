@@ -118,7 +118,7 @@ cross(Role) ->
     fill(Role, Role, 1).
 
 handlers() ->
-    {_, Added} = persistent_term:get({erlmcp_overload_server, handlers}),
+    {_, Added} = persistent_term:get({erlmcp_overload_handlers, kept}),
     Added.
 
 nobody_costs_nothing() ->

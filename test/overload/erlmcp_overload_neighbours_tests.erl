@@ -201,7 +201,7 @@ worker() ->
 
 is_default(Pid) ->
     {links, Links} = process_info(Pid, links),
-    {Handlers, _Added} = persistent_term:get({erlmcp_overload_server, handlers}),
+    {Handlers, _Added} = persistent_term:get({erlmcp_overload_handlers, kept}),
     lists:any(fun(Link) -> lists:member({?DEFAULT, Link}, Handlers) end, Links).
 
 a_health_monitor_without_breakers() ->
