@@ -125,13 +125,15 @@ request(Name, Request, Ms, {Module, Function, Context}) ->
     Module:Function(Outcome, Context).
 
 -doc """
-Waits for the answer to `gen_server:send_request/2` for as long as a caller asks for. The continuation gets
-`{reply, Answer}`, `{error, {Reason, Server}}` if the server dies, or `timeout`, after which no answer comes.
+Waits for the answer to `gen_server:send_request/2` for as long as a caller asks for, and returns it as `{ok, Answer}`.
+The continuation gets `{error, {Reason, Server}}` if the server dies, or `timeout`, after which no answer comes.
 """.
 -spec respond(gen_server:request_id(), timeout(), continuation()) -> term().
 respond(Request, Timeout, {Module, Function, Context}) ->
-    Response = gen_server:receive_response(Request, Timeout),
-    Module:Function(Response, Context).
+    case gen_server:receive_response(Request, Timeout) of
+        {reply, Answer} -> {ok, Answer};
+        Unanswered -> Module:Function(Unanswered, Context)
+    end.
 
 -doc """
 Calls a service of ours by its name. It has 5 s for the answer, in which a machine that stands still does not count.

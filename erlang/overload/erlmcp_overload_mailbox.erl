@@ -78,7 +78,7 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 
 -export([send/3, send/4, cast/3, cast/4, call/4, call/5, send_any/3, send_any/4, depth/1]).
 -export([watch_mailboxes/1, watched/0]).
--export([responded/2]).
+-export([unanswered/2]).
 
 -export_type([destination/0, options/0, refused/0]).
 
@@ -91,7 +91,9 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 
 -import(erlmcp_native_error, [raise/2]).
 
--define(MAX_TIMEOUT_MS, 16#ffffffff).
+-compile({inline, [admit/2, called/7, sent/4]}).
+
+-define(IS_TIMEOUT(T), (T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T =< 16#ffffffff)).
 %% How often a length is asked for before others are let go first.
 -define(TRIES, 10).
 
@@ -161,39 +163,39 @@ comes, is dropped.
 """.
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
+call(Role, Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
+    case admit(Role, Server) of
+        {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
+        {error, _} = Error -> Error;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]})
+    end;
 call(Role, Server, Request, Timeout) ->
-    call(Role, Server, Request, Timeout, [], {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]}).
+    raise(bad_timeout, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]}).
 
 -doc "Does what `call/4` does, with options.".
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout(), options()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
-call(Role, Server, Request, Timeout, Options) ->
-    call(Role, Server, Request, Timeout, Options, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]}).
-
-call(Role, Server, Request, Timeout, Options, Call) when
-    Timeout =:= infinity; is_integer(Timeout), Timeout >= 0, Timeout =< ?MAX_TIMEOUT_MS
-->
+call(Role, Server, Request, Timeout, Options) when ?IS_TIMEOUT(Timeout) ->
     case with(Role, Server, Options) of
-        {Pid, Place, Length} when Pid =:= self() ->
-            ok = unsent(Role, Pid, Place, Length),
-            exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
-        {Pid, Place, Length} ->
-            Sent = gen_server:send_request(Pid, Request),
-            ok = sent(Role, Pid, Place, Length),
-            erlmcp_native_wait:respond(Sent, Timeout, {?MODULE, responded, [Server, Request, Timeout]});
-        {error, _} = Error ->
-            Error;
-        Fault ->
-            raise(Fault, Call)
+        {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
+        {error, _} = Error -> Error;
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]})
     end;
-call(_, _, _, _, _, Call) ->
-    raise(bad_timeout, Call).
+call(Role, Server, Request, Timeout, Options) ->
+    raise(bad_timeout, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]}).
+
+called(Role, Server, Request, Timeout, Pid, Place, Length) when Pid =:= self() ->
+    ok = unsent(Role, Pid, Place, Length),
+    exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
+called(Role, Server, Request, Timeout, Pid, Place, Length) ->
+    Sent = gen_server:send_request(Pid, Request),
+    ok = sent(Role, Pid, Place, Length),
+    erlmcp_native_wait:respond(Sent, Timeout, {?MODULE, unanswered, {Server, Request, Timeout}}).
 
 -doc false.
--spec responded(timeout | {reply, term()} | {error, {term(), term()}}, [term()]) -> {ok, term()}.
-responded({reply, Reply}, _) -> {ok, Reply};
-responded(timeout, Args) -> exit({timeout, {gen_server, call, Args}});
-responded({error, {Reason, _}}, Args) -> exit({Reason, {gen_server, call, Args}}).
+-spec unanswered(timeout | {error, {term(), term()}}, {term(), term(), timeout()}) -> no_return().
+unanswered(timeout, Args) -> exit({timeout, {gen_server, call, tuple_to_list(Args)}});
+unanswered({error, {Reason, _}}, Args) -> exit({Reason, {gen_server, call, tuple_to_list(Args)}}).
 
 -doc """
 Sends a message to one of several processes: of two that are chosen at random to that with the shorter mailbox, or,

@@ -41,7 +41,7 @@ not.
     {{erlmcp_overload_monitor, start_link, 1}, "would leave the supervisor without its child"},
 
     {erlmcp_native_service, "is called by the services, with names of their own"},
-    {{erlmcp_overload_mailbox, responded, 2}, "is called by erlmcp_native_wait with what has come"},
+    {{erlmcp_overload_mailbox, unanswered, 2}, "is called by erlmcp_native_wait with what has come"},
     {{erlmcp_native_pid, is_orphan, 1}, "is called with processes of this node"},
     {{erlmcp_native_pid, named, 1}, "is called with what is_name/1 has found to be one"},
     {erlmcp_native_choice, "is called by those that choose, with functions of ours"},
