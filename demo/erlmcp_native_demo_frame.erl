@@ -178,13 +178,13 @@ words(#{what := breaker, role := Role, action := Action}) ->
 words(#{what := What, role := Role, level := Level, process := Process, depth := Depth}) ->
     io_lib:format("~s ~s: ~s, ~p at ~s", [Level, What, Role, Process, short(Depth)]);
 words(#{process := Pid, depth := Depth, left := Left, us := Us}) ->
-    io_lib:format("KILLED executor ~p with ~s waiting; ~s left after ~s", [Pid, short(Depth), short(Left), ms(Us)]);
+    io_lib:format("KILLED executor ~p at ~s; ~s left in ~s", [Pid, short(Depth), short(Left), ms(Us)]);
 words(#{process := Pid, depth := Depth, limit := Limit, us := Us}) ->
-    io_lib:format("HUNG session ~p for ~s: ~s waiting, limit ~s", [Pid, ms(Us), short(Depth), short(Limit)]);
+    io_lib:format("HUNG session ~p for ~s: ~s of ~s wait", [Pid, ms(Us), short(Depth), short(Limit)]);
 words(#{process := Pid, depth := Depth, told := true, us := Us}) ->
-    io_lib:format("watch: ~p overload, ~s waiting (bare !), told in ~s", [Pid, short(Depth), ms(Us)]);
+    io_lib:format("watch: ~p at ~s by a bare !, told in ~s", [Pid, short(Depth), ms(Us)]);
 words(#{process := Pid, depth := Depth, told := false}) ->
-    io_lib:format("watch: told nothing of ~p, ~s waiting (bare !)", [Pid, short(Depth)]);
+    io_lib:format("watch: told nothing of ~p at ~s by a bare !", [Pid, short(Depth)]);
 words(#{away_us := Us, counts_lost := Lost}) ->
     io_lib:format("KILLED erlmcp_queue_limits: back after ~s, counts lost: ~s", [ms(Us), short(Lost)]).
 
