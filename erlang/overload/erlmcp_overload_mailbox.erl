@@ -18,7 +18,8 @@ Nobody passes the limit through this, however many send at once: whoever is admi
 that it was told and all that were admitted and were not there yet. A sender that is killed in between leaves nothing
 behind. Whom one sends to has to tell its length first. A process that waits does so in some ten nanoseconds, one that
 has just got a message in less than a microsecond, and one that is busy when it is next interrupted: usually in some
-microseconds, at worst when its turn on its scheduler is over, a millisecond or more.
+microseconds, at worst when its turn on its scheduler is over, a millisecond or more. One whose `message_queue_data` is
+`off_heap` is asked twice, since the runtime's first answer may lack what others have just sent.
 
 So where the limit is 1000 or more, and less than half of it is in use, what one sender was told holds for all others
 for 50 microseconds: what they are admitted for meanwhile is counted, and what comes by other ways is seen after that
@@ -313,6 +314,16 @@ watched() ->
             raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
+%% A length that lacks nothing of what was sent before. Many senders to a mailbox off the heap leave messages in buffers
+%% that the runtime counts no sooner than the receiver has emptied them, which it does before it answers: so the next
+%% answer lacks none of them.
+all_of(Pid) ->
+    case process_info(Pid, [message_queue_len, message_queue_data]) of
+        [{_, Length}, {_, on_heap}] -> Length;
+        [_, _] -> length_of(Pid);
+        undefined -> dead
+    end.
+
 length_of(Pid) ->
     case process_info(Pid, message_queue_len) of
         {message_queue_len, Length} -> Length;
@@ -334,9 +345,9 @@ admit(Role, Pid, Tries) when is_pid(Pid) ->
         Place when is_integer(Place) ->
             {Pid, Place, unasked};
         {ask, Noted} ->
-            case process_info(Pid, message_queue_len) of
-                {message_queue_len, Length} -> admit(Role, Pid, Noted, Length, Tries);
-                undefined -> {error, noproc}
+            case all_of(Pid) of
+                dead -> {error, noproc};
+                Length -> admit(Role, Pid, Noted, Length, Tries)
             end;
         noproc ->
             {error, noproc};

@@ -57,15 +57,16 @@ fn admit<'a>(env: Env<'a>, [table, role, owner, noted, length]: [Term<'a>; 5]) -
             now_ns: host::ticks_ns(),
         })
     };
-    if let (Some(own), Ok(told)) = (table::own(table), told()) {
+    let told = told();
+    if let (Some(own), Ok(told)) = (table::own(table), &told) {
         let (role, owner) = term::unread(role, owner);
-        let found = NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, told));
+        let found = NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, *told));
         if let Ok(Some(Claim(place))) = found {
             return place.encode(env);
         }
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        Ok(match limits.admit(role, owner, sender, told()?, beam) {
+        Ok(match limits.admit(role, owner, sender, told?, beam) {
             Admittance::Granted(Claim(place)) => place.encode(env),
             Admittance::Again => atoms::again().encode(env),
             Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
