@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::explore;
 use crate::senders::{Claim, Senders, Told};
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::OwnerId;
 
 const LIMIT: u64 = 1;
@@ -126,5 +126,62 @@ fn the_place_of_a_dead_sender_is_swept_once() {
         sweeper.join().unwrap();
         assert!(mailbox.send(OwnerId(2)));
         assert_eq!(mailbox.senders.sent(), 2);
+    });
+}
+
+/// A mailbox off the heap: what is sent is in a buffer first, and counts when the receiver has emptied it.
+struct Buffered {
+    senders: Senders,
+    /// In the queue, and in buffers.
+    messages: Mutex<(u64, u64)>,
+}
+
+impl Buffered {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            senders: Senders::new(),
+            messages: Mutex::new((0, 0)),
+        })
+    }
+
+    /// The question passes the buffers by; the receiver empties them before it answers.
+    fn ask(&self) -> u64 {
+        let length = self.messages.lock().0;
+        let mut messages = self.messages.lock();
+        *messages = (messages.0 + messages.1, 0);
+        length
+    }
+
+    fn send(&self, sender: OwnerId) -> bool {
+        let noted = self.senders.sent();
+        self.ask();
+        let told = Told {
+            noted,
+            length: self.ask(),
+            now_ns: 0,
+        };
+        match self.senders.admit(sender, told, || LIMIT) {
+            Ok(claim) => {
+                self.messages.lock().1 += 1;
+                self.senders.finish(claim, sender)
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[test]
+fn who_asks_twice_counts_what_was_in_a_buffer() {
+    explore(|| {
+        let mailbox = Buffered::new();
+        let other = {
+            let mailbox = Arc::clone(&mailbox);
+            thread::spawn(move || mailbox.send(OwnerId(1)))
+        };
+        let sent = mailbox.send(OwnerId(2));
+        let sent = u64::from(sent) + u64::from(other.join().unwrap());
+        let (queue, buffers) = *mailbox.messages.lock();
+        assert_eq!(queue + buffers, sent);
+        assert!(sent <= LIMIT);
     });
 }
