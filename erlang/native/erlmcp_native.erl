@@ -47,10 +47,9 @@ up in Erlang.
 ]).
 -export([
     mailbox_enter/3,
-    mailbox_admit/5,
+    mailbox_admit/6,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_refuse/4,
     mailbox_check/4,
     mailbox_looked/4,
     mailbox_row/4,
@@ -143,10 +142,9 @@ up in Erlang.
     limits_take_refusals/2,
     limits_sample/1,
     mailbox_enter/3,
-    mailbox_admit/5,
+    mailbox_admit/6,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_refuse/4,
     mailbox_check/4,
     mailbox_looked/4,
     mailbox_row/4,
@@ -204,7 +202,7 @@ up in Erlang.
     native_memory/0
 ]).
 
--export_type([table/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
+-export_type([table/0, note/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
 -export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
@@ -217,6 +215,8 @@ up in Erlang.
 A table of limits is made by `limits_new/1` and goes when nothing refers to it any more, or is `own`, the library's.
 """.
 -type table() :: reference() | own.
+-doc "A note says how many messages were sent to a mailbox before its length is asked for, and when that was.".
+-type note() :: {non_neg_integer(), non_neg_integer()}.
 -doc "A permit stands for one admission. It is given back when its holder lets go of it, at the latest by dying.".
 -opaque permit() :: reference().
 -doc """
@@ -453,37 +453,32 @@ limits_sample(_Table) -> absent().
 -doc """
 Admits a message of the calling process at once, if somebody has just asked for the length of the mailbox and there is
 much room: the place that is returned is given back by `mailbox_sent/4`, or goes with the process. Otherwise the process
-has to ask, and to be admitted by `mailbox_admit/5` with what it notes here. `noproc` if the receiver is dead.
+has to ask, and to be admitted by `mailbox_admit/6` with the note that it gets here. `noproc` if the receiver is dead.
 """.
 -spec mailbox_enter(table(), erlmcp_queue_limits:role(), pid()) ->
-    Place :: non_neg_integer() | {ask, Noted :: non_neg_integer()} | noproc | fault().
+    Place :: non_neg_integer() | {ask, note()} | noproc | fault().
 mailbox_enter(_Table, _Role, _Pid) -> absent().
 
 -doc """
-Admits a message of the calling process, which has noted that and was told this length, if there is room. The place that
+Admits a message of the calling process, which has this note and was told this length, if there is room. The place that
 is returned is given back by `mailbox_sent/5`, or goes with the process. `again` if the length is to be asked for once
-more. A refusal is counted.
+more: where this is not the last time, and where the receiver is dead or was forgotten. A refusal is counted.
 """.
 -spec mailbox_admit(
-    table(), erlmcp_queue_limits:role(), pid(), Noted :: non_neg_integer(), Length :: non_neg_integer()
+    table(), erlmcp_queue_limits:role(), pid(), note(), Length :: non_neg_integer(), IsLast :: boolean()
 ) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
-mailbox_admit(_Table, _Role, _Pid, _Noted, _Length) -> absent().
+mailbox_admit(_Table, _Role, _Pid, _Note, _Length, _IsLast) -> absent().
 
 -doc "Gives a place of `mailbox_enter/3` back: the message is in the mailbox.".
 -spec mailbox_sent(table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer()) -> ok | fault().
 mailbox_sent(_Table, _Role, _Pid, _Place) -> absent().
 
--doc "Gives a place of `mailbox_admit/5` back: the message is in the mailbox, which had this length before.".
+-doc "Gives a place of `mailbox_admit/6` back: the message is in the mailbox, which had this length before.".
 -spec mailbox_sent(
     table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer(), Length :: non_neg_integer()
 ) ->
     ok | fault().
 mailbox_sent(_Table, _Role, _Pid, _Place, _Length) -> absent().
-
--doc "Refuses a sender to whom `again` was said too often. `noproc` if the process is dead, or was forgotten.".
--spec mailbox_refuse(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
-    {refused, erlmcp_queue_limits:refusal()} | noproc | fault().
-mailbox_refuse(_Table, _Role, _Pid, _Length) -> absent().
 
 -doc "Tells whether a mailbox of this length has room, and takes nothing. A refusal is counted.".
 -spec mailbox_check(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->

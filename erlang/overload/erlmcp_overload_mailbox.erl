@@ -15,11 +15,14 @@ end
 ```
 
 Nobody passes the limit through this, however many send at once: whoever is admitted counts, in one step, the length
-that it was told and all that were admitted and were not there yet. A sender that is killed in between leaves nothing
-behind. Whom one sends to has to tell its length first. A process that waits does so in some ten nanoseconds, one that
-has just got a message in less than a microsecond, and one that is busy when it is next interrupted: usually in some
-microseconds, at worst when its turn on its scheduler is over, a millisecond or more. One whose `message_queue_data` is
-`off_heap` is asked twice, since the runtime's first answer may lack what others have just sent.
+that it was told and all that were admitted and were not there yet. (A pair that is forgotten by
+`erlmcp_queue_limits:forget/2` while others send to it may be passed by as many as those.) A sender that is killed in
+between leaves nothing behind. Where many send at once to one that takes its messages quickly, and has a small limit,
+some are refused although there was room for a moment: their `depth` counts those that came meanwhile twice. Whom one
+sends to has to tell its length first. A process that waits does so in some ten nanoseconds, one that has just got a
+message in less than a microsecond, and one that is busy when it is next interrupted: usually in some microseconds, at
+worst when its turn on its scheduler is over, a millisecond or more. One whose `message_queue_data` is `off_heap` is
+asked twice, since the runtime's first answer may lack what others have just sent.
 
 So where the limit is 1000 or more, and less than half of it is in use, what one sender was told holds for all others
 for 50 microseconds: what they are admitted for meanwhile is counted, and what comes by other ways is seen after that
@@ -95,7 +98,7 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 -compile({inline, [admit/2, called/7, sent/4]}).
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T =< 16#ffffffff)).
-%% How often a length is asked for before others are let go first.
+%% How often a length is asked for, while others are admitted by theirs.
 -define(TRIES, 10).
 
 -doc """
@@ -344,10 +347,10 @@ admit(Role, Pid, Tries) when is_pid(Pid) ->
     case erlmcp_native:mailbox_enter(own, Role, Pid) of
         Place when is_integer(Place) ->
             {Pid, Place, unasked};
-        {ask, Noted} ->
+        {ask, Note} ->
             case all_of(Pid) of
                 dead -> {error, noproc};
-                Length -> admit(Role, Pid, Noted, Length, Tries)
+                Length -> admit(Role, Pid, Note, Length, Tries)
             end;
         noproc ->
             {error, noproc};
@@ -361,20 +364,11 @@ admit(Role, Destination, Tries) ->
         bad_process -> bad_process
     end.
 
-admit(Role, Pid, Noted, Length, Tries) ->
-    case erlmcp_native:mailbox_admit(own, Role, Pid, Noted, Length) of
+admit(Role, Pid, Note, Length, Tries) ->
+    case erlmcp_native:mailbox_admit(own, Role, Pid, Note, Length, Tries =:= 1) of
         Place when is_integer(Place) -> {Pid, Place, Length};
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        again when Tries > 1 -> admit(Role, Pid, Tries - 1);
-        again -> full(Role, Pid, Length);
-        Fault -> Fault
-    end.
-
-%% Others were faster each time.
-full(Role, Pid, Length) ->
-    case erlmcp_native:mailbox_refuse(own, Role, Pid, Length) of
-        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        noproc -> {error, noproc};
+        again -> admit(Role, Pid, max(1, Tries - 1));
         Fault -> Fault
     end.
 

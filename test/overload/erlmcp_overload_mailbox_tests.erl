@@ -28,6 +28,9 @@ mailbox_test_() ->
             fun kinds_keep_apart/0,
             fun the_numbers_of_a_role_add_up/0,
             fun whoever_is_killed_before_it_sends_leaves_nothing/0,
+            fun whoever_is_killed_before_it_sends_is_in_nobodys_way_without_a_limit/0,
+            fun whoever_sends_while_the_pair_is_forgotten_gives_its_place_back/0,
+            fun what_was_told_late_is_told_to_nobody_else/0,
             fun suspended_processes_are_bounded_too/0,
             fun oneself/0,
             fun calls_end_as_those_of_gen_server/0,
@@ -273,22 +276,59 @@ the_numbers_of_a_role_add_up() ->
 
 whoever_is_killed_before_it_sends_leaves_nothing() ->
     Pid = receiver(),
-    [
-        begin
-            {Sender, Monitor} = spawn_monitor(fun() ->
-                Noted = erlmcp_native:mailbox_note(own, s, Pid),
-                true = is_integer(erlmcp_native:mailbox_admit(own, s, Pid, Noted, 0)),
-                exit(killed_before_it_sends)
-            end),
-            receive
-                {'DOWN', Monitor, process, Sender, _} -> ok
-            end
-        end
-     || _ <- lists:seq(1, 3)
-    ],
+    [killed_before_it_sends(s, Pid) || _ <- [1, 2, 3]],
     ?assertEqual([ok, ok, ok], [?B:send(s, Pid, N) || N <- [1, 2, 3]]),
     ?assertMatch({error, _}, ?B:send(s, Pid, 4)),
     ?assertMatch(#{total_rejected := 1}, ?L:get_role_stats(s)).
+
+%% Nobody is refused here, so that nobody has to look for who is dead.
+whoever_is_killed_before_it_sends_is_in_nobodys_way_without_a_limit() ->
+    Pid = receiver(),
+    ok = ?L:set_limit(s, infinity),
+    [killed_before_it_sends(s, Pid) || _ <- lists:seq(1, 1000)],
+    ?assert(admitted(s, Pid) < 100).
+
+killed_before_it_sends(Role, Pid) ->
+    {Sender, Monitor} = spawn_monitor(fun() -> exit({admitted, admitted(Role, Pid)}) end),
+    receive
+        {'DOWN', Monitor, process, Sender, Reason} -> ?assertMatch({admitted, _}, Reason)
+    end.
+
+%% The number of its place: they are taken from the lowest.
+admitted(Role, Pid) ->
+    case erlmcp_native:mailbox_enter(own, Role, Pid) of
+        {ask, Note} ->
+            Place = erlmcp_native:mailbox_admit(own, Role, Pid, Note, 0, true),
+            true = is_integer(Place),
+            Place;
+        Place when is_integer(Place) ->
+            Place
+    end.
+
+%% Its owner is one still, by another role.
+whoever_sends_while_the_pair_is_forgotten_gives_its_place_back() ->
+    Pid = receiver(),
+    ok = ?L:record_enqueue(other, Pid),
+    [
+        begin
+            Place = admitted(s, Pid),
+            ok = ?L:forget(s, Pid),
+            ok = erlmcp_native:mailbox_sent(own, s, Pid, Place, 0)
+        end
+     || _ <- lists:seq(1, 5)
+    ],
+    ?assertEqual([ok, ok, ok], [?B:send(s, Pid, N) || N <- [1, 2, 3]]).
+
+%% What comes by other ways between the question and the answer is seen by the next who sends.
+what_was_told_late_is_told_to_nobody_else() ->
+    Pid = receiver(),
+    ok = ?L:set_limit(s, 1000),
+    {ask, {Noted, Ns} = Note} = erlmcp_native:mailbox_enter(own, s, Pid),
+    Place = erlmcp_native:mailbox_admit(own, s, Pid, {Noted, max(0, Ns - 60_000)}, 0, true),
+    ok = erlmcp_native:mailbox_sent(own, s, Pid, Place, 0),
+    ?assertMatch({ask, {_, _}}, erlmcp_native:mailbox_enter(own, s, Pid)),
+    Now = erlmcp_native:mailbox_admit(own, s, Pid, Note, 1, true),
+    ok = erlmcp_native:mailbox_sent(own, s, Pid, Now, 1).
 
 suspended_processes_are_bounded_too() ->
     Pid = receiver(),

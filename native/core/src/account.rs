@@ -132,19 +132,33 @@ impl<T> Account<T> {
         &self,
         sender: OwnerId,
         now_ns: u64,
+        is_alive: impl Fn(OwnerId) -> bool,
     ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         let mark = self.marks.load(Ordering::Relaxed) & LARGE;
-        let claim = senders.admit_unasked(sender, now_ns, self.role.refuses_at(), mark);
+        let limit = self.role.refuses_at();
+        let claim = senders.admit_unasked(sender, now_ns, limit, mark, is_alive);
         Ok(claim.ok_or_else(|| senders.sent()))
     }
 
     /// Admits a sender that has noted that and was told this length.
     #[inline]
-    pub(crate) fn admit(&self, sender: OwnerId, told: Told) -> Result<Result<Claim, u64>, Vacant> {
+    pub(crate) fn admit(
+        &self,
+        sender: OwnerId,
+        told: Told,
+        is_alive: impl Fn(OwnerId) -> bool,
+    ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         senders.tell(told);
-        Ok(senders.admit(sender, told, || self.role.refuses_at()))
+        Ok(senders.admit(sender, told, || self.role.refuses_at(), is_alive))
+    }
+
+    /// Gives back the place of a sender, of this use of the account or of one before: the senders are the same.
+    fn finish(&self, claim: Claim, sender: OwnerId) -> Result<(), Vacant> {
+        let senders = self.annex.get().and_then(|annex| annex.senders.get());
+        let finished = senders.is_some_and(|senders| senders.finish(claim, sender));
+        if finished { Ok(()) } else { Err(Vacant) }
     }
 
     /// The message of a sender that did not ask is in the mailbox.
@@ -155,9 +169,7 @@ impl<T> Account<T> {
         sender: OwnerId,
         seat: Seat,
     ) -> Result<(), Vacant> {
-        if !self.senders()?.finish(claim, sender) {
-            return Err(Vacant);
-        }
+        self.finish(claim, sender)?;
         self.gauge.come()?;
         self.role.tally().at(seat).come();
         Ok(())
@@ -173,9 +185,7 @@ impl<T> Account<T> {
         seat: Seat,
     ) -> Result<u64, Vacant> {
         let with_it = length.wrapping_add(1);
-        if !self.senders()?.finish(claim, sender) {
-            return Err(Vacant);
-        }
+        self.finish(claim, sender)?;
         let seen = self.gauge.see(with_it)?;
         let mine = self.role.tally().at(seat);
         mine.enqueue(with_it);

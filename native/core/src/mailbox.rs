@@ -26,13 +26,13 @@ use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 /// let Some(Entry::Ask(noted)) = table.admit_unasked(role, receiver, sender, 0, &Still)? else {
 ///     panic!("nobody has asked yet");
 /// };
-/// let told = Told { noted, length: 2, now_ns: 0 };
-/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, &Still) else {
+/// let told = Told { noted, noted_ns: 0, length: 2 };
+/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, false, &Still) else {
 ///     panic!("there is room for one more");
 /// };
 /// // Until its message is there it counts, whatever others are told.
 /// let other = OwnerId(9);
-/// assert!(matches!(table.admit(role, receiver, other, told, &Still), Admittance::Refused(_)));
+/// assert!(matches!(table.admit(role, receiver, other, told, false, &Still), Admittance::Refused(_)));
 /// table.sent(role, receiver, (claim, sender), 2, &Still);
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
@@ -79,7 +79,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
         now_ns: u64,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        let admit = |account: &Account<W>| Ok(account.admit_unasked(sender, now_ns)?.into());
+        let is_alive = |sender| host.is_alive(sender);
+        let admit =
+            |account: &Account<W>| Ok(account.admit_unasked(sender, now_ns, is_alive)?.into());
         match self.look(role, owner, admit) {
             Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
@@ -88,20 +90,24 @@ impl<W: Send + Sync + 'static> Limits<W> {
         }
     }
 
-    /// Admits a sender that has been told this, if there is room.
+    /// Admits a sender that has been told this, if there is room. If it has asked often enough, it is not to ask once
+    /// more: it is admitted or refused.
     pub fn admit(
         &self,
         role: RoleId,
         owner: OwnerId,
         sender: OwnerId,
         told: Told,
+        is_last: bool,
         host: &impl Host<Watch = W>,
     ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(match account.admit(sender, told)? {
-                Ok(claim) => Admittance::Granted(claim),
-                Err(depth) => refused(account, told, depth, host)?,
-            })
+            Ok(
+                match account.admit(sender, told, |sender| host.is_alive(sender))? {
+                    Ok(claim) => Admittance::Granted(claim),
+                    Err(depth) => refused(account, told, depth, is_last, host)?,
+                },
+            )
         });
         // Forgotten meanwhile, or dead.
         looked.unwrap_or(Admittance::Again)
@@ -126,19 +132,6 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let _ = self.change(role, owner, host, |account| {
             Ok(((), account.sent(claim, sender, length, Seat::mine())?))
         });
-    }
-
-    /// Refuses a sender to whom this was said too often: ask again. `None` if the owner is forgotten meanwhile, or
-    /// dead.
-    pub fn refuse_sender(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        length: u64,
-        runtime: &impl Runtime,
-    ) -> Option<Box<Refusal>> {
-        let refuse = |account: &Account<W>| Ok(refuse(account.role(), length, runtime));
-        self.look(role, owner, refuse).ok()
     }
 
     /// Tells whether a mailbox of this length has room. Counts a refusal, and nothing else.
@@ -190,9 +183,11 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         sender: OwnerId,
         now_ns: u64,
+        host: &impl Host<Watch = W>,
     ) -> Option<Entry> {
+        let is_alive = |sender| host.is_alive(sender);
         self.look(table, role, owner, |_, account, _| {
-            Ok(account.admit_unasked(sender, now_ns)?.into())
+            Ok(account.admit_unasked(sender, now_ns, is_alive)?.into())
         })
     }
 
@@ -220,8 +215,10 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         sender: OwnerId,
         told: Told,
+        host: &impl Host<Watch = W>,
     ) -> Option<Claim> {
-        let admit = |account: &Account<W>| account.admit(sender, told);
+        let is_alive = |sender| host.is_alive(sender);
+        let admit = |account: &Account<W>| account.admit(sender, told, is_alive);
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -249,11 +246,13 @@ fn refused<W>(
     account: &Account<W>,
     told: Told,
     depth: u64,
+    is_last: bool,
     host: &impl Host<Watch = W>,
 ) -> Result<Admittance, Vacant> {
     let senders = account.senders()?;
-    let is_full = told.length >= account.role().refuses_at();
-    if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted) {
+    let is_final = is_last || told.length >= account.role().refuses_at();
+    if !is_final && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted)
+    {
         return Ok(Admittance::Again);
     }
     Ok(Admittance::Refused(refuse(account.role(), depth, host)))

@@ -25,8 +25,8 @@ use crate::vocabulary::{OwnerId, RoleId};
 /// let rules = Rules { margin: Margin::ZERO, realert_ms: 60_000, history: 10 };
 /// table.configure_overload(rules, true, &Still);
 /// assert_eq!(table.admit_unasked(role, receiver, sender, 0, &Still)?, Some(Entry::Ask(0)));
-/// let told = Told { noted: 0, length: 8, now_ns: 0 };
-/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, &Still) else {
+/// let told = Told { noted: 0, noted_ns: 0, length: 8 };
+/// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, false, &Still) else {
 ///     panic!("there is room for two more");
 /// };
 /// table.sent(role, receiver, (claim, sender), 8, &Still);

@@ -10,7 +10,7 @@
 //! when it is refused.
 //!
 //! For that time a sender has a place, with its number. One that is killed just then is found out by whoever would be
-//! refused.
+//! refused, or would need more places than there are.
 //!
 //! What was told to one sender holds for the next ones too, since all that were admitted after it was noted are
 //! counted until somebody asks again. It knows nothing of what comes by other ways, though. So it is used for a short
@@ -25,7 +25,10 @@ use crate::vocabulary::OwnerId;
 const PLACES: usize = if cfg!(loom) { 2 } else { 8 };
 
 const FREE: u64 = 0;
+/// Nobody was told a length.
 const NEVER: u64 = u64::MAX;
+/// Somebody is just telling one.
+const TELLING: u64 = u64::MAX - 1;
 
 /// For so long a length that was told is used by others, in nanoseconds.
 const LEASE_NS: u64 = 50_000;
@@ -40,7 +43,7 @@ pub(crate) struct Senders {
     /// The length that was told last, without what was noted before: with all that were admitted, the most there can
     /// be.
     base: AtomicU64,
-    /// When that was.
+    /// When it was asked for; or see [`NEVER`] and [`TELLING`].
     told_ns: AtomicU64,
     block: Block,
 }
@@ -60,10 +63,10 @@ pub struct Claim(pub u64);
 pub struct Told {
     /// Before it asked, it was told to note this.
     pub noted: u64,
+    /// When it was: nanoseconds since any moment, the same for all of a table.
+    pub noted_ns: u64,
     /// Then the mailbox was so long.
     pub length: u64,
-    /// That was now: nanoseconds since any moment, the same for all of a table.
-    pub now_ns: u64,
 }
 
 impl Senders {
@@ -84,18 +87,18 @@ impl Senders {
     }
 
     /// Admits a sender by what another was told of late, if there is much room: the limit is large, less than half of
-    /// it
-    /// is in use, and nobody has to hear of the depth that there may be, all from `mark` on.
+    /// it is in use, and nobody has to hear of the depth that there may be, all from `mark` on.
     pub(crate) fn admit_unasked(
         &self,
         sender: OwnerId,
         now_ns: u64,
         limit: u64,
         mark: u64,
+        is_alive: impl Fn(OwnerId) -> bool,
     ) -> Option<Claim> {
         // Pairs with `tell`.
         let told_ns = self.told_ns.load(Ordering::Acquire);
-        if told_ns == NEVER || now_ns.saturating_sub(told_ns) > LEASE_NS {
+        if told_ns >= TELLING || now_ns.saturating_sub(told_ns) > LEASE_NS {
             return None;
         }
         // Pairs with `tell`: those noted are among those admitted.
@@ -105,20 +108,31 @@ impl Senders {
         let mut admitted = self.admitted.load(Ordering::Relaxed);
         while admitted.wrapping_add(base) < below {
             match self.count_one(admitted) {
-                Ok(()) => return Some(self.block.claim(sender)),
+                Ok(()) => return Some(self.claim(sender, is_alive)),
                 Err(seen) => admitted = seen,
             }
         }
         None
     }
 
-    /// From now on others are admitted by what this sender was told.
+    /// From now on others are admitted by what this sender was told, unless another was told later, or is just telling.
     pub(crate) fn tell(&self, told: Told) {
+        let before = self.told_ns.load(Ordering::Relaxed);
+        if before == TELLING || (before != NEVER && before > told.noted_ns) {
+            return;
+        }
+        // Pairs with the store below: the base of whoever told before is the older one.
+        let mine =
+            self.told_ns
+                .compare_exchange(before, TELLING, Ordering::Acquire, Ordering::Relaxed);
+        if mine.is_err() {
+            return;
+        }
         let base = told.length.wrapping_sub(told.noted);
         // Pairs with `admit_unasked`.
         self.base.store(base, Ordering::Release);
         // Pairs with `admit_unasked`: who sees this sees a length that is no older.
-        self.told_ns.store(told.now_ns, Ordering::Release);
+        self.told_ns.store(told.noted_ns, Ordering::Release);
     }
 
     fn count_one(&self, admitted: u64) -> Result<(), u64> {
@@ -135,6 +149,7 @@ impl Senders {
         sender: OwnerId,
         Told { noted, length, .. }: Told,
         limit: impl Fn() -> u64,
+        is_alive: impl Fn(OwnerId) -> bool,
     ) -> Result<Claim, u64> {
         let mut admitted = self.admitted.load(Ordering::Relaxed);
         loop {
@@ -143,10 +158,19 @@ impl Senders {
                 return Err(depth);
             }
             match self.count_one(admitted) {
-                Ok(()) => return Ok(self.block.claim(sender)),
+                Ok(()) => return Ok(self.claim(sender, is_alive)),
                 Err(seen) => admitted = seen,
             }
         }
+    }
+
+    /// A place for a sender, which was counted. There are as many as were ever needed by the living at once, so that
+    /// nobody passes by more.
+    fn claim(&self, sender: OwnerId, is_alive: impl Fn(OwnerId) -> bool) -> Claim {
+        let free = || self.block.claim_free(sender);
+        free()
+            .or_else(|| self.sweep(is_alive).then(free).flatten())
+            .unwrap_or_else(|| self.block.claim(sender))
     }
 
     /// A sender's message is in the mailbox, or never will be. Nothing happens if the place is not its own. Returns
@@ -184,21 +208,38 @@ impl Block {
         }
     }
 
-    fn claim(&self, sender: OwnerId) -> Claim {
+    /// A place, if there is one.
+    #[inline]
+    fn claim_free(&self, sender: OwnerId) -> Option<Claim> {
         let mut before = 0_usize;
         let mut block = self;
         loop {
             let mut places = block.places.iter();
             if let Some(index) = places.position(|place| exchange(place, FREE, sender.0)) {
-                return Claim(before.wrapping_add(index) as u64);
+                return Some(Claim(before.wrapping_add(index) as u64));
             }
             before = before.wrapping_add(PLACES);
-            block = block.more.get_or_init(|| Box::new(Self::new()));
+            block = block.more.get()?;
         }
     }
 
+    /// A place, and more of them if there is none.
+    fn claim(&self, sender: OwnerId) -> Claim {
+        loop {
+            if let Some(claim) = self.claim_free(sender) {
+                return claim;
+            }
+            let last = self.blocks().last().unwrap_or(self);
+            last.more.get_or_init(|| Box::new(Self::new()));
+        }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |block| block.more.get())
+    }
+
     fn all(&self) -> impl Iterator<Item = &AtomicU64> {
-        std::iter::successors(Some(self), |block| block.more.get()).flat_map(|block| &block.places)
+        self.blocks().flat_map(|block| &block.places)
     }
 }
 
@@ -218,12 +259,12 @@ mod tests {
         Told {
             noted: senders.sent(),
             length,
-            now_ns: 0,
+            noted_ns: 0,
         }
     }
 
     fn admit(senders: &Senders, sender: u64, length: u64) -> Result<Claim, u64> {
-        senders.admit(OwnerId(sender), told(senders, length), || LIMIT)
+        senders.admit(OwnerId(sender), told(senders, length), || LIMIT, |_| true)
     }
 
     #[test]
@@ -247,7 +288,8 @@ mod tests {
             let claim = admit(&senders, sender, 0).unwrap();
             senders.finish(claim, OwnerId(sender));
         }
-        let admitted = |length| senders.admit(OwnerId(9), Told { length, ..first }, || LIMIT);
+        let admitted =
+            |length| senders.admit(OwnerId(9), Told { length, ..first }, || LIMIT, |_| true);
         assert_eq!(admitted(LIMIT - 5), Err(LIMIT));
         assert!(admitted(LIMIT - 6).is_ok());
     }
@@ -255,7 +297,7 @@ mod tests {
     const ROOMY: u64 = 2 * LARGE;
 
     fn unasked(senders: &Senders, now_ns: u64) -> bool {
-        let claim = senders.admit_unasked(OwnerId(9), now_ns, ROOMY, u64::MAX);
+        let claim = senders.admit_unasked(OwnerId(9), now_ns, ROOMY, u64::MAX, |_| true);
         claim.is_some()
     }
 
@@ -286,12 +328,41 @@ mod tests {
     fn a_small_limit_or_a_near_mark_is_asked_about() {
         let senders = Senders::new();
         senders.tell(told(&senders, 0));
-        let admitted = |limit, mark| senders.admit_unasked(OwnerId(9), 0, limit, mark).is_some();
+        let admitted = |limit, mark| {
+            senders
+                .admit_unasked(OwnerId(9), 0, limit, mark, |_| true)
+                .is_some()
+        };
         assert!(!admitted(LARGE - 1, u64::MAX));
         assert!(admitted(LARGE, u64::MAX));
         // The second message would be the one that somebody has to hear of.
         assert!(!admitted(LARGE, 2));
         assert!(admitted(LARGE, 3));
+    }
+
+    #[test]
+    fn what_was_asked_for_before_is_told_no_more() {
+        let senders = Senders::new();
+        let first = told(&senders, 0);
+        let second = Told {
+            noted_ns: 1,
+            ..told(&senders, ROOMY)
+        };
+        senders.tell(second);
+        senders.tell(first);
+        assert!(!unasked(&senders, 1));
+    }
+
+    #[test]
+    fn the_dead_make_room_before_there_are_more_places() {
+        let senders = Senders::new();
+        let limit = || u64::MAX;
+        for sender in 1..=1_000 {
+            let is_alive = |OwnerId(other)| other == sender;
+            let claim = senders.admit(OwnerId(sender), told(&senders, 0), limit, is_alive);
+            assert!(claim.is_ok());
+        }
+        assert_eq!(senders.block.all().count(), PLACES);
     }
 
     #[test]

@@ -13,25 +13,26 @@ use crate::host::{self, Beam, Watch};
 use crate::hot::NEAR;
 use crate::limits::refused;
 use crate::table::{self, Table, with_table};
-use crate::term::{self, Answer};
+use crate::term::{self, Answer, Fault};
 
 native!("mailbox_enter", 3, enter);
-native!("mailbox_admit", 5, admit);
+native!("mailbox_admit", 6, admit);
 native!("mailbox_sent", 4, sent_unasked);
 native!("mailbox_sent", 5, sent);
 
-/// A place, if a message may be sent at once; `{ask, Noted}` if the length of the mailbox has to be asked for; `noproc`
+/// A place, if a message may be sent at once; `{ask, Note}` if the length of the mailbox has to be asked for; `noproc`
 /// if the process is dead.
 fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
     let (sender, now_ns) = (term::process_id(env, env.pid()), host::ticks_ns());
     let say = |entry| match entry {
         Entry::Granted(Claim(place)) => place.encode(env),
-        Entry::Ask(noted) => (atoms::ask(), noted).encode(env),
+        Entry::Ask(noted) => (atoms::ask(), (noted, now_ns)).encode(env),
     };
     if let Some(own) = table::own(table) {
         let (role, owner) = term::unread(role, owner);
-        let found =
-            NEAR.try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, now_ns));
+        let beam = Beam { env, table: own };
+        let found = NEAR
+            .try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, now_ns, &beam));
         if let Ok(Some(entry)) = found {
             return say(entry);
         }
@@ -47,30 +48,36 @@ fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
 }
 
 /// A place if there is room for a message of the calling process, which has noted that and was told this length;
-/// `again` if it should ask once more, or `{refused, Stats}`.
-fn admit<'a>(env: Env<'a>, [table, role, owner, noted, length]: [Term<'a>; 5]) -> Term<'a> {
+/// `again` if it should ask once more, unless it asks for the last time, or `{refused, Stats}`.
+fn admit<'a>(env: Env<'a>, [table, role, owner, note, length, is_last]: [Term<'a>; 6]) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
     let told = || -> Answer<Told> {
+        let (noted, noted_ns) = note.decode().map_err(|_| Fault(atoms::bad_number()))?;
         Ok(Told {
-            noted: term::number(noted)?,
+            noted,
+            noted_ns,
             length: term::depth(length)?,
-            now_ns: host::ticks_ns(),
         })
     };
     let told = told();
     if let (Some(own), Ok(told)) = (table::own(table), &told) {
         let (role, owner) = term::unread(role, owner);
-        let found = NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, *told));
+        let beam = Beam { env, table: own };
+        let found =
+            NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, *told, &beam));
         if let Ok(Some(Claim(place))) = found {
             return place.encode(env);
         }
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        Ok(match limits.admit(role, owner, sender, told?, beam) {
-            Admittance::Granted(Claim(place)) => place.encode(env),
-            Admittance::Again => atoms::again().encode(env),
-            Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
-        })
+        let is_last = term::switch(is_last)?;
+        Ok(
+            match limits.admit(role, owner, sender, told?, is_last, beam) {
+                Admittance::Granted(Claim(place)) => place.encode(env),
+                Admittance::Again => atoms::again().encode(env),
+                Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
+            },
+        )
     })
 }
 
@@ -120,25 +127,6 @@ fn claim(term: Term<'_>) -> Answer<Claim> {
 
 fn pair(role: Term<'_>, owner: Term<'_>) -> Answer<(RoleId, OwnerId)> {
     Ok((term::role(role)?, term::local_process(owner)?))
-}
-
-/// `{refused, Stats}` for a sender to whom `again` was said too often; `noproc` if the process is dead, or was
-/// forgotten.
-#[rustler::nif]
-fn mailbox_refuse<'a>(
-    env: Env<'a>,
-    table: Term<'a>,
-    role: Term<'a>,
-    owner: Term<'a>,
-    length: Term<'a>,
-) -> Term<'a> {
-    answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        let refusal = limits.refuse_sender(role, owner, term::depth(length)?, beam);
-        Ok(match refusal {
-            Some(refusal) => refused(beam, role, owner, &refusal),
-            None => atoms::noproc().encode(env),
-        })
-    })
 }
 
 /// Whether a mailbox of this length has room: `ok`, or `{refused, Stats}`.

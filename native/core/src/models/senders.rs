@@ -27,10 +27,10 @@ impl Mailbox {
         let told = Told {
             noted: self.senders.sent(),
             length: self.length.load(Ordering::Acquire),
-            now_ns: 0,
+            noted_ns: 0,
         };
         self.senders.tell(told);
-        match self.senders.admit(sender, told, || LIMIT) {
+        match self.senders.admit(sender, told, || LIMIT, |_| true) {
             Ok(claim) => self.put(claim, sender, LIMIT),
             Err(_) => false,
         }
@@ -38,7 +38,10 @@ impl Mailbox {
 
     /// What a sender does that need not ask, if it has to stop at a length.
     fn send_unasked(&self, sender: OwnerId, most: u64) -> bool {
-        match self.senders.admit_unasked(sender, 0, 2 * most, u64::MAX) {
+        match self
+            .senders
+            .admit_unasked(sender, 0, 2 * most, u64::MAX, |_| true)
+        {
             Some(claim) => self.put(claim, sender, most),
             None => false,
         }
@@ -98,12 +101,33 @@ fn who_is_told_what_another_was_told_gets_in_no_more_than_there_is_room_for() {
         let told = Told {
             noted: mailbox.senders.sent(),
             length: mailbox.length.load(Ordering::Acquire),
-            now_ns: 0,
+            noted_ns: 0,
         };
         mailbox.senders.tell(told);
         let sent = mailbox.send_unasked(OwnerId(3), 2);
         assert!(sender.join().unwrap() || sent);
         assert!(!mailbox.senders.sweep(|_| false));
+    });
+}
+
+#[test]
+fn of_two_who_tell_at_once_one_is_heard_and_whole() {
+    explore(|| {
+        let senders = Arc::new(Senders::new());
+        let told = |noted_ns, length| Told {
+            noted: 0,
+            noted_ns,
+            length,
+        };
+        let other = {
+            let senders = Arc::clone(&senders);
+            thread::spawn(move || senders.tell(told(1, 0)))
+        };
+        senders.tell(told(2, LIMIT));
+        other.join().unwrap();
+        // What was asked for at 1 is too old, and by what was asked for at 2 there is no room.
+        let claim = senders.admit_unasked(OwnerId(9), 50_002, 2 * LIMIT, u64::MAX, |_| true);
+        assert_eq!(claim, None);
     });
 }
 
@@ -114,9 +138,9 @@ fn the_place_of_a_dead_sender_is_swept_once() {
         let told = Told {
             noted: 0,
             length: 0,
-            now_ns: 0,
+            noted_ns: 0,
         };
-        let claim = mailbox.senders.admit(OwnerId(1), told, || LIMIT);
+        let claim = mailbox.senders.admit(OwnerId(1), told, || LIMIT, |_| true);
         assert!(claim.is_ok());
         let sweeper = {
             let mailbox = Arc::clone(&mailbox);
@@ -158,9 +182,9 @@ impl Buffered {
         let told = Told {
             noted,
             length: self.ask(),
-            now_ns: 0,
+            noted_ns: 0,
         };
-        match self.senders.admit(sender, told, || LIMIT) {
+        match self.senders.admit(sender, told, || LIMIT, |_| true) {
             Ok(claim) => {
                 self.messages.lock().1 += 1;
                 self.senders.finish(claim, sender)
