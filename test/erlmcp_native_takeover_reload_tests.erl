@@ -10,7 +10,7 @@
 -define(LIMITS, erlmcp_queue_limits).
 -define(SUPERVISOR, erlmcp_native_sup).
 -define(RELOADED, [?LIMITS, erlmcp_limits_server, erlmcp_native_service, erlmcp_native_error, erlmcp_native_config]).
--define(DEADLINE_MS, 10000).
+-define(DEADLINE_MS, 30000).
 
 %% In a node of its own, where nobody else would be killed.
 takeover_reload_test_() ->

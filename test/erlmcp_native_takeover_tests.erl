@@ -13,7 +13,7 @@
 -define(MONITOR, erlmcp_overload_monitor).
 -define(CONTROL, erlmcp_control_plane).
 -define(SERVICES, [?LIMITS, ?MONITOR, ?CONTROL]).
--define(DEADLINE_MS, 10000).
+-define(DEADLINE_MS, 30000).
 
 takeover_test_() ->
     {foreach, fun up/0, fun down/1, [
