@@ -6,7 +6,7 @@ The library knows pids and atoms. An owner by its name is what it does not know,
 library has said `bad_owner`: pids and atoms pay nothing for it.
 """.
 
--export([is_owner/1, by_name/4, by_name/5, any/2, bad_options/2]).
+-export([is_owner/1, by_name/4, by_name/5, counted/6, any/2, bad_options/2]).
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -39,6 +39,24 @@ by_name(bad_owner, {name, _} = Owner, Operation, Call) ->
 by_name(Fault, _, _, Call) ->
     raise(Fault, Call).
 
+-doc """
+Does what `by_name/5` does for an operation that counts in a role, or would if somebody were registered: raises what is
+wrong with the role.
+""".
+-spec counted(erlmcp_native_error:reason(), term(), term(), fun(() -> Result), fun((pid()) -> Result), Call) ->
+    Result
+when
+    Call :: {module(), atom(), [term()]}.
+counted(Fault, Role, Owner, IfNobody, Operation, Call) ->
+    Either = fun
+        (nobody) -> nobody(erlmcp_native:limits_check_role(own, Role), IfNobody, Call);
+        (Pid) -> Operation(Pid)
+    end,
+    by_name(Fault, Owner, Either, Call).
+
+nobody(ok, IfNobody, _) -> IfNobody();
+nobody(Fault, _, Call) -> raise(Fault, Call).
+
 -doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/2`.".
 -spec any(erlmcp_queue_limits:role(), term()) ->
     {ok, erlmcp_queue_limits:owner()}
@@ -50,6 +68,7 @@ any(Role, Owners) ->
     Attempt = fun(Owner) -> enqueue(Role, Owner) end,
     case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Attempt) of
         bad_list -> unless_earlier(Role, no_owners);
+        {error, noproc} = Nobody -> unless_earlier(Role, Nobody);
         Outcome -> Outcome
     end.
 
@@ -96,8 +115,8 @@ bad_options(Role, Options) ->
     unless_earlier(Role, {bad_option, Problem}).
 
 %% What the library says of the service or of the role comes first.
-unless_earlier(Role, Fault) ->
-    case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit); Limit =:= infinity -> Fault;
+unless_earlier(Role, Answer) ->
+    case erlmcp_native:limits_check_role(own, Role) of
+        ok -> Answer;
         Earlier -> Earlier
     end.

@@ -127,7 +127,7 @@ since it began to drain after a quiet time, if that is less; between 1 and 60000
 -type refusal() :: role_stats().
 
 -import(erlmcp_native_error, [raise/2]).
--import(erlmcp_native_owner, [by_name/4, by_name/5]).
+-import(erlmcp_native_owner, [by_name/4, by_name/5, counted/6]).
 
 -doc """
 Starts the service of the queue limits. It runs natively; the process owns the name and writes the log.
@@ -152,7 +152,7 @@ check_capacity(Role, Owner) ->
         wrong_kind -> check_mailbox(Role, Owner);
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
-            by_name(Fault, Owner, ok, fun(Pid) -> check_capacity(Role, Pid) end, Call)
+            counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> check_capacity(Role, Pid) end, Call)
     end.
 
 check_mailbox(Role, Pid) ->
@@ -181,7 +181,7 @@ try_enqueue(Role, Owner) ->
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
-            by_name(Fault, Owner, ok, fun(Pid) -> try_enqueue(Role, Pid) end, Call)
+            counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> try_enqueue(Role, Pid) end, Call)
     end.
 
 -doc """
@@ -202,11 +202,8 @@ with_capacity(Role, Owner, Fun) when is_function(Fun, 0) ->
         {refused, Stats} ->
             {error, {capacity_exceeded, Stats}};
         Fault ->
-            Run = fun
-                (nobody) -> {ok, Fun()};
-                (Pid) -> with_capacity(Role, Pid, Fun)
-            end,
-            by_name(Fault, Owner, Run, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]})
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]},
+            counted(Fault, Role, Owner, fun() -> {ok, Fun()} end, fun(Pid) -> with_capacity(Role, Pid, Fun) end, Call)
     end;
 with_capacity(Role, Owner, Fun) ->
     raise(bad_fun, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Fun]}).
@@ -316,14 +313,18 @@ not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
     end;
 not_recorded(not_started, _, _, {_, _, _} = Call) -> raise(bad_role, Call);
 not_recorded(Fault, Role, Owner, {_, Function, _} = Call) ->
-    by_name(Fault, Owner, ok, fun(Pid) -> ?MODULE:Function(Role, Pid) end, Call).
+    counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> ?MODULE:Function(Role, Pid) end, Call).
+
+ok() -> ok.
 
 -doc "Drops the owner's count in a role; what it held counts as released.".
 -spec forget(role(), owner()) -> ok.
 forget(Role, Owner) ->
     case erlmcp_native:limits_forget(own, Role, Owner) of
         ok -> ok;
-        Fault -> by_name(Fault, Owner, ok, fun(Pid) -> forget(Role, Pid) end, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
+            counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> forget(Role, Pid) end, Call)
     end.
 
 -doc "Returns the owner's depth in a role, 0 if either is unknown. A mailbox that is limited is as long as it is now.".

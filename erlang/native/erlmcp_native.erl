@@ -26,6 +26,7 @@ up in Erlang.
 -export([
     limits_nothing/3,
     limits_check/3,
+    limits_check_role/2,
     limits_try_enqueue/3,
     limits_enqueue/3,
     limits_dequeue/3,
@@ -125,6 +126,7 @@ up in Erlang.
     limits_get_limits/1,
     limits_nothing/3,
     limits_check/3,
+    limits_check_role/2,
     limits_try_enqueue/3,
     limits_enqueue/3,
     limits_dequeue/3,
@@ -354,6 +356,10 @@ limits_set_limit(_Table, _Role, _Limit) -> absent().
 -doc "Returns a role's limit per owner; that of `default` for an unknown role.".
 -spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_queue_limits:limit() | fault().
 limits_get_limit(_Table, _Role) -> absent().
+
+-doc "Returns `ok` for a role that is anybody's to count, limit or send in; otherwise why not, whoever is asked for.".
+-spec limits_check_role(table(), erlmcp_queue_limits:role()) -> ok | fault().
+limits_check_role(_Table, _Role) -> absent().
 
 -doc "Returns the limits per owner of all roles.".
 -spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_queue_limits:limit()} | fault().

@@ -360,7 +360,7 @@ admit(Role, Pid, Tries) when is_pid(Pid) ->
 admit(Role, Destination, Tries) ->
     case resolve(Destination) of
         Pid when is_pid(Pid) -> admit(Role, Pid, Tries);
-        noproc -> nobody(erlmcp_native:limits_get_limit(own, Role));
+        noproc -> nobody(erlmcp_native:limits_check_role(own, Role));
         bad_process -> bad_process
     end.
 
@@ -373,7 +373,7 @@ admit(Role, Pid, Note, Length, Tries) ->
     end.
 
 %% For all other arguments to be judged as they are with somebody there.
-nobody(Limit) when is_integer(Limit); Limit =:= infinity -> {error, noproc};
+nobody(ok) -> {error, noproc};
 nobody(Fault) -> Fault.
 
 %% The service may have been stopped meanwhile; the message is there all the same.

@@ -76,6 +76,15 @@ fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<
     })
 }
 
+/// `ok` for a role that owners may be counted in, or limited: what is wrong with another, whoever is asked for.
+#[rustler::nif]
+fn limits_check_role<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        limits.is_free(term::role(role)?)?;
+        Ok(atoms::ok())
+    })
+}
+
 #[rustler::nif]
 fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {

@@ -112,8 +112,8 @@ fn granted(env: Env<'_>, holding: Holding) -> Term<'_> {
 /// `{ok, Permit}` of nobody: there is no place to give back.
 #[rustler::nif(name = "limits_acquire")]
 fn acquire_nothing<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
-    with_table(env, table, |_, _| {
-        term::role(role)?;
+    with_table(env, table, |_, limits| {
+        limits.is_free(term::role(role)?)?;
         let holding = Holding {
             table: None,
             permit: None,
