@@ -168,9 +168,10 @@ comes, is dropped.
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
 call(Role, Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    case admit(Role, Server) of
+    case to_call(Role, Server) of
         {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
         {error, _} = Error -> Error;
+        calling_self -> exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]})
     end;
 call(Role, Server, Request, Timeout) ->
@@ -180,17 +181,33 @@ call(Role, Server, Request, Timeout) ->
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout(), options()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
 call(Role, Server, Request, Timeout, Options) when ?IS_TIMEOUT(Timeout) ->
-    case with(Role, Server, Options) of
+    case to_call(Role, Server, Options) of
         {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
         {error, _} = Error -> Error;
+        calling_self -> exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]})
     end;
 call(Role, Server, Request, Timeout, Options) ->
     raise(bad_timeout, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]}).
 
-called(Role, Server, Request, Timeout, Pid, Place, Length) when Pid =:= self() ->
-    ok = unsent(Role, Pid, Place, Length),
-    exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
+%% Whoever calls itself sends nothing, and nothing is to be counted.
+to_call(Role, Server, Options) when Options =:= []; Options =:= #{} -> to_call(Role, Server);
+to_call(Role, _, Options) -> erlmcp_native_owner:bad_options(Role, Options).
+
+to_call(Role, Pid) when Pid =:= self() ->
+    case erlmcp_native:limits_check_role(own, Role) of
+        ok -> calling_self;
+        Fault -> Fault
+    end;
+to_call(Role, Pid) when is_pid(Pid) ->
+    admit(Role, Pid);
+to_call(Role, Name) ->
+    case resolve(Name) of
+        Pid when is_pid(Pid) -> to_call(Role, Pid);
+        noproc -> nobody(erlmcp_native:limits_check_role(own, Role));
+        bad_process -> bad_process
+    end.
+
 called(Role, Server, Request, Timeout, Pid, Place, Length) ->
     Sent = gen_server:send_request(Pid, Request),
     ok = sent(Role, Pid, Place, Length),
@@ -335,9 +352,8 @@ length_of(Pid) ->
 
 with(Role, Destination, Options) when Options =:= []; Options =:= #{} ->
     admit(Role, Destination);
-with(_, _, Options) ->
-    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
-    {bad_option, Problem}.
+with(Role, _, Options) ->
+    erlmcp_native_owner:bad_options(Role, Options).
 
 %% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask.
 admit(Role, Destination) ->
@@ -383,10 +399,6 @@ sent(Role, Pid, Place, unasked) ->
 sent(Role, Pid, Place, Length) ->
     _ = erlmcp_native:mailbox_sent(own, Role, Pid, Place, Length),
     ok.
-
-%% Nothing came after all.
-unsent(Role, Pid, Place, Length) when is_integer(Length), Length > 0 -> sent(Role, Pid, Place, Length - 1);
-unsent(Role, Pid, Place, _) -> sent(Role, Pid, Place, unasked).
 
 resolve(Pid) when is_pid(Pid) -> Pid;
 resolve(undefined) -> bad_process;

@@ -34,6 +34,7 @@ mailbox_test_() ->
             fun suspended_processes_are_bounded_too/0,
             fun oneself/0,
             fun calls_end_as_those_of_gen_server/0,
+            fun calling_oneself/0,
             fun no_late_reply_is_left/0,
             fun rows_show_the_length_as_it_is/0,
             fun levels_rise_with_the_send_and_are_left_soon/0,
@@ -392,6 +393,36 @@ calls_end_as_those_of_gen_server() ->
     ),
     true = register(?MODULE, server()),
     ?assertExit({timeout, {gen_server, call, [?MODULE, {late, x}, 1]}}, ?B:call(s, ?MODULE, {late, x}, 1)).
+
+%% By whatever name, with room or without: nothing is sent, and nothing counts.
+calling_oneself() ->
+    true = register(?FUNCTION_NAME, self()),
+    yes = global:register_name(?FUNCTION_NAME, self()),
+    Names = [self(), ?FUNCTION_NAME, {?FUNCTION_NAME, node()}, {global, ?FUNCTION_NAME}, {via, global, ?FUNCTION_NAME}],
+    Called = fun() ->
+        [
+            begin
+                Exit = {calling_self, {gen_server, call, [Name, x, 100]}},
+                ?assertExit(Exit, gen_server:call(Name, x, 100)),
+                ?assertExit(Exit, ?B:call(s, Name, x, 100)),
+                ?assertExit(Exit, ?B:call(s, Name, x, 100, #{}))
+            end
+         || _ <- lists:seq(1, 20), Name <- Names
+        ]
+    end,
+    _ = Called(),
+    ?assertEqual(0, ?L:get_queue_depth(s, self())),
+    Counts = fun() -> maps:with([total_enqueued, total_rejected, current_depth, owners], ?L:get_role_stats(s)) end,
+    None = #{total_enqueued => 0, total_rejected => 0, current_depth => 0, owners => 0},
+    ?assertEqual(None, Counts()),
+    [ok = ?B:send(s, self(), N) || N <- [1, 2, 3]],
+    _ = Called(),
+    ?assertEqual(None#{total_enqueued := 3, current_depth := 3, owners := 1}, Counts()),
+    %% What is wrong otherwise is told first.
+    ?assertError(badarg, ?B:call("s", self(), x, 100)),
+    ?assertError(badarg, ?B:call(s, self(), x, -1)),
+    ?assertError(badarg, ?B:call(s, self(), x, 100, #{unknown => 1})),
+    ok = global:unregister_name(?FUNCTION_NAME).
 
 named({Class, {Reason, {gen_server, call, [Server | Args]}}}, Server) -> {Class, Reason, Args};
 named(Outcome, _) -> Outcome.
