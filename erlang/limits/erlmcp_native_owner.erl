@@ -65,8 +65,9 @@ nobody(Fault, _, Call) -> raise(Fault, Call).
     | erlmcp_native_error:reason().
 any(Role, Owners) ->
     Rank = fun(Owner) -> rank(Role, Owner) end,
-    Attempt = fun(Owner) -> enqueue(Role, Owner) end,
-    case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Attempt) of
+    Offer = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_offer(own, Role, Key) end) end,
+    Ask = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_try_enqueue(own, Role, Key) end) end,
+    case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Offer, Ask) of
         bad_list -> unless_earlier(Role, no_owners);
         {error, noproc} = Nobody -> unless_earlier(Role, Nobody);
         Outcome -> Outcome
@@ -87,11 +88,11 @@ rank(Role, Owner) ->
             end
     end.
 
-enqueue(Role, Owner) ->
+living(Owner, Operation) ->
     case key(Owner) of
         nobody -> dead;
         port -> no_owners;
-        {ok, Key} -> erlmcp_native:limits_try_enqueue(own, Role, Key)
+        {ok, Key} -> Operation(Key)
     end.
 
 %% What a living owner is counted under.

@@ -260,7 +260,8 @@ release(Permit) ->
 -doc """
 Takes a place for one of several owners, which it returns as it was given: of two that are chosen at random for that
 with the smaller depth, or, where both are full or dead, for that of the others with the smallest. Refused if all are
-full; `{error, noproc}` if all are dead. `erlmcp_overload_mailbox:send_any/3` chooses by the same rule.
+full, which counts as one refusal; `{error, noproc}` if all are dead. `erlmcp_overload_mailbox:send_any/3` chooses by
+the same rule.
 """.
 -spec try_enqueue_any(role(), [owner(), ...]) ->
     {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.

@@ -28,6 +28,7 @@ up in Erlang.
     limits_check/3,
     limits_check_role/2,
     limits_try_enqueue/3,
+    limits_offer/3,
     limits_enqueue/3,
     limits_dequeue/3,
     limits_acquire/2,
@@ -49,6 +50,7 @@ up in Erlang.
 -export([
     mailbox_enter/3,
     mailbox_admit/6,
+    mailbox_offer/6,
     mailbox_sent/4,
     mailbox_sent/5,
     mailbox_check/4,
@@ -128,6 +130,7 @@ up in Erlang.
     limits_check/3,
     limits_check_role/2,
     limits_try_enqueue/3,
+    limits_offer/3,
     limits_enqueue/3,
     limits_dequeue/3,
     limits_acquire/2,
@@ -145,6 +148,7 @@ up in Erlang.
     limits_sample/1,
     mailbox_enter/3,
     mailbox_admit/6,
+    mailbox_offer/6,
     mailbox_sent/4,
     mailbox_sent/5,
     mailbox_check/4,
@@ -379,6 +383,10 @@ limits_check(_Table, _Role, _Owner) -> absent().
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
 
+-doc "Does what `limits_try_enqueue/3` does, but counts no refusal.".
+-spec limits_offer(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | full | fault().
+limits_offer(_Table, _Role, _Owner) -> absent().
+
 -doc "Adds one to an owner's depth in a role, beyond the limit too.".
 -spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_enqueue(_Table, _Role, _Owner) -> absent().
@@ -474,6 +482,12 @@ more: where this is not the last time, and where the receiver is dead or was for
     table(), erlmcp_queue_limits:role(), pid(), note(), Length :: non_neg_integer(), IsLast :: boolean()
 ) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
 mailbox_admit(_Table, _Role, _Pid, _Note, _Length, _IsLast) -> absent().
+
+-doc "Does what `mailbox_admit/6` does, but counts no refusal.".
+-spec mailbox_offer(
+    table(), erlmcp_queue_limits:role(), pid(), note(), Length :: non_neg_integer(), IsLast :: boolean()
+) -> Place :: non_neg_integer() | again | full | fault().
+mailbox_offer(_Table, _Role, _Pid, _Note, _Length, _IsLast) -> absent().
 
 -doc "Gives a place of `mailbox_enter/3` back: the message is in the mailbox.".
 -spec mailbox_sent(table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer()) -> ok | fault().

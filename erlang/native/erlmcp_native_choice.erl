@@ -7,34 +7,43 @@ Two chosen at random do nearly as well as all, and cost the same for any number 
 Power of Two Choices in Randomized Load Balancing, 2001).
 """.
 
--export([any/4]).
+-export([any/5]).
 
--export_type([rank/0, outcome/0]).
+-export_type([rank/0, offer/0, outcome/0]).
 
 -doc "The lower it is the better. `first` is tried before all, so that it is told why not; `dead` after all.".
 -type rank() :: first | non_neg_integer() | dead.
 -doc "A candidate has it, or is full, or dead and passed over. Anything else is a fault, and the end.".
+-type offer() :: ok | full | dead | Fault :: term().
+-doc "This is an offer's outcome where it is final: one that is full has refused.".
 -type outcome() :: ok | {refused, term()} | dead | Fault :: term().
 
 -doc """
-Tries the candidates until one has it. Refused, as the first one was, if all are full, and `{error, noproc}` if all are
-dead. `bad_list` for what is not a proper list of candidates, or has none: all are looked at for that, so that what is
-none is told whichever are chosen.
+Offers it to the candidates until one has it. If all are full, the first of them is asked for good, and refuses unless
+there is room by now; `{error, noproc}` if all are dead. So nobody refuses but once, and only where nobody has it.
+`bad_list` for what is not a proper list of candidates, or has none: all are looked at for that, so that what is none is
+told whichever are chosen.
 """.
--spec any(term(), fun((term()) -> boolean()), fun((term()) -> rank()), fun((term()) -> outcome())) ->
+-spec any(
+    term(),
+    fun((term()) -> boolean()),
+    fun((term()) -> rank()),
+    fun((term()) -> offer()),
+    fun((term()) -> outcome())
+) ->
     {ok, Candidate :: term()} | {refused, term()} | {error, noproc} | bad_list | Fault :: term().
-any(Candidates, Is, Rank, Attempt) ->
+any(Candidates, Is, Rank, Offer, Ask) ->
     case count(Candidates, Is, 0) of
         none ->
             bad_list;
         0 ->
             bad_list;
         Many ->
-            {Chosen, Others} = chosen(Candidates, Many),
-            case first(best(Chosen, Rank), Attempt, {error, noproc}) of
-                {error, noproc} = Nobody -> first(best(Others, Rank), Attempt, Nobody);
-                {refused, _} = Refused -> first(best(Others, Rank), Attempt, Refused);
-                TakenOrFault -> TakenOrFault
+            Places = chosen(Many),
+            maybe
+                {full, Full} ?= offered(best(at(Places, Candidates), Rank), Offer, []),
+                {full, AllFull} ?= offered(best(others(Places, Candidates), Rank), Offer, Full),
+                asked(lists:reverse(AllFull), Ask)
             end
     end.
 
@@ -48,14 +57,24 @@ count([], _, Many) ->
 count(_, _, _) ->
     none.
 
-%% Without the caller's generator of random numbers, which is its own.
-chosen(Candidates, Many) when Many =< 2 ->
-    {Candidates, []};
-chosen(Candidates, Many) ->
+%% The places of two in the list, in its order. Without the caller's generator of random numbers, which is its own.
+chosen(Many) when Many =< 2 ->
+    lists:seq(1, Many);
+chosen(Many) ->
     Number = erlang:unique_integer(),
     First = erlang:phash2({first, Number}, Many),
     Second = (First + 1 + erlang:phash2(Number, Many - 1)) rem Many,
-    {[lists:nth(First + 1, Candidates), lists:nth(Second + 1, Candidates)], Candidates}.
+    [min(First, Second) + 1, max(First, Second) + 1].
+
+at(Places, Candidates) ->
+    [lists:nth(Place, Candidates) || Place <- Places].
+
+others(Places, Candidates) ->
+    others(Places, 1, Candidates).
+
+others([], _, Candidates) -> Candidates;
+others([Place | Places], Place, [_ | Candidates]) -> others(Places, Place + 1, Candidates);
+others(Places, Place, [Candidate | Candidates]) -> [Candidate | others(Places, Place + 1, Candidates)].
 
 best(Candidates, Rank) ->
     Ranked = [{place(Rank(Candidate)), Candidate} || Candidate <- Candidates],
@@ -65,13 +84,22 @@ place(first) -> -1;
 %% An atom stands behind all numbers.
 place(Rank) -> Rank.
 
-first([], _, Outcome) ->
-    Outcome;
-first([Candidate | Others], Attempt, Outcome) ->
-    case Attempt(Candidate) of
+%% The last one that is full comes first.
+offered([], _, Full) ->
+    {full, Full};
+offered([Candidate | Others], Offer, Full) ->
+    case Offer(Candidate) of
         ok -> {ok, Candidate};
-        dead -> first(Others, Attempt, Outcome);
-        {refused, _} = Refused when Outcome =:= {error, noproc} -> first(Others, Attempt, Refused);
-        {refused, _} -> first(Others, Attempt, Outcome);
+        full -> offered(Others, Offer, [Candidate | Full]);
+        dead -> offered(Others, Offer, Full);
         Fault -> Fault
+    end.
+
+asked([], _) ->
+    {error, noproc};
+asked([Candidate | Others], Ask) ->
+    case Ask(Candidate) of
+        ok -> {ok, Candidate};
+        dead -> asked(Others, Ask);
+        RefusedOrFault -> RefusedOrFault
     end.

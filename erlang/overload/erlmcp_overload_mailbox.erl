@@ -220,8 +220,8 @@ unanswered({error, {Reason, _}}, Args) -> exit({Reason, {gen_server, call, tuple
 
 -doc """
 Sends a message to one of several processes: of two that are chosen at random to that with the shorter mailbox, or,
-where both are full or dead, to that of the others with the shortest. Refused if all are full; `{error, noproc}` if all
-are dead.
+where both are full or dead, to that of the others with the shortest. Refused if all are full, which counts as one
+refusal; `{error, noproc}` if all are dead.
 """.
 -spec send_any(erlmcp_queue_limits:role(), [destination(), ...], Message :: term()) ->
     {ok, destination()} | refused() | {error, noproc}.
@@ -235,8 +235,9 @@ send_any(Role, Destinations, Message, Options) ->
     any(Role, Destinations, Message, Options, {?MODULE, ?FUNCTION_NAME, [Role, Destinations, Message, Options]}).
 
 any(Role, Destinations, Message, Options, Call) ->
-    Attempt = fun(Destination) -> attempt(Role, Destination, Message, Options) end,
-    case erlmcp_native_choice:any(Destinations, fun is_destination/1, fun rank/1, Attempt) of
+    Offer = fun(Destination) -> attempt(Role, Destination, Message, Options, mailbox_offer) end,
+    Ask = fun(Destination) -> attempt(Role, Destination, Message, Options, mailbox_admit) end,
+    case erlmcp_native_choice:any(Destinations, fun is_destination/1, fun rank/1, Offer, Ask) of
         {ok, _} = Sent -> Sent;
         {error, noproc} = Nobody -> Nobody;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
@@ -251,8 +252,8 @@ is_destination({via, Module, _}) -> is_registry(Module);
 is_destination({Name, Node}) -> is_atom(Name) andalso Node =:= node();
 is_destination(_) -> false.
 
-attempt(Role, Destination, Message, Options) ->
-    case with(Role, Destination, Options) of
+attempt(Role, Destination, Message, Options, By) ->
+    case with(Role, Destination, Options, By) of
         {Pid, Place, Length} ->
             Pid ! Message,
             sent(Role, Pid, Place, Length);
@@ -260,8 +261,8 @@ attempt(Role, Destination, Message, Options) ->
             dead;
         {error, {capacity_exceeded, Stats}} ->
             {refused, Stats};
-        Fault ->
-            Fault
+        FullOrFault ->
+            FullOrFault
     end.
 
 rank(Destination) ->
@@ -350,43 +351,52 @@ length_of(Pid) ->
         undefined -> dead
     end.
 
-with(Role, Destination, Options) when Options =:= []; Options =:= #{} ->
-    admit(Role, Destination);
-with(Role, _, Options) ->
+with(Role, Destination, Options) ->
+    with(Role, Destination, Options, mailbox_admit).
+
+with(Role, Destination, Options, By) when Options =:= []; Options =:= #{} ->
+    admit(Role, Destination, ?TRIES, By);
+with(Role, _, Options, _) ->
     erlmcp_native_owner:bad_options(Role, Options).
 
 %% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask.
 admit(Role, Destination) ->
-    admit(Role, Destination, ?TRIES).
+    admit(Role, Destination, ?TRIES, mailbox_admit).
 
-admit(Role, Pid, Tries) when is_pid(Pid) ->
+%% By `mailbox_offer`, which refuses nobody, one more answer is `full`.
+admit(Role, Pid, Tries, By) when is_pid(Pid) ->
     case erlmcp_native:mailbox_enter(own, Role, Pid) of
         Place when is_integer(Place) ->
             {Pid, Place, unasked};
         {ask, Note} ->
             case all_of(Pid) of
                 dead -> {error, noproc};
-                Length -> admit(Role, Pid, Note, Length, Tries)
+                Length -> admit(Role, Pid, Note, Length, Tries, By)
             end;
         noproc ->
             {error, noproc};
         Fault ->
             Fault
     end;
-admit(Role, Destination, Tries) ->
+admit(Role, Destination, Tries, By) ->
     case resolve(Destination) of
-        Pid when is_pid(Pid) -> admit(Role, Pid, Tries);
+        Pid when is_pid(Pid) -> admit(Role, Pid, Tries, By);
         noproc -> nobody(erlmcp_native:limits_check_role(own, Role));
         bad_process -> bad_process
     end.
 
-admit(Role, Pid, Note, Length, Tries) ->
-    case erlmcp_native:mailbox_admit(own, Role, Pid, Note, Length, Tries =:= 1) of
+admit(Role, Pid, Note, Length, Tries, By) ->
+    case decide(By, Role, Pid, Note, Length, Tries =:= 1) of
         Place when is_integer(Place) -> {Pid, Place, Length};
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        again -> admit(Role, Pid, max(1, Tries - 1));
-        Fault -> Fault
+        again -> admit(Role, Pid, max(1, Tries - 1), By);
+        FullOrFault -> FullOrFault
     end.
+
+decide(mailbox_admit, Role, Pid, Note, Length, IsLast) ->
+    erlmcp_native:mailbox_admit(own, Role, Pid, Note, Length, IsLast);
+decide(mailbox_offer, Role, Pid, Note, Length, IsLast) ->
+    erlmcp_native:mailbox_offer(own, Role, Pid, Note, Length, IsLast).
 
 %% For all other arguments to be judged as they are with somebody there.
 nobody(ok) -> {error, noproc};

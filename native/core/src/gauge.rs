@@ -53,6 +53,10 @@ pub(crate) enum Admission {
 }
 
 impl Admission {
+    pub(crate) fn is_admitted(self) -> bool {
+        matches!(self, Self::Admitted(_))
+    }
+
     /// The depth afterwards.
     pub(crate) fn depth(self) -> u64 {
         match self {

@@ -168,6 +168,33 @@ impl<W: Send + Sync + 'static> Limits<W> {
         Ok(entered.unwrap_or(Verdict::Granted))
     }
 
+    /// Does what [`try_enqueue`](Self::try_enqueue) does, but counts no refusal: whoever asks for one of several owners
+    /// is refused once, and not by each. Tells whether a place was taken, or none is needed, as for the dead.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    pub fn offer(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Result<bool, Unfit> {
+        let attempt = |account: &Account<W>| {
+            let admission = account.try_enqueue(Seat::mine())?;
+            Ok((admission.is_admitted(), admission.depth()))
+        };
+        if let Ok(admitted) = self.change(role, owner, host, attempt) {
+            return Ok(admitted);
+        }
+        self.is_to_be_counted(role, owner)?;
+        if self.roles.refuses_at(role) == 0 {
+            return Ok(!host.is_alive(owner));
+        }
+        let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;
+        Ok(entered.unwrap_or(true))
+    }
+
     /// Does what [`try_enqueue`](Self::try_enqueue) does and hands out a permit, which gives back just what was taken
     /// here, even if the owner is forgotten and entered again in between. For the dead there is none, since none is
     /// needed.

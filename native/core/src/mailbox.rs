@@ -55,13 +55,13 @@ impl From<Result<Claim, u64>> for Entry {
 
 /// An admittance is the answer to a sender that was told the length of the mailbox. [`Entry`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admittance {
+pub enum Admittance<R = Box<Refusal>> {
     /// There is room. The place is given back by [`Limits::sent`].
     Granted(Claim),
     /// Ask for the length once more: what stood in the way is gone.
     Again,
     /// There is none.
-    Refused(Box<Refusal>),
+    Refused(R),
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -105,11 +105,35 @@ impl<W: Send + Sync + 'static> Limits<W> {
             Ok(
                 match account.admit(sender, told, |sender| host.is_alive(sender))? {
                     Ok(claim) => Admittance::Granted(claim),
-                    Err(depth) => refused(account, told, depth, is_last, host)?,
+                    Err(_) if asks_again(account, told, is_last, host)? => Admittance::Again,
+                    Err(depth) => Admittance::Refused(refuse(account.role(), depth, host)),
                 },
             )
         });
         // Forgotten meanwhile, or dead.
+        looked.unwrap_or(Admittance::Again)
+    }
+
+    /// Does what [`admit`](Self::admit) does, but counts no refusal: whoever asks for one of several receivers is
+    /// refused once, and not by each.
+    pub fn offer_message(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        told: Told,
+        is_last: bool,
+        host: &impl Host<Watch = W>,
+    ) -> Admittance<()> {
+        let looked = self.look(role, owner, |account| {
+            Ok(
+                match account.admit(sender, told, |sender| host.is_alive(sender))? {
+                    Ok(claim) => Admittance::Granted(claim),
+                    Err(_) if asks_again(account, told, is_last, host)? => Admittance::Again,
+                    Err(_) => Admittance::Refused(()),
+                },
+            )
+        });
         looked.unwrap_or(Admittance::Again)
     }
 
@@ -242,18 +266,16 @@ impl<W: Send + Sync + 'static> Near<W> {
 
 /// Not by the length alone: whom it was counted for is dead, or has sent since, so that its message is counted twice.
 #[cold]
-fn refused<W>(
+fn asks_again<W>(
     account: &Account<W>,
     told: Told,
-    depth: u64,
     is_last: bool,
     host: &impl Host<Watch = W>,
-) -> Result<Admittance, Vacant> {
+) -> Result<bool, Vacant> {
     let senders = account.senders()?;
     let is_final = is_last || told.length >= account.role().refuses_at();
-    if !is_final && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted)
-    {
-        return Ok(Admittance::Again);
-    }
-    Ok(Admittance::Refused(refuse(account.role(), depth, host)))
+    Ok(
+        !is_final
+            && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted),
+    )
 }

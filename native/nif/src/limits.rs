@@ -66,6 +66,15 @@ fn limits_total_depth<'a>(env: Env<'a>, table: Term<'a>, owner: Term<'a>) -> Ter
     })
 }
 
+/// `ok` or `full`. As `limits_try_enqueue`, but it counts no refusal.
+#[rustler::nif]
+fn limits_offer<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let admitted = limits.offer(term::role(role)?, term::owner(owner)?, beam)?;
+        Ok(if admitted { atoms::ok() } else { atoms::full() })
+    })
+}
+
 #[rustler::nif]
 fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {

@@ -51,15 +51,7 @@ fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
 /// `again` if it should ask once more, unless it asks for the last time, or `{refused, Stats}`.
 fn admit<'a>(env: Env<'a>, [table, role, owner, note, length, is_last]: [Term<'a>; 6]) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
-    let told = || -> Answer<Told> {
-        let (noted, noted_ns) = note.decode().map_err(|_| Fault(atoms::bad_number()))?;
-        Ok(Told {
-            noted,
-            noted_ns,
-            length: term::depth(length)?,
-        })
-    };
-    let told = told();
+    let told = told(note, length);
     if let (Some(own), Ok(told)) = (table::own(table), &told) {
         let (role, owner) = term::unread(role, owner);
         let beam = Beam { env, table: own };
@@ -78,6 +70,39 @@ fn admit<'a>(env: Env<'a>, [table, role, owner, note, length, is_last]: [Term<'a
                 Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
             },
         )
+    })
+}
+
+/// As `admit`, but it counts no refusal: `full`.
+#[rustler::nif]
+fn mailbox_offer<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    note: Term<'a>,
+    length: Term<'a>,
+    is_last: Term<'a>,
+) -> Term<'a> {
+    let sender = term::process_id(env, env.pid());
+    answer(env, table, role, owner, |beam, limits, (role, owner)| {
+        let (told, is_last) = (told(note, length)?, term::switch(is_last)?);
+        Ok(
+            match limits.offer_message(role, owner, sender, told, is_last, beam) {
+                Admittance::Granted(Claim(place)) => place.encode(env),
+                Admittance::Again => atoms::again().encode(env),
+                Admittance::Refused(()) => atoms::full().encode(env),
+            },
+        )
+    })
+}
+
+fn told(note: Term<'_>, length: Term<'_>) -> Answer<Told> {
+    let (noted, noted_ns) = note.decode().map_err(|_| Fault(atoms::bad_number()))?;
+    Ok(Told {
+        noted,
+        noted_ns,
+        length: term::depth(length)?,
     })
 }
 
