@@ -26,6 +26,7 @@ session_test_() ->
         fun a_busy_session_is_healthy/0,
         fun a_running_request_is_cancelled/0,
         fun a_drain_lets_requests_finish/0,
+        fun a_second_drain_changes_nothing/0,
         fun a_breaker_refuses_requests/0,
         fun a_request_counts_until_its_turn_whoever_waits/0,
         fun work_goes_with_its_session/0
@@ -96,6 +97,24 @@ a_drain_lets_requests_finish() ->
     ?assertEqual([result(1, finished), result(2, 42)], [asked(Request) || Request <- [First, Second]]),
     ?assertEqual(normal, ?receiving({'DOWN', Monitor, process, Session, Reason}, Reason)),
     ?assertEqual(failure(4, ~"Session has ended"), ?SESSION:request(session_1, 4, fun() -> 42 end)),
+    eventually(fun() -> ?CONTROL:components() =:= [] end).
+
+%% Both wait for the session's attention at once, and are answered.
+a_second_drain_changes_nothing() ->
+    {ok, Session} = ?SESSION:start_link(session_1),
+    unlink(Session),
+    Monitor = monitor(process, Session),
+    {First, Running} = endless_request(session_1, 1),
+    Second = requesting(session_1, 2, fun() -> 42 end),
+    eventually(fun() -> process_info(Session, message_queue_len) =:= {message_queue_len, 1} end),
+    [?assertMatch({ok, _}, ?CONTROL:send_drain_session(session_1, session_1)) || _ <- [1, 2]],
+    Running ! finish,
+    ?assertEqual([result(1, finished), result(2, 42)], [asked(Request) || Request <- [First, Second]]),
+    try
+        ?assertEqual(normal, ?receiving({'DOWN', Monitor, process, Session, Reason}, Reason))
+    after
+        exit(Session, kill)
+    end,
     eventually(fun() -> ?CONTROL:components() =:= [] end).
 
 a_breaker_refuses_requests() ->

@@ -36,6 +36,9 @@ counts until its turn has come. There is nothing to give back, so nothing that c
 -doc "Work is a fun; its value is the result.".
 -type work() :: fun(() -> term()).
 
+%% Whether it was told to drain.
+-type state() :: {Id :: atom(), Finishing :: boolean()}.
+
 -doc "Starts a session. `Id` names its process, its table and its component.".
 -spec start_link(Id :: atom()) -> gen_server:start_ret().
 start_link(Id) ->
@@ -68,7 +71,7 @@ ask(Id, RequestId, Work, TimeoutMs) ->
     end.
 
 -doc false.
--spec init(atom()) -> {ok, atom()}.
+-spec init(atom()) -> {ok, state()}.
 init(Id) ->
     process_flag(trap_exit, true),
     Id = ets:new(Id, [named_table, public, {read_concurrency, true}]),
@@ -77,34 +80,34 @@ init(Id) ->
     Session = self(),
     Handler = fun({control, Type, Data}) -> control(Type, Data, Id, Session) end,
     ok = erlmcp_control_plane:register_component(Id, #{handler => Handler, owner => Session}),
-    {ok, Id}.
+    {ok, {Id, false}}.
 
 -doc false.
--spec handle_call({request, term(), work()}, gen_server:from(), atom()) -> {reply, map(), atom()}.
-handle_call({request, RequestId, Work}, _From, Id) ->
-    {reply, run(RequestId, Work, Id), Id}.
+-spec handle_call({request, term(), work()}, gen_server:from(), state()) -> {reply, map(), state()}.
+handle_call({request, RequestId, Work}, _From, {Id, _} = State) ->
+    {reply, run(RequestId, Work, Id), State}.
 
 -doc false.
--spec handle_cast(term(), atom()) -> {noreply, atom()}.
-handle_cast(_Cast, Id) ->
-    {noreply, Id}.
+-spec handle_cast(term(), state()) -> {noreply, state()}.
+handle_cast(_Cast, State) ->
+    {noreply, State}.
 
 -doc false.
--spec handle_info(term(), atom()) -> {noreply, atom()} | {stop, normal, atom()}.
-%% Behind all that is there.
-handle_info({priority, _Handler, drain}, Id) ->
+-spec handle_info(term(), state()) -> {noreply, state()} | {stop, normal, state()}.
+%% Behind all that is there. Only one `finish` may be under way: of two, each would find the other waiting.
+handle_info({priority, _Handler, drain}, {Id, false}) ->
     self() ! finish,
-    {noreply, Id};
-handle_info(finish, Id) ->
+    {noreply, {Id, true}};
+handle_info(finish, State) ->
     case erlmcp_overload_mailbox:depth(self()) of
         0 ->
-            {stop, normal, Id};
+            {stop, normal, State};
         _ ->
             self() ! finish,
-            {noreply, Id}
+            {noreply, State}
     end;
-handle_info(_Info, Id) ->
-    {noreply, Id}.
+handle_info(_Info, State) ->
+    {noreply, State}.
 
 %% The worker goes with the session. Its end is a priority message, so what waits is not searched for it.
 run(RequestId, Work, Id) ->
