@@ -41,7 +41,10 @@
 %% Those that a scenario is for.
 -spec examples(Scenario :: atom()) -> [atom()].
 examples(Scenario) when
-    Scenario =:= callers_give_up_while_it_hangs; Scenario =:= callers_are_killed_while_it_is_blocked
+    Scenario =:= callers_give_up_while_it_hangs;
+    Scenario =:= callers_are_killed_while_it_is_blocked;
+    Scenario =:= the_service_is_started_again_while_it_works;
+    Scenario =:= what_is_held_is_forgotten_while_it_works
 ->
     [session, tool_server, http, pool];
 examples(_Scenario) ->

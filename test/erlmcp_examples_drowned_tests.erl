@@ -31,7 +31,9 @@ drowned_test_() ->
             fun callers_give_up_while_it_hangs/1,
             fun callers_are_killed_while_it_is_blocked/1,
             fun callers_are_killed_while_it_works/1,
-            fun it_is_killed_and_started_again/1
+            fun it_is_killed_and_started_again/1,
+            fun the_service_is_started_again_while_it_works/1,
+            fun what_is_held_is_forgotten_while_it_works/1
         ],
         {name, Name} <- [erlang:fun_info(Scenario, name)],
         Example <- erlmcp_examples_drowned:examples(Name)
@@ -120,6 +122,26 @@ killed_and_started_again(Bath, Places) ->
     end),
     served(Bath).
 
+the_service_is_started_again_while_it_works(Bath) ->
+    goes_on(Bath, fun() ->
+        ok = gen_server:stop(?LIMITS),
+        {ok, _} = ?LIMITS:start_link()
+    end).
+
+what_is_held_is_forgotten_while_it_works(Bath) ->
+    goes_on(Bath, fun() -> [ok = ?LIMITS:forget(Role, Owner) || {Role, Owner} <- pairs(Bath)] end).
+
+%% The places of what it is at are gone, and it answers all the same.
+goes_on(#{runs := Runs} = Bath, Lose) ->
+    Consumers = consumers(Bath),
+    Asking = [spawn_monitor(fun() -> exit({is, ask(Bath, endless)}) end) || _ <- lists:seq(1, Runs)],
+    First = working(),
+    _ = Lose(),
+    First ! finish,
+    [working() ! finish || _ <- lists:seq(2, Runs)],
+    [?assertEqual(served, ?receiving({'DOWN', Ref, process, _, {is, How}}, How)) || {_, Ref} <- Asking],
+    ?assertEqual(Consumers, consumers(Bath)).
+
 %% Where none waits each is answered.
 ending(Bath, 0) -> ask(Bath, quick);
 ending(Bath, _) -> ending(Bath).
@@ -142,7 +164,10 @@ waiting(Bath) ->
 
 blocked(#{block := Block, runs := Runs}) ->
     ok = Block(),
-    [?receiving({works, Work}, Work) || _ <- lists:seq(1, Runs)].
+    [working() || _ <- lists:seq(1, Runs)].
+
+working() ->
+    ?receiving({works, Work}, Work).
 
 asking(Bath, Counts) ->
     How = ask(Bath, quick),
@@ -173,8 +198,11 @@ full(#{limit := Limit} = Bath) ->
 count(How, Endings) -> length([Ending || Ending <- Endings, Ending =:= How]).
 
 %% What is held beside the mailboxes.
-held(#{held := Pairs, consumers := Consumers}) ->
-    lists:sum([?LIMITS:get_queue_depth(Role, Owner) || {Role, Owners} <- Pairs, Owner <- owners(Owners, Consumers)]).
+held(Bath) ->
+    lists:sum([?LIMITS:get_queue_depth(Role, Owner) || {Role, Owner} <- pairs(Bath)]).
+
+pairs(#{held := Pairs, consumers := Consumers}) ->
+    [{Role, Owner} || {Role, Owners} <- Pairs, Owner <- owners(Owners, Consumers)].
 
 owners(consumers, Consumers) -> Consumers();
 owners(Name, _) -> [Name].

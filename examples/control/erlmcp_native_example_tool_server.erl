@@ -128,7 +128,8 @@ start(SessionId, TaskId, Tool, Permit, From, #state{tasks = Tasks} = State) ->
 ended(Monitor, Response, #state{tasks = Tasks} = State) ->
     {#task{session = SessionId, permit = Permit, caller = Caller}, Others} = maps:take(Monitor, Tasks),
     demonitor(Monitor),
-    ok = erlmcp_queue_limits:release(Permit),
+    %% Its place may have gone before, as the service was stopped or this process forgotten.
+    _ = erlmcp_queue_limits:release(Permit),
     gen_server:reply(Caller, Response),
     drained(SessionId, State#state{tasks = Others}).
 
