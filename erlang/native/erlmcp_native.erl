@@ -56,6 +56,7 @@ up in Erlang.
     mailbox_check/4,
     mailbox_looked/4,
     mailbox_row/4,
+    mailbox_any_held/1,
     mailbox_held/1,
     mailbox_all/1,
     mailbox_watch/2,
@@ -154,6 +155,7 @@ up in Erlang.
     mailbox_check/4,
     mailbox_looked/4,
     mailbox_row/4,
+    mailbox_any_held/1,
     mailbox_held/1,
     mailbox_all/1,
     mailbox_watch/2,
@@ -513,6 +515,10 @@ mailbox_looked(_Table, _Role, _Pid, _Length) -> absent().
 -spec mailbox_row(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
     erlmcp_overload_monitor:queue_info() | fault().
 mailbox_row(_Table, _Role, _Pid, _Length) -> absent().
+
+-doc "Tells whether there is any mailbox that is to be looked at.".
+-spec mailbox_any_held(table()) -> boolean() | fault().
+mailbox_any_held(_Table) -> absent().
 
 -doc "Returns the mailboxes that amount to a level, and are to be looked at.".
 -spec mailbox_held(table()) -> [{erlmcp_queue_limits:role(), pid()}] | fault().

@@ -30,15 +30,19 @@ use crate::vocabulary::{OwnerId, RoleId};
 ///     panic!("there is room for two more");
 /// };
 /// table.sent(role, receiver, (claim, sender), 8, &Still);
+/// assert!(table.judge().mailboxes().is_any_held());
 /// assert_eq!(table.judge().mailboxes().held(), [(role, receiver)]);
 /// // Somebody looks, and finds it empty.
 /// assert!(!table.looked(role, receiver, 0, &Still));
+/// assert!(!table.judge().mailboxes().is_any_held());
 /// assert!(table.judge().mailboxes().held().is_empty());
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
 #[derive(Debug)]
 pub struct Mailboxes {
     any: AtomicBool,
+    /// Whether `held` has any. Written under its lock.
+    any_held: AtomicBool,
     held: Mutex<HashSet<(RoleId, OwnerId), RandomState>>,
 }
 
@@ -46,6 +50,7 @@ impl Mailboxes {
     pub(crate) fn new() -> Self {
         Self {
             any: AtomicBool::new(false),
+            any_held: AtomicBool::new(false),
             held: Mutex::new(HashSet::default()),
         }
     }
@@ -61,11 +66,20 @@ impl Mailboxes {
     }
 
     pub(crate) fn hold(&self, role: RoleId, owner: OwnerId) {
-        self.held.lock().insert((role, owner));
+        let mut held = self.held.lock();
+        held.insert((role, owner));
+        self.any_held.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn let_go(&self, role: RoleId, owner: OwnerId) {
-        self.held.lock().remove(&(role, owner));
+        let mut held = self.held.lock();
+        held.remove(&(role, owner));
+        self.any_held.store(!held.is_empty(), Ordering::Relaxed);
+    }
+
+    /// Whether there is any that is to be looked at. Takes no lock: whoever was told after one came sees it.
+    pub fn is_any_held(&self) -> bool {
+        self.any_held.load(Ordering::Relaxed)
     }
 
     /// Gives those that are to be looked at.

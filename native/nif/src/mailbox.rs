@@ -220,8 +220,16 @@ fn is_local_pid(term: Term<'_>) -> bool {
     term::local_process(term).is_ok()
 }
 
-/// `[{Role, Owner}]`: the mailboxes whose length amounts to a level, and which are to be looked at.
+/// Whether there is any mailbox that is to be looked at.
 #[rustler::nif]
+fn mailbox_any_held<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        Ok(limits.judge().mailboxes().is_any_held())
+    })
+}
+
+/// `[{Role, Owner}]`: the mailboxes whose length amounts to a level, and which are to be looked at.
+#[rustler::nif(schedule = "DirtyCpu")]
 fn mailbox_held<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
         Ok(pairs(env, limits.judge().mailboxes().held()))
