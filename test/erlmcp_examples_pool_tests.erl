@@ -15,6 +15,7 @@ pool_test_() ->
         fun jobs/0,
         fun an_answer_that_comes_late_is_dropped/0,
         fun who_waits_for_a_worker_that_dies_is_told/0,
+        fun a_worker_that_dies_takes_no_other_along/0,
         fun a_pool_outlives_its_group/0
     ]).
 
@@ -62,6 +63,23 @@ who_waits_for_a_worker_that_dies_is_told() ->
     after ?DEADLINE_MS -> error(not_told)
     end,
     eventually(fun() -> ?POOL:run(fun() -> 42 end, ?DEADLINE_MS) =:= {ok, 42} end),
+    ok = stopped().
+
+a_worker_that_dies_takes_no_other_along() ->
+    ok = started(4),
+    Workers = erlmcp_native_example_pool_worker:members(),
+    [
+        begin
+            Others = erlmcp_native_example_pool_worker:members() -- [Worker],
+            ok = kill(Worker),
+            eventually(fun() ->
+                Members = erlmcp_native_example_pool_worker:members(),
+                length(Members) =:= length(Workers) andalso not lists:member(Worker, Members)
+            end),
+            ?assertEqual([], Others -- erlmcp_native_example_pool_worker:members())
+        end
+     || Worker <- Workers
+    ],
     ok = stopped().
 
 a_pool_outlives_its_group() ->

@@ -38,7 +38,7 @@ waits for such a job is told so, and its successor begins with an empty mailbox.
 -doc "Starts a pool of so many workers. There is one pool on a node.".
 -spec start_link(Workers :: pos_integer()) -> supervisor:startlink_ret().
 start_link(Workers) ->
-    supervisor:start_link({local, ?MODULE}, ?MODULE, Workers).
+    supervisor:start_link({local, ?MODULE}, ?MODULE, {pool, Workers}).
 
 -doc "Has a job done, and waits for nothing.".
 -spec submit(job()) -> ok | refused().
@@ -90,11 +90,18 @@ told({error, noproc}) -> {error, no_worker};
 told({error, {capacity_exceeded, #{retry_after_ms := RetryAfterMs}}}) -> {error, {busy, RetryAfterMs}}.
 
 -doc false.
--spec init(pos_integer()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
-init(Workers) ->
-    Group = #{id => group, start => {erlmcp_native_example_pool_worker, start_group, []}},
+-spec init({pool | workers, pos_integer()}) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
+init({pool, Workers}) ->
     %% With the group goes who is in it.
-    {ok, {#{strategy => rest_for_one, intensity => 10, period => 1}, [Group | [
+    children(rest_for_one, [
+        #{id => group, start => {erlmcp_native_example_pool_worker, start_group, []}},
+        #{id => workers, start => {supervisor, start_link, [?MODULE, {workers, Workers}]}, type => supervisor}
+    ]);
+init({workers, Workers}) ->
+    children(one_for_one, [
         #{id => Number, start => {erlmcp_native_example_pool_worker, start_link, []}}
      || Number <- lists:seq(1, Workers)
-    ]]}}.
+    ]).
+
+children(Strategy, Children) ->
+    {ok, {#{strategy => Strategy, intensity => 10, period => 1}, Children}}.
