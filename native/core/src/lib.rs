@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! footprint   how much memory it all takes      survey      looking at every owner
+//! counting    one more for an owner, one less
+//! permits     places that somebody holds
 //! mailbox     whether one more message may be sent to a process
 //!   watching    processes whose mailbox was found long, whoever sends to them
 //! near        the owners that a thread used last
@@ -57,6 +59,7 @@ mod account;
 pub mod alerts;
 pub mod aliases;
 pub mod control;
+mod counting;
 pub mod fill;
 mod footprint;
 mod gauge;
@@ -71,6 +74,7 @@ pub mod near;
 pub mod overload;
 mod owner;
 mod owners;
+mod permits;
 mod queue;
 mod rate;
 mod retry;

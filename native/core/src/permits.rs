@@ -1,0 +1,110 @@
+//! Places that a permit stands for. On the table, and on what is near.
+
+use crate::gauge::{Kind, Vacant};
+use crate::limits::{Limits, Permit, Refusal, Unfit, Verdict};
+use crate::near::Near;
+use crate::tally::Seat;
+use crate::verdict::granted;
+use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
+
+impl<W: Send + Sync + 'static> Limits<W> {
+    /// Does what [`try_enqueue`](Self::try_enqueue) does and hands out a permit, which gives back just what was taken
+    /// here, even if the owner is forgotten and entered again in between. For the dead there is none, since none is
+    /// needed.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check); inside, the refusal.
+    pub fn acquire(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
+        let permit = |tenure| Permit::new(role, owner, tenure);
+        let first = self.change(role, owner, host, |account| {
+            let (tenure, admission) = account.acquire_first(Seat::mine())?;
+            let granted = granted(account, admission, host).map(|()| permit(tenure));
+            Ok((granted, admission.depth()))
+        });
+        if let Ok(granted) = first {
+            return Ok(granted.map(Some));
+        }
+        if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
+            return Ok(Err(refusal));
+        }
+        let entered = self.enter(role, owner, Kind::Counted, host, |account| {
+            // Nobody ends this use of the account meanwhile.
+            let admission = account.try_enqueue(Seat::mine())?;
+            let granted = granted(account, admission, host).map(|()| permit(account.tenure()));
+            Ok((granted, admission.depth()))
+        })?;
+        Ok(entered.transpose())
+    }
+
+    /// Takes away what a permit stands for, the first time that it is given back, unless its owner has given everything
+    /// up since. True if it did.
+    pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+        permit.give_back() && self.take_back(permit, runtime)
+    }
+
+    /// Takes away what a permit stands for that has just been given back, if its owner has it still.
+    pub(crate) fn take_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+        let Permit { role, owner, .. } = *permit;
+        let shard = self.owners.shard(owner).pin();
+        let Some(found) = shard.get(&owner) else {
+            return false;
+        };
+        let left = found.give_back(role, permit.tenure);
+        left.into_iter()
+            .for_each(|depth| self.noticed(found, role, owner, depth, runtime));
+        left.is_some()
+    }
+}
+
+impl<W: Send + Sync + 'static> Near<W> {
+    /// Does what [`Limits::acquire`] does, if the owner is near and has an account in the role that was never
+    /// forgotten.
+    #[inline]
+    pub fn acquire(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        runtime: &impl Runtime,
+    ) -> Option<Result<Permit, Box<Refusal>>> {
+        self.change(table, role, owner, runtime, |account, seat| {
+            let (tenure, admission) = account.acquire_first(seat)?;
+            let granted = granted(account, admission, runtime);
+            let permit = granted.map(|()| Permit::new(role, owner, tenure));
+            Ok((permit, admission.depth()))
+        })
+    }
+
+    /// Does what [`Limits::give_back`] does, if the owner of the permit is near, and the permit is of its account's
+    /// first use.
+    #[inline]
+    pub fn give_back(
+        &self,
+        table: &Limits<W>,
+        permit: &Permit,
+        runtime: &impl Runtime,
+    ) -> Option<bool> {
+        let Permit { role, owner, .. } = *permit;
+        self.look(table, role, owner, |found, account, seat| {
+            if account.tenure() != permit.tenure {
+                return Err(Vacant);
+            }
+            if !permit.give_back() {
+                return Ok(false);
+            }
+            let Ok(depth) = account.give_back_first(permit.tenure, seat) else {
+                return Ok(table.take_back(permit, runtime));
+            };
+            if account.crossed(depth) {
+                table.noticed(found, role, owner, depth, runtime);
+            }
+            Ok(true)
+        })
+    }
+}
