@@ -6,7 +6,7 @@ The library knows pids and atoms. An owner by its name is what it does not know,
 library has said `bad_owner`: pids and atoms pay nothing for it.
 """.
 
--export([is_owner/1, by_name/4, by_name/5, any/2, bad_options/2]).
+-export([is_owner/1, by_name/4, by_name/5, any/3]).
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -39,18 +39,27 @@ by_name(bad_owner, {name, _} = Owner, Operation, Call) ->
 by_name(Fault, _, _, Call) ->
     raise(Fault, Call).
 
--doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/2`.".
--spec any(erlmcp_queue_limits:role(), term()) ->
+-doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/3`.".
+-spec any(erlmcp_queue_limits:role(), term(), term()) ->
     {ok, erlmcp_queue_limits:owner()}
     | {refused, erlmcp_queue_limits:refusal()}
     | {error, noproc}
     | erlmcp_native_error:reason().
-any(Role, Owners) ->
+any(Role, Owners, Options) ->
     Rank = fun(Owner) -> rank(Role, Owner) end,
-    Attempt = fun(Owner) -> enqueue(Role, Owner) end,
+    Attempt = fun(Owner) -> enqueue(Role, Owner, Options) end,
     case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Attempt) of
-        bad_list -> unless_earlier(Role, no_owners);
-        Outcome -> Outcome
+        bad_list ->
+            unless_earlier(Role, no_owners);
+        {error, noproc} = Nobody ->
+            unless_earlier(Role, erlmcp_native_request:judged(Options, Nobody));
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> any(Role, Owners, Map);
+                Bad -> Bad
+            end;
+        Outcome ->
+            Outcome
     end.
 
 is_candidate({name, _} = Name) -> erlmcp_native_pid:is_name(Name) andalso erlmcp_native_pid:named(Name) =/= port;
@@ -68,11 +77,11 @@ rank(Role, Owner) ->
             end
     end.
 
-enqueue(Role, Owner) ->
+enqueue(Role, Owner, Options) ->
     case key(Owner) of
         nobody -> dead;
         port -> no_owners;
-        {ok, Key} -> erlmcp_native:limits_try_enqueue(own, Role, Key)
+        {ok, Key} -> erlmcp_native:limits_try_enqueue(own, Role, Key, Options)
     end.
 
 %% What a living owner is counted under.
@@ -89,15 +98,9 @@ key(Pid) ->
         false -> nobody
     end.
 
--doc "Returns the fault of a call with options that are none, unless another comes first.".
--spec bad_options(term(), term()) -> erlmcp_native_error:reason().
-bad_options(Role, Options) ->
-    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
-    unless_earlier(Role, {bad_option, Problem}).
-
 %% What the library says of the service or of the role comes first.
-unless_earlier(Role, Fault) ->
+unless_earlier(Role, Answer) ->
     case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit); Limit =:= infinity -> Fault;
+        Limit when is_integer(Limit); Limit =:= infinity -> Answer;
         Earlier -> Earlier
     end.

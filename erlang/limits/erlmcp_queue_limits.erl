@@ -53,14 +53,14 @@ Refusals are logged as warnings, at most one line a second and role.
 """.
 
 -export([start_link/0]).
--export([check_capacity/2, try_enqueue/2, with_capacity/3, record_enqueue/2, record_dequeue/2, forget/2]).
--export([acquire/2, acquire/3, release/1, try_enqueue_any/2, try_enqueue_any/3]).
+-export([check_capacity/2, check_capacity/3, try_enqueue/2, try_enqueue/3, try_enqueue_any/2, try_enqueue_any/3]).
+-export([record_enqueue/2, record_dequeue/2, forget/2, with_capacity/3, acquire/2, acquire/3, release/1]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
 -export([to_json_rpc_error/2]).
 
 -export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
--export_type([permit/0, options/0]).
+-export_type([permit/0, class/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
@@ -78,8 +78,11 @@ A permit holds one place of an owner. It may be sent in messages and kept anywhe
 this node: a copy on another, in a file, or made by `term_to_binary/1` does not hold the place.
 """.
 -opaque permit() :: erlmcp_native:permit().
--doc "There is no option yet.".
--type options() :: #{} | [].
+-doc "A class says how much a request matters. `critical` is that of every request that names none.".
+-type class() :: critical_plus | critical | sheddable_plus | sheddable.
+-doc "Options say something of a request, see `m:erlmcp_native_request`: a map, or a keyword list.".
+-type options() ::
+    #{class => class(), bytes => 1..576460752303423487, deadline_ms => integer()} | [proplists:property()].
 -doc """
 A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1; with
 `infinity` nothing is ever refused, counting goes on, and no alert level is reached.
@@ -117,12 +120,19 @@ since the last `reset_stats/1`.
     %% In a refusal only: see refusal().
     process => owner_key(),
     depth => non_neg_integer(),
+    reason => reason(),
     retry_after_ms => 1..60000
 }.
 -doc """
-A refusal has the role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when
-there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten seconds, or
-since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing drained.
+A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
+`class`: what was left of the limit is reserved for higher classes.
+""".
+-type reason() :: full | class.
+-doc """
+A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
+estimate of when there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last
+ten seconds, or since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing
+drained. The limit is what the class may use of it.
 """.
 -type refusal() :: role_stats().
 
@@ -149,17 +159,34 @@ check_capacity(Role, Owner) ->
     case erlmcp_native:limits_check(own, Role, Owner) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        wrong_kind -> check_mailbox(Role, Owner);
+        wrong_kind -> check_mailbox(Role, Owner, [], {?MODULE, ?FUNCTION_NAME, [Role, Owner]});
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
             by_name(Fault, Owner, ok, fun(Pid) -> check_capacity(Role, Pid) end, Call)
     end.
 
-check_mailbox(Role, Pid) ->
-    case erlmcp_native:mailbox_check(own, Role, Pid, length_of(Pid)) of
+-doc "Does what `check_capacity/2` does, with options.".
+-spec check_capacity(role(), owner(), options()) -> ok | {error, {capacity_exceeded, refusal()}}.
+check_capacity(Role, Owner, Options) ->
+    case erlmcp_native:limits_check(own, Role, Owner, Options) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        Fault -> raise(Fault, {?MODULE, check_capacity, [Role, Pid]})
+        wrong_kind -> check_mailbox(Role, Owner, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]});
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> check_capacity(Role, Owner, Map);
+                Bad -> raise(Bad, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]})
+            end;
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]},
+            by_name(Fault, Owner, ok, fun(Pid) -> check_capacity(Role, Pid, Options) end, Call)
+    end.
+
+check_mailbox(Role, Pid, Options, Call) ->
+    case erlmcp_native:mailbox_check(own, Role, Pid, length_of(Pid), Options) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, Call)
     end.
 
 %% As of one that is not there.
@@ -182,6 +209,22 @@ try_enqueue(Role, Owner) ->
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
             by_name(Fault, Owner, ok, fun(Pid) -> try_enqueue(Role, Pid) end, Call)
+    end.
+
+-doc "Does what `try_enqueue/2` does, with options.".
+-spec try_enqueue(role(), owner(), options()) -> ok | {error, {capacity_exceeded, refusal()}}.
+try_enqueue(Role, Owner, Options) ->
+    case erlmcp_native:limits_try_enqueue(own, Role, Owner, Options) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> try_enqueue(Role, Owner, Map);
+                Bad -> raise(Bad, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]})
+            end;
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]},
+            by_name(Fault, Owner, ok, fun(Pid) -> try_enqueue(Role, Pid, Options) end, Call)
     end.
 
 -doc """
@@ -217,25 +260,28 @@ a dead owner nothing is counted, and the permit holds nothing.
 """.
 -spec acquire(role(), owner()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
 acquire(Role, Owner) ->
-    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
+    place(Role, Owner, [], {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
 
 -doc "Does what `acquire/2` does, with options.".
 -spec acquire(role(), owner(), options()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
-acquire(Role, Owner, Options) when Options =:= []; Options =:= #{} ->
-    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]});
 acquire(Role, Owner, Options) ->
-    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]}).
+    place(Role, Owner, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]}).
 
-place(Role, Owner, Call) ->
-    case erlmcp_native:limits_acquire(own, Role, Owner) of
+place(Role, Owner, Options, Call) ->
+    case erlmcp_native:limits_acquire(own, Role, Owner, Options) of
         {ok, _} = Acquired ->
             Acquired;
         {refused, Stats} ->
             {error, {capacity_exceeded, Stats}};
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> place(Role, Owner, Map, Call);
+                Bad -> raise(Bad, Call)
+            end;
         Fault ->
             Place = fun
                 (nobody) -> no_place(Role, Call);
-                (Pid) -> place(Role, Pid, Call)
+                (Pid) -> place(Role, Pid, Options, Call)
             end,
             by_name(Fault, Owner, Place, Call)
     end.
@@ -268,18 +314,16 @@ full; `{error, noproc}` if all are dead. `erlmcp_overload_mailbox:send_any/3` ch
 -spec try_enqueue_any(role(), [owner(), ...]) ->
     {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
 try_enqueue_any(Role, Owners) ->
-    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners]}).
+    any(Role, Owners, [], {?MODULE, ?FUNCTION_NAME, [Role, Owners]}).
 
 -doc "Does what `try_enqueue_any/2` does, with options.".
 -spec try_enqueue_any(role(), [owner(), ...], options()) ->
     {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
-try_enqueue_any(Role, Owners, Options) when Options =:= []; Options =:= #{} ->
-    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]});
 try_enqueue_any(Role, Owners, Options) ->
-    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]}).
+    any(Role, Owners, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]}).
 
-any(Role, Owners, Call) ->
-    case erlmcp_native_owner:any(Role, Owners) of
+any(Role, Owners, Options, Call) ->
+    case erlmcp_native_owner:any(Role, Owners, Options) of
         {ok, _} = Enqueued -> Enqueued;
         {error, noproc} = Nobody -> Nobody;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};

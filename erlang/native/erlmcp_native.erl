@@ -9,7 +9,8 @@ so that all that ever changes can be reloaded while it stays: reloading it fails
 The first argument of a `limits_` function is a table made by `limits_new/1`, or `own` for the one that
 the library holds itself. None of them raises: each returns its answer or an atom that says why there is
 none. While the library is not loaded, that atom is `not_started`. An owner by its name is `bad_owner`: names are looked
-up in Erlang.
+up in Erlang. Options that are no map, but for `[]`, are `bad_option`: what is wrong in them is found out in Erlang,
+where a list is made a map, too.
 """.
 
 -export([load/0]).
@@ -26,11 +27,14 @@ up in Erlang.
 -export([
     limits_nothing/3,
     limits_check/3,
+    limits_check/4,
     limits_try_enqueue/3,
+    limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
     limits_acquire/2,
     limits_acquire/3,
+    limits_acquire/4,
     limits_give_back/1,
     limits_forget/3
 ]).
@@ -47,11 +51,13 @@ up in Erlang.
 ]).
 -export([
     mailbox_enter/3,
+    mailbox_enter/4,
     mailbox_admit/5,
+    mailbox_admit/6,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_refuse/4,
-    mailbox_check/4,
+    mailbox_refuse/5,
+    mailbox_check/5,
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_held/1,
@@ -126,11 +132,14 @@ up in Erlang.
     limits_get_limits/1,
     limits_nothing/3,
     limits_check/3,
+    limits_check/4,
     limits_try_enqueue/3,
+    limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
     limits_acquire/2,
     limits_acquire/3,
+    limits_acquire/4,
     limits_give_back/1,
     limits_forget/3,
     limits_depth/2,
@@ -143,11 +152,13 @@ up in Erlang.
     limits_take_refusals/2,
     limits_sample/1,
     mailbox_enter/3,
+    mailbox_enter/4,
     mailbox_admit/5,
+    mailbox_admit/6,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_refuse/4,
-    mailbox_check/4,
+    mailbox_refuse/5,
+    mailbox_check/5,
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_held/1,
@@ -244,6 +255,7 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_limits
     | bad_message
     | bad_number
+    | bad_option
     | bad_owner
     | bad_permit
     | bad_place
@@ -368,10 +380,22 @@ limits_nothing(_Table, _Role, _Owner) -> absent().
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_check(_Table, _Role, _Owner) -> absent().
 
+-doc "Does what `limits_check/3` does, with options.".
+-spec limits_check(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_check(_Table, _Role, _Owner, _Options) -> absent().
+
 -doc "Takes a place for an owner in a role if there is room, in one step. A refusal is counted.".
 -spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
+
+-doc "Does what `limits_try_enqueue/3` does, with options.".
+-spec limits_try_enqueue(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_try_enqueue(_Table, _Role, _Owner, _Options) -> absent().
 
 -doc "Adds one to an owner's depth in a role, beyond the limit too.".
 -spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
@@ -389,6 +413,12 @@ limits_acquire(_Table, _Role) -> absent().
 -spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_acquire(_Table, _Role, _Owner) -> absent().
+
+-doc "Does what `limits_acquire/3` does, with options.".
+-spec limits_acquire(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_acquire(_Table, _Role, _Owner, _Options) -> absent().
 
 -doc "Gives the place of a permit back; `released` if there is none any more, or never was, when nothing is done.".
 -spec limits_give_back(permit()) -> ok | released | fault().
@@ -459,6 +489,11 @@ has to ask, and to be admitted by `mailbox_admit/5` with what it notes here. `no
     Place :: non_neg_integer() | {ask, Noted :: non_neg_integer()} | noproc | fault().
 mailbox_enter(_Table, _Role, _Pid) -> absent().
 
+-doc "Does what `mailbox_enter/3` does, with options.".
+-spec mailbox_enter(table(), erlmcp_queue_limits:role(), pid(), erlmcp_queue_limits:options()) ->
+    Place :: non_neg_integer() | {ask, Noted :: non_neg_integer()} | noproc | fault().
+mailbox_enter(_Table, _Role, _Pid, _Options) -> absent().
+
 -doc """
 Admits a message of the calling process, which has noted that and was told this length, if there is room. The place that
 is returned is given back by `mailbox_sent/5`, or goes with the process. `again` if the length is to be asked for once
@@ -468,6 +503,17 @@ more. A refusal is counted.
     table(), erlmcp_queue_limits:role(), pid(), Noted :: non_neg_integer(), Length :: non_neg_integer()
 ) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
 mailbox_admit(_Table, _Role, _Pid, _Noted, _Length) -> absent().
+
+-doc "Does what `mailbox_admit/5` does, with options.".
+-spec mailbox_admit(
+    table(),
+    erlmcp_queue_limits:role(),
+    pid(),
+    Noted :: non_neg_integer(),
+    Length :: non_neg_integer(),
+    erlmcp_queue_limits:options()
+) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_admit(_Table, _Role, _Pid, _Noted, _Length, _Options) -> absent().
 
 -doc "Gives a place of `mailbox_enter/3` back: the message is in the mailbox.".
 -spec mailbox_sent(table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer()) -> ok | fault().
@@ -481,14 +527,16 @@ mailbox_sent(_Table, _Role, _Pid, _Place) -> absent().
 mailbox_sent(_Table, _Role, _Pid, _Place, _Length) -> absent().
 
 -doc "Refuses a sender to whom `again` was said too often. `noproc` if the process is dead, or was forgotten.".
--spec mailbox_refuse(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
-    {refused, erlmcp_queue_limits:refusal()} | noproc | fault().
-mailbox_refuse(_Table, _Role, _Pid, _Length) -> absent().
+-spec mailbox_refuse(
+    table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer(), erlmcp_queue_limits:options()
+) -> {refused, erlmcp_queue_limits:refusal()} | noproc | fault().
+mailbox_refuse(_Table, _Role, _Pid, _Length, _Options) -> absent().
 
 -doc "Tells whether a mailbox of this length has room, and takes nothing. A refusal is counted.".
--spec mailbox_check(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
-    ok | {refused, erlmcp_queue_limits:refusal()} | fault().
-mailbox_check(_Table, _Role, _Pid, _Length) -> absent().
+-spec mailbox_check(
+    table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_check(_Table, _Role, _Pid, _Length, _Options) -> absent().
 
 -doc "Notes the length of a mailbox, and tells whether it is to be looked at again, since it amounts to a level.".
 -spec mailbox_looked(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) -> boolean() | fault().

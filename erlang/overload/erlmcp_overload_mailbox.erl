@@ -85,14 +85,14 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 
 -doc "A destination is a process of this node, by its pid or a name.".
 -type destination() :: pid() | atom() | {atom(), node()} | {global, term()} | {via, module(), term()}.
--doc "There is no option yet.".
--type options() :: #{} | [].
+-doc "Options say something of a message, see `m:erlmcp_native_request`: a map, or a keyword list.".
+-type options() :: erlmcp_queue_limits:options().
 -doc "This says that the mailbox is full, and what its role has come to.".
 -type refused() :: {error, {capacity_exceeded, erlmcp_queue_limits:refusal()}}.
 
 -import(erlmcp_native_error, [raise/2]).
 
--compile({inline, [admit/2, called/7, sent/4]}).
+-compile({inline, [called/7, sent/4]}).
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T =< 16#ffffffff)).
 %% How often a length is asked for before others are let go first.
@@ -104,7 +104,7 @@ that there is no such process, or that it was dead when its length was asked for
 """.
 -spec send(erlmcp_queue_limits:role(), destination(), Message :: term()) -> ok | refused() | {error, noproc}.
 send(Role, Destination, Message) ->
-    case admit(Role, Destination) of
+    case admit(Role, Destination, [], ?TRIES) of
         {Pid, Place, Length} ->
             Pid ! Message,
             sent(Role, Pid, Place, Length);
@@ -131,7 +131,7 @@ send(Role, Destination, Message, Options) ->
 -doc "Does what `send/3` does with what `gen_server:cast/2` sends.".
 -spec cast(erlmcp_queue_limits:role(), destination(), Request :: term()) -> ok | refused() | {error, noproc}.
 cast(Role, Server, Request) ->
-    case admit(Role, Server) of
+    case admit(Role, Server, [], ?TRIES) of
         {Pid, Place, Length} ->
             ok = gen_server:cast(Pid, Request),
             sent(Role, Pid, Place, Length);
@@ -165,7 +165,7 @@ comes, is dropped.
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
 call(Role, Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    case admit(Role, Server) of
+    case admit(Role, Server, [], ?TRIES) of
         {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
         {error, _} = Error -> Error;
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout]})
@@ -330,57 +330,67 @@ length_of(Pid) ->
         undefined -> dead
     end.
 
-with(Role, Destination, Options) when Options =:= []; Options =:= #{} ->
-    admit(Role, Destination);
-with(_, _, Options) ->
-    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
-    {bad_option, Problem}.
+with(Role, Destination, Options) ->
+    case admit(Role, Destination, Options, ?TRIES) of
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> admit(Role, Destination, Map, ?TRIES);
+                Bad -> Bad
+            end;
+        Admitted ->
+            Admitted
+    end.
 
 %% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask.
-admit(Role, Destination) ->
-    admit(Role, Destination, ?TRIES).
-
-admit(Role, Pid, Tries) when is_pid(Pid) ->
-    case erlmcp_native:mailbox_enter(own, Role, Pid) of
+admit(Role, Pid, Options, Tries) when is_pid(Pid) ->
+    case enter(Role, Pid, Options) of
         Place when is_integer(Place) ->
             {Pid, Place, unasked};
         {ask, Noted} ->
             case all_of(Pid) of
                 dead -> {error, noproc};
-                Length -> admit(Role, Pid, Noted, Length, Tries)
+                Length -> admit(Role, Pid, Noted, Length, Options, Tries)
             end;
         noproc ->
             {error, noproc};
         Fault ->
             Fault
     end;
-admit(Role, Destination, Tries) ->
+admit(Role, Destination, Options, Tries) ->
     case resolve(Destination) of
-        Pid when is_pid(Pid) -> admit(Role, Pid, Tries);
-        noproc -> nobody(erlmcp_native:limits_get_limit(own, Role));
+        Pid when is_pid(Pid) -> admit(Role, Pid, Options, Tries);
+        noproc -> nobody(erlmcp_native:limits_get_limit(own, Role), Options);
         bad_process -> bad_process
     end.
 
-admit(Role, Pid, Noted, Length, Tries) ->
-    case erlmcp_native:mailbox_admit(own, Role, Pid, Noted, Length) of
+enter(Role, Pid, []) -> erlmcp_native:mailbox_enter(own, Role, Pid);
+enter(Role, Pid, Options) -> erlmcp_native:mailbox_enter(own, Role, Pid, Options).
+
+admit(Role, Pid, Noted, Length, Options, Tries) ->
+    case ask(Role, Pid, Noted, Length, Options) of
         Place when is_integer(Place) -> {Pid, Place, Length};
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        again when Tries > 1 -> admit(Role, Pid, Tries - 1);
-        again -> full(Role, Pid, Length);
+        again when Tries > 1 -> admit(Role, Pid, Options, Tries - 1);
+        again -> full(Role, Pid, Length, Options);
         Fault -> Fault
     end.
 
+ask(Role, Pid, Noted, Length, []) -> erlmcp_native:mailbox_admit(own, Role, Pid, Noted, Length);
+ask(Role, Pid, Noted, Length, Options) -> erlmcp_native:mailbox_admit(own, Role, Pid, Noted, Length, Options).
+
 %% Others were faster each time.
-full(Role, Pid, Length) ->
-    case erlmcp_native:mailbox_refuse(own, Role, Pid, Length) of
+full(Role, Pid, Length, Options) ->
+    case erlmcp_native:mailbox_refuse(own, Role, Pid, Length, Options) of
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
         noproc -> {error, noproc};
         Fault -> Fault
     end.
 
 %% For all other arguments to be judged as they are with somebody there.
-nobody(Limit) when is_integer(Limit); Limit =:= infinity -> {error, noproc};
-nobody(Fault) -> Fault.
+nobody(Limit, Options) when is_integer(Limit); Limit =:= infinity ->
+    erlmcp_native_request:judged(Options, {error, noproc});
+nobody(Fault, _) ->
+    Fault.
 
 %% The service may have been stopped meanwhile; the message is there all the same.
 sent(Role, Pid, Place, unasked) ->

@@ -12,7 +12,9 @@
 calls() ->
     [
         {check_capacity, [session, a]},
+        {check_capacity, [session, a, #{}]},
         {try_enqueue, [session, a]},
+        {try_enqueue, [session, a, #{}]},
         {with_capacity, [session, a, fun() -> error(not_reached) end]},
         {acquire, [session, a]},
         {acquire, [session, a, #{}]},
@@ -51,7 +53,6 @@ misuse_test_() ->
         fun a_fun_takes_nothing/0,
         fun a_permit_is_one/0,
         fun owners_are_a_list_of_some/0,
-        fun there_is_no_option/0,
         fun nothing_becomes_of_a_wrong_call/0,
         fun nothing_makes_an_atom/0
     ]).
@@ -147,20 +148,11 @@ owners_are_a_list_of_some() ->
     ],
     ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
 
-there_is_no_option() ->
-    Wrong = [#{a => 1}, [{a, 1}], [a], a, 1, [#{}], {}, #{deadline_ms => 1}, [a | b]],
-    [
-        ?assertEqual([3], wrong_argument(Function, [session, Owner, Options]))
-     || Options <- Wrong, {Function, Owner} <- [{acquire, a}, {try_enqueue_any, [a]}]
-    ],
-    ?assertEqual([1], wrong_argument(acquire, ["session", a, #{a => 1}])),
-    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
-
 nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(53, length(Misuses)),
+    ?assertEqual(67, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses

@@ -6,6 +6,7 @@ use crate::alerts::Alert;
 use crate::gauge::{Admission, Gauge, Kind, Release, Vacant};
 use crate::judge::Judge;
 use crate::overload::{Level, Marks};
+use crate::request::{Class, Request};
 use crate::role::Role;
 use crate::senders::{Claim, Senders, Told};
 use crate::sync::{Arc, AtomicU8, AtomicU32, AtomicU64, Ordering, fence, order_after_change};
@@ -132,19 +133,26 @@ impl<T> Account<T> {
         &self,
         sender: OwnerId,
         now_ns: u64,
+        class: Class,
     ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         let mark = self.marks.load(Ordering::Relaxed) & LARGE;
-        let claim = senders.admit_unasked(sender, now_ns, self.role.refuses_at(), mark);
+        let limit = self.role.refuses_at(class);
+        let claim = senders.admit_unasked(sender, now_ns, limit, mark);
         Ok(claim.ok_or_else(|| senders.sent()))
     }
 
     /// Admits a sender that has noted that and was told this length.
     #[inline]
-    pub(crate) fn admit(&self, sender: OwnerId, told: Told) -> Result<Result<Claim, u64>, Vacant> {
+    pub(crate) fn admit(
+        &self,
+        sender: OwnerId,
+        told: Told,
+        class: Class,
+    ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         senders.tell(told);
-        Ok(senders.admit(sender, told, || self.role.refuses_at()))
+        Ok(senders.admit(sender, told, || self.role.refuses_at(class)))
     }
 
     /// The message of a sender that did not ask is in the mailbox.
@@ -213,13 +221,23 @@ impl<T> Account<T> {
 
     /// Counts at the calling thread's `seat`.
     #[inline]
-    pub(crate) fn try_enqueue(&self, seat: Seat) -> Result<Admission, Vacant> {
+    pub(crate) fn try_enqueue(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
         let mine = self.role.tally().at(seat);
-        let admission = self.gauge.admit(|| self.role.refuses_at())?;
-        if let Admission::Admitted(before) = admission {
-            mine.enqueue(before.wrapping_add(1));
+        let admission = self.gauge.admit(|| self.role.refuses_at(request.class))?;
+        Ok(self.admitted(admission, request, mine))
+    }
+
+    #[inline]
+    fn admitted(&self, admission: Admission, request: &Request, mine: Mine<'_>) -> Admission {
+        match admission {
+            Admission::Admitted(before) => {
+                mine.enqueue(before.wrapping_add(1));
+                admission
+            }
+            Admission::Refused(depth, _) => {
+                Admission::Refused(depth, self.role.reason(depth, request.class))
+            }
         }
-        Ok(admission)
     }
 
     /// Counts at the calling thread's `seat`. Returns the new depth.
@@ -246,15 +264,18 @@ impl<T> Account<T> {
     /// Takes a place for a permit, if this is the first use of the account, and the only one so far. Returns the
     /// tenure of the place, too. Counts at the calling thread's `seat`.
     #[inline]
-    pub(crate) fn acquire_first(&self, seat: Seat) -> Result<(u64, Admission), Vacant> {
+    pub(crate) fn acquire_first(
+        &self,
+        request: &Request,
+        seat: Seat,
+    ) -> Result<(u64, Admission), Vacant> {
         let mine = self.role.tally().at(seat);
         // Before the step that finds the first use: it is that of the first use then.
         let tenure = self.tenure();
-        let admission = self.gauge.admit_first(|| self.role.refuses_at())?;
-        if let Admission::Admitted(before) = admission {
-            mine.enqueue(before.wrapping_add(1));
-        }
-        Ok((tenure, admission))
+        let admission = self
+            .gauge
+            .admit_first(|| self.role.refuses_at(request.class))?;
+        Ok((tenure, self.admitted(admission, request, mine)))
     }
 
     /// Takes one away on behalf of a permit of this tenure, if that is the first, and the only one so far. Returns the

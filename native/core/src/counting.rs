@@ -4,9 +4,10 @@ use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
+use crate::request::Request;
 use crate::tally::Seat;
-use crate::verdict::{refuse, room, verdict};
-use crate::vocabulary::{Host, OwnerId, RoleId};
+use crate::verdict::{has_room, room, verdict};
+use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 impl<W: Send + Sync + 'static> Limits<W> {
     /// Tells whether there is room. Counts a refusal, and nothing else.
@@ -21,9 +22,24 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
-        match self.look(role, owner, |account| room(account, host)) {
+        self.check_with(role, owner, &Request::default(), host)
+    }
+
+    /// Does what [`check`](Self::check) does, for a request that says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    pub fn check_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Verdict, Unfit> {
+        match self.look(role, owner, |account| room(account, request, host)) {
             Ok(verdict) => Ok(verdict),
-            Err(Vacant) => self.check_unknown(role, owner, host),
+            Err(Vacant) => self.check_unknown(role, owner, request, host),
         }
     }
 
@@ -31,14 +47,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
         &self,
         role: RoleId,
         owner: OwnerId,
+        request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
         self.is_to_be_counted(role, owner)?;
-        if self.roles().refuses_at(role) > 0 || !host.is_alive(owner) {
+        if self.roles().refuses_at(role, request.class) > 0 || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
         let role = self.roles().get_or_insert(role, || host.now())?;
-        Ok(Verdict::Refused(refuse(&role, 0, host)))
+        Ok(has_room(&role, 0, request, host))
     }
 
     /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
@@ -53,17 +70,35 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
-        let attempt = |account: &Account<W>| {
-            let admission = account.try_enqueue(Seat::mine())?;
-            Ok((verdict(account, admission, host), admission.depth()))
-        };
-        if let Ok(verdict) = self.change(role, owner, host, attempt) {
+        self.try_enqueue_with(role, owner, &Request::default(), host)
+    }
+
+    /// Does what [`try_enqueue`](Self::try_enqueue) does, for a request that says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    #[inline]
+    pub fn try_enqueue_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Verdict, Unfit> {
+        // Two closures, of which the first is compiled into this: one for both would be called.
+        let taken = self.change(role, owner, host, |account| {
+            take_one(account, request, Seat::mine(), host)
+        });
+        if let Ok(verdict) = taken {
             return Ok(verdict);
         }
-        if let refused @ Verdict::Refused(_) = self.check_unknown(role, owner, host)? {
+        if let refused @ Verdict::Refused(_) = self.check_unknown(role, owner, request, host)? {
             return Ok(refused);
         }
-        let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;
+        let entered = self.enter(role, owner, Kind::Counted, host, |account| {
+            take_one(account, request, Seat::mine(), host)
+        })?;
         Ok(entered.unwrap_or(Verdict::Granted))
     }
 
@@ -127,7 +162,22 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Option<Verdict> {
-        self.look(table, role, owner, |_, account, _| room(account, host))
+        self.check_with(table, role, owner, &Request::default(), host)
+    }
+
+    /// Does what [`Limits::check_with`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn check_with(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Option<Verdict> {
+        self.look(table, role, owner, |_, account, _| {
+            room(account, request, host)
+        })
     }
 
     /// Does what [`Limits::try_enqueue`] does, if the owner is near and has an account in the role.
@@ -139,9 +189,21 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Option<Verdict> {
+        self.try_enqueue_with(table, role, owner, &Request::default(), host)
+    }
+
+    /// Does what [`Limits::try_enqueue_with`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn try_enqueue_with(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Option<Verdict> {
         self.change(table, role, owner, host, |account, seat| {
-            let admission = account.try_enqueue(seat)?;
-            Ok((verdict(account, admission, host), admission.depth()))
+            take_one(account, request, seat, host)
         })
     }
 
@@ -172,4 +234,18 @@ impl<W: Send + Sync + 'static> Near<W> {
             Ok(((), account.dequeue(seat)?))
         })
     }
+}
+
+/// A place of an account, if there is one, and the depth that it then has. Always inline: it is most of what is done
+/// for a request.
+#[inline(always)]
+fn take_one<W>(
+    account: &Account<W>,
+    request: &Request,
+    seat: Seat,
+    host: &impl Runtime,
+) -> Result<(Verdict, u64), Vacant> {
+    let admission = account.try_enqueue(request, seat)?;
+    let verdict = verdict(account, admission, request, host);
+    Ok((verdict, admission.depth()))
 }

@@ -7,6 +7,7 @@
 //! use. So a count either lands before the owner's death, and is given back with the rest, or finds
 //! the gauge vacant and does not exist: there is no moment in between for a count to leak into.
 
+use crate::reason::Reason;
 use crate::sync::{AtomicU64, Ordering};
 
 /// Set while nobody's depth is kept here. A depth would need centuries of counting to reach it.
@@ -48,8 +49,8 @@ pub(crate) struct Vacant;
 pub(crate) enum Admission {
     /// There was room; the depth is now one more.
     Admitted(u64),
-    /// The depth stood at the limit or above it; nothing was changed.
-    Refused(u64),
+    /// The depth stood at the limit or above it, or there is another reason; nothing was changed.
+    Refused(u64, Reason),
 }
 
 impl Admission {
@@ -57,7 +58,7 @@ impl Admission {
     pub(crate) fn depth(self) -> u64 {
         match self {
             Self::Admitted(before) => before.wrapping_add(1),
-            Self::Refused(depth) => depth,
+            Self::Refused(depth, _) => depth,
         }
     }
 }
@@ -161,7 +162,7 @@ impl Gauge {
         loop {
             let depth = read(word)?;
             if depth >= limit() {
-                return Ok(Admission::Refused(depth));
+                return Ok(Admission::Refused(depth, Reason::Full));
             }
             match self.replace(word, word.wrapping_add(1)) {
                 Ok(()) => return Ok(Admission::Admitted(depth)),
@@ -272,8 +273,8 @@ mod tests {
         let gauge = occupied_gauge();
         assert_eq!(gauge.admit(|| 2), Ok(Admission::Admitted(0)));
         assert_eq!(gauge.admit(|| 2), Ok(Admission::Admitted(1)));
-        assert_eq!(gauge.admit(|| 2), Ok(Admission::Refused(2)));
-        assert_eq!(gauge.admit(|| 0), Ok(Admission::Refused(2)));
+        assert_eq!(gauge.admit(|| 2), Ok(Admission::Refused(2, Reason::Full)));
+        assert_eq!(gauge.admit(|| 0), Ok(Admission::Refused(2, Reason::Full)));
         assert_eq!(gauge.depth(), Ok(2));
     }
 
@@ -307,7 +308,10 @@ mod tests {
         assert!(!gauge.was_used());
         gauge.occupy(Kind::Counted);
         assert_eq!(gauge.admit_first(|| 1), Ok(Admission::Admitted(0)));
-        assert_eq!(gauge.admit_first(|| 1), Ok(Admission::Refused(1)));
+        assert_eq!(
+            gauge.admit_first(|| 1),
+            Ok(Admission::Refused(1, Reason::Full))
+        );
         assert_eq!(gauge.release_first(), Ok(Release::Released(0)));
         assert_eq!(gauge.release_first(), Ok(Release::Unmatched));
         assert_eq!((gauge.vacate(), gauge.was_used()), (Ok(0), true));

@@ -29,6 +29,9 @@
 //!   lanes       types of messages
 //! aliases     whose priority aliases
 //!   roster      a set that knows its newest
+//! reserve     what of a limit is kept for the higher classes
+//!   request     what a request says of itself
+//! reason      why one is refused
 //! setting     what configuration gives and a hand may override
 //! map         the concurrent map, or a small one in a model
 //! queue       the bounded queue, or a small one in a model
@@ -77,6 +80,9 @@ mod owners;
 mod permits;
 mod queue;
 mod rate;
+pub mod reason;
+pub mod request;
+pub mod reserve;
 mod retry;
 mod role;
 pub mod roles;

@@ -8,9 +8,10 @@ use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Refusal, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
+use crate::request::Request;
 use crate::senders::{Claim, Told};
 use crate::tally::Seat;
-use crate::verdict::refuse;
+use crate::verdict::{has_room, refuse};
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 /// An entry says what a sender has to do first.
@@ -79,7 +80,27 @@ impl<W: Send + Sync + 'static> Limits<W> {
         now_ns: u64,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        let admit = |account: &Account<W>| Ok(account.admit_unasked(sender, now_ns)?.into());
+        self.admit_unasked_with(role, owner, sender, now_ns, &Request::default(), host)
+    }
+
+    /// Does what [`admit_unasked`](Self::admit_unasked) does, for a message that says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as of every operation.
+    pub fn admit_unasked_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        now_ns: u64,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Option<Entry>, Unfit> {
+        let admit = |account: &Account<W>| {
+            let admitted = account.admit_unasked(sender, now_ns, request.class)?;
+            Ok(admitted.into())
+        };
         match self.look(role, owner, admit) {
             Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
@@ -97,10 +118,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
         told: Told,
         host: &impl Host<Watch = W>,
     ) -> Admittance {
+        self.admit_with(role, owner, sender, told, &Request::default(), host)
+    }
+
+    /// Does what [`admit`](Self::admit) does, for a message that says something of itself.
+    pub fn admit_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        told: Told,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(match account.admit(sender, told)? {
+            Ok(match account.admit(sender, told, request.class)? {
                 Ok(claim) => Admittance::Granted(claim),
-                Err(depth) => refused(account, told, depth, host)?,
+                Err(depth) => refused(account, told, depth, request, host)?,
             })
         });
         // Forgotten meanwhile, or dead.
@@ -135,9 +169,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         length: u64,
+        request: &Request,
         runtime: &impl Runtime,
     ) -> Option<Box<Refusal>> {
-        let refuse = |account: &Account<W>| Ok(refuse(account.role(), length, runtime));
+        let class = request.class;
+        let refuse = |account: &Account<W>| {
+            let role = account.role();
+            let reason = role.reason(length, class);
+            Ok(refuse(role, length, class, reason, runtime))
+        };
         self.look(role, owner, refuse).ok()
     }
 
@@ -147,14 +187,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         length: u64,
+        request: &Request,
         runtime: &impl Runtime,
     ) -> Verdict {
         let looked = self.look(role, owner, |account| {
-            Ok(if length < account.role().refuses_at() {
-                Verdict::Granted
-            } else {
-                Verdict::Refused(refuse(account.role(), length, runtime))
-            })
+            Ok(has_room(account.role(), length, request, runtime))
         });
         looked.unwrap_or(Verdict::Granted)
     }
@@ -181,7 +218,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
 }
 
 impl<W: Send + Sync + 'static> Near<W> {
-    /// Does what [`Limits::admit_unasked`] does, if the owner is near and its mailbox known in the role.
+    /// Does what [`Limits::admit_unasked_with`] does, if the owner is near and its mailbox known in the role.
     #[inline]
     pub fn admit_unasked(
         &self,
@@ -190,9 +227,11 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         sender: OwnerId,
         now_ns: u64,
+        request: &Request,
     ) -> Option<Entry> {
         self.look(table, role, owner, |_, account, _| {
-            Ok(account.admit_unasked(sender, now_ns)?.into())
+            let admitted = account.admit_unasked(sender, now_ns, request.class)?;
+            Ok(admitted.into())
         })
     }
 
@@ -211,7 +250,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         })
     }
 
-    /// Does what [`Limits::admit`] does, if the owner is near, its mailbox known in the role, and there is room.
+    /// Does what [`Limits::admit_with`] does, if the owner is near, its mailbox known in the role, and there is room.
     #[inline]
     pub fn admit(
         &self,
@@ -220,8 +259,9 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         sender: OwnerId,
         told: Told,
+        request: &Request,
     ) -> Option<Claim> {
-        let admit = |account: &Account<W>| account.admit(sender, told);
+        let admit = |account: &Account<W>| account.admit(sender, told, request.class);
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -249,12 +289,15 @@ fn refused<W>(
     account: &Account<W>,
     told: Told,
     depth: u64,
+    request: &Request,
     host: &impl Host<Watch = W>,
 ) -> Result<Admittance, Vacant> {
-    let senders = account.senders()?;
-    let is_full = told.length >= account.role().refuses_at();
+    let (senders, role) = (account.senders()?, account.role());
+    let is_full = told.length >= role.refuses_at(request.class);
     if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted) {
         return Ok(Admittance::Again);
     }
-    Ok(Admittance::Refused(refuse(account.role(), depth, host)))
+    let reason = role.reason(depth, request.class);
+    let refusal = refuse(role, depth, request.class, reason, host);
+    Ok(Admittance::Refused(refusal))
 }

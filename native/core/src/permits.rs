@@ -3,6 +3,7 @@
 use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Permit, Refusal, Unfit, Verdict};
 use crate::near::Near;
+use crate::request::Request;
 use crate::tally::Seat;
 use crate::verdict::granted;
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
@@ -21,22 +22,38 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
+        self.acquire_with(role, owner, &Request::default(), host)
+    }
+
+    /// Does what [`acquire`](Self::acquire) does, for a request that says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check); inside, the refusal.
+    pub fn acquire_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
         let permit = |tenure| Permit::new(role, owner, tenure);
         let first = self.change(role, owner, host, |account| {
-            let (tenure, admission) = account.acquire_first(Seat::mine())?;
-            let granted = granted(account, admission, host).map(|()| permit(tenure));
+            let (tenure, admission) = account.acquire_first(request, Seat::mine())?;
+            let granted = granted(account, admission, request, host).map(|()| permit(tenure));
             Ok((granted, admission.depth()))
         });
         if let Ok(granted) = first {
             return Ok(granted.map(Some));
         }
-        if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
+        if let Verdict::Refused(refusal) = self.check_with(role, owner, request, host)? {
             return Ok(Err(refusal));
         }
         let entered = self.enter(role, owner, Kind::Counted, host, |account| {
             // Nobody ends this use of the account meanwhile.
-            let admission = account.try_enqueue(Seat::mine())?;
-            let granted = granted(account, admission, host).map(|()| permit(account.tenure()));
+            let admission = account.try_enqueue(request, Seat::mine())?;
+            let granted =
+                granted(account, admission, request, host).map(|()| permit(account.tenure()));
             Ok((granted, admission.depth()))
         })?;
         Ok(entered.transpose())
@@ -73,9 +90,23 @@ impl<W: Send + Sync + 'static> Near<W> {
         owner: OwnerId,
         runtime: &impl Runtime,
     ) -> Option<Result<Permit, Box<Refusal>>> {
+        self.acquire_with(table, role, owner, &Request::default(), runtime)
+    }
+
+    /// Does what [`Limits::acquire_with`] does, if the owner is near and has an account in the role that was never
+    /// forgotten.
+    #[inline]
+    pub fn acquire_with(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        request: &Request,
+        runtime: &impl Runtime,
+    ) -> Option<Result<Permit, Box<Refusal>>> {
         self.change(table, role, owner, runtime, |account, seat| {
-            let (tenure, admission) = account.acquire_first(seat)?;
-            let granted = granted(account, admission, runtime);
+            let (tenure, admission) = account.acquire_first(request, seat)?;
+            let granted = granted(account, admission, request, runtime);
             let permit = granted.map(|()| Permit::new(role, owner, tenure));
             Ok((permit, admission.depth()))
         })

@@ -3,6 +3,9 @@
 use crate::fill::Fill;
 use crate::overload::{Level, Scale};
 use crate::rate::Rate;
+use crate::reason::Reason;
+use crate::request::Class;
+use crate::reserve::Reserve;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
@@ -61,6 +64,7 @@ pub(crate) struct Role {
     policy: Arc<Policy>,
     /// Without one it follows the default role's.
     pub(crate) own_limit: Setting<Option<u64>>,
+    pub(crate) reserve: Setting<Reserve>,
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
@@ -133,6 +137,7 @@ impl Role {
             id,
             policy,
             own_limit: Setting::new(None),
+            reserve: Setting::new(Reserve::NONE),
             owners: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
@@ -185,15 +190,27 @@ impl Role {
         &self.policy.watch
     }
 
-    /// The depth at which an owner is refused now.
-    pub(crate) fn refuses_at(&self) -> u64 {
+    /// The depth at which an owner is refused now that asks for this class.
+    #[inline]
+    pub(crate) fn refuses_at(&self, class: Class) -> u64 {
         if self.policy.enforcing.get() {
             // Nobody is admitted to the role of the watch.
-            self.own_limit
-                .get()
-                .unwrap_or_else(|| self.policy.default_limit.get())
+            let own = self.own_limit.get();
+            let limit = own.unwrap_or_else(|| self.policy.default_limit.get());
+            self.reserve.get().bound(class, limit)
         } else {
             u64::MAX
+        }
+    }
+
+    /// Why an owner at this depth was refused that asked for this class.
+    #[cold]
+    pub(crate) fn reason(&self, depth: u64, class: Class) -> Reason {
+        let has_all = self.reserve.get().percent(class) == 0;
+        if has_all || depth >= self.refuses_at(Class::CriticalPlus) {
+            Reason::Full
+        } else {
+            Reason::Class
         }
     }
 
@@ -246,9 +263,10 @@ impl Role {
         refused.saturating_sub(self.reported_refusals.fetch_max(refused, Ordering::Relaxed))
     }
 
-    /// How long an owner at `depth` should wait before it asks again, in milliseconds.
-    pub(crate) fn retry_after_ms(&self, depth: u64, now: Instant) -> u64 {
-        let excess = depth.saturating_sub(self.limit()).saturating_add(1);
+    /// How long an owner at `depth` should wait that is refused from a depth on, before it asks again, in
+    /// milliseconds.
+    pub(crate) fn retry_after_ms(&self, depth: u64, refused_at: u64, now: Instant) -> u64 {
+        let excess = depth.saturating_sub(refused_at).saturating_add(1);
         let owners = self.owners.load(Ordering::Relaxed);
         let drained = || self.tally.drained();
         let per_ms = self
@@ -269,7 +287,7 @@ impl Role {
         } else if depth < limit {
             Outlook::Room(limit.saturating_sub(depth))
         } else {
-            let retry_after_ms = self.retry_after_ms(depth, now);
+            let retry_after_ms = self.retry_after_ms(depth, limit, now);
             if self.drained_per_ms(now) > 0.0 {
                 Outlook::Full(retry_after_ms)
             } else {
@@ -408,7 +426,7 @@ mod tests {
     fn switched_off_it_refuses_nothing_but_keeps_its_limit() {
         let role = role(5);
         role.policy.enforcing.set(false);
-        assert_eq!(role.refuses_at(), u64::MAX);
+        assert_eq!(role.refuses_at(Class::Sheddable), u64::MAX);
         assert_eq!(role.limit(), 5);
     }
 
@@ -424,7 +442,7 @@ mod tests {
         }
         // Ten in a second, and two places are in the way.
         assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
-        assert_eq!(role.retry_after_ms(6, at(1_000)), 200);
+        assert_eq!(role.retry_after_ms(6, role.limit(), at(1_000)), 200);
         role.own_limit.set(Some(0));
         assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
         role.own_limit.set(Some(UNLIMITED));

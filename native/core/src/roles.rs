@@ -5,6 +5,8 @@ use std::collections::HashMap as StdHashMap;
 use crate::fill::Fill;
 use crate::map::{self, Map};
 use crate::overload::{Level, Scale};
+use crate::request::Class;
+use crate::reserve::Reserve;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
@@ -108,10 +110,10 @@ impl Roles {
         Arc::clone(self.roles.pin().get_or_insert_with(id, new))
     }
 
-    /// The depth at which an owner is refused now in a role, known or not.
-    pub(crate) fn refuses_at(&self, role: RoleId) -> u64 {
+    /// The depth at which an owner is refused now that asks for this class in a role, known or not.
+    pub(crate) fn refuses_at(&self, role: RoleId, class: Class) -> u64 {
         self.get(role)
-            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at())
+            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at(class))
     }
 
     /// Gives the role's limit; the default role's for an unknown one.
@@ -142,6 +144,22 @@ impl Roles {
         } else {
             known.own_limit.set(Some(limit));
         }
+        Ok(())
+    }
+
+    /// Sets by hand what of a role's limit is kept for the higher classes. An admission that starts after this has
+    /// returned obeys it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`set_limit`](Self::set_limit).
+    pub fn set_reserve(
+        &self,
+        role: RoleId,
+        reserve: Reserve,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        self.get_or_insert(role, || now)?.reserve.set(reserve);
         Ok(())
     }
 

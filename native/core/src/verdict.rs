@@ -2,6 +2,8 @@
 
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
+use crate::reason::Reason;
+use crate::request::{Class, Request};
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
 use crate::sync::{AtomicBool, Ordering};
@@ -30,6 +32,8 @@ pub struct Refusal {
     pub stats: RoleStats,
     /// This depth of the owner decided.
     pub depth: u64,
+    /// This is why.
+    pub reason: Reason,
     /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
     pub retry_after_ms: u64,
     /// This tells whether it is the role's first refusal after a quiet second, which somebody may want to hear of.
@@ -129,24 +133,35 @@ impl Permit {
     }
 }
 
-/// Whether an account has room.
+/// Whether an account has room for a request.
 #[inline]
-pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
+pub(crate) fn room<W>(
+    account: &Account<W>,
+    request: &Request,
+    host: &impl Runtime,
+) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
-    Ok(if depth < account.role().refuses_at() {
-        Verdict::Granted
-    } else {
-        Verdict::Refused(refuse(account.role(), depth, host))
-    })
+    Ok(has_room(account.role(), depth, request, host))
+}
+
+/// Whether an owner at this depth has room for a request.
+#[inline]
+pub(crate) fn has_room(role: &Role, depth: u64, request: &Request, host: &impl Runtime) -> Verdict {
+    if depth < role.refuses_at(request.class) {
+        return Verdict::Granted;
+    }
+    let reason = role.reason(depth, request.class);
+    Verdict::Refused(refuse(role, depth, request.class, reason, host))
 }
 
 #[inline]
 pub(crate) fn verdict<W>(
     account: &Account<W>,
     admission: Admission,
+    request: &Request,
     host: &impl Runtime,
 ) -> Verdict {
-    match granted(account, admission, host) {
+    match granted(account, admission, request, host) {
         Ok(()) => Verdict::Granted,
         Err(refusal) => Verdict::Refused(refusal),
     }
@@ -156,22 +171,32 @@ pub(crate) fn verdict<W>(
 pub(crate) fn granted<W>(
     account: &Account<W>,
     admission: Admission,
+    request: &Request,
     host: &impl Runtime,
 ) -> Result<(), Box<Refusal>> {
     match admission {
         Admission::Admitted(_) => Ok(()),
-        Admission::Refused(depth) => Err(refuse(account.role(), depth, host)),
+        Admission::Refused(depth, reason) => {
+            Err(refuse(account.role(), depth, request.class, reason, host))
+        }
     }
 }
 
 #[cold]
-pub(crate) fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Box<Refusal> {
+pub(crate) fn refuse(
+    role: &Role,
+    depth: u64,
+    class: Class,
+    reason: Reason,
+    host: &impl Runtime,
+) -> Box<Refusal> {
     let now = host.now();
     let announce = role.count_refusal(now);
     Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, now),
+        retry_after_ms: role.retry_after_ms(depth, role.refuses_at(class), now),
         stats: role.stats(),
         depth,
+        reason,
         announce,
     })
 }

@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::judging::RULES;
 use super::table::{ROLE, Table};
-use super::{enter, explore, role};
+use super::{ORDINARY, enter, explore, role};
 use crate::control::Components;
 use crate::gauge::Admission;
 use crate::owner::Owner;
@@ -34,12 +34,15 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         let others = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
-                let _ = owner.account(RoleId(1)).unwrap().try_enqueue(Seat::mine());
+                let _ = owner
+                    .account(RoleId(1))
+                    .unwrap()
+                    .try_enqueue(&ORDINARY, Seat::mine());
             })
         };
         if told.load(Ordering::Acquire) {
             let account = owner.account(RoleId(1)).unwrap();
-            if let Ok(Admission::Admitted(before)) = account.try_enqueue(Seat::mine()) {
+            if let Ok(Admission::Admitted(before)) = account.try_enqueue(&ORDINARY, Seat::mine()) {
                 assert!(before < 2);
             }
         }
