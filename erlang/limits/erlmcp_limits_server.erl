@@ -35,7 +35,7 @@ start_link() ->
 -spec check() -> ok | {error, term()}.
 check() ->
     case configured() of
-        {ok, _, _} -> ok;
+        {ok, _, _, _} -> ok;
         Error -> Error
     end.
 
@@ -48,16 +48,11 @@ close() ->
 -doc false.
 -spec config() -> erlmcp_native_options:table().
 config() ->
-    Limits = erlmcp_native_options:map_of(
-        erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
-        erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1)
-    ),
+    Limit = erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1),
     [
         #{
             name => queue_limits,
-            type => erlmcp_native_options:at_most(
-                ?MAX_ROLES, "at most 1024 roles", erlmcp_native_options:named("a map of roles to limits", Limits)
-            ),
+            type => by_role("a map of roles to limits", Limit),
             default => #{
                 session => 10000,
                 sse_stream => 5000,
@@ -71,12 +66,23 @@ config() ->
             doc => ~"The limits per owner, from 0 to 2^59 - 1 or infinity, of at most 1024 roles."
         },
         #{
+            name => reserve,
+            type => by_role("a map of roles to reserves", erlmcp_native_reserve:type()),
+            default => #{},
+            doc => ~"What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`."
+        },
+        #{
             name => queue_limits_enabled,
             type => erlmcp_native_options:boolean(),
             default => true,
             doc => ~"Whether a full queue refuses."
         }
     ].
+
+by_role(Expected, Type) ->
+    Role = erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
+    Map = erlmcp_native_options:named(Expected, erlmcp_native_options:map_of(Role, Type)),
+    erlmcp_native_options:at_most(?MAX_ROLES, "at most 1024 roles", Map).
 
 is_limit(infinity) -> true;
 is_limit(Limit) -> is_integer(Limit) andalso Limit >= 0 andalso Limit =< ?MAX_LIMIT.
@@ -85,8 +91,8 @@ is_limit(Limit) -> is_integer(Limit) andalso Limit >= 0 andalso Limit =< ?MAX_LI
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Limits, Enforcing} ?= configured(),
-        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Enforcing),
+        {ok, Limits, Reserves, Enforcing} ?= configured(),
+        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Reserves, Enforcing),
         erlmcp_native_config:problem(erlmcp_native, queue_limits, {[], maps:from_list(Limits), ?NO_ROOM})
     else
         {error, _} = Error -> Error;
@@ -99,9 +105,9 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Limits, Enforcing} ?= configured(),
+        {ok, Limits, Reserves, Enforcing} ?= configured(),
         erlmcp_native_service:opens(?NAME),
-        {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
+        {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Reserves, Enforcing),
         HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
         sample_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
@@ -148,8 +154,9 @@ terminate(Reason, _State) ->
 configured() ->
     maybe
         {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Reserves} ?= erlmcp_native_config:lookup(reserve, config()),
         {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
-        {ok, maps:to_list(Limits), Enforcing}
+        {ok, maps:to_list(Limits), maps:to_list(Reserves), Enforcing}
     end.
 
 sample_later() ->

@@ -6,7 +6,7 @@ The library knows pids and atoms. An owner by its name is what it does not know,
 library has said `bad_owner`: pids and atoms pay nothing for it.
 """.
 
--export([is_owner/1, by_name/4, by_name/5, any/3]).
+-export([is_owner/1, by_name/4, by_name/5, any/3, unless_earlier/2]).
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -98,7 +98,8 @@ key(Pid) ->
         false -> nobody
     end.
 
-%% What the library says of the service or of the role comes first.
+-doc "Returns this answer, unless the library has something to say of the service or of the role, which comes first.".
+-spec unless_earlier(term(), Answer) -> Answer | erlmcp_native_error:reason().
 unless_earlier(Role, Answer) ->
     case erlmcp_native:limits_get_limit(own, Role) of
         Limit when is_integer(Limit); Limit =:= infinity -> Answer;

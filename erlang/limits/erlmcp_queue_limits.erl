@@ -39,7 +39,7 @@ registered, it is as a pid that is dead. An atom alone is a key of its own, and 
 
 These six exist from the start. Any other, up to 1024 in all, exists from its first record or its first
 `set_limit/2`, and follows the limit of `default`, live, until it gets its own. Limits are configured in
-`m:erlmcp_native_app`; what `set_limit/2` and `set_enabled/1` set wins over that until the service is
+`m:erlmcp_native_app`; what `set_limit/2`, `set_reserve/2` and `set_enabled/1` set wins over that until the service is
 stopped. Counts, limits and the switch survive a crash of the service's process, and calls go on
 meanwhile.
 
@@ -56,11 +56,11 @@ Refusals are logged as warnings, at most one line a second and role.
 -export([check_capacity/2, check_capacity/3, try_enqueue/2, try_enqueue/3, try_enqueue_any/2, try_enqueue_any/3]).
 -export([record_enqueue/2, record_dequeue/2, forget/2, with_capacity/3, acquire/2, acquire/3, release/1]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
--export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
+-export([set_limit/2, get_limit/1, get_all_limits/0, set_reserve/2, get_reserve/1, set_enabled/1]).
 -export([to_json_rpc_error/2]).
 
 -export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
--export_type([permit/0, class/0, reason/0, options/0]).
+-export_type([permit/0, class/0, reserve/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
@@ -80,6 +80,8 @@ this node: a copy on another, in a file, or made by `term_to_binary/1` does not 
 -opaque permit() :: erlmcp_native:permit().
 -doc "A class says how much a request matters. `critical` is that of every request that names none.".
 -type class() :: critical_plus | critical | sheddable_plus | sheddable.
+-doc "A reserve says which percentage of the limit each class may not use.".
+-type reserve() :: #{critical => 0..100, sheddable_plus => 0..100, sheddable => 0..100}.
 -doc "Options say something of a request, see `m:erlmcp_native_request`: a map, or a keyword list.".
 -type options() ::
     #{class => class(), bytes => 1..576460752303423487, deadline_ms => integer()} | [proplists:property()].
@@ -421,6 +423,52 @@ get_all_limits() ->
     case erlmcp_native:limits_get_limits(own) of
         Limits when is_map(Limits) -> Limits;
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc """
+Keeps a part of a role's limit for the higher classes of requests: each class is given the percentage of the limit that
+it may not use, and is refused with the reason `class` from there on.
+
+```erlang
+1> erlmcp_queue_limits:set_limit(session, 100).
+ok
+2> erlmcp_queue_limits:set_reserve(session, #{sheddable_plus => 10, sheddable => 50}).
+ok
+3> [erlmcp_queue_limits:try_enqueue(session, a, #{class => sheddable}) || _ <- lists:seq(1, 50)],
+   {error, {capacity_exceeded, #{depth := 50, reason := class}}} =
+       erlmcp_queue_limits:try_enqueue(session, a, #{class => sheddable}),
+   erlmcp_queue_limits:try_enqueue(session, a).
+ok
+```
+
+A class that is not named has the percentage of the class above it, and `critical` 0; the percentage may not be less for
+a class than for the one above it. What a class may use is rounded down, so that none passes its share of a small limit;
+`critical_plus` always has all of it. So any reserve of `critical` at a limit of 1 refuses every call that names no
+class, as with 100 at any limit. Of the limit `infinity` nothing is kept. Mailboxes (`m:erlmcp_overload_mailbox`) go by
+it too. An admission that starts after this has returned obeys it.
+
+By default, and in a role that does not follow this or the configuration, nothing is kept: reserves are of their role
+alone, of `default` too. Raises `badarg` for what is no reserve, and `system_limit` for the 1025th role.
+""".
+-spec set_reserve(role(), reserve() | [proplists:property()]) -> ok.
+set_reserve(Role, Reserve) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Role, Reserve]},
+    case erlmcp_native_options:check(erlmcp_native_reserve:type(), Reserve) of
+        {ok, Percents} ->
+            case erlmcp_native:limits_set_reserve(own, Role, Percents) of
+                ok -> ok;
+                Fault -> raise(Fault, Call)
+            end;
+        {error, Problem} ->
+            raise(erlmcp_native_owner:unless_earlier(Role, {bad_option, Problem}), Call)
+    end.
+
+-doc "Returns what of a role's limit is kept for the higher classes, as `set_reserve/2` takes it, of each class.".
+-spec get_reserve(role()) -> reserve().
+get_reserve(Role) ->
+    case erlmcp_native:limits_get_reserve(own, Role) of
+        {_, _, _} = Percents -> erlmcp_native_reserve:classes(Percents);
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
 -doc "Returns a role's numbers, or `{error, not_found}` for an unknown role.".

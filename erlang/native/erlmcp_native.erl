@@ -16,13 +16,15 @@ where a list is made a map, too.
 -export([load/0]).
 -export([
     limits_new/1,
-    limits_open/3,
+    limits_open/4,
     limits_close/1,
-    limits_configure/3,
+    limits_configure/4,
     limits_set_enforcing/2,
     limits_set_limit/3,
     limits_get_limit/2,
-    limits_get_limits/1
+    limits_get_limits/1,
+    limits_set_reserve/3,
+    limits_get_reserve/2
 ]).
 -export([
     limits_nothing/3,
@@ -123,13 +125,15 @@ where a list is made a map, too.
 -on_load(on_load/0).
 -nifs([
     limits_new/1,
-    limits_open/3,
+    limits_open/4,
     limits_close/1,
-    limits_configure/3,
+    limits_configure/4,
     limits_set_enforcing/2,
     limits_set_limit/3,
     limits_get_limit/2,
     limits_get_limits/1,
+    limits_set_reserve/3,
+    limits_get_reserve/2,
     limits_nothing/3,
     limits_check/3,
     limits_check/4,
@@ -215,7 +219,7 @@ where a list is made a map, too.
     native_memory/0
 ]).
 
--export_type([table/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
+-export_type([table/0, permit/0, fault/0, limits/0, reserves/0, histogram/0, rules/0]).
 -export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
@@ -260,6 +264,7 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_permit
     | bad_place
     | bad_process
+    | bad_reserve
     | bad_role
     | bad_rules
     | bad_switch
@@ -273,6 +278,8 @@ that lasts is alerted again, and how many alerts are kept.
     | wrong_kind.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
+-doc "These are reserves by role; of a role that is not mentioned nothing is kept.".
+-type reserves() :: [{erlmcp_queue_limits:role(), erlmcp_native_reserve:percents()}].
 
 %% A first load without a usable library leaves the stubs in place: callers then see services that are
 %% not started, instead of a search of the code path in every call. Over a working library it fails. After a
@@ -343,17 +350,17 @@ Opens the table for the calling process, which from now on gets `{refused, Role}
 quiet second. What was counted and set by hand stays. Returns the roles, and whether there was room for all that are
 configured.
 """.
--spec limits_open(table(), limits(), Enforcing :: boolean()) ->
+-spec limits_open(table(), limits(), reserves(), Enforcing :: boolean()) ->
     {[erlmcp_queue_limits:role()], boolean()} | fault().
-limits_open(_Table, _Limits, _Enforcing) -> absent().
+limits_open(_Table, _Limits, _Reserves, _Enforcing) -> absent().
 
 -doc "Closes a table and forgets all that it has counted and that was set.".
 -spec limits_close(table()) -> ok | fault().
 limits_close(_Table) -> absent().
 
--doc "Applies limits and the switch to a table, but for what was set by hand.".
--spec limits_configure(table(), limits(), Enforcing :: boolean()) -> ok | fault().
-limits_configure(_Table, _Limits, _Enforcing) -> absent().
+-doc "Applies limits, reserves and the switch to a table, but for what was set by hand.".
+-spec limits_configure(table(), limits(), reserves(), Enforcing :: boolean()) -> ok | fault().
+limits_configure(_Table, _Limits, _Reserves, _Enforcing) -> absent().
 
 -doc "Switches a table's refusals on or off by hand.".
 -spec limits_set_enforcing(table(), boolean()) -> ok | fault().
@@ -370,6 +377,14 @@ limits_get_limit(_Table, _Role) -> absent().
 -doc "Returns the limits per owner of all roles.".
 -spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_queue_limits:limit()} | fault().
 limits_get_limits(_Table) -> absent().
+
+-doc "Sets by hand what of a role's limit is kept for the higher classes.".
+-spec limits_set_reserve(table(), erlmcp_queue_limits:role(), erlmcp_native_reserve:percents()) -> ok | fault().
+limits_set_reserve(_Table, _Role, _Percents) -> absent().
+
+-doc "Returns what of a role's limit is kept for the higher classes; nothing of an unknown one's.".
+-spec limits_get_reserve(table(), erlmcp_queue_limits:role()) -> erlmcp_native_reserve:percents() | fault().
+limits_get_reserve(_Table, _Role) -> absent().
 
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
 -spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().

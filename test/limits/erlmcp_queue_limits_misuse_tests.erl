@@ -30,6 +30,8 @@ calls() ->
         {reset_stats, [session]},
         {set_limit, [session, 1]},
         {get_limit, [session]},
+        {set_reserve, [session, #{sheddable => 50}]},
+        {get_reserve, [session]},
         {get_all_limits, []},
         {set_enabled, [true]}
     ].
@@ -41,7 +43,7 @@ every_function_is_listed_here_test() ->
 
 with_role() ->
     [check_capacity, try_enqueue, with_capacity, acquire, try_enqueue_any, record_enqueue, record_dequeue, forget,
-     get_role_stats, reset_stats, set_limit, get_limit].
+     get_role_stats, reset_stats, set_limit, get_limit, set_reserve, get_reserve].
 
 misuse_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -152,7 +154,7 @@ nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(67, length(Misuses)),
+    ?assertEqual(71, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses

@@ -9,7 +9,7 @@ use crate::gauge::{Kind, Vacant};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
-use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
+use crate::roles::{Configuration, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
 pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
@@ -69,7 +69,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Opens the table, with limits and the switch as configured. What was counted and set since it was opened stays;
+    /// Opens the table, configured like this. What was counted and set since it was opened stays;
     /// one that was closed is as new.
     ///
     /// # Errors
@@ -78,15 +78,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// none of its limits has changed.
     pub fn open(
         &self,
-        limits: &ConfiguredLimits,
-        enforcing: bool,
+        configuration: &Configuration,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
         if !self.is_open() {
             // What an operation counted that was under way when the table was closed.
             self.clear(host);
         }
-        let configured = self.roles.configure(limits, enforcing, host.now());
+        let configured = self.roles.configure(configuration, host.now());
         // Pairs with `is_open`.
         self.open.store(true, Ordering::Release);
         configured

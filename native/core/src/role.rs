@@ -275,19 +275,20 @@ impl Role {
         retry::after_ms(excess, owners, per_ms)
     }
 
-    /// What the next request meets that comes for an owner at `depth`.
+    /// What the next request meets that comes for an owner at `depth` and names no class.
     pub(crate) fn outlook(&self, depth: u64, now: Instant) -> Outlook {
         let limit = self.limit();
+        let refused_at = self.reserve.get().bound(Class::default(), limit);
         if !self.policy.enforcing.get() {
             Outlook::Open
         } else if limit == UNLIMITED {
             Outlook::Unlimited
         } else if limit == 0 {
             Outlook::Closed
-        } else if depth < limit {
-            Outlook::Room(limit.saturating_sub(depth))
+        } else if depth < refused_at {
+            Outlook::Room(refused_at.saturating_sub(depth))
         } else {
-            let retry_after_ms = self.retry_after_ms(depth, limit, now);
+            let retry_after_ms = self.retry_after_ms(depth, refused_at, now);
             if self.drained_per_ms(now) > 0.0 {
                 Outlook::Full(retry_after_ms)
             } else {
@@ -443,6 +444,9 @@ mod tests {
         // Ten in a second, and two places are in the way.
         assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
         assert_eq!(role.retry_after_ms(6, role.limit(), at(1_000)), 200);
+        role.reserve.set(Reserve::new(40, 40, 40).unwrap());
+        assert_eq!(role.outlook(2, at(1_000)), Outlook::Room(1));
+        assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(400));
         role.own_limit.set(Some(0));
         assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
         role.own_limit.set(Some(UNLIMITED));

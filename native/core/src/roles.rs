@@ -1,6 +1,6 @@
 //! The roles of a table: which there are, their limits, and what was set by hand.
 
-use std::collections::HashMap as StdHashMap;
+use std::collections::{HashMap as StdHashMap, HashSet};
 
 use crate::fill::Fill;
 use crate::map::{self, Map};
@@ -37,8 +37,34 @@ pub const MAX_ROLES: usize = if cfg!(loom) { 2 } else { 1024 };
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRoles;
 
-/// These limits come from configuration, see [`Roles::configure`].
-pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
+/// A configuration has what is configured of roles, see [`Roles::configure`].
+///
+/// ```
+/// use erlmcp_core::RoleId;
+/// use erlmcp_core::roles::Configuration;
+///
+/// let configuration = Configuration { limits: [(RoleId(1), 20)].into(), ..Configuration::default() };
+/// assert!(configuration.enforcing && configuration.reserves.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// A role that is not mentioned here follows the limit of the default one.
+    pub limits: StdHashMap<RoleId, u64>,
+    /// Of a role that is not mentioned here nothing is kept for the higher classes.
+    pub reserves: StdHashMap<RoleId, Reserve>,
+    /// This tells whether anything is refused.
+    pub enforcing: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            limits: StdHashMap::new(),
+            reserves: StdHashMap::new(),
+            enforcing: true,
+        }
+    }
+}
 
 /// These are all roles of a table: which there are, their limits and what they count.
 ///
@@ -47,7 +73,7 @@ pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 ///
 /// ```
 /// use erlmcp_core::limits::Limits;
-/// use erlmcp_core::roles::ConfiguredLimits;
+/// use erlmcp_core::roles::Configuration;
 /// use erlmcp_core::{RoleId, Runtime};
 /// use still::Still; // as in the example at `Host`
 /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
@@ -57,8 +83,8 @@ pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 /// let roles = table.roles();
 /// roles.set_limit(other, 20, Still.now())?;
 /// // What was set by hand wins over configuration.
-/// let configured = ConfiguredLimits::from([(default, 500), (other, 400)]);
-/// roles.configure(&configured, true, Still.now())?;
+/// let limits = [(default, 500), (other, 400)].into();
+/// roles.configure(&Configuration { limits, ..Configuration::default() }, Still.now())?;
 /// assert_eq!([default, other, RoleId(3)].map(|role| roles.limit(role)), [500, 20, 500]);
 /// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
 /// ```
@@ -163,27 +189,39 @@ impl Roles {
         Ok(())
     }
 
-    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not mentioned follows
-    /// the default.
+    /// Gives what of a role's limit is kept for the higher classes; nothing is of an unknown one's.
+    pub fn reserve(&self, role: RoleId) -> Reserve {
+        self.get(role)
+            .map_or(Reserve::NONE, |role| role.reserve.get())
+    }
+
+    /// Applies a configuration, but for what was set by hand.
     ///
     /// # Errors
     ///
     /// [`TooManyRoles`] if there is no room for all that are mentioned; nothing has changed then.
     pub fn configure(
         &self,
-        limits: &ConfiguredLimits,
-        enforcing: bool,
+        configuration: &Configuration,
         now: Instant,
     ) -> Result<(), TooManyRoles> {
-        let new = limits.keys().filter(|role| self.get(**role).is_none());
+        let Configuration {
+            limits,
+            reserves,
+            enforcing,
+        } = configuration;
+        let mentioned: HashSet<_> = limits.keys().chain(reserves.keys()).collect();
+        let new = mentioned.iter().filter(|role| self.get(***role).is_none());
         if self.roles.len().saturating_add(new.count()) > MAX_ROLES {
             return Err(TooManyRoles);
         }
-        for &role in limits.keys() {
+        for &&role in &mentioned {
             self.get_or_insert(role, || now)?;
         }
-        self.policy.enforcing.configure(enforcing);
+        self.policy.enforcing.configure(*enforcing);
         for (id, role) in self.roles.pin().iter() {
+            let reserve = reserves.get(id).copied();
+            role.reserve.configure(reserve.unwrap_or_default());
             match limits.get(id) {
                 Some(limit) if *id == self.default_role => {
                     self.policy.default_limit.configure(*limit)
@@ -233,7 +271,7 @@ impl Roles {
         roles.values().map(summary).collect()
     }
 
-    /// Says what the next request meets that comes for an owner at this depth, if the role exists.
+    /// Says what the next request meets that comes for an owner at this depth and names no class, if the role exists.
     pub fn outlook(&self, role: RoleId, depth: u64, now: Instant) -> Option<Outlook> {
         self.get(role).map(|role| role.outlook(depth, now))
     }

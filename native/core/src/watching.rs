@@ -179,7 +179,7 @@ mod tests {
 
     fn table() -> Limits<()> {
         let table = Limits::new(RoleId(0), 5, Immortals.now());
-        table.open(&Default::default(), true, &Immortals).unwrap();
+        table.open(&Default::default(), &Immortals).unwrap();
         let rules = Rules {
             margin: Margin::new(100_000).unwrap(),
             realert_ms: 60_000,

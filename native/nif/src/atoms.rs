@@ -39,6 +39,7 @@ rustler::atoms! {
     bad_owner,
     bad_permit,
     bad_place,
+    bad_reserve,
     bad_role,
     bad_rules,
     bad_switch,

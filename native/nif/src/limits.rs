@@ -102,6 +102,29 @@ fn limits_set_limit<'a>(
 }
 
 #[rustler::nif]
+fn limits_get_reserve<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let reserve = limits.roles().reserve(term::role(role)?);
+        Ok(term::reserve_term(env, reserve))
+    })
+}
+
+#[rustler::nif]
+fn limits_set_reserve<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    reserve: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, reserve) = (term::role(role)?, term::reserve(reserve)?);
+        limits.is_free(role)?;
+        limits.roles().set_reserve(role, reserve, beam.now())?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
 fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
         let stats = limits.roles().stats(term::role(role)?);
@@ -200,25 +223,25 @@ fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 fn limits_configure<'a>(
     env: Env<'a>,
     table: Term<'a>,
-    configured: Term<'a>,
+    limits: Term<'a>,
+    reserves: Term<'a>,
     enforcing: Term<'a>,
 ) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
-        limits
-            .roles()
-            .configure(&configured, enforcing, beam.now())?;
+    with_table(env, table, |beam, table| {
+        let configuration = term::configuration(limits, reserves, enforcing)?;
+        table.roles().configure(&configuration, beam.now())?;
         Ok(atoms::ok())
     })
 }
 
 /// A table of its own, open, without a listener. It goes when nothing refers to it any more.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+fn limits_new<'a>(env: Env<'a>, limits: Term<'a>) -> Term<'a> {
     let table = ResourceArc::new(Table::closed());
-    let answer = term::limits(configured).and_then(|configured| {
+    let (none, on) = (Term::list_new_empty(env), true.encode(env));
+    let answer = term::configuration(limits, none, on).and_then(|configuration| {
         let table = &table;
-        table.limits.open(&configured, true, &Beam { env, table })?;
+        table.limits.open(&configuration, &Beam { env, table })?;
         Ok(table.encode(env))
     });
     term::answer(env, answer)
@@ -230,17 +253,18 @@ fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
 fn limits_open<'a>(
     env: Env<'a>,
     table: Term<'a>,
-    configured: Term<'a>,
+    limits: Term<'a>,
+    reserves: Term<'a>,
     enforcing: Term<'a>,
 ) -> Term<'a> {
     table::make_own();
     with_any_table(env, table, |beam| {
-        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
+        let configuration = term::configuration(limits, reserves, enforcing)?;
         let Table {
             limits, listener, ..
         } = &**beam.table;
         *listener.lock() = Some(env.pid());
-        let configured = limits.open(&configured, enforcing, beam);
+        let configured = limits.open(&configuration, beam);
         let roles = limits.roles().ids().into_iter();
         let roles: Vec<_> = roles.map(|role| term::role_term(env, role)).collect();
         Ok((roles, configured.is_ok()))
