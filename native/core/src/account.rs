@@ -3,7 +3,7 @@
 use once_cell::race::OnceBox;
 
 use crate::alerts::Alert;
-use crate::gauge::{Admission, Gauge, Kind, Release, Vacant};
+use crate::gauge::{Admission, Gauge, Kind, Leave, Release, Vacant};
 use crate::judge::Judge;
 use crate::overload::{Level, Marks};
 use crate::request::{Class, Request};
@@ -214,9 +214,11 @@ impl<T> Account<T> {
     #[inline]
     pub(crate) fn enqueue(&self, seat: Seat) -> Result<u64, Vacant> {
         let mine = self.role.tally().at(seat);
-        let depth = self.gauge.add()?;
-        mine.enqueue(depth);
-        Ok(depth)
+        let Some(added) = self.gauge.add()? else {
+            return self.depth();
+        };
+        mine.enqueue(added.depth);
+        Ok(added.depth)
     }
 
     /// Counts at the calling thread's `seat`.
@@ -230,8 +232,8 @@ impl<T> Account<T> {
     #[inline]
     fn admitted(&self, admission: Admission, request: &Request, mine: Mine<'_>) -> Admission {
         match admission {
-            Admission::Admitted(before) => {
-                mine.enqueue(before.wrapping_add(1));
+            Admission::Admitted(added) => {
+                mine.enqueue(added.depth);
                 admission
             }
             Admission::Refused(depth, _) => {
@@ -244,13 +246,13 @@ impl<T> Account<T> {
     #[inline]
     pub(crate) fn dequeue(&self, seat: Seat) -> Result<u64, Vacant> {
         let mine = self.role.tally().at(seat);
-        Ok(self.released(self.gauge.release()?, mine))
+        Ok(self.released(self.gauge.release(Leave::Done)?, mine))
     }
 
     #[inline]
     fn released(&self, release: Release, mine: Mine<'_>) -> u64 {
         match release {
-            Release::Released(depth) => {
+            Release::Released { depth, .. } => {
                 mine.dequeue();
                 depth
             }
@@ -287,7 +289,7 @@ impl<T> Account<T> {
         }
         // If the tenure is a later one, this is not the first use, and never is again.
         let mine = self.role.tally().at(seat);
-        Ok(self.released(self.gauge.release_first()?, mine))
+        Ok(self.released(self.gauge.release_first(Leave::Done)?, mine))
     }
 
     /// Tells this use of the account from any other use of an account of the role. It changes when the account is
@@ -357,10 +359,10 @@ impl<T> Account<T> {
     /// True if handlers have news.
     pub(crate) fn close(&self, owner: OwnerId, judge: &Judge, now: Instant) -> bool {
         let kind = self.gauge.kind();
-        let Ok(depth) = self.gauge.vacate() else {
+        let Ok(given_up) = self.gauge.vacate() else {
             return false;
         };
-        self.role.count_departure(depth);
+        self.role.count_departure(given_up.depth);
         if kind == Ok(Kind::Watched) {
             self.role.watch().let_go(owner);
         }

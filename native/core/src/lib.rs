@@ -23,6 +23,8 @@
 //!       watch       whether all mailboxes are watched, and who is held
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!     mailboxes   those that are so long that somebody has to look at them
+//!   wait        where a limit stands that is said in milliseconds
+//!   meter       a depth that measures           marker      how fast it drains
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
@@ -73,6 +75,8 @@ pub mod limits;
 mod mailbox;
 mod mailboxes;
 mod map;
+pub mod marker;
+pub mod meter;
 pub mod near;
 pub mod overload;
 mod owner;
@@ -97,6 +101,7 @@ mod tally;
 mod timeline;
 mod verdict;
 mod vocabulary;
+pub mod wait;
 mod waiting;
 mod watch;
 mod watching;
