@@ -12,7 +12,11 @@
 //!   owners      the concurrent table itself
 //!   verdict     there is room, or why there is none
 //!   owner       an owner's accounts, its end
-//!   account     a depth, and the level it amounts to
+//!   tenancy     how an account is taken into use, and out of it
+//!     levels      the alert level that it amounts to
+//!     places      how places are taken and given back
+//!     posting     what senders to a mailbox do
+//!     account     what an owner has in a role: a depth
 //!     senders     who is just sending to a mailbox
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
@@ -71,6 +75,7 @@ mod gauge;
 pub mod judge;
 mod lanes;
 pub mod latency;
+mod levels;
 pub mod limits;
 mod mailbox;
 mod mailboxes;
@@ -82,6 +87,8 @@ pub mod overload;
 mod owner;
 mod owners;
 mod permits;
+mod places;
+mod posting;
 mod queue;
 mod rate;
 pub mod reason;
@@ -98,6 +105,7 @@ mod summary;
 pub mod survey;
 mod sync;
 mod tally;
+mod tenancy;
 mod timeline;
 mod verdict;
 mod vocabulary;

@@ -4,13 +4,13 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use crate::account::OtherKind;
 use crate::gauge::{Kind, Vacant};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
 use crate::roles::{Configuration, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
+use crate::tenancy::OtherKind;
 pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 

@@ -3,13 +3,14 @@
 //! Accounts are found without a lock and never move. Opening one, closing one and the owner's end
 //! happen under the owner's lock, so that after the end nothing can be opened any more.
 
-use crate::account::{self, OtherKind};
+use crate::account;
 use crate::gauge::Kind;
 use crate::judge::Judge;
 use crate::overload::Level;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex, Ordering, fence};
 use crate::tally::Seat;
+use crate::tenancy::OtherKind;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// The owner has ended, or has to: it died, its last role was forgotten, or the table has forgotten a role of it.

@@ -1,0 +1,82 @@
+//! What senders do at an account whose depth is that of a mailbox.
+
+use crate::account::{Account, LARGE};
+use crate::gauge::Vacant;
+use crate::request::Class;
+use crate::senders::{Claim, Told};
+use crate::sync::Ordering;
+use crate::tally::Seat;
+use crate::vocabulary::OwnerId;
+
+impl<T> Account<T> {
+    /// Admits a sender at once if it need not ask, or else returns what it has to note.
+    #[inline]
+    pub(crate) fn admit_unasked(
+        &self,
+        sender: OwnerId,
+        now_ns: u64,
+        class: Class,
+    ) -> Result<Result<Claim, u64>, Vacant> {
+        let senders = self.senders()?;
+        let mark = self.marks.load(Ordering::Relaxed) & LARGE;
+        let limit = self.role().refuses_at(class);
+        let claim = senders.admit_unasked(sender, now_ns, limit, mark);
+        Ok(claim.ok_or_else(|| senders.sent()))
+    }
+
+    /// Admits a sender that has noted that and was told this length.
+    #[inline]
+    pub(crate) fn admit(
+        &self,
+        sender: OwnerId,
+        told: Told,
+        class: Class,
+    ) -> Result<Result<Claim, u64>, Vacant> {
+        let senders = self.senders()?;
+        senders.tell(told);
+        Ok(senders.admit(sender, told, || self.role().refuses_at(class)))
+    }
+
+    /// The message of a sender that did not ask is in the mailbox.
+    #[inline]
+    pub(crate) fn sent_unasked(
+        &self,
+        claim: Claim,
+        sender: OwnerId,
+        seat: Seat,
+    ) -> Result<(), Vacant> {
+        if !self.senders()?.finish(claim, sender) {
+            return Err(Vacant);
+        }
+        self.gauge.come()?;
+        self.role().tally().at(seat).come();
+        Ok(())
+    }
+
+    /// A sender's message is in the mailbox, which had this length before. Returns the length with it.
+    #[inline]
+    pub(crate) fn sent(
+        &self,
+        claim: Claim,
+        sender: OwnerId,
+        length: u64,
+        seat: Seat,
+    ) -> Result<u64, Vacant> {
+        let with_it = length.wrapping_add(1);
+        if !self.senders()?.finish(claim, sender) {
+            return Err(Vacant);
+        }
+        let seen = self.gauge.see(with_it)?;
+        let mine = self.role().tally().at(seat);
+        mine.enqueue(with_it);
+        mine.moved(seen, length);
+        Ok(with_it)
+    }
+
+    /// Somebody has looked at the mailbox. Returns its length.
+    pub(crate) fn looked(&self, length: u64, seat: Seat) -> Result<u64, Vacant> {
+        let seen = self.gauge.see(length)?;
+        self.role().tally().at(seat).moved(seen, length);
+        Ok(length)
+    }
+}
