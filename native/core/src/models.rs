@@ -6,6 +6,7 @@ mod components;
 mod gauge;
 mod judging;
 mod latency;
+mod meter;
 mod near;
 mod owner;
 mod refusals;
