@@ -129,7 +129,7 @@ since the last `reset_stats/1`.
 A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
 `class`: what was left of the limit is reserved for higher classes.
 """.
--type reason() :: full | class.
+-type reason() :: node | full | class | deadline | role | bytes.
 -doc """
 A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
 estimate of when there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last
@@ -505,26 +505,35 @@ set_enabled(Enabled) ->
     end.
 
 -doc """
-Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded; code -32010 is erlmcp's
-`?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
+Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with the `reason` among its data; code -32010 is
+erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
-to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) when
-    is_atom(Role)
+to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs} = Stats) when
+    is_atom(Role), not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats))
 ->
+    Reason = maps:get(reason, Stats, full),
     #{
         <<"jsonrpc">> => <<"2.0">>,
         <<"id">> => Id,
         <<"error">> => #{
             <<"code">> => -32010,
-            <<"message">> => <<"Too many requests: the queue is full">>,
+            <<"message">> => <<"Too many requests: ", (words(Reason))/binary>>,
             <<"data">> => #{
                 <<"role">> => atom_to_binary(Role),
                 <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
                 <<"depth">> => Depth,
+                <<"reason">> => atom_to_binary(Reason),
                 <<"retryAfterMs">> => RetryAfterMs
             }
         }
     };
 to_json_rpc_error(Id, Stats) ->
     raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Id, Stats]}).
+
+words(node) -> ~"the node is overloaded";
+words(class) -> ~"what is left of the queue is reserved";
+words(deadline) -> ~"this one would not be served in time";
+words(role) -> ~"there are too many of this kind";
+words(bytes) -> ~"those of this kind are too large together";
+words(_) -> ~"the queue is full".

@@ -138,7 +138,7 @@ components(#{by_component := Rows}) ->
     lists:sort(maps:to_list(Rows)).
 
 table() ->
-    queues() ++ control() ++ own().
+    queues() ++ [refusals() | control()] ++ own().
 
 queues() ->
     [
@@ -175,6 +175,20 @@ samples(by_utilization, Bands) ->
     [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands];
 samples(_, Number) ->
     [{[], Number}].
+
+%% Over all roles: that is one of a few for the node, instead of as many for each role.
+refusals() ->
+    field(
+        {counter, ~"queue_refusals_by_reason", none, [~"class", ~"reason"]},
+        ~"Requests refused over all roles, by how much they mattered and why, where there were any.",
+        fun(#{roles := Rows}) ->
+            Sum = fun({Class, Reason, Count}, Sums) ->
+                maps:update_with([word(Class), word(Reason)], fun(Sum) -> Sum + Count end, Count, Sums)
+            end,
+            All = [Counted || #{refused_by := By} <- Rows, Counted <- By],
+            lists:sort(maps:to_list(lists:foldl(Sum, #{}, All)))
+        end
+    ).
 
 control() ->
     [

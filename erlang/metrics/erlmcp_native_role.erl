@@ -33,6 +33,8 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     unmatched := non_neg_integer(),
     released := non_neg_integer(),
     refused := non_neg_integer(),
+    %% Where there were any; of `critical` and `full` always.
+    refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
     refused_per_s := float(),
     retry_after_ms := 1..60000,
     max_utilization := float(),
@@ -65,8 +67,8 @@ time in milliseconds; any of them is `undefined` where there is none, which is `
 `limit` is a number, or `infinity`, which is `null` and no sample too: that there is no limit is no number to draw or to
 divide by.
 `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
-three windows of time, and `by_utilization` a list of shares of the limit, each with a number for what lies from there
-up to the next.
+three windows of time, `by_reason` a list of classes, reasons and numbers, and `by_utilization` a list of shares of the
+limit, each with a number for what lies from there up to the next.
 """.
 -type kind() ::
     role
@@ -80,6 +82,7 @@ up to the next.
     | by_level
     | by_alert_level
     | ms_at_level
+    | by_reason
     | by_utilization
     | breaker.
 -doc "A metric is made of a number. Its name here is without the `erlmcp_` before it.".
@@ -117,6 +120,8 @@ numbers() ->
             {alerts, by_alert_level, {counter, ~"queue_alerts"}, ~"Alerts raised."},
             {role, role, none, ~"The role that the numbers are of."},
             {drained_per_s, per_s, none, ~"Dequeues a second that took something, over the last ten seconds."},
+            {refused_by, by_reason, none,
+                ~"Requests refused since the role exists, by how much they mattered and why."},
             {last_refused_ms, moment, none, ~"When a request was refused last."},
             {refusing_since_ms, moment, none, ~"When the last refusals began without a quiet second since."},
             {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},

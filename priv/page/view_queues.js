@@ -92,6 +92,10 @@ const bands = (rows) => {
   return some.map(({ owners, from }) => `${count(owners)} from ${percent(from)}`).join(', ') || 'none';
 };
 
+const byReason = (rows) =>
+  (rows ?? []).filter(({ refused }) => refused > 0)
+    .map(({ class: kind, reason, refused }) => `${count(refused)} ${kind} (${reason})`).join(', ') || 'none';
+
 const details = (role, now) => [
   ['State', role.closed ? CLOSED : role.level, 'state'],
   ['Fullest owner', full(role), 'fullest'],
@@ -104,6 +108,7 @@ const details = (role, now) => [
   ['Enqueued', `${count(role.enqueued)}, ${rate(role.enqueuedRate)}/s`, 'enqueued'],
   ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],
   ['Refused', `${count(role.refused)}, ${rate(role.refusedRate)}/s`, 'refused'],
+  ['Refused by class and reason', byReason(role.refused_by), 'refused_by'],
   ['Last refusal', role.last_refused_ms === null ? 'never' : clock(role.last_refused_ms), 'last_refused'],
   ['A refusal says retry after',
     `${duration(role.retry_after_ms)}${role.closed ? ', but it stays closed until its limit is raised' : ''}`,

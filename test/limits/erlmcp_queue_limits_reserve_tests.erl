@@ -23,6 +23,8 @@ reserve_test_() ->
         fun what_is_none_is_said/0,
         fun it_survives_a_crash/0,
         fun why_knows_it/0,
+        fun refusals_are_counted_by_class_and_reason/0,
+        fun a_client_is_told_why/0,
         fun no_class_passes_its_share_whoever_calls/0
     ]).
 
@@ -219,6 +221,49 @@ why_knows_it() ->
     [ok = ?LIMITS:record_enqueue(session, a) || _ <- "abc"],
     ?assertEqual({room, 2}, erlmcp_native:limits_outlook(own, session, 3)),
     ?assertMatch({stuck, _}, erlmcp_native:limits_outlook(own, session, 5)).
+
+refusals_are_counted_by_class_and_reason() ->
+    ok = ?LIMITS:set_limit(session, 2),
+    ok = ?LIMITS:set_reserve(session, #{sheddable => 50}),
+    Counted = fun() ->
+        [{#{kind := counter}, Samples}] = lists:filter(fun is_by_reason/1, erlmcp_native_metrics:collect()),
+        Samples
+    end,
+    _ = [?LIMITS:try_enqueue(session, a, #{class => sheddable}) || _ <- "abc"],
+    ?assertEqual([{[~"critical", ~"full"], 0}, {[~"sheddable", ~"class"], 2}], Counted()),
+    _ = [?LIMITS:try_enqueue(session, a) || _ <- "abc"],
+    _ = [?LIMITS:check_capacity(session, a, #{class => Class}) || Class <- ?CLASSES],
+    ?assertEqual(
+        [
+            {[~"critical", ~"full"], 3},
+            {[~"critical_plus", ~"full"], 1},
+            {[~"sheddable", ~"class"], 2},
+            {[~"sheddable", ~"full"], 1},
+            {[~"sheddable_plus", ~"full"], 1}
+        ],
+        Counted()
+    ),
+    ?assertEqual([8], stats([total_rejected], session)),
+    #{roles := Rows} = erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()),
+    [Refused] = [By || #{role := ~"session", refused_by := By} <- Rows],
+    ?assert(lists:member(#{class => sheddable, reason => class, refused => 2}, Refused)),
+    ok = ?LIMITS:reset_stats(session),
+    %% So that it only grows, whichever role's numbers are reset.
+    ?assertMatch([{[~"critical", ~"full"], 3} | _], Counted()).
+
+is_by_reason({#{name := Name}, _}) -> Name =:= ~"erlmcp_queue_refusals_by_reason".
+
+a_client_is_told_why() ->
+    ok = ?LIMITS:set_reserve(session, #{sheddable => 100}),
+    {error, {capacity_exceeded, Stats}} = ?LIMITS:try_enqueue(session, a, #{class => sheddable}),
+    Said = fun(Reason) ->
+        #{~"error" := #{~"message" := Message, ~"data" := #{~"reason" := Text}}} =
+            json:decode(iolist_to_binary(json:encode(?LIMITS:to_json_rpc_error(1, Stats#{reason := Reason})))),
+        ?assertEqual(Text, atom_to_binary(Reason)),
+        Message
+    end,
+    ?assertEqual(~"Too many requests: what is left of the queue is reserved", Said(maps:get(reason, Stats))),
+    ?assertEqual(6, length(lists:usort([Said(Reason) || Reason <- [node, full, class, deadline, role, bytes]]))).
 
 no_class_passes_its_share_whoever_calls() ->
     ok = ?LIMITS:set_limit(session, 1000),

@@ -422,6 +422,7 @@ to_json_rpc_error_test() ->
                     <<"role">> => <<"session">>,
                     <<"limit">> => 10,
                     <<"depth">> => 12,
+                    <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 250
                 }
             }
@@ -443,6 +444,7 @@ a_refusal_becomes_a_json_rpc_error_test_() ->
                     <<"role">> => <<"rôle"/utf8>>,
                     <<"limit">> => 0,
                     <<"depth">> => 0,
+                    <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 1000
                 },
                 Data

@@ -119,6 +119,9 @@ role(Role) ->
         unmatched => 1234567,
         released => 12345678,
         refused => 1234567890,
+        refused_by => [
+            {Class, Reason, 1234567890} || {Class, Reason} <- [{critical, full}, {sheddable, class}]
+        ],
         refused_per_s => 12345.678901234567,
         retry_after_ms => 12345,
         max_utilization => 0.9876,

@@ -21,6 +21,7 @@
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
+//!       refusals    how many there were, by class and reason
 //!       tally       its totals                  rate        how fast they grow
 //!       retry       when to ask again           fill        how full its owners were at a check
 //!       standing    its alert level             timeline    since when
@@ -92,6 +93,7 @@ mod posting;
 mod queue;
 mod rate;
 pub mod reason;
+mod refusals;
 pub mod request;
 pub mod reserve;
 mod retry;
@@ -120,6 +122,7 @@ mod models;
 pub use gauge::Kind;
 pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
+pub use refusals::ByReason;
 pub use retry::Outlook;
 pub use role::RoleStats;
 pub use senders::{Claim, Told};

@@ -31,3 +31,20 @@ pub enum Reason {
     /// The role has as many bytes as it may, over all its owners.
     Bytes,
 }
+
+impl Reason {
+    /// All there are, in their order.
+    pub const ALL: [Self; 6] = [
+        Self::Node,
+        Self::Full,
+        Self::Class,
+        Self::Deadline,
+        Self::Role,
+        Self::Bytes,
+    ];
+
+    /// Gives its place in [`ALL`](Self::ALL).
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}

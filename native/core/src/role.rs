@@ -4,13 +4,14 @@ use crate::fill::Fill;
 use crate::overload::{Level, Scale};
 use crate::rate::Rate;
 use crate::reason::Reason;
+use crate::refusals::{ByReason, Refusals};
 use crate::request::Class;
 use crate::reserve::Reserve;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::tally::{Tally, Totals};
+use crate::tally::{Seat, Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
 use crate::vocabulary::{Instant, RoleId, UNLIMITED};
 use crate::watch::Watch;
@@ -72,6 +73,7 @@ pub(crate) struct Role {
     reported_refusals: AtomicU64,
     drained: Rate,
     refused: Rate,
+    refusals: Refusals,
     baseline: Mutex<Totals>,
     /// Before it is, the baseline is zero, and reading it takes no lock.
     was_reset: AtomicBool,
@@ -145,6 +147,7 @@ impl Role {
             reported_refusals: AtomicU64::new(0),
             drained: Rate::new(now.monotonic_ms),
             refused: Rate::new(now.monotonic_ms),
+            refusals: Refusals::new(),
             baseline: Mutex::new(Totals::default()),
             was_reset: AtomicBool::new(false),
             tally: Tally::new(),
@@ -236,8 +239,9 @@ impl Role {
     }
 
     /// Counts a refusal. True for the first after a quiet second, which is to be announced.
-    pub(crate) fn count_refusal(&self, now: Instant) -> bool {
+    pub(crate) fn count_refusal(&self, class: Class, reason: Reason, now: Instant) -> bool {
         self.tally.refuse();
+        self.refusals.count(class, reason, Seat::mine());
         // Under a storm most refusals share their millisecond, and write nothing that others read.
         if self.last_refusal_system_ms.load(Ordering::Relaxed) != now.system_ms {
             self.last_refusal_system_ms
@@ -346,6 +350,11 @@ impl Role {
         self.alerts.each_ref().map(|n| n.load(Ordering::Relaxed))
     }
 
+    /// Its refusals since it exists.
+    pub(crate) fn refusals(&self) -> ByReason {
+        self.refusals.read()
+    }
+
     /// How full its owners were at the last check.
     pub(crate) fn fill(&self) -> Fill {
         *self.fill.lock()
@@ -397,7 +406,6 @@ fn at(moment: &AtomicU64) -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::tally::Seat;
 
     fn at(monotonic_ms: u64) -> Instant {
         Instant {
@@ -461,7 +469,7 @@ mod tests {
         let role = role(0);
         let announced: Vec<u64> = [0, 0, 500, 1_499, 2_499, 2_500, 9_000]
             .into_iter()
-            .filter(|&now_ms| role.count_refusal(at(now_ms)))
+            .filter(|&now_ms| role.count_refusal(Class::Critical, Reason::Full, at(now_ms)))
             .collect();
         assert_eq!(announced, [0, 2_499, 9_000]);
         assert_eq!(role.take_unreported_refusals(), 7);
@@ -477,12 +485,13 @@ mod tests {
         }
         role.tally().at(Seat::mine()).dequeue();
         role.tally().unmatched_dequeue();
-        role.count_refusal(at(3));
+        role.count_refusal(Class::Critical, Reason::Full, at(3));
         role.reset_stats();
         let stats = role.stats();
         assert_eq!(stats.depth, 2);
         assert_eq!((stats.enqueued, stats.dequeued, stats.max_depth), (0, 0, 0));
         assert_eq!((stats.refused, stats.last_refused_ms), (0, None));
+        assert_eq!(role.refusals().as_flattened().iter().sum::<u64>(), 1);
         assert_eq!(role.take_unreported_refusals(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::fill::BANDS;
 use crate::overload::{Level, utilization};
+use crate::refusals::ByReason;
 use crate::role::{Role, RoleStats};
 use crate::timeline::{ByLevel, TimeAtLevel};
 use crate::vocabulary::Instant;
@@ -28,6 +29,8 @@ const MS_PER_S: f64 = 1_000.0;
 pub struct RoleSummary {
     /// These are its counts and its limit.
     pub stats: RoleStats,
+    /// These are its refusals by class and reason since the role exists; `reset_stats` leaves them.
+    pub refused_by: ByReason,
     /// This is its alert level, the worst of its owners'; exact as of now.
     pub level: Level,
     /// So many owners hold each level; exact as of now.
@@ -74,6 +77,8 @@ pub enum Number {
     ByAlertLevel(ByLevel),
     /// It is how many milliseconds there were at each level.
     AtLevel(TimeAtLevel),
+    /// There is one for each class and reason.
+    ByReason(ByReason),
     /// There is one for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
     ByUtilization([u64; BANDS]),
 }
@@ -88,6 +93,7 @@ impl RoleSummary {
         }
         Self {
             stats,
+            refused_by: role.refusals(),
             level: standing.level,
             owners_by_level,
             ms_at_level: standing.time,
@@ -123,7 +129,8 @@ impl RoleSummary {
     /// entered there, and nowhere else.
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
         use Number::{
-            AtLevel, ByAlertLevel, ByLevel, ByUtilization, Level, Limit, Maybe, Real, Whole,
+            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, Level, Limit, Maybe, Real,
+            Whole,
         };
         let stats = &self.stats;
         [
@@ -136,6 +143,7 @@ impl RoleSummary {
             ("unmatched", Whole(stats.unmatched)),
             ("released", Whole(stats.released)),
             ("refused", Whole(stats.refused)),
+            ("refused_by", ByReason(self.refused_by)),
             ("last_refused_ms", Maybe(stats.last_refused_ms)),
             ("refusing_since_ms", Maybe(self.refusing_since_ms)),
             ("refused_per_s", Real(self.refused_per_s)),

@@ -43,6 +43,11 @@ impl Seat {
         Self(thread_number(), PhantomData)
     }
 
+    /// Which of the threads it is, from 0.
+    pub(crate) fn number(self) -> usize {
+        self.0
+    }
+
     /// One of the first, of which there are fewer than tests have threads.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn numbered(number: usize) -> Self {
@@ -238,7 +243,7 @@ fn sum(total: &mut u64, counter: &AtomicU64) {
 }
 
 /// Room for a scheduler a core, and as many dirty ones. In a model two threads have their own, and the rest share.
-fn own_stripes() -> usize {
+pub(crate) fn own_stripes() -> usize {
     if cfg!(loom) {
         return 2;
     }

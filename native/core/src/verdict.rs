@@ -191,7 +191,7 @@ pub(crate) fn refuse(
     host: &impl Runtime,
 ) -> Box<Refusal> {
     let now = host.now();
-    let announce = role.count_refusal(now);
+    let announce = role.count_refusal(class, reason, now);
     Box::new(Refusal {
         retry_after_ms: role.retry_after_ms(depth, role.refuses_at(class), now),
         stats: role.stats(),

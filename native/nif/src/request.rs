@@ -54,7 +54,7 @@ fn read_class(term: Term<'_>) -> Answer<Class> {
         .ok_or_else(bad)
 }
 
-fn class_atom(class: Class) -> Atom {
+pub(crate) fn class_atom(class: Class) -> Atom {
     match class {
         Class::CriticalPlus => atoms::critical_plus(),
         Class::Critical => atoms::critical(),
