@@ -26,6 +26,7 @@
 //!       retry       when to ask again           fill        how full its owners were at a check
 //!       standing    its alert level             timeline    since when
 //!       watch       whether all mailboxes are watched, and who is held
+//!       pressure    how hard pressed the node is, and whom it refuses for that
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!     mailboxes   those that are so long that somebody has to look at them
 //!   wait        where a limit stands that is said in milliseconds
@@ -90,6 +91,7 @@ mod owners;
 mod permits;
 mod places;
 mod posting;
+mod pressure;
 mod queue;
 mod rate;
 pub mod reason;
@@ -122,6 +124,7 @@ mod models;
 pub use gauge::Kind;
 pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
+pub use pressure::Strain;
 pub use refusals::ByReason;
 pub use retry::Outlook;
 pub use role::RoleStats;

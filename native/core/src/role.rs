@@ -2,6 +2,7 @@
 
 use crate::fill::Fill;
 use crate::overload::{Level, Scale};
+use crate::pressure::Pressure;
 use crate::rate::Rate;
 use crate::reason::Reason;
 use crate::refusals::{ByReason, Refusals};
@@ -20,12 +21,14 @@ const NEVER: u64 = u64::MAX;
 /// A refusal after this many milliseconds without one is announced.
 const QUIET_MS: u64 = 1_000;
 
-/// What all roles of a table share: the limit of those without one, the switch, and which of them is the watch's.
+/// What all roles of a table share: the limit of those without one, the switch, which of them is the watch's, and what
+/// the node can bear.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub(crate) default_limit: Setting<u64>,
     pub(crate) enforcing: Setting<bool>,
     pub(crate) watch: Watch,
+    pub(crate) pressure: Pressure,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
 }
@@ -36,6 +39,7 @@ impl Policy {
             default_limit: Setting::new(default_limit),
             enforcing: Setting::new(true),
             watch: Watch::new(),
+            pressure: Pressure::new(),
             tenures: AtomicU64::new(0),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::{HashMap as StdHashMap, HashSet};
 use crate::fill::Fill;
 use crate::map::{self, Map};
 use crate::overload::{Level, Scale};
+use crate::pressure::Strain;
 use crate::request::Class;
 use crate::reserve::Reserve;
 use crate::retry::Outlook;
@@ -156,6 +157,38 @@ impl Roles {
     /// Gives the watch over the mailboxes of all processes.
     pub fn watch(&self) -> &Watch {
         &self.policy.watch
+    }
+
+    /// Has the node hold a strain until this millisecond of monotonic time: whoever sets it may die.
+    ///
+    /// ```
+    /// use erlmcp_core::limits::Limits;
+    /// use erlmcp_core::{RoleId, Runtime, Strain};
+    /// use still::Still; // as in the example at `Host`
+    /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+    ///
+    /// let table = Limits::<()>::new(RoleId(0), 10, Still.now());
+    /// let now_ms = Still.now().monotonic_ms;
+    /// table.roles().press(Strain::Pressed, now_ms + 2_000);
+    /// // The classes that can be shed are the third and the fourth.
+    /// let refused = [0, 1, 2, 3].map(|class| table.roles().node_refuses(class, || now_ms));
+    /// assert_eq!(refused, [false, false, true, true]);
+    /// assert_eq!(table.roles().strain(|| now_ms + 2_000), Strain::Calm);
+    /// ```
+    pub fn press(&self, strain: Strain, until_ms: u64) {
+        self.policy.pressure.set(strain, until_ms);
+    }
+
+    /// Gives the strain that holds. The time in monotonic milliseconds is asked for only if there is any.
+    pub fn strain(&self, now_ms: impl FnOnce() -> u64) -> Strain {
+        self.policy.pressure.strain(now_ms)
+    }
+
+    /// Tells whether the node refuses requests of a class, of which 0 is the highest and 3 the lowest: one load while
+    /// it is calm. The time is asked for only if it does, as far as the strain tells.
+    #[inline]
+    pub fn node_refuses(&self, class: usize, now_ms: impl FnOnce() -> u64) -> bool {
+        self.policy.pressure.refuses(class, now_ms)
     }
 
     /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
