@@ -18,9 +18,10 @@ the role, with the number of refusals since. The library sends at most one messa
 
 -define(NAME, erlmcp_queue_limits).
 -define(SAMPLE_MS, 1000).
+-define(TICK_MS, 100).
 -define(LOG_MS, 1000).
 -define(MAX_ROLES, 1024).
--define(MAX_LIMIT, (1 bsl 59 - 1)).
+-define(NO_MAX, "a max that is no less than min; without one it is the default limit of the role").
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
@@ -48,22 +49,19 @@ close() ->
 -doc false.
 -spec config() -> erlmcp_native_options:table().
 config() ->
-    Limit = erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1),
+    Limit = erlmcp_native_options:checked(
+        "an integer from 0 to 2^59 - 1, infinity, or {wait, Milliseconds, #{min => ..., max => ...}}",
+        fun erlmcp_native_limit:is_limit/1
+    ),
     [
         #{
             name => queue_limits,
             type => by_role("a map of roles to limits", Limit),
-            default => #{
-                session => 10000,
-                sse_stream => 5000,
-                task_worker => 1000,
-                tool_executor => 500,
-                transport => 2000,
-                default => 1000
-            },
+            default => defaults(),
             shown => ~"see `m:erlmcp_queue_limits`",
             merged => true,
-            doc => ~"The limits per owner, from 0 to 2^59 - 1 or infinity, of at most 1024 roles."
+            doc =>
+                ~"The limits per owner, as `erlmcp_queue_limits:set_limit/2` takes them, of at most 1024 roles."
         },
         #{
             name => reserve,
@@ -84,8 +82,24 @@ by_role(Expected, Type) ->
     Map = erlmcp_native_options:named(Expected, erlmcp_native_options:map_of(Role, Type)),
     erlmcp_native_options:at_most(?MAX_ROLES, "at most 1024 roles", Map).
 
-is_limit(infinity) -> true;
-is_limit(Limit) -> is_integer(Limit) andalso Limit >= 0 andalso Limit =< ?MAX_LIMIT.
+defaults() ->
+    #{
+        session => 10000,
+        sse_stream => 5000,
+        task_worker => 1000,
+        tool_executor => 500,
+        transport => 2000,
+        default => 1000
+    }.
+
+%% As the library has them.
+library(Given) ->
+    Most = fun(Role) -> maps:get(Role, defaults(), maps:get(default, defaults())) end,
+    Limits = [{Role, erlmcp_native_limit:to_library(Limit, Most(Role))} || Role := Limit <- Given],
+    case lists:keyfind(bad_limit, 2, Limits) of
+        false -> {ok, Limits};
+        {Role, _} -> erlmcp_native_config:problem(erlmcp_native, queue_limits, {[Role], maps:get(Role, Given), ?NO_MAX})
+    end.
 
 -doc "Applies the configuration of limits to the table, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
@@ -110,6 +124,7 @@ init([]) ->
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Reserves, Enforcing),
         HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
         sample_later(),
+        tick_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
         %% refusal right after one that was announced to the process before is announced to nobody.
         State = lists:foldl(fun log_refusals/2, #{}, Roles),
@@ -136,6 +151,10 @@ handle_info({refused, Role}, State) when is_atom(Role) ->
     {noreply, log_refusals(Role, State)};
 handle_info({log_again, Role}, State) when is_map_key(Role, State) ->
     {noreply, log_refusals(Role, maps:remove(Role, State))};
+handle_info(tick, State) ->
+    _ = erlmcp_native:limits_tick(own),
+    tick_later(),
+    {noreply, State};
 handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
     sample_later(),
@@ -153,11 +172,16 @@ terminate(Reason, _State) ->
 
 configured() ->
     maybe
-        {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Given} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Limits} ?= library(Given),
         {ok, Reserves} ?= erlmcp_native_config:lookup(reserve, config()),
         {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
-        {ok, maps:to_list(Limits), maps:to_list(Reserves), Enforcing}
+        {ok, Limits, maps:to_list(Reserves), Enforcing}
     end.
+
+tick_later() ->
+    _ = erlang:send_after(?TICK_MS, self(), tick),
+    ok.
 
 sample_later() ->
     _ = erlang:send_after(?SAMPLE_MS, self(), sample),

@@ -102,6 +102,6 @@ key(Pid) ->
 -spec unless_earlier(term(), Answer) -> Answer | erlmcp_native_error:reason().
 unless_earlier(Role, Answer) ->
     case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit); Limit =:= infinity -> Answer;
+        Limit when is_integer(Limit); Limit =:= infinity; is_tuple(Limit) -> Answer;
         Earlier -> Earlier
     end.

@@ -45,21 +45,23 @@ meanwhile.
 
 Every function raises `badarg` for a role that is no atom and for what is no owner: a pid of another node, a port or
 the name of one, `{name, undefined}`; and `system_limit` where it would make the 1025th role. While the service is not
-started, `record_enqueue/2` and `record_dequeue/2` return `ok` and count nothing and `release/1` finds its place gone,
-so that a process that ends after it does not crash; every other function that needs the service exits with
-`{noproc, {Module, Function, Args}}`, whatever its arguments.
+started, `record_enqueue/2`, `record_dequeue/2` and `record_dequeue/3` return `ok` and count nothing and `release/1`
+finds its place gone, so that a process that ends after it does not crash; every other function that needs the service
+exits with `{noproc, {Module, Function, Args}}`, whatever its arguments.
 
 Refusals are logged as warnings, at most one line a second and role.
 """.
 
 -export([start_link/0]).
 -export([check_capacity/2, check_capacity/3, try_enqueue/2, try_enqueue/3, try_enqueue_any/2, try_enqueue_any/3]).
--export([record_enqueue/2, record_dequeue/2, forget/2, with_capacity/3, acquire/2, acquire/3, release/1]).
+-export([record_enqueue/2, record_dequeue/2, record_dequeue/3, forget/2]).
+-export([with_capacity/3, acquire/2, acquire/3, release/1]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_reserve/2, get_reserve/1, set_enabled/1]).
 -export([to_json_rpc_error/2]).
 
--export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
+-export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_setting/0, limit_config/0]).
+-export_type([role_stats/0, refusal/0]).
 -export_type([permit/0, class/0, reserve/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
@@ -90,8 +92,13 @@ A limit is the depth per owner from which requests are refused, from 0, which re
 `infinity` nothing is ever refused, counting goes on, and no alert level is reached.
 """.
 -type limit() :: 0..576460752303423487 | infinity.
+-doc """
+A limit is set as a number, as `infinity`, or in milliseconds: for so long somebody should wait at most, see
+`set_limit/2`.
+""".
+-type limit_setting() :: limit() | {wait, TargetMs :: 1..1000000, #{min => 1..1048575, max => 1..4194303}}.
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
--type limit_config() :: #{role() => limit()}.
+-type limit_config() :: #{role() => limit_setting()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
 %% last three are always there.
 -doc """
@@ -354,6 +361,19 @@ record_dequeue(Role, Owner) ->
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
+-doc """
+Takes one from an owner's depth that was not done, as it had expired or was cancelled. It counts as a dequeue, as
+`record_dequeue/2` counts one, but not for how fast the owner drains: dropping goes faster than doing.
+""".
+-spec record_dequeue(role(), owner(), dropped) -> ok.
+record_dequeue(Role, Owner, dropped = How) ->
+    case erlmcp_native:limits_discard(own, Role, Owner) of
+        ok -> ok;
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
+record_dequeue(Role, Owner, How) ->
+    raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
     case erlmcp_native_owner:is_owner(Owner) of
@@ -361,8 +381,8 @@ not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
         false -> raise(bad_owner, Call)
     end;
 not_recorded(not_started, _, _, {_, _, _} = Call) -> raise(bad_role, Call);
-not_recorded(Fault, Role, Owner, {_, Function, _} = Call) ->
-    by_name(Fault, Owner, ok, fun(Pid) -> ?MODULE:Function(Role, Pid) end, Call).
+not_recorded(Fault, Role, Owner, {_, Function, [_, _ | How]} = Call) ->
+    by_name(Fault, Owner, ok, fun(Pid) -> apply(?MODULE, Function, [Role, Pid | How]) end, Call).
 
 -doc "Drops the owner's count in a role; what it held counts as released.".
 -spec forget(role(), owner()) -> ok.
@@ -401,27 +421,57 @@ get_queue_depth(Owner) ->
 -doc """
 Sets a role's limit, for each of its owners. An admission that starts after this has returned obeys it; a depth may
 stand above a lowered limit. Raises `badarg` for what is no limit, and `system_limit` for the 1025th role.
+
+A limit may be said in milliseconds: with `{wait, TargetMs, Options}` nobody is to wait for longer than the target, and
+each owner has a limit of its own, as many as it does in that time. How fast an owner drains is measured by requests
+that others waited before: from when one came until it was taken out, as many were done as waited with it. What is taken
+out undone is said by `record_dequeue/3`.
+
+```erlang
+1> erlmcp_queue_limits:set_limit(tool_executor, {wait, 500, #{min => 5}}).
+ok
+2> erlmcp_queue_limits:get_limit(tool_executor).
+{wait,500,#{max => 500,min => 5}}
+```
+
+The limit is between `min`, 10 unless it is given, and `max`, which is the number there was before, unless it is given,
+and 4194303 at most; in the configuration it is the default limit of the role. It is `max` before anything was measured,
+moves by a factor of 0.7 to 1.3 with each measurement, and stays while less than half of it is in use. Below 2 nothing
+could be measured any more, so that is the least, unless `max` is 1. Mailboxes (`m:erlmcp_overload_mailbox`) have `max`,
+since nobody says when something is taken out of one. What `get_role_stats/1` has as the limit of such a role is `max`;
+each owner's own is in the rows of `m:erlmcp_overload_monitor`, in alerts, and in refusals.
 """.
--spec set_limit(role(), limit()) -> ok.
+-spec set_limit(role(), limit_setting()) -> ok.
 set_limit(Role, Limit) ->
-    case erlmcp_native:limits_set_limit(own, Role, Limit) of
+    case erlmcp_native:limits_set_limit(own, Role, library(Role, Limit)) of
         ok -> ok;
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Limit]})
     end.
 
--doc "Returns a role's limit per owner; that of `default` for an unknown role.".
--spec get_limit(role()) -> limit().
+%% The library says what is wrong with what is no limit, and first of all with the role.
+library(Role, {wait, _, _} = Wait) ->
+    case erlmcp_native:limits_get_limit(own, Role) of
+        Fault when is_atom(Fault), Fault =/= infinity -> bad_limit;
+        Before -> erlmcp_native_limit:to_library(Wait, erlmcp_native_limit:most(Before))
+    end;
+library(_, Limit) ->
+    Limit.
+
+-doc """
+Returns a role's limit per owner as it was set, a wait with both its options; that of `default` for an unknown role.
+""".
+-spec get_limit(role()) -> limit_setting().
 get_limit(Role) ->
     case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit); Limit =:= infinity -> Limit;
+        Limit when is_integer(Limit); Limit =:= infinity; is_tuple(Limit) -> erlmcp_native_limit:from_library(Limit);
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
--doc "Returns the limits per owner of all roles.".
--spec get_all_limits() -> #{role() => limit()}.
+-doc "Returns the limits per owner of all roles, as they were set.".
+-spec get_all_limits() -> #{role() => limit_setting()}.
 get_all_limits() ->
     case erlmcp_native:limits_get_limits(own) of
-        Limits when is_map(Limits) -> Limits;
+        Limits when is_map(Limits) -> #{Role => erlmcp_native_limit:from_library(Limit) || Role := Limit <- Limits};
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 

@@ -34,6 +34,7 @@ where a list is made a map, too.
     limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -45,11 +46,14 @@ where a list is made a map, too.
     limits_depth/3,
     limits_owners/1,
     limits_outlook/3,
+    limits_outlook/4,
+    limits_owner/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
     limits_take_refusals/2,
-    limits_sample/1
+    limits_sample/1,
+    limits_tick/1
 ]).
 -export([
     mailbox_enter/3,
@@ -141,6 +145,7 @@ where a list is made a map, too.
     limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -150,11 +155,14 @@ where a list is made a map, too.
     limits_depth/3,
     limits_owners/1,
     limits_outlook/3,
+    limits_outlook/4,
+    limits_owner/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
+    limits_tick/1,
     mailbox_enter/3,
     mailbox_enter/4,
     mailbox_admit/5,
@@ -277,7 +285,7 @@ that lasts is alerted again, and how many alerts are kept.
     | too_many_roles
     | wrong_kind.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
--type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
+-type limits() :: [{erlmcp_queue_limits:role(), erlmcp_native_limit:library()}].
 -doc "These are reserves by role; of a role that is not mentioned nothing is kept.".
 -type reserves() :: [{erlmcp_queue_limits:role(), erlmcp_native_reserve:percents()}].
 
@@ -367,15 +375,15 @@ limits_configure(_Table, _Limits, _Reserves, _Enforcing) -> absent().
 limits_set_enforcing(_Table, _Enforcing) -> absent().
 
 -doc "Sets a role's limit by hand, for each of its owners.".
--spec limits_set_limit(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()) -> ok | fault().
+-spec limits_set_limit(table(), erlmcp_queue_limits:role(), erlmcp_native_limit:library()) -> ok | fault().
 limits_set_limit(_Table, _Role, _Limit) -> absent().
 
 -doc "Returns a role's limit per owner; that of `default` for an unknown role.".
--spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_queue_limits:limit() | fault().
+-spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_native_limit:library() | fault().
 limits_get_limit(_Table, _Role) -> absent().
 
 -doc "Returns the limits per owner of all roles.".
--spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_queue_limits:limit()} | fault().
+-spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_native_limit:library()} | fault().
 limits_get_limits(_Table) -> absent().
 
 -doc "Sets by hand what of a role's limit is kept for the higher classes.".
@@ -419,6 +427,10 @@ limits_enqueue(_Table, _Role, _Owner) -> absent().
 -doc "Takes one from an owner's depth in a role; at 0 an unmatched dequeue is counted instead.".
 -spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
+
+-doc "Takes a request from an owner's queue that was not done, which does not count for how fast that drains.".
+-spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+limits_discard(_Table, _Role, _Owner) -> absent().
 
 -doc "Returns a permit that holds no place: that of nobody.".
 -spec limits_acquire(table(), erlmcp_queue_limits:role()) -> {ok, permit()} | fault().
@@ -467,6 +479,28 @@ the same, but nothing drained in the last ten seconds, so when there will be roo
     open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
 limits_outlook(_Table, _Role, _Depth) -> absent().
 
+-doc "Returns what `limits_outlook/3` does, for this owner, whose pace and limit may be its own.".
+-spec limits_outlook(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()
+) ->
+    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+limits_outlook(_Table, _Role, _Owner, _Depth) -> absent().
+
+-doc """
+Returns an owner's limit, how many requests it does in a second while any wait, for how many milliseconds a newcomer
+would wait, the last one that was measured has waited, and nobody was taken out while somebody waited.
+""".
+-spec limits_owner(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+    {
+        erlmcp_queue_limits:limit(),
+        DrainPerS :: float() | undefined,
+        WaitMs :: non_neg_integer() | undefined,
+        SojournMs :: non_neg_integer() | undefined,
+        StalledMs :: non_neg_integer() | undefined
+    }
+    | fault().
+limits_owner(_Table, _Role, _Owner) -> absent().
+
 -doc "Returns a role's numbers.".
 -spec limits_role_stats(table(), erlmcp_queue_limits:role()) ->
     erlmcp_queue_limits:role_stats() | not_found | fault().
@@ -494,6 +528,10 @@ limits_take_refusals(_Table, _Role) -> absent().
 -doc "Notes how much every role has drained and refused, and tidies the table. It is to be called once a second.".
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
+
+-doc "Says what time it is to those who do not look; to be called ten times a second.".
+-spec limits_tick(table()) -> ok | fault().
+limits_tick(_Table) -> absent().
 
 -doc """
 Admits a message of the calling process at once, if somebody has just asked for the length of the mailbox and there is

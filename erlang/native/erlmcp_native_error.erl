@@ -98,6 +98,7 @@ position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
 position(bad_permit) -> 1;
+position(bad_dequeue) -> 3;
 position(bad_destination) -> 1;
 position(bad_process) -> 2;
 position(no_processes) -> 2;
@@ -126,6 +127,7 @@ text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
 text(bad_permit) -> "not a permit";
+text(bad_dequeue) -> "not dropped";
 text(no_owners) -> "not a list of at least one owner, each a pid of this node, an atom or {name, Atom}";
 text(bad_process) -> "neither a process of this node nor the name of one";
 text(no_processes) -> "not a list of at least one process of this node, or name of one";
@@ -135,7 +137,9 @@ text(role_reserved) ->
     "this role is the library's own while mailboxes are watched, see erlmcp_overload_mailbox:watch_mailboxes/1";
 text(role_in_use) -> "the role mailbox has owners, which are to be forgotten before it is that of all mailboxes";
 text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
-text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
+text(bad_limit) ->
+    "neither an integer from 0 to 2^59 - 1, nor infinity, nor {wait, Milliseconds, #{min => Min, max => Max}} with 1 "
+    "to 1000000 milliseconds and 1 =< Min =< Max, which is 4194303 at most, and the limit before if it is not given";
 text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";

@@ -22,6 +22,7 @@ calls() ->
         {try_enqueue_any, [session, [a], []]},
         {record_enqueue, [session, a]},
         {record_dequeue, [session, a]},
+        {record_dequeue, [session, a, dropped]},
         {forget, [session, a]},
         {get_queue_depth, [a]},
         {get_queue_depth, [session, a]},
@@ -154,7 +155,7 @@ nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(71, length(Misuses)),
+    ?assertEqual(78, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses

@@ -18,6 +18,7 @@ request_test_() ->
         fun what_is_wrong_is_said/0,
         fun a_role_comes_first/0,
         fun the_library_reads_what_is_read_here/0,
+        fun what_is_over_is_refused/0,
         fun a_refusal_has_a_reason/0
     ]).
 
@@ -43,11 +44,14 @@ good() ->
         #{class => sheddable},
         #{bytes => 1},
         #{bytes => ?END - 1},
-        #{deadline_ms => 0},
-        #{deadline_ms => -?END},
+        #{deadline_ms => 1},
         #{deadline_ms => ?END - 1},
-        #{class => sheddable, bytes => 5, deadline_ms => -1}
+        #{class => sheddable, bytes => 5, deadline_ms => 60000}
     ].
+
+%% These are options, and refused.
+over() ->
+    [#{deadline_ms => 0}, #{deadline_ms => -1}, #{deadline_ms => -?END, bytes => 1}].
 
 bad() ->
     [
@@ -154,9 +158,23 @@ the_library_reads_what_is_read_here() ->
     [
         ?assertEqual(
             {Options, erlmcp_native_request:judged(Options, good) =:= good},
-            {Options, erlmcp_native:limits_check(own, session, a, Options) =:= ok}
+            {Options, is_good(erlmcp_native:limits_check(own, session, a, Options))}
         )
-     || Options <- good() ++ [Map || Map <- bad(), is_map(Map)]
+     || Options <- good() ++ over() ++ [Map || Map <- bad(), is_map(Map)]
+    ].
+
+is_good(ok) -> true;
+is_good({refused, #{reason := deadline}}) -> true;
+is_good(bad_option) -> false.
+
+what_is_over_is_refused() ->
+    Pid = idle(),
+    [
+        ?assertMatch(
+            {error, {capacity_exceeded, #{reason := deadline, retry_after_ms := _}}},
+            apply(Module, Function, Args ++ [Options])
+        )
+     || {Module, Function, Args} <- calls(Pid), Options <- over() ++ [[{deadline_ms, 0}]]
     ].
 
 a_refusal_has_a_reason() ->

@@ -3,6 +3,7 @@
 use once_cell::race::OnceBox;
 
 use crate::gauge::{Gauge, Kind, Vacant};
+use crate::marker::Marker;
 use crate::overload::Marks;
 use crate::role::Role;
 use crate::senders::Senders;
@@ -29,6 +30,7 @@ pub(crate) fn pack(marks: Marks) -> u64 {
 pub(crate) struct Account<T> {
     role: Arc<Role>,
     pub(crate) gauge: Gauge,
+    pub(crate) marker: Marker,
     /// See [`pack`].
     pub(crate) marks: AtomicU64,
     pub(crate) tenure: AtomicU64,
@@ -37,6 +39,10 @@ pub(crate) struct Account<T> {
     pub(crate) alerted_low: AtomicU32,
     pub(crate) alerted_high: AtomicU8,
     pub(crate) level: AtomicU8,
+    /// When somebody was taken out last, or came to wait alone. See [`Role::tick`].
+    pub(crate) moved: AtomicU32,
+    /// Where a limit stands that follows the pace; 0 if it was never moved.
+    pub(crate) moved_to: AtomicU32,
     rest: T,
 }
 
@@ -53,12 +59,15 @@ impl<T: Default> Account<T> {
         Self {
             role,
             gauge: Gauge::vacant(),
+            marker: Marker::new(),
             marks: AtomicU64::new(pack(Marks::NONE)),
             tenure: AtomicU64::new(tenure),
             annex: OnceBox::new(),
             alerted_low: AtomicU32::new(0),
             alerted_high: AtomicU8::new(0),
             level: AtomicU8::new(0),
+            moved: AtomicU32::new(0),
+            moved_to: AtomicU32::new(0),
             rest: T::default(),
         }
     }

@@ -1,12 +1,13 @@
 //! Counting for an owner: whether there is room, one more, one less. On the table, and on what is near.
 
-use crate::gauge::{Kind, Vacant};
+use crate::gauge::{Kind, Leave, Vacant};
 use crate::limits::{Limits, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
+use crate::places::Step;
 use crate::request::Request;
 use crate::tally::Seat;
-use crate::verdict::{has_room, room, verdict};
+use crate::verdict::{refuse, room, verdict};
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -51,11 +52,12 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
         self.is_to_be_counted(role, owner)?;
-        if self.roles().refuses_at(role, request.class) > 0 || !host.is_alive(owner) {
+        if self.roles().refuses_at(role, request) > 0 || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
         let role = self.roles().get_or_insert(role, || host.now())?;
-        Ok(has_room(&role, 0, request, host))
+        let case = role.case(request);
+        Ok(Verdict::Refused(refuse(&role, &case, host)))
     }
 
     /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
@@ -131,7 +133,32 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), Unfit> {
-        let take = |account: &Account<W>| Ok(((), account.dequeue(Seat::mine())?));
+        self.leave(role, owner, Leave::Done, host)
+    }
+
+    /// Takes one from the owner's depth that was not done: it has expired, or was cancelled. That counts as a dequeue,
+    /// but not for how fast the owner drains.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    pub fn discard(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        host: &impl Host<Watch = W>,
+    ) -> Result<(), Unfit> {
+        self.leave(role, owner, Leave::Undone, host)
+    }
+
+    fn leave(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        leave: Leave,
+        host: &impl Host<Watch = W>,
+    ) -> Result<(), Unfit> {
+        let take = |account: &Account<W>| Ok(((), account.leave(leave, Seat::mine())?));
         if self.change(role, owner, host, take).is_ok() {
             return Ok(());
         }
@@ -244,8 +271,8 @@ fn take_one<W>(
     request: &Request,
     seat: Seat,
     host: &impl Runtime,
-) -> Result<(Verdict, u64), Vacant> {
+) -> Result<(Verdict, Step), Vacant> {
     let admission = account.try_enqueue(request, seat)?;
     let verdict = verdict(account, admission, request, host);
-    Ok((verdict, admission.depth()))
+    Ok((verdict, admission.step()))
 }

@@ -91,15 +91,6 @@ pub(crate) enum Admission {
     Refused(u64, Reason),
 }
 
-impl Admission {
-    /// The depth afterwards.
-    pub(crate) fn depth(self) -> u64 {
-        match self {
-            Self::Admitted(Added { depth, .. }) | Self::Refused(depth, _) => depth,
-        }
-    }
-}
-
 /// What a gauge that is vacated gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GivenUp {
@@ -190,6 +181,7 @@ impl Gauge {
     }
 
     /// Adds one, whatever the limit; none if the depth is four thousand million, from where on nothing is counted.
+    #[inline(always)]
     pub(crate) fn add(&self) -> Result<Option<Added>, Vacant> {
         if self.counted()? >= MOST {
             return Ok(None);
@@ -203,6 +195,7 @@ impl Gauge {
     /// Adds one if the depth is below what `limit` says at the time, in one step.
     ///
     /// `limit` is asked again whenever another caller came in between.
+    #[inline(always)]
     pub(crate) fn admit(&self, limit: impl Fn() -> u64) -> Result<Admission, Vacant> {
         self.admit_while(counted, limit)
     }
@@ -232,6 +225,7 @@ impl Gauge {
     }
 
     /// Takes one away, but never goes below zero.
+    #[inline(always)]
     pub(crate) fn release(&self, leave: Leave) -> Result<Release, Vacant> {
         self.release_while(leave, counted)
     }

@@ -48,7 +48,7 @@ impl<T> Account<T> {
 
     /// Holds a level from now on, with the marks that belong to it.
     pub(crate) fn hold(&self, level: Level, judge: &Judge) -> Marks {
-        let marks = judge.marks(level, self.role().scale());
+        let marks = judge.marks(level, self.scale());
         self.level.store(level.index() as u8, Ordering::Relaxed);
         self.marks.store(pack(marks), Ordering::Relaxed);
         marks
@@ -64,12 +64,12 @@ impl<T> Account<T> {
         let Ok(now_depth) = self.depth() else {
             return false;
         };
-        let risen = judge.level(seen, self.role().scale(), self.level()) > self.level();
+        let risen = judge.level(seen, self.scale(), self.level()) > self.level();
         let mut depth = if risen { seen } else { now_depth };
         // Each turn means that others crossed a mark while it moved; what is left after these turns is found
         // by the periodic check.
         for _ in 0..8 {
-            let scale = self.role().scale();
+            let scale = self.scale();
             let held = self.level();
             let level = judge.level(depth, scale, held);
             if level != held {
@@ -96,7 +96,7 @@ impl<T> Account<T> {
         now: Instant,
     ) -> bool {
         self.raise(
-            self.alert(owner, self.level(), depth, self.role().limit(), now),
+            self.alert(owner, self.level(), depth, self.scale().limit(), now),
             judge,
             now,
         )

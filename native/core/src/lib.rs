@@ -16,6 +16,7 @@
 //!     levels      the alert level that it amounts to
 //!     places      how places are taken and given back
 //!     posting     what senders to a mailbox do
+//!     bounds      where it refuses            timing      how long requests wait in it
 //!     account     what an owner has in a role: a depth
 //!     senders     who is just sending to a mailbox
 //!   roles       which roles there are, their limits
@@ -29,7 +30,6 @@
 //!       pressure    how hard pressed the node is, and whom it refuses for that
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!     mailboxes   those that are so long that somebody has to look at them
-//!   wait        where a limit stands that is said in milliseconds
 //!   meter       a depth that measures           marker      how fast it drains
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
@@ -37,6 +37,8 @@
 //!   lanes       types of messages
 //! aliases     whose priority aliases
 //!   roster      a set that knows its newest
+//! limit       a number, or what a number follows
+//!   wait        where a limit stands that is said in milliseconds
 //! reserve     what of a limit is kept for the higher classes
 //!   request     what a request says of itself
 //! reason      why one is refused
@@ -69,6 +71,7 @@
 mod account;
 pub mod alerts;
 pub mod aliases;
+mod bounds;
 pub mod control;
 mod counting;
 pub mod fill;
@@ -78,6 +81,7 @@ pub mod judge;
 mod lanes;
 pub mod latency;
 mod levels;
+pub mod limit;
 pub mod limits;
 mod mailbox;
 mod mailboxes;
@@ -111,6 +115,7 @@ mod sync;
 mod tally;
 mod tenancy;
 mod timeline;
+pub mod timing;
 mod verdict;
 mod vocabulary;
 pub mod wait;

@@ -8,9 +8,12 @@ use crate::gauge::{Kind, Vacant};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
+use crate::places::Step;
+use crate::retry::Outlook;
 use crate::roles::{Configuration, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
 use crate::tenancy::OtherKind;
+use crate::timing::Timing;
 pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
@@ -242,21 +245,92 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// Runs `operation` on an account, and judges the depth that it reports.
-    pub(crate) fn change<R>(
+    pub(crate) fn change<R, S: Into<Step>>(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl FnOnce(&Account<W>) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>) -> Result<(R, S), Vacant>,
     ) -> Result<R, Vacant> {
         let shard = self.owners.shard(owner).pin();
         let found = shard.get(&owner).ok_or(Vacant)?;
         let account = found.account(role).ok_or(Vacant)?;
-        let (result, depth) = operation(account)?;
-        if account.crossed(depth) {
-            self.noticed(found, role, owner, depth, host);
-        }
+        let (result, step) = operation(account)?;
+        self.stepped(found, account, owner, step, host);
         Ok(result)
+    }
+
+    /// An account has come to another depth: measures, and judges.
+    #[inline]
+    pub(crate) fn stepped(
+        &self,
+        found: &Owner<W>,
+        account: &Account<W>,
+        owner: OwnerId,
+        step: impl Into<Step>,
+        runtime: &impl Runtime,
+    ) {
+        let step = step.into();
+        if account.measure(step, runtime) {
+            self.limit_moved(found, account, owner, step.depth, runtime);
+        } else if account.crossed(step.depth) {
+            self.noticed(found, account.role_id(), owner, step.depth, runtime);
+        }
+    }
+
+    /// The limit of an account has moved: is that news?
+    #[cold]
+    #[inline(never)]
+    fn limit_moved(
+        &self,
+        found: &Owner<W>,
+        account: &Account<W>,
+        owner: OwnerId,
+        depth: u64,
+        runtime: &impl Runtime,
+    ) {
+        if found.judge(owner, account, depth, &self.judge, runtime.now()) {
+            runtime.wake();
+        }
+    }
+
+    /// Gives the owner's limit in the role.
+    pub fn limit(&self, role: RoleId, owner: OwnerId) -> u64 {
+        self.look(role, owner, |account| Ok(account.limit()))
+            .unwrap_or_else(|Vacant| self.roles.limit(role))
+    }
+
+    /// Gives how long requests wait for the owner in the role, as far as it is known.
+    pub fn timing(&self, role: RoleId, owner: OwnerId, runtime: &impl Runtime) -> Timing {
+        self.look(
+            role,
+            owner,
+            |account| Ok(account.timing(runtime.ticks_ns())),
+        )
+        .unwrap_or_default()
+    }
+
+    /// Says what the next request meets that comes for this owner at this depth and says nothing of itself, if the role
+    /// exists.
+    pub fn outlook(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        depth: u64,
+        now: Instant,
+    ) -> Option<Outlook> {
+        let outlook = |account: &Account<W>| {
+            let (limit, pace) = (account.limit(), account.pace());
+            Ok(account.role().outlook(depth, limit, pace, now))
+        };
+        self.look(role, owner, outlook)
+            .ok()
+            .or_else(|| self.roles.outlook(role, depth, now))
+    }
+
+    /// Tells those who have no time to read the clock what it is; to be called ten times a second.
+    pub fn tick(&self, runtime: &impl Runtime) {
+        self.roles.passes(runtime.ticks_ns());
     }
 
     /// An account has come to this depth: is that news?
@@ -286,13 +360,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// The way in for an owner that is not there yet. `None`: it is dead.
-    pub(crate) fn enter<R>(
+    pub(crate) fn enter<R, S: Into<Step>>(
         &self,
         role: RoleId,
         owner: OwnerId,
         kind: Kind,
         host: &impl Host<Watch = W>,
-        operation: impl Fn(&Account<W>) -> Result<(R, u64), Vacant>,
+        operation: impl Fn(&Account<W>) -> Result<(R, S), Vacant>,
     ) -> Result<Option<R>, Unfit> {
         if kind != Kind::Watched {
             self.is_free(role)?;
@@ -327,8 +401,10 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 },
             };
             match found.enter(&in_role, kind, &self.judge, &operation) {
-                Ok(Ok(Ok((result, depth)))) => {
-                    self.noticed(found, role, owner, depth, host);
+                Ok(Ok(Ok((result, step)))) => {
+                    if let Some(account) = found.account(role) {
+                        self.stepped(found, account, owner, step, host);
+                    }
                     return Ok(Some(result));
                 }
                 Ok(Err(OtherKind)) => {

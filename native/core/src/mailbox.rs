@@ -98,7 +98,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
         let admit = |account: &Account<W>| {
-            let admitted = account.admit_unasked(sender, now_ns, request.class)?;
+            let admitted = account.admit_unasked(sender, now_ns, request)?;
             Ok(admitted.into())
         };
         match self.look(role, owner, admit) {
@@ -132,7 +132,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(match account.admit(sender, told, request.class)? {
+            Ok(match account.admit(sender, told, request)? {
                 Ok(claim) => Admittance::Granted(claim),
                 Err(depth) => refused(account, told, depth, request, host)?,
             })
@@ -172,11 +172,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
         request: &Request,
         runtime: &impl Runtime,
     ) -> Option<Box<Refusal>> {
-        let class = request.class;
         let refuse = |account: &Account<W>| {
-            let role = account.role();
-            let reason = role.reason(length, class);
-            Ok(refuse(role, length, class, reason, runtime))
+            let case = account.case(length, request);
+            Ok(refuse(account.role(), &case, runtime))
         };
         self.look(role, owner, refuse).ok()
     }
@@ -191,7 +189,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         runtime: &impl Runtime,
     ) -> Verdict {
         let looked = self.look(role, owner, |account| {
-            Ok(has_room(account.role(), length, request, runtime))
+            Ok(has_room(account, length, request, runtime))
         });
         looked.unwrap_or(Verdict::Granted)
     }
@@ -230,7 +228,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         request: &Request,
     ) -> Option<Entry> {
         self.look(table, role, owner, |_, account, _| {
-            let admitted = account.admit_unasked(sender, now_ns, request.class)?;
+            let admitted = account.admit_unasked(sender, now_ns, request)?;
             Ok(admitted.into())
         })
     }
@@ -261,7 +259,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         told: Told,
         request: &Request,
     ) -> Option<Claim> {
-        let admit = |account: &Account<W>| account.admit(sender, told, request.class);
+        let admit = |account: &Account<W>| account.admit(sender, told, request);
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -292,12 +290,12 @@ fn refused<W>(
     request: &Request,
     host: &impl Host<Watch = W>,
 ) -> Result<Admittance, Vacant> {
-    let (senders, role) = (account.senders()?, account.role());
-    let is_full = told.length >= role.refuses_at(request.class);
+    let senders = account.senders()?;
+    let is_full = told.length >= account.refuses_at(request);
     if !is_full && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted) {
         return Ok(Admittance::Again);
     }
-    let reason = role.reason(depth, request.class);
-    let refusal = refuse(role, depth, request.class, reason, host);
+    let case = account.case(depth, request);
+    let refusal = refuse(account.role(), &case, host);
     Ok(Admittance::Refused(refusal))
 }

@@ -9,14 +9,19 @@
 //! request only where the order is kept.
 //!
 //! The count is in the word of the [gauge](crate::gauge), and changes in the same step as the depth. The time is a
-//! claim on the mark: whoever makes it another than 0 may mark the gauge, and whoever takes the mark away again, by
-//! reaching it or by vacating the gauge, makes it 0. In between nobody else touches what is here.
+//! claim on the mark: whoever makes it may mark the gauge, and whoever takes the mark away again, by reaching it or by
+//! vacating the gauge, frees it. In between nobody else touches what is here.
+//!
+//! Two readings of the clock take as long as ten requests. So where few wait, and that shortly, not each that could be
+//! is marked: in a [tick] only the first is, and after it one that finds more than twice as many waiting.
 
 use crate::gauge::{Gauge, MARK};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// A mark is set when so many wait, or more: fewer, and it would measure the time that nobody waited.
-const LEAST: u64 = 2;
+pub(crate) const LEAST: u64 = 2;
+/// What was measured so long ago may not be so any more.
+const OLD_MS: u64 = 10_000;
 /// How much the newest measurement counts, of all so far.
 const WEIGHT: f32 = 0.25;
 const NS_PER_MS: f64 = 1_000_000.0;
@@ -37,11 +42,31 @@ impl Pace {
     }
 }
 
+/// Set in a claim that is nobody's: there is no mark, and nobody is setting one. The low bits are then the tick in
+/// which the last was set.
+const FREE: u64 = 1 << 63;
+
+/// A tick is so many bits of nanoseconds.
+const TICK_BITS: u32 = 24;
+
+/// Gives the tick of a moment: one takes 16.8 milliseconds, and they come round again after two years.
+pub(crate) fn tick(now_ns: u64) -> u32 {
+    (now_ns >> TICK_BITS) as u32
+}
+
+/// Gives the milliseconds from one tick to another, 0 if that is earlier.
+pub(crate) fn ms_between(from: u32, to: u32) -> u64 {
+    let ticks = to.wrapping_sub(from);
+    // Of two that are taken at once by two clocks, either may be the earlier.
+    let ticks = if ticks > u32::MAX / 2 { 0 } else { ticks };
+    ((u64::from(ticks) << TICK_BITS) as f64 / NS_PER_MS) as u64
+}
+
 /// A mark, and what those so far have measured.
 #[derive(Debug)]
 pub(crate) struct Marker {
-    /// 0: there is no mark, and nobody is setting one.
-    since_ns: AtomicU64,
+    /// When the mark was set, in nanoseconds; or see [`FREE`].
+    claim: AtomicU64,
     /// Two numbers that belong together, see [`Smoothed`].
     smoothed: AtomicU64,
     sojourn_ms: AtomicU32,
@@ -52,42 +77,51 @@ pub(crate) struct Marker {
 impl Marker {
     pub(crate) fn new() -> Self {
         Self {
-            since_ns: AtomicU64::new(0),
+            claim: AtomicU64::new(FREE),
             smoothed: AtomicU64::new(Smoothed::NONE.to_word()),
             sojourn_ms: AtomicU32::new(0),
             of: AtomicU32::new(0),
         }
     }
 
-    /// Marks the gauge, which had no mark a moment ago and this depth, if others wait as well.
+    /// Whether one that finds this depth is to be marked in this tick. It has found no mark.
     #[inline]
-    pub(crate) fn arm(&self, gauge: &Gauge, depth: u64, now_ns: impl FnOnce() -> u64) {
-        if depth >= LEAST && self.since_ns.load(Ordering::Relaxed) == 0 {
-            self.claim(gauge, now_ns());
-        }
+    pub(crate) fn is_due(&self, depth: u64, tick: u32) -> bool {
+        let claim = self.claim.load(Ordering::Relaxed);
+        let of = u64::from(self.of.load(Ordering::Relaxed));
+        claim & FREE != 0 && (claim as u32 != tick || depth / 2 > of)
     }
 
-    #[cold]
-    fn claim(&self, gauge: &Gauge, now_ns: u64) {
+    /// Whether there is no mark, and has been none for ten seconds.
+    pub(crate) fn is_old(&self, tick: u32) -> bool {
+        let claim = self.claim.load(Ordering::Relaxed);
+        claim & FREE != 0 && ms_between(claim as u32, tick) >= OLD_MS
+    }
+
+    /// Marks the gauge, which had no mark a moment ago and [`LEAST`] or more, unless somebody else does.
+    pub(crate) fn arm(&self, gauge: &Gauge, now_ns: u64) {
+        let free = self.claim.load(Ordering::Relaxed);
         // Pairs with `let_go`: what the last mark has measured is here.
-        let claimed =
-            self.since_ns
-                .compare_exchange(0, now_ns.max(1), Ordering::Acquire, Ordering::Relaxed);
+        let claimed = free & FREE != 0
+            && self
+                .claim
+                .compare_exchange(free, now_ns & !FREE, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
         let of = |depth: u64| {
             self.of
                 .store(u32::try_from(depth).unwrap_or(u32::MAX), Ordering::Relaxed);
         };
-        if claimed.is_ok() && gauge.mark(LEAST, of) != Ok(true) {
+        if claimed && gauge.mark(LEAST, of) != Ok(true) {
             self.let_go();
         }
     }
 
     /// The mark is reached, and so many that it counted left undone. What was marked before `valid_from_ns` measures
-    /// nothing; neither do those that all left undone, nor a clock that stands still.
-    #[cold]
+    /// nothing; neither do those that all left undone, nor a clock that stands still. The claim is the caller's to
+    /// free.
     pub(crate) fn reached(&self, undone: u64, now_ns: u64, valid_from_ns: u64) -> Option<Pace> {
         // The release that took the mark away has acquired them from who set it.
-        let since_ns = self.since_ns.load(Ordering::Relaxed);
+        let since_ns = self.claim.load(Ordering::Relaxed);
         let of = u64::from(self.of.load(Ordering::Relaxed));
         let counted = of.min(MARK);
         let done = counted.saturating_sub(undone);
@@ -103,14 +137,22 @@ impl Marker {
             self.sojourn_ms
                 .store((sojourn_ms as f32).to_bits(), Ordering::Relaxed);
         }
-        self.let_go();
         if measured { self.pace() } else { None }
     }
 
     /// The gauge has no mark any more: there may be another.
     pub(crate) fn let_go(&self) {
-        // Pairs with `claim`.
-        self.since_ns.store(0, Ordering::Release);
+        let set_in = tick(self.claim.load(Ordering::Relaxed));
+        // Pairs with `arm`.
+        self.claim
+            .store(FREE | u64::from(set_in), Ordering::Release);
+    }
+
+    /// Forgets what was measured, with the use of the account that it was measured in. Who was just measuring in that
+    /// may still say what it was.
+    pub(crate) fn forget(&self) {
+        self.smoothed
+            .store(Smoothed::NONE.to_word(), Ordering::Relaxed);
     }
 
     /// What was measured so far, if anything was.
@@ -127,10 +169,8 @@ impl Marker {
     /// For how many milliseconds the one that is marked has waited by now: the oldest, or one that came after it.
     pub(crate) fn waiting_ms(&self, gauge: &Gauge, now_ns: u64) -> Option<f64> {
         gauge.left()?;
-        match self.since_ns.load(Ordering::Relaxed) {
-            0 => None,
-            since_ns => Some(now_ns.saturating_sub(since_ns) as f64 / NS_PER_MS),
-        }
+        let since_ns = self.claim.load(Ordering::Relaxed);
+        (since_ns & FREE == 0).then(|| now_ns.saturating_sub(since_ns) as f64 / NS_PER_MS)
     }
 }
 

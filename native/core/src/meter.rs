@@ -1,7 +1,7 @@
 //! A depth that measures how fast it drains.
 
 use crate::gauge::{Added, Admission, Gauge, Kind, Leave, Release, Vacant};
-use crate::marker::{Marker, Pace};
+use crate::marker::{LEAST, Marker, Pace, tick};
 
 /// A meter is the depth of one queue, and measures how long requests wait in it. [`Limits`](crate::limits::Limits) has
 /// one for each owner in each role; this is one by itself, for whoever simulates a queue.
@@ -66,8 +66,8 @@ impl Meter {
     }
 
     fn came(&self, added: Added, now_ns: u64) -> u64 {
-        if added.unmarked {
-            self.marker.arm(&self.gauge, added.depth, || now_ns);
+        if added.unmarked && added.depth >= LEAST && self.marker.is_due(added.depth, tick(now_ns)) {
+            self.marker.arm(&self.gauge, now_ns);
         }
         added.depth
     }
@@ -87,7 +87,11 @@ impl Meter {
             Ok(Release::Released {
                 reached: Some(undone),
                 ..
-            }) => self.marker.reached(undone, now_ns, 0),
+            }) => {
+                let pace = self.marker.reached(undone, now_ns, 0);
+                self.marker.let_go();
+                pace
+            }
             _ => None,
         }
     }

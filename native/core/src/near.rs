@@ -10,6 +10,7 @@ use std::cell::{Cell, RefCell};
 use crate::gauge::Vacant;
 use crate::limits::Limits;
 use crate::owner::{Account, Owner};
+use crate::places::Step;
 use crate::sync::Kept;
 use crate::tally::Seat;
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
@@ -138,26 +139,25 @@ impl<W: Send + Sync + 'static> Near<W> {
         places.iter().filter(|place| place.owner.is_some()).count()
     }
 
-    #[inline]
-    pub(crate) fn change<R>(
+    // Compiled into each operation: to be called costs as much as half of what it does.
+    #[inline(always)]
+    pub(crate) fn change<R, S: Into<Step>>(
         &self,
         table: &Limits<W>,
         role: RoleId,
         id: OwnerId,
         runtime: &impl Runtime,
-        operation: impl FnOnce(&Account<W>, Seat) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>, Seat) -> Result<(R, S), Vacant>,
     ) -> Option<R> {
         self.look(table, role, id, |owner, account, seat| {
-            let (result, depth) = operation(account, seat)?;
-            if account.crossed(depth) {
-                table.noticed(owner, role, id, depth, runtime);
-            }
+            let (result, step) = operation(account, seat)?;
+            table.stepped(owner, account, id, step, runtime);
             Ok(result)
         })
     }
 
     /// Runs `operation` on an account that is near.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look<R>(
         &self,
         table: &Limits<W>,

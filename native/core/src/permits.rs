@@ -41,7 +41,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let first = self.change(role, owner, host, |account| {
             let (tenure, admission) = account.acquire_first(request, Seat::mine())?;
             let granted = granted(account, admission, request, host).map(|()| permit(tenure));
-            Ok((granted, admission.depth()))
+            Ok((granted, admission.step()))
         });
         if let Ok(granted) = first {
             return Ok(granted.map(Some));
@@ -54,7 +54,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             let admission = account.try_enqueue(request, Seat::mine())?;
             let granted =
                 granted(account, admission, request, host).map(|()| permit(account.tenure()));
-            Ok((granted, admission.depth()))
+            Ok((granted, admission.step()))
         })?;
         Ok(entered.transpose())
     }
@@ -73,8 +73,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
             return false;
         };
         let left = found.give_back(role, permit.tenure);
-        left.into_iter()
-            .for_each(|depth| self.noticed(found, role, owner, depth, runtime));
+        if let (Some(step), Some(account)) = (left, found.account(role)) {
+            self.stepped(found, account, owner, step, runtime);
+        }
         left.is_some()
     }
 }
@@ -108,7 +109,7 @@ impl<W: Send + Sync + 'static> Near<W> {
             let (tenure, admission) = account.acquire_first(request, seat)?;
             let granted = granted(account, admission, request, runtime);
             let permit = granted.map(|()| Permit::new(role, owner, tenure));
-            Ok((permit, admission.depth()))
+            Ok((permit, admission.step()))
         })
     }
 
@@ -129,12 +130,10 @@ impl<W: Send + Sync + 'static> Near<W> {
             if !permit.give_back() {
                 return Ok(false);
             }
-            let Ok(depth) = account.give_back_first(permit.tenure, seat) else {
+            let Ok(step) = account.give_back_first(permit.tenure, seat) else {
                 return Ok(table.take_back(permit, runtime));
             };
-            if account.crossed(depth) {
-                table.noticed(found, role, owner, depth, runtime);
-            }
+            table.stepped(found, account, owner, step, runtime);
             Ok(true)
         })
     }

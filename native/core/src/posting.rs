@@ -2,7 +2,7 @@
 
 use crate::account::{Account, LARGE};
 use crate::gauge::Vacant;
-use crate::request::Class;
+use crate::request::Request;
 use crate::senders::{Claim, Told};
 use crate::sync::Ordering;
 use crate::tally::Seat;
@@ -15,11 +15,11 @@ impl<T> Account<T> {
         &self,
         sender: OwnerId,
         now_ns: u64,
-        class: Class,
+        request: &Request,
     ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         let mark = self.marks.load(Ordering::Relaxed) & LARGE;
-        let limit = self.role().refuses_at(class);
+        let limit = self.refuses_at(request);
         let claim = senders.admit_unasked(sender, now_ns, limit, mark);
         Ok(claim.ok_or_else(|| senders.sent()))
     }
@@ -30,11 +30,11 @@ impl<T> Account<T> {
         &self,
         sender: OwnerId,
         told: Told,
-        class: Class,
+        request: &Request,
     ) -> Result<Result<Claim, u64>, Vacant> {
         let senders = self.senders()?;
         senders.tell(told);
-        Ok(senders.admit(sender, told, || self.role().refuses_at(class)))
+        Ok(senders.admit(sender, told, || self.refuses_at(request)))
     }
 
     /// The message of a sender that did not ask is in the mailbox.

@@ -1,17 +1,19 @@
 //! What a role counts, and what it allows.
 
 use crate::fill::Fill;
+use crate::limit::Limit;
+use crate::marker::{Pace, tick};
 use crate::overload::{Level, Scale};
 use crate::pressure::Pressure;
 use crate::rate::Rate;
 use crate::reason::Reason;
 use crate::refusals::{ByReason, Refusals};
-use crate::request::Class;
+use crate::request::{Class, Request};
 use crate::reserve::Reserve;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::tally::{Seat, Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
 use crate::vocabulary::{Instant, RoleId, UNLIMITED};
@@ -25,37 +27,50 @@ const QUIET_MS: u64 = 1_000;
 /// the node can bear.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    pub(crate) default_limit: Setting<u64>,
+    pub(crate) default_limit: Setting<Limit>,
     pub(crate) enforcing: Setting<bool>,
     pub(crate) watch: Watch,
     pub(crate) pressure: Pressure,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
+    /// About now, see [`Role::tick`].
+    tick: AtomicU32,
 }
 
 impl Policy {
     pub(crate) fn new(default_limit: u64) -> Self {
         Self {
-            default_limit: Setting::new(default_limit),
+            default_limit: Setting::new(Limit::Fixed(default_limit)),
             enforcing: Setting::new(true),
             watch: Watch::new(),
             pressure: Pressure::new(),
             tenures: AtomicU64::new(0),
+            tick: AtomicU32::new(0),
         }
     }
 
-    /// By what the owners of a role are judged that has this limit of its own.
-    pub(crate) fn scale(&self, role: RoleId, own_limit: Option<u64>) -> Scale {
-        let ordinary = || Scale::Limit(own_limit.unwrap_or_else(|| self.default_limit.get()));
-        self.watch
-            .steps_of(role)
-            .map_or_else(ordinary, Scale::Steps)
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        let tick = tick(now_ns);
+        // Of those that come at once, most change nothing.
+        if self.tick.load(Ordering::Relaxed) != tick {
+            self.tick.store(tick, Ordering::Relaxed);
+        }
     }
 
-    /// The depth at which a follower of the default is refused now.
-    pub(crate) fn refuses_at(&self) -> u64 {
-        if self.enforcing.get() {
-            self.default_limit.get()
+    /// By what the owners of a role are judged that have this limit.
+    pub(crate) fn scale(&self, role: RoleId, limit: u64) -> Scale {
+        self.watch
+            .steps_of(role)
+            .map_or(Scale::Limit(limit), Scale::Steps)
+    }
+
+    /// The depth at which a follower of the default of whom nothing is known is refused such a request now.
+    pub(crate) fn refuses_at(&self, request: &Request) -> u64 {
+        if self.enforcing.get() && request.deadline_ms == Some(0) {
+            0
+        } else if self.enforcing.get() {
+            self.default_limit.get().number()
         } else {
             u64::MAX
         }
@@ -68,7 +83,7 @@ pub(crate) struct Role {
     id: RoleId,
     policy: Arc<Policy>,
     /// Without one it follows the default role's.
-    pub(crate) own_limit: Setting<Option<u64>>,
+    pub(crate) own_limit: Setting<Option<Limit>>,
     pub(crate) reserve: Setting<Reserve>,
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
@@ -85,6 +100,8 @@ pub(crate) struct Role {
     standing: Mutex<Standing>,
     alerts: [AtomicU64; 4],
     fill: Mutex<Fill>,
+    /// What was marked before measures nothing, see [`reset_stats`](Self::reset_stats).
+    valid_from_ns: AtomicU64,
     /// It is no role of its table any more.
     retired: AtomicBool,
 }
@@ -158,6 +175,7 @@ impl Role {
             standing: Mutex::new(Standing::new(now)),
             alerts: Default::default(),
             fill: Mutex::new(Fill::default()),
+            valid_from_ns: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         }
     }
@@ -187,9 +205,21 @@ impl Role {
         self.scale().limit()
     }
 
-    /// By what its owners are judged.
+    /// By what its owners are judged of whom nothing is known.
     pub(crate) fn scale(&self) -> Scale {
-        self.policy.scale(self.id, self.own_limit.get())
+        self.scale_of(self.set_to().number())
+    }
+
+    /// By what its owners are judged that have this limit.
+    pub(crate) fn scale_of(&self, limit: u64) -> Scale {
+        self.policy.scale(self.id, limit)
+    }
+
+    /// The limit as it was set.
+    #[inline]
+    pub(crate) fn set_to(&self) -> Limit {
+        let own = self.own_limit.get();
+        own.unwrap_or_else(|| self.policy.default_limit.get())
     }
 
     /// The table's watch, whose role this may be.
@@ -197,24 +227,29 @@ impl Role {
         &self.policy.watch
     }
 
-    /// The depth at which an owner is refused now that asks for this class.
+    /// The depth at which an owner of this limit is refused now that asks for this class.
     #[inline]
-    pub(crate) fn refuses_at(&self, class: Class) -> u64 {
+    pub(crate) fn refuses_at(&self, class: Class, limit: u64) -> u64 {
         if self.policy.enforcing.get() {
             // Nobody is admitted to the role of the watch.
-            let own = self.own_limit.get();
-            let limit = own.unwrap_or_else(|| self.policy.default_limit.get());
             self.reserve.get().bound(class, limit)
         } else {
             u64::MAX
         }
     }
 
-    /// Why an owner at this depth was refused that asked for this class.
+    /// Why an owner at this depth and with this limit was refused such a request.
     #[cold]
-    pub(crate) fn reason(&self, depth: u64, class: Class) -> Reason {
-        let has_all = self.reserve.get().percent(class) == 0;
-        if has_all || depth >= self.refuses_at(Class::CriticalPlus) {
+    pub(crate) fn reason(&self, depth: u64, limit: u64, request: &Request) -> Reason {
+        let reserve = self.reserve.get();
+        if depth >= limit {
+            Reason::Full
+        } else if depth >= reserve.bound(request.class, limit) {
+            Reason::Class
+        } else if request.deadline_ms.is_some() {
+            Reason::Deadline
+        } else if reserve.percent(request.class) == 0 {
+            // The limit has risen since.
             Reason::Full
         } else {
             Reason::Class
@@ -234,6 +269,21 @@ impl Role {
     /// A number for the use of a gauge, which no other use in the table has.
     pub(crate) fn next_tenure(&self) -> u64 {
         self.policy.tenures.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// About now, for whoever has no time to read the clock: when somebody last did, here or a tenth of a second ago.
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        self.policy.tick.load(Ordering::Relaxed)
+    }
+
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        self.policy.passes(now_ns);
+    }
+
+    pub(crate) fn valid_from_ns(&self) -> u64 {
+        self.valid_from_ns.load(Ordering::Relaxed)
     }
 
     /// An owner leaves and gives up `depth`.
@@ -272,9 +322,18 @@ impl Role {
     }
 
     /// How long an owner at `depth` should wait that is refused from a depth on, before it asks again, in
-    /// milliseconds.
-    pub(crate) fn retry_after_ms(&self, depth: u64, refused_at: u64, now: Instant) -> u64 {
+    /// milliseconds: by its own pace, or else by its role's.
+    pub(crate) fn retry_after_ms(
+        &self,
+        depth: u64,
+        refused_at: u64,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> u64 {
         let excess = depth.saturating_sub(refused_at).saturating_add(1);
+        if let Some(pace) = pace {
+            return retry::after_ms(excess, 1, pace.per_ms);
+        }
         let owners = self.owners.load(Ordering::Relaxed);
         let drained = || self.tally.drained();
         let per_ms = self
@@ -283,9 +342,15 @@ impl Role {
         retry::after_ms(excess, owners, per_ms)
     }
 
-    /// What the next request meets that comes for an owner at `depth` and names no class.
-    pub(crate) fn outlook(&self, depth: u64, now: Instant) -> Outlook {
-        let limit = self.limit();
+    /// What the next request meets that comes for an owner at `depth`, with this limit, of whom this was measured, and
+    /// that says nothing of itself.
+    pub(crate) fn outlook(
+        &self,
+        depth: u64,
+        limit: u64,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> Outlook {
         let refused_at = self.reserve.get().bound(Class::default(), limit);
         if !self.policy.enforcing.get() {
             Outlook::Open
@@ -296,7 +361,7 @@ impl Role {
         } else if depth < refused_at {
             Outlook::Room(refused_at.saturating_sub(depth))
         } else {
-            let retry_after_ms = self.retry_after_ms(depth, refused_at, now);
+            let retry_after_ms = self.retry_after_ms(depth, refused_at, pace, now);
             if self.drained_per_ms(now) > 0.0 {
                 Outlook::Full(retry_after_ms)
             } else {
@@ -391,8 +456,10 @@ impl Role {
         }
     }
 
-    /// Zeroes what `stats` counts; depths and owners stay.
-    pub(crate) fn reset_stats(&self) {
+    /// Zeroes what `stats` counts; depths and owners stay. Who is marked now measures nothing, and what was measured
+    /// before stays.
+    pub(crate) fn reset_stats(&self, now_ns: u64) {
+        self.valid_from_ns.store(now_ns, Ordering::Relaxed);
         let mut baseline = self.baseline.lock();
         *baseline = self.tally.totals();
         self.was_reset.store(true, Ordering::Relaxed);
@@ -426,10 +493,10 @@ mod tests {
     fn a_role_follows_the_default_until_it_has_a_limit() {
         let role = role(5);
         assert_eq!(role.limit(), 5);
-        role.policy.default_limit.set(6);
+        role.policy.default_limit.set(Limit::Fixed(6));
         assert_eq!(role.limit(), 6);
-        role.own_limit.set(Some(0));
-        role.policy.default_limit.set(9);
+        role.own_limit.set(Some(Limit::Fixed(0)));
+        role.policy.default_limit.set(Limit::Fixed(9));
         assert_eq!(role.limit(), 0);
         role.own_limit.set(None);
         assert_eq!(role.limit(), 9);
@@ -439,33 +506,34 @@ mod tests {
     fn switched_off_it_refuses_nothing_but_keeps_its_limit() {
         let role = role(5);
         role.policy.enforcing.set(false);
-        assert_eq!(role.refuses_at(Class::Sheddable), u64::MAX);
+        assert_eq!(role.refuses_at(Class::Sheddable, 5), u64::MAX);
         assert_eq!(role.limit(), 5);
     }
 
     #[test]
     fn an_outlook_is_what_the_next_request_meets() {
         let role = role(5);
-        assert_eq!(role.outlook(3, at(1)), Outlook::Room(2));
-        assert_eq!(role.outlook(5, at(2)), Outlook::Stuck(1_000));
+        let outlook = |depth, now| role.outlook(depth, role.limit(), None, now);
+        assert_eq!(outlook(3, at(1)), Outlook::Room(2));
+        assert_eq!(outlook(5, at(2)), Outlook::Stuck(1_000));
         role.count_arrival();
         for _ in 0..10 {
             role.tally().at(Seat::mine()).enqueue(1);
             role.tally().at(Seat::mine()).dequeue();
         }
         // Ten in a second, and two places are in the way.
-        assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
-        assert_eq!(role.retry_after_ms(6, role.limit(), at(1_000)), 200);
+        assert_eq!(outlook(6, at(1_000)), Outlook::Full(200));
+        assert_eq!(role.retry_after_ms(6, role.limit(), None, at(1_000)), 200);
         role.reserve.set(Reserve::new(40, 40, 40).unwrap());
-        assert_eq!(role.outlook(2, at(1_000)), Outlook::Room(1));
-        assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(400));
-        role.own_limit.set(Some(0));
-        assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
-        role.own_limit.set(Some(UNLIMITED));
+        assert_eq!(outlook(2, at(1_000)), Outlook::Room(1));
+        assert_eq!(outlook(6, at(1_000)), Outlook::Full(400));
+        role.own_limit.set(Some(Limit::Fixed(0)));
+        assert_eq!(outlook(0, at(1_000)), Outlook::Closed);
+        role.own_limit.set(Some(Limit::Fixed(UNLIMITED)));
         assert_eq!(role.limit(), UNLIMITED);
-        assert_eq!(role.outlook(1 << 59, at(1_000)), Outlook::Unlimited);
+        assert_eq!(outlook(1 << 59, at(1_000)), Outlook::Unlimited);
         role.policy.enforcing.set(false);
-        assert_eq!(role.outlook(9, at(1_000)), Outlook::Open);
+        assert_eq!(outlook(9, at(1_000)), Outlook::Open);
     }
 
     #[test]
@@ -490,7 +558,7 @@ mod tests {
         role.tally().at(Seat::mine()).dequeue();
         role.tally().unmatched_dequeue();
         role.count_refusal(Class::Critical, Reason::Full, at(3));
-        role.reset_stats();
+        role.reset_stats(0);
         let stats = role.stats();
         assert_eq!(stats.depth, 2);
         assert_eq!((stats.enqueued, stats.dequeued, stats.max_depth), (0, 0, 0));

@@ -3,10 +3,11 @@
 use std::collections::{HashMap as StdHashMap, HashSet};
 
 use crate::fill::Fill;
+use crate::limit::Limit;
 use crate::map::{self, Map};
 use crate::overload::{Level, Scale};
 use crate::pressure::Strain;
-use crate::request::Class;
+use crate::request::Request;
 use crate::reserve::Reserve;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
@@ -44,13 +45,13 @@ pub struct TooManyRoles;
 /// use erlmcp_core::RoleId;
 /// use erlmcp_core::roles::Configuration;
 ///
-/// let configuration = Configuration { limits: [(RoleId(1), 20)].into(), ..Configuration::default() };
+/// let configuration = Configuration { limits: [(RoleId(1), 20.into())].into(), ..Configuration::default() };
 /// assert!(configuration.enforcing && configuration.reserves.is_empty());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Configuration {
     /// A role that is not mentioned here follows the limit of the default one.
-    pub limits: StdHashMap<RoleId, u64>,
+    pub limits: StdHashMap<RoleId, Limit>,
     /// Of a role that is not mentioned here nothing is kept for the higher classes.
     pub reserves: StdHashMap<RoleId, Reserve>,
     /// This tells whether anything is refused.
@@ -84,7 +85,7 @@ impl Default for Configuration {
 /// let roles = table.roles();
 /// roles.set_limit(other, 20, Still.now())?;
 /// // What was set by hand wins over configuration.
-/// let limits = [(default, 500), (other, 400)].into();
+/// let limits = [(default, 500.into()), (other, 400.into())].into();
 /// roles.configure(&Configuration { limits, ..Configuration::default() }, Still.now())?;
 /// assert_eq!([default, other, RoleId(3)].map(|role| roles.limit(role)), [500, 20, 500]);
 /// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
@@ -137,20 +138,31 @@ impl Roles {
         Arc::clone(self.roles.pin().get_or_insert_with(id, new))
     }
 
-    /// The depth at which an owner is refused now that asks for this class in a role, known or not.
-    pub(crate) fn refuses_at(&self, role: RoleId, class: Class) -> u64 {
-        self.get(role)
-            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at(class))
+    /// The depth at which an owner of whom nothing is known is refused such a request in a role, known or not.
+    pub(crate) fn refuses_at(&self, role: RoleId, request: &Request) -> u64 {
+        self.get(role).map_or_else(
+            || self.policy.refuses_at(request),
+            |role| role.refuses_unknown_at(request),
+        )
     }
 
-    /// Gives the role's limit; the default role's for an unknown one.
+    /// Gives the role's limit as it was set; the default role's for an unknown one.
+    pub fn set_to(&self, role: RoleId) -> Limit {
+        self.get(role)
+            .map_or_else(|| self.policy.default_limit.get(), |role| role.set_to())
+    }
+
+    /// Gives the limit of the role's owners of whom nothing was measured; the default role's for an unknown one.
     pub fn limit(&self, role: RoleId) -> u64 {
         self.scale(role).limit()
     }
 
     /// Gives what a role's owners are judged by; the default role's limit for an unknown one.
     pub fn scale(&self, role: RoleId) -> Scale {
-        let unknown = || self.policy.scale(role, None);
+        let unknown = || {
+            self.policy
+                .scale(role, self.policy.default_limit.get().number())
+        };
         self.get(role).map_or_else(unknown, |role| role.scale())
     }
 
@@ -196,8 +208,13 @@ impl Roles {
     /// # Errors
     ///
     /// [`TooManyRoles`] if the role does not exist and there is no room for it.
-    pub fn set_limit(&self, role: RoleId, limit: u64, now: Instant) -> Result<(), TooManyRoles> {
-        let known = self.get_or_insert(role, || now)?;
+    pub fn set_limit(
+        &self,
+        role: RoleId,
+        limit: impl Into<Limit>,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        let (limit, known) = (limit.into(), self.get_or_insert(role, || now)?);
         if role == self.default_role {
             self.policy.default_limit.set(limit);
         } else {
@@ -275,10 +292,11 @@ impl Roles {
         self.policy.enforcing.get()
     }
 
-    /// Gives every role's limit, in no order.
-    pub fn limits(&self) -> Vec<(RoleId, u64)> {
+    /// Gives every role's limit as it was set, in no order.
+    pub fn limits(&self) -> Vec<(RoleId, Limit)> {
         let roles = self.roles.pin();
-        roles.iter().map(|(id, role)| (*id, role.limit())).collect()
+        let limits = roles.iter();
+        limits.map(|(id, role)| (*id, role.set_to())).collect()
     }
 
     /// Names the roles that exist, in no order.
@@ -304,9 +322,16 @@ impl Roles {
         roles.values().map(summary).collect()
     }
 
-    /// Says what the next request meets that comes for an owner at this depth and names no class, if the role exists.
+    /// Says what the next request meets that comes for an owner at this depth, of whom nothing was measured, and that
+    /// says nothing of itself, if the role exists.
     pub fn outlook(&self, role: RoleId, depth: u64, now: Instant) -> Option<Outlook> {
-        self.get(role).map(|role| role.outlook(depth, now))
+        let role = self.get(role)?;
+        Some(role.outlook(depth, role.limit(), None, now))
+    }
+
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        self.policy.passes(now_ns);
     }
 
     /// Gives every role's alert level, in no order.
@@ -323,10 +348,11 @@ impl Roles {
         }
     }
 
-    /// Zeroes what a role counts; depths, owners and the limit stay.
-    pub fn reset_stats(&self, role: RoleId) {
+    /// Zeroes what a role counts; depths, owners and the limit stay, and so does what was measured. A request that is
+    /// marked at this moment of [`Runtime::ticks_ns`](crate::Runtime::ticks_ns) measures nothing.
+    pub fn reset_stats(&self, role: RoleId, now_ns: u64) {
         if let Some(role) = self.get(role) {
-            role.reset_stats();
+            role.reset_stats(now_ns);
         }
     }
 

@@ -105,7 +105,7 @@ impl RoleSummary {
             drained_per_s: role.drained_per_ms(now) * MS_PER_S,
             refused_per_s: role.refused_per_ms(now) * MS_PER_S,
             refusing_since_ms: role.refusing_since_ms(),
-            retry_after_ms: role.retry_after_ms(stats.limit, stats.limit, now),
+            retry_after_ms: role.retry_after_ms(stats.limit, stats.limit, None, now),
         }
     }
 

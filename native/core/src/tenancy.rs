@@ -19,6 +19,8 @@ impl<T> Account<T> {
             Ok(_) => Err(OtherKind),
             Err(Vacant) => {
                 self.hold(Level::Ok, judge);
+                self.marker.forget();
+                self.moved_to.store(0, Ordering::Relaxed);
                 if self.gauge.was_used() {
                     // Pairs with `tenure`.
                     self.tenure
@@ -40,11 +42,14 @@ impl<T> Account<T> {
         let Ok(given_up) = self.gauge.vacate() else {
             return false;
         };
+        if given_up.marked {
+            self.marker.let_go();
+        }
         self.role().count_departure(given_up.depth);
         if kind == Ok(Kind::Watched) {
             self.role().watch().let_go(owner);
         }
-        let alert = self.alert(owner, self.level(), 0, self.role().limit(), now);
+        let alert = self.alert(owner, self.level(), 0, self.scale().limit(), now);
         self.change(Level::Ok, alert, judge, now)
     }
 }

@@ -1,9 +1,10 @@
 //! What is said to who asks for room: there is some, or why there is none.
 
+use crate::bounds::Case;
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::reason::Reason;
-use crate::request::{Class, Request};
+use crate::request::Request;
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
 use crate::sync::{AtomicBool, Ordering};
@@ -141,17 +142,22 @@ pub(crate) fn room<W>(
     host: &impl Runtime,
 ) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
-    Ok(has_room(account.role(), depth, request, host))
+    Ok(has_room(account, depth, request, host))
 }
 
-/// Whether an owner at this depth has room for a request.
+/// Whether an account at this depth has room for a request.
 #[inline]
-pub(crate) fn has_room(role: &Role, depth: u64, request: &Request, host: &impl Runtime) -> Verdict {
-    if depth < role.refuses_at(request.class) {
+pub(crate) fn has_room<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    host: &impl Runtime,
+) -> Verdict {
+    if depth < account.refuses_at(request) {
         return Verdict::Granted;
     }
-    let reason = role.reason(depth, request.class);
-    Verdict::Refused(refuse(role, depth, request.class, reason, host))
+    let case = account.case(depth, request);
+    Verdict::Refused(refuse(account.role(), &case, host))
 }
 
 #[inline]
@@ -177,24 +183,33 @@ pub(crate) fn granted<W>(
     match admission {
         Admission::Admitted(_) => Ok(()),
         Admission::Refused(depth, reason) => {
-            Err(refuse(account.role(), depth, request.class, reason, host))
+            let case = Case {
+                reason,
+                ..account.case(depth, request)
+            };
+            Err(refuse(account.role(), &case, host))
         }
     }
 }
 
 #[cold]
-pub(crate) fn refuse(
-    role: &Role,
-    depth: u64,
-    class: Class,
-    reason: Reason,
-    host: &impl Runtime,
-) -> Box<Refusal> {
+pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refusal> {
+    let Case {
+        depth,
+        limit,
+        refused_at,
+        pace,
+        class,
+        reason,
+    } = *case;
     let now = host.now();
     let announce = role.count_refusal(class, reason, now);
     Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, role.refuses_at(class), now),
-        stats: role.stats(),
+        retry_after_ms: role.retry_after_ms(depth, refused_at, pace, now),
+        stats: RoleStats {
+            limit,
+            ..role.stats()
+        },
         depth,
         reason,
         announce,

@@ -218,7 +218,7 @@ mod tests {
             levels(&table),
             [(Level::Critical, 60, 100), (Level::Warning, 10, 100)]
         );
-        let rows = table.rows(Some(ROLE)).into_iter();
+        let rows = table.rows(Some(ROLE), &Immortals).into_iter();
         let rows = rows.map(|row| (row.kind, row.depth, row.limit, row.status));
         assert_eq!(
             rows.collect::<Vec<_>>(),

@@ -309,7 +309,10 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
                 .map(|&(role, kept)| (role.0, kept))
                 .collect();
             let configuration = Configuration {
-                limits: configured.iter().map(|(&r, &l)| (RoleId(r), l)).collect(),
+                limits: configured
+                    .iter()
+                    .map(|(&r, &l)| (RoleId(r), l.into()))
+                    .collect(),
                 reserves: kept.iter().map(|(&r, &k)| (RoleId(r), k)).collect(),
                 enforcing,
             };
@@ -326,7 +329,7 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
             model.enforcing_by_hand = Some(enforcing);
         }
         Operation::ResetStats(role) => {
-            table.roles().reset_stats(role);
+            table.roles().reset_stats(role, 0);
             if let Some(counters) = model.counters.get_mut(&role.0) {
                 *counters = Counters::default();
             }
@@ -334,7 +337,7 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
         Operation::Clear => {
             table.clear(host);
             let configuration = Configuration {
-                limits: [(DEFAULT_ROLE, 3)].into(),
+                limits: [(DEFAULT_ROLE, 3.into())].into(),
                 ..Configuration::default()
             };
             table.roles().configure(&configuration, host.now()).unwrap();

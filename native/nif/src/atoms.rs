@@ -22,6 +22,7 @@ rustler::atoms! {
     queue_full,
     timeout,
     undefined,
+    wait,
     refused,
     released,
 

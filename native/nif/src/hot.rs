@@ -24,6 +24,7 @@ native!("limits_try_enqueue", 3, try_enqueue);
 native!("limits_try_enqueue", 4, try_enqueue_with);
 native!("limits_enqueue", 3, enqueue);
 native!("limits_dequeue", 3, dequeue);
+native!("limits_discard", 3, discard);
 
 /// A table, a role and an owner.
 type Arguments<'a> = [Term<'a>; 3];
@@ -93,6 +94,13 @@ fn dequeue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
         |near, table, role, owner, beam| near.dequeue(table, role, owner, beam).map(granted),
         |table, role, owner, beam| table.dequeue(role, owner, beam).map(granted),
     )
+}
+
+/// As `dequeue`, of one that was not done. Seldom called, and so not for who is near.
+fn discard<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    from_table(env, arguments, |table, role, owner, beam| {
+        table.discard(role, owner, beam).map(granted)
+    })
 }
 
 fn granted((): ()) -> Verdict {

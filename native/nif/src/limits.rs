@@ -9,7 +9,7 @@ use crate::atoms;
 use crate::faces;
 use crate::host::Beam;
 use crate::table::{self, Table, with_any_table, with_table};
-use crate::term::{self, Fault};
+use crate::term::{self, Answer, Fault};
 
 /// `{refused, Stats}`; the listener is told of a refusal that is to be announced.
 #[cold]
@@ -79,10 +79,8 @@ fn limits_forget<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<
 #[rustler::nif]
 fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        Ok(term::limit_term(
-            env,
-            limits.roles().limit(term::role(role)?),
-        ))
+        let limit = limits.roles().set_to(term::role(role)?);
+        Ok(term::set_limit_term(env, limit))
     })
 }
 
@@ -141,21 +139,55 @@ fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term
     with_table(env, table, |beam, limits| {
         let (role, depth) = (term::role(role)?, term::depth(depth)?);
         let outlook = limits.roles().outlook(role, depth, beam.now());
-        Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
-            Outlook::Open => atoms::open().encode(env),
-            Outlook::Unlimited => atoms::unlimited().encode(env),
-            Outlook::Closed => atoms::closed().encode(env),
-            Outlook::Room(places) => (atoms::room(), places).encode(env),
-            Outlook::Full(ms) => (atoms::full(), ms).encode(env),
-            Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),
-        })
+        outlook_term(env, outlook)
+    })
+}
+
+/// The same for this owner, whose pace may be known.
+#[rustler::nif(name = "limits_outlook")]
+fn limits_outlook_of<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    depth: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        let outlook = limits.outlook(role, owner, term::depth(depth)?, beam.now());
+        outlook_term(env, outlook)
+    })
+}
+
+fn outlook_term(env: Env<'_>, outlook: Option<Outlook>) -> Answer<Term<'_>> {
+    Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
+        Outlook::Open => atoms::open().encode(env),
+        Outlook::Unlimited => atoms::unlimited().encode(env),
+        Outlook::Closed => atoms::closed().encode(env),
+        Outlook::Room(places) => (atoms::room(), places).encode(env),
+        Outlook::Full(ms) => (atoms::full(), ms).encode(env),
+        Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),
+    })
+}
+
+/// `{Limit, DrainPerS, WaitMs, SojournMs, StalledMs}`: the owner's limit, and how long requests wait for it.
+#[rustler::nif]
+fn limits_owner<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        let limit = term::limit_term(env, limits.limit(role, owner));
+        let [drain_per_s, wait_ms, sojourn_ms, stalled_ms] =
+            faces::timing(env, limits.timing(role, owner, beam));
+        Ok((limit, drain_per_s, wait_ms, sojourn_ms, stalled_ms))
     })
 }
 
 #[rustler::nif]
 fn limits_reset_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
-    with_table(env, table, |_, limits| {
-        limits.roles().reset_stats(term::role(role)?);
+    with_table(env, table, |beam, limits| {
+        limits
+            .roles()
+            .reset_stats(term::role(role)?, beam.ticks_ns());
         Ok(atoms::ok())
     })
 }
@@ -193,7 +225,7 @@ fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
         let rows = limits.roles().limits().into_iter();
         Ok(term::by_role(
             env,
-            rows.map(|(role, limit)| (role, term::limit_term(env, limit))),
+            rows.map(|(role, limit)| (role, term::set_limit_term(env, limit))),
         ))
     })
 }
@@ -206,6 +238,15 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
             env,
             rows.map(|stats| (stats.role, faces::role_stats(env, &stats))),
         ))
+    })
+}
+
+/// Says what time it is to those who do not look; to be called ten times a second.
+#[rustler::nif]
+fn limits_tick<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.tick(beam);
+        Ok(atoms::ok())
     })
 }
 

@@ -4,6 +4,7 @@
 use erlmcp_core::limits::{Limits, Verdict};
 use erlmcp_core::request::Request;
 use erlmcp_core::survey::Row;
+use erlmcp_core::timing::Timing;
 use erlmcp_core::{Admittance, Claim, Entry, Kind, OwnerId, RoleId, Told};
 use rustler::{Encoder, Env, Term};
 
@@ -236,6 +237,7 @@ fn mailbox_row<'a>(
             depth,
             limit: scale.limit(),
             status: scale.status(depth),
+            timing: Timing::default(),
         };
         Ok(faces::queue_info(env, &row))
     })

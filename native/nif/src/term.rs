@@ -3,19 +3,18 @@
 use std::collections::HashMap;
 
 use erlmcp_core::control::TooManyComponents;
+use erlmcp_core::limit::Limit;
 use erlmcp_core::limits::Unfit;
 use erlmcp_core::request::Class;
 use erlmcp_core::reserve::Reserve;
 use erlmcp_core::roles::{Configuration, TooManyRoles};
+use erlmcp_core::wait::Wait;
 use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
 use once_cell::sync::OnceCell;
 use rustler::sys::{ErlNifTerm, enif_make_map_from_arrays};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
-
-/// Limits from here on are no small integers, and refused.
-const LIMIT_END: u64 = 1 << 59;
 
 /// Why a native did not do what it was asked, as the atom that the Erlang side turns into an error.
 pub(crate) struct Fault(pub(crate) Atom);
@@ -125,15 +124,30 @@ pub(crate) fn unread(role: Term<'_>, owner: Term<'_>) -> (RoleId, OwnerId) {
     )
 }
 
-/// A small integer, or `infinity`.
-pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
+/// A small integer, `infinity`, or `{wait, TargetMs, Min, Max}`.
+pub(crate) fn limit(term: Term<'_>) -> Answer<Limit> {
     if atoms::infinity() == term {
-        return Ok(UNLIMITED);
+        return Ok(UNLIMITED.into());
     }
-    term.decode()
-        .ok()
-        .filter(|limit| *limit < LIMIT_END)
+    let number: Option<u64> = term.decode().ok();
+    let wait = || {
+        let (kind, target_ms, min, max): (Atom, u32, u32, u32) = term.decode().ok()?;
+        let wait = Wait::new(target_ms, min, max).filter(|_| kind == atoms::wait())?;
+        Some(wait.into())
+    };
+    number
+        .filter(|limit| *limit < Limit::END)
+        .map(Limit::from)
+        .or_else(wait)
         .ok_or(Fault(atoms::bad_limit()))
+}
+
+/// As [`limit`] reads it.
+pub(crate) fn set_limit_term(env: Env<'_>, limit: Limit) -> Term<'_> {
+    match limit {
+        Limit::Fixed(limit) => limit_term(env, limit),
+        Limit::Wait(wait) => (atoms::wait(), wait.target_ms(), wait.min(), wait.max()).encode(env),
+    }
 }
 
 pub(crate) fn limit_term(env: Env<'_>, limit: u64) -> Term<'_> {

@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::{explore, explore_to};
 use crate::gauge::{Gauge, Kind, Leave, Release, Vacant};
-use crate::marker::Marker;
+use crate::marker::{LEAST, Marker, tick};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// A clock that goes on by one whenever somebody reads it, and what was measured by it.
@@ -15,7 +15,9 @@ struct Queue {
     measured: AtomicU64,
 }
 
-const MS: u64 = 1_000_000;
+/// The clock goes on by this, a tick, so that whoever is next may set a mark again.
+const STEP_NS: u64 = 1 << 24;
+const STEP_MS: f64 = STEP_NS as f64 / 1e6;
 /// The clock shows more than passes in any model.
 const LONG: u64 = 1_000;
 
@@ -34,13 +36,19 @@ impl Queue {
     }
 
     fn now_ns(&self) -> u64 {
-        (self.clock.fetch_add(1, Ordering::Relaxed) + 1) * MS
+        (self.clock.fetch_add(1, Ordering::Relaxed) + 1) * STEP_NS
     }
 
     fn enqueue(&self) -> Result<u64, Vacant> {
         let added = self.gauge.add()?.unwrap();
-        if added.unmarked {
-            self.marker.arm(&self.gauge, added.depth, || self.now_ns());
+        if added.unmarked
+            && added.depth >= LEAST
+            && self.marker.is_due(
+                added.depth,
+                tick(self.clock.load(Ordering::Relaxed) * STEP_NS),
+            )
+        {
+            self.marker.arm(&self.gauge, self.now_ns());
         }
         Ok(added.depth)
     }
@@ -53,10 +61,12 @@ impl Queue {
         } = release
         {
             let pace = self.marker.reached(undone, self.now_ns(), 0);
+            self.marker.let_go();
             // Of a mark the time and the depth belong together: at least one was done, no more than three wait anywhere
             // here, and none for longer than the clock has gone.
             let pace = pace.expect("something was done");
-            assert!(pace.per_ms <= 3.0 && (1.0..LONG as f64).contains(&pace.sojourn_ms));
+            let (per_step, steps) = (pace.per_ms * STEP_MS, pace.sojourn_ms / STEP_MS);
+            assert!(per_step < 3.1 && (0.9..LONG as f64).contains(&steps));
             self.measured.fetch_add(1, Ordering::Relaxed);
         }
         Ok(release)
@@ -77,6 +87,7 @@ impl Queue {
             self.leave(Leave::Done).unwrap();
         }
         let before = self.measured.load(Ordering::Relaxed);
+        self.now_ns();
         (0..2).for_each(|_| _ = self.enqueue().unwrap());
         assert_eq!(self.gauge.left(), Some(2));
         (0..2).for_each(|_| _ = self.leave(Leave::Done).unwrap());
@@ -161,7 +172,12 @@ fn what_one_mark_has_measured_is_there_for_the_next() {
         for operation in [Queue::come, Queue::come, Queue::go, Queue::go] {
             operation(&queue);
             // Two in half of what is long, and perhaps two more in no time.
-            assert!(queue.marker.pace().is_none_or(|pace| pace.per_ms < 0.1));
+            assert!(
+                queue
+                    .marker
+                    .pace()
+                    .is_none_or(|pace| pace.per_ms * STEP_MS < 0.1)
+            );
         }
         others.join().unwrap();
         queue.assert_measures();

@@ -152,7 +152,8 @@ fn permits_of_two_uses_take_back_one_place_each() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || owner.give_back(RoleId(1), first))
         };
-        assert_eq!(owner.give_back(RoleId(1), second), Some(1));
+        let left = owner.give_back(RoleId(1), second);
+        assert_eq!(left.map(|step| step.depth), Some(1));
         assert_eq!(holder.join().unwrap(), None);
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
     });
