@@ -21,6 +21,7 @@ the role, with the number of refusals since. The library sends at most one messa
 -define(TICK_MS, 100).
 -define(LOG_MS, 1000).
 -define(MAX_ROLES, 1024).
+-define(WAIT, "{wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303").
 -define(NO_MAX, "a max that is no less than min; without one it is the default limit of the role").
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
@@ -49,10 +50,7 @@ close() ->
 -doc false.
 -spec config() -> erlmcp_native_options:table().
 config() ->
-    Limit = erlmcp_native_options:checked(
-        "an integer from 0 to 2^59 - 1, infinity, or {wait, Milliseconds, #{min => ..., max => ...}}",
-        fun erlmcp_native_limit:is_limit/1
-    ),
+    Limit = erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1),
     [
         #{
             name => queue_limits,
@@ -81,6 +79,12 @@ by_role(Expected, Type) ->
     Role = erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
     Map = erlmcp_native_options:named(Expected, erlmcp_native_options:map_of(Role, Type)),
     erlmcp_native_options:at_most(?MAX_ROLES, "at most 1024 roles", Map).
+
+is_limit(Limit) ->
+    case erlmcp_native_limit:is_limit(Limit) of
+        false when element(1, Limit) =:= wait -> {error, {[], Limit, ?WAIT}};
+        IsLimit -> IsLimit
+    end.
 
 defaults() ->
     #{

@@ -445,6 +445,7 @@ each owner's own is in the rows of `m:erlmcp_overload_monitor`, in alerts, and i
 set_limit(Role, Limit) ->
     case erlmcp_native:limits_set_limit(own, Role, library(Role, Limit)) of
         ok -> ok;
+        bad_limit when element(1, Limit) =:= wait -> raise(bad_wait, {?MODULE, ?FUNCTION_NAME, [Role, Limit]});
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Limit]})
     end.
 

@@ -107,6 +107,7 @@ position(wrong_kind) -> 2;
 position(bad_timeout) -> 4;
 position(bad_owner) -> 2;
 position(bad_limit) -> 2;
+position(bad_wait) -> 2;
 position(bad_stats) -> 2;
 position(bad_message) -> 2;
 position(bad_check) -> 2;
@@ -137,9 +138,10 @@ text(role_reserved) ->
     "this role is the library's own while mailboxes are watched, see erlmcp_overload_mailbox:watch_mailboxes/1";
 text(role_in_use) -> "the role mailbox has owners, which are to be forgotten before it is that of all mailboxes";
 text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
-text(bad_limit) ->
-    "neither an integer from 0 to 2^59 - 1, nor infinity, nor {wait, Milliseconds, #{min => Min, max => Max}} with 1 "
-    "to 1000000 milliseconds and 1 =< Min =< Max, which is 4194303 at most, and the limit before if it is not given";
+text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
+text(bad_wait) ->
+    "not {wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303, "
+    "which without one is the limit before";
 text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";

@@ -284,7 +284,7 @@ a_limit_follows_the_pace() ->
     ?assertMatch(#{limit := 1000}, row(session, a)),
     drain(session, a, 2, 20),
     #{limit := Limit, drain_per_s := PerS} = row(session, a),
-    ?assertEqual(trunc(PerS / 2), Limit),
+    ?assertEqual(max(3, trunc(PerS / 2)), Limit),
     Admitted = until_refused(fun() -> ?LIMITS:try_enqueue(session, a) end, 0),
     ?assertEqual(Limit, Admitted),
     ?assertMatch({error, {capacity_exceeded, #{limit := Limit, depth := Limit}}}, ?LIMITS:check_capacity(session, a)),
@@ -315,7 +315,8 @@ levels_are_of_the_limit_of_the_owner() ->
     ?assert(Limit < 15),
     fill(session, a, Limit),
     ?assertMatch(#{status := overload, limit := Limit}, row(session, a)),
-    ?assertMatch([#{level := overload, process := a, limit := Limit, depth := Limit} | _], ?MONITOR:get_alert_history()),
+    Alert = #{level => overload, process => a, limit => Limit, depth => Limit},
+    ?assertMatch([Alert | _], [maps:with(maps:keys(Alert), Raised) || Raised <- ?MONITOR:get_alert_history()]),
     ok = ?MONITOR:force_check(),
     ?assertMatch(#{level := overload}, summary(session)),
     [ok = ?LIMITS:record_dequeue(session, a, dropped) || _ <- lists:seq(1, Limit)],
@@ -326,23 +327,26 @@ summary(Role) ->
     Row.
 
 the_shell_knows_it() ->
-    ok = ?LIMITS:set_limit(session, {wait, 500, #{min => 2}}),
+    ok = ?LIMITS:set_limit(session, {wait, 60_000, #{min => 10}}),
     slow(session, a),
     fill(session, a, 3),
     Why = erlmcp_overload:why_text(session, a),
     [
         ?assertMatch({match, _}, re:run(Why, Pattern), Pattern)
      || Pattern <- [
-            "a in session has room for \\d+: it has 3 of \\d\\d\n",
-            "drains      \\d+ a second while any wait",
-            "waits       one that comes now for about \\d+ ms; the last one that was marked waited \\d+ ms",
+            "a in session has room for \\d+: it has 3 of \\d+\n",
+            "drains      [\\d.]+ a second while any wait",
+            "waits       one that comes now for about [\\d.]+ m?s; the last one that was marked waited [\\d.]+ m?s",
             "stalled     "
         ]
     ],
     Top = erlmcp_overload:top_text(),
     ?assertMatch(
         {match, _},
-        re:run(Top, "\n  drains \\d+ a second, a newcomer waits \\d+ ms, one waited \\d+ ms; stalled \\d+ ms\n")
+        re:run(
+            Top,
+            "\n  drains [\\d.]+ a second, a newcomer waits [\\d.]+ m?s, one waited [\\d.]+ m?s; stalled [\\d.]+ m?s\n"
+        )
     ),
     [?assert(byte_size(Line) =< 80) || Line <- binary:split(Top, ~"\n", [global])].
 

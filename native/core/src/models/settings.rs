@@ -7,6 +7,7 @@ use super::table::{ROLE, Table};
 use super::{ORDINARY, enter, explore, role};
 use crate::control::Components;
 use crate::gauge::Admission;
+use crate::limit::Limit;
 use crate::owner::Owner;
 use crate::setting::Setting;
 use crate::sync::{Arc, AtomicBool, Ordering};

@@ -32,7 +32,7 @@ impl Table {
     pub(super) fn open(&self) {
         // One alone: the order of two is another each time, which no model may be.
         let configuration = Configuration {
-            limits: [(ROLE, 5)].into(),
+            limits: [(ROLE, 5.into())].into(),
             ..Configuration::default()
         };
         self.limits.open(&configuration, &self.world).unwrap();
