@@ -134,7 +134,8 @@ since the last `reset_stats/1`.
 }.
 -doc """
 A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
-`class`: what was left of the limit is reserved for higher classes.
+`class`: what was left of the limit is reserved for higher classes. Before both of them, `node`: the node is hard
+pressed, and has to do without requests of this class.
 """.
 -type reason() :: node | full | class | deadline | role | bytes.
 -doc """

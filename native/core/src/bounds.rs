@@ -24,6 +24,13 @@ pub(crate) struct Case {
     pub(crate) reason: Reason,
 }
 
+impl Case {
+    /// The same, for another reason.
+    pub(crate) fn of(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+}
+
 /// A request that makes no sense any more is refused by anybody.
 fn is_over(request: &Request) -> bool {
     request.deadline_ms == Some(0)

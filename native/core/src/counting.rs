@@ -5,9 +5,10 @@ use crate::limits::{Limits, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
 use crate::places::Step;
+use crate::reason::Reason;
 use crate::request::Request;
 use crate::tally::Seat;
-use crate::verdict::{refuse, room, verdict};
+use crate::verdict::{refuse, refused_by_node, room, verdict};
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -52,11 +53,15 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
         self.is_to_be_counted(role, owner)?;
-        if self.roles().refuses_at(role, request) > 0 || !host.is_alive(owner) {
+        if !self.roles().refuses_all(role, request, host) || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
         let role = self.roles().get_or_insert(role, || host.now())?;
-        let case = role.case(request);
+        let case = if role.node_refuses(request.class, host) {
+            role.case(request).of(Reason::Node)
+        } else {
+            role.case(request)
+        };
         Ok(Verdict::Refused(refuse(&role, &case, host)))
     }
 
@@ -272,7 +277,11 @@ fn take_one<W>(
     seat: Seat,
     host: &impl Runtime,
 ) -> Result<(Verdict, Step), Vacant> {
-    let admission = account.try_enqueue(request, seat)?;
+    let admission = if account.role().node_refuses(request.class, host) {
+        refused_by_node(account)?
+    } else {
+        account.try_enqueue(request, seat)?
+    };
     let verdict = verdict(account, admission, request, host);
     Ok((verdict, admission.step()))
 }

@@ -8,6 +8,7 @@ use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Refusal, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
+use crate::reason::Reason;
 use crate::request::Request;
 use crate::senders::{Claim, Told};
 use crate::tally::Seat;
@@ -97,10 +98,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        let admit = |account: &Account<W>| {
-            let admitted = account.admit_unasked(sender, now_ns, request)?;
-            Ok(admitted.into())
-        };
+        let admit = |account: &Account<W>| enter(account, sender, now_ns, request, host);
         match self.look(role, owner, admit) {
             Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
@@ -132,6 +130,10 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Admittance {
         let looked = self.look(role, owner, |account| {
+            if account.role().node_refuses(request.class, host) {
+                let case = account.case(told.length, request).of(Reason::Node);
+                return Ok(Admittance::Refused(refuse(account.role(), &case, host)));
+            }
             Ok(match account.admit(sender, told, request)? {
                 Ok(claim) => Admittance::Granted(claim),
                 Err(depth) => refused(account, told, depth, request, host)?,
@@ -223,13 +225,12 @@ impl<W: Send + Sync + 'static> Near<W> {
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        sender: OwnerId,
-        now_ns: u64,
+        (sender, now_ns): (OwnerId, u64),
         request: &Request,
+        runtime: &impl Runtime,
     ) -> Option<Entry> {
         self.look(table, role, owner, |_, account, _| {
-            let admitted = account.admit_unasked(sender, now_ns, request)?;
-            Ok(admitted.into())
+            enter(account, sender, now_ns, request, runtime)
         })
     }
 
@@ -255,11 +256,16 @@ impl<W: Send + Sync + 'static> Near<W> {
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        sender: OwnerId,
-        told: Told,
+        (sender, told): (OwnerId, Told),
         request: &Request,
+        runtime: &impl Runtime,
     ) -> Option<Claim> {
-        let admit = |account: &Account<W>| account.admit(sender, told, request);
+        let admit = |account: &Account<W>| {
+            if account.role().node_refuses(request.class, runtime) {
+                return Err(Vacant);
+            }
+            account.admit(sender, told, request)
+        };
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -279,6 +285,21 @@ impl<W: Send + Sync + 'static> Near<W> {
             Ok(((), account.sent(claim, sender, length, seat)?))
         })
     }
+}
+
+/// Whoever the node has to do without is not admitted unasked, and refused when it has asked.
+#[inline]
+fn enter<W>(
+    account: &Account<W>,
+    sender: OwnerId,
+    now_ns: u64,
+    request: &Request,
+    runtime: &impl Runtime,
+) -> Result<Entry, Vacant> {
+    if account.role().node_refuses(request.class, runtime) {
+        return Ok(Entry::Ask(account.senders()?.sent()));
+    }
+    Ok(account.admit_unasked(sender, now_ns, request)?.into())
 }
 
 /// Not by the length alone: whom it was counted for is dead, or has sent since, so that its message is counted twice.

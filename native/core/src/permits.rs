@@ -1,11 +1,12 @@
 //! Places that a permit stands for. On the table, and on what is near.
 
-use crate::gauge::{Kind, Vacant};
+use crate::gauge::{Admission, Kind, Vacant};
 use crate::limits::{Limits, Permit, Refusal, Unfit, Verdict};
 use crate::near::Near;
+use crate::owner::Account;
 use crate::request::Request;
 use crate::tally::Seat;
-use crate::verdict::granted;
+use crate::verdict::{granted, refused_by_node};
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -39,7 +40,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
         let permit = |tenure| Permit::new(role, owner, tenure);
         let first = self.change(role, owner, host, |account| {
-            let (tenure, admission) = account.acquire_first(request, Seat::mine())?;
+            let (tenure, admission) = take_first(account, request, Seat::mine(), host)?;
             let granted = granted(account, admission, request, host).map(|()| permit(tenure));
             Ok((granted, admission.step()))
         });
@@ -106,7 +107,7 @@ impl<W: Send + Sync + 'static> Near<W> {
         runtime: &impl Runtime,
     ) -> Option<Result<Permit, Box<Refusal>>> {
         self.change(table, role, owner, runtime, |account, seat| {
-            let (tenure, admission) = account.acquire_first(request, seat)?;
+            let (tenure, admission) = take_first(account, request, seat, runtime)?;
             let granted = granted(account, admission, request, runtime);
             let permit = granted.map(|()| Permit::new(role, owner, tenure));
             Ok((permit, admission.step()))
@@ -137,4 +138,18 @@ impl<W: Send + Sync + 'static> Near<W> {
             Ok(true)
         })
     }
+}
+
+/// A place of an account's first use, if there is one, and the tenure that it is of.
+#[inline(always)]
+fn take_first<W>(
+    account: &Account<W>,
+    request: &Request,
+    seat: Seat,
+    runtime: &impl Runtime,
+) -> Result<(u64, Admission), Vacant> {
+    if account.role().node_refuses(request.class, runtime) {
+        return Ok((account.tenure(), refused_by_node(account)?));
+    }
+    account.acquire_first(request, seat)
 }

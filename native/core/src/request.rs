@@ -34,6 +34,11 @@ impl Class {
     pub const fn index(self) -> usize {
         self as usize
     }
+
+    /// Tells how many classes are above it.
+    pub const fn below(self) -> usize {
+        Self::CriticalPlus.index().saturating_sub(self.index())
+    }
 }
 
 /// A request is for one place.

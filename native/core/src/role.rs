@@ -16,7 +16,7 @@ use crate::standing::{RoleStanding, Standing};
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::tally::{Seat, Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
-use crate::vocabulary::{Instant, RoleId, UNLIMITED};
+use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED};
 use crate::watch::Watch;
 
 const NEVER: u64 = u64::MAX;
@@ -63,6 +63,13 @@ impl Policy {
         self.watch
             .steps_of(role)
             .map_or(Scale::Limit(limit), Scale::Steps)
+    }
+
+    /// Whether the node has to do without requests of this class.
+    #[inline]
+    pub(crate) fn node_refuses(&self, class: Class, runtime: &impl Runtime) -> bool {
+        let now_ms = || runtime.now().monotonic_ms;
+        self.pressure.refuses(class.below(), now_ms) && self.enforcing.get()
     }
 
     /// The depth at which a follower of the default of whom nothing is known is refused such a request now.
@@ -236,6 +243,12 @@ impl Role {
         } else {
             u64::MAX
         }
+    }
+
+    /// Whether the node has to do without requests of this class.
+    #[inline]
+    pub(crate) fn node_refuses(&self, class: Class, runtime: &impl Runtime) -> bool {
+        self.policy.node_refuses(class, runtime)
     }
 
     /// Why an owner at this depth and with this limit was refused such a request.

@@ -13,7 +13,7 @@ use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crate::vocabulary::{Instant, RoleId};
+use crate::vocabulary::{Instant, RoleId, Runtime};
 use crate::watch::Watch;
 
 /// A table takes so many roles at most. In a model it is few.
@@ -144,6 +144,16 @@ impl Roles {
             || self.policy.refuses_at(request),
             |role| role.refuses_unknown_at(request),
         )
+    }
+
+    /// Whether an owner that has nothing in a role, known or not, is refused there.
+    pub(crate) fn refuses_all(
+        &self,
+        role: RoleId,
+        request: &Request,
+        runtime: &impl Runtime,
+    ) -> bool {
+        self.policy.node_refuses(request.class, runtime) || self.refuses_at(role, request) == 0
     }
 
     /// Gives the role's limit as it was set; the default role's for an unknown one.

@@ -146,18 +146,39 @@ pub(crate) fn room<W>(
 }
 
 /// Whether an account at this depth has room for a request.
-#[inline]
+#[inline(always)]
 pub(crate) fn has_room<W>(
     account: &Account<W>,
     depth: u64,
     request: &Request,
     host: &impl Runtime,
 ) -> Verdict {
-    if depth < account.refuses_at(request) {
+    let node = account.role().node_refuses(request.class, host);
+    if !node && depth < account.refuses_at(request) {
         return Verdict::Granted;
     }
+    no_room(account, depth, request, node, host)
+}
+
+#[cold]
+#[inline(never)]
+fn no_room<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    node: bool,
+    host: &impl Runtime,
+) -> Verdict {
     let case = account.case(depth, request);
+    let case = if node { case.of(Reason::Node) } else { case };
     Verdict::Refused(refuse(account.role(), &case, host))
+}
+
+/// What becomes of a request that the node has to do without.
+#[cold]
+#[inline(never)]
+pub(crate) fn refused_by_node<W>(account: &Account<W>) -> Result<Admission, Vacant> {
+    Ok(Admission::Refused(account.counted()?, Reason::Node))
 }
 
 #[inline]
@@ -183,10 +204,7 @@ pub(crate) fn granted<W>(
     match admission {
         Admission::Admitted(_) => Ok(()),
         Admission::Refused(depth, reason) => {
-            let case = Case {
-                reason,
-                ..account.case(depth, request)
-            };
+            let case = account.case(depth, request).of(reason);
             Err(refuse(account.role(), &case, host))
         }
     }

@@ -47,8 +47,9 @@ fn begin<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3], request: &Reques
     };
     if let Some(own) = table::own(table) {
         let (role, owner) = term::unread(role, owner);
+        let (beam, asks) = (Beam { env, table: own }, (sender, now_ns));
         let found = NEAR
-            .try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, now_ns, request));
+            .try_with(|near| near.admit_unasked(&own.limits, role, owner, asks, request, &beam));
         if let Ok(Some(entry)) = found {
             return say(entry);
         }
@@ -95,8 +96,9 @@ fn ask<'a>(
     let told = told();
     if let (Some(own), Ok(told)) = (table::own(table), &told) {
         let (role, owner) = term::unread(role, owner);
+        let (beam, asks) = (Beam { env, table: own }, (sender, *told));
         let found =
-            NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, *told, request));
+            NEAR.try_with(|near| near.admit(&own.limits, role, owner, asks, request, &beam));
         if let Ok(Some(Claim(place))) = found {
             return place.encode(env);
         }
