@@ -6,18 +6,20 @@ of `m:erlmcp_overload_mailbox`.
 | option | value | default | meaning |
 | --- | --- | --- | --- |
 | `class` | critical_plus, critical, sheddable_plus or sheddable | `critical` | How much it matters, the most first. |
-| `bytes` | an integer from 1 to 2^59 - 1 |  | How large it is. Nothing is made of it yet. |
+| `bytes` | an integer from 1 to 2^48 - 1 |  | How large it is: counted in the role until the place is given back. |
 | `deadline_ms` | milliseconds, an integer from -2^59 to 2^59 - 1 |  | When it makes no sense any more. Nothing is made of it yet. |
 
 The library reads a map by itself, in the call that it is for; what is here makes a map of a list, and says what is
 wrong in what the library would not have.
 """.
 
--export([table/0, map/1, judged/2]).
+-export([table/0, map/1, judged/2, leaving/1]).
 
 -export_type([bad/0]).
 
 -define(MOST, (1 bsl 59 - 1)).
+%% So that an owner's fit into one word with what tells one use of it from the next.
+-define(MOST_BYTES, (1 bsl 48 - 1)).
 
 -doc "This is what is wrong in options.".
 -type bad() :: bad_option | {bad_option, erlmcp_native_options:problem()}.
@@ -38,9 +40,9 @@ table() ->
         },
         #{
             name => bytes,
-            type => erlmcp_native_options:integer(1, ?MOST),
+            type => erlmcp_native_options:integer(1, ?MOST_BYTES),
             default => none,
-            doc => ~"How large it is. Nothing is made of it yet."
+            doc => ~"How large it is: counted in the role until the place is given back."
         },
         #{
             name => deadline_ms,
@@ -65,6 +67,15 @@ map(Options) ->
 judged(Options, Answer) ->
     case check(Options) of
         {ok, _} -> Answer;
+        {error, Problem} -> {bad_option, Problem}
+    end.
+
+-doc "Returns the options of one that leaves: it has bytes, or says nothing.".
+-spec leaving(term()) -> {ok, #{bytes => pos_integer()}} | bad().
+leaving(Options) ->
+    Table = [Option || #{name := bytes} = Option <- table()],
+    case erlmcp_native_options:check(erlmcp_native_options:options(Table), Options) of
+        {ok, _} = Read -> Read;
         {error, Problem} -> {bad_option, Problem}
     end.
 

@@ -58,11 +58,12 @@ Refusals are logged as warnings, at most one line a second and role.
 -export([with_capacity/3, acquire/2, acquire/3, release/1]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_reserve/2, get_reserve/1, set_enabled/1]).
+-export([set_caps/2, get_caps/1]).
 -export([to_json_rpc_error/2]).
 
 -export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_setting/0, limit_config/0]).
 -export_type([role_stats/0, refusal/0]).
--export_type([permit/0, class/0, reserve/0, reason/0, options/0]).
+-export_type([permit/0, class/0, reserve/0, caps/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
@@ -84,9 +85,11 @@ this node: a copy on another, in a file, or made by `term_to_binary/1` does not 
 -type class() :: critical_plus | critical | sheddable_plus | sheddable.
 -doc "A reserve says which percentage of the limit each class may not use.".
 -type reserve() :: #{critical => 0..100, sheddable_plus => 0..100, sheddable => 0..100}.
+-doc "Caps say what all owners of a role may have together.".
+-type caps() :: #{total => limit(), bytes => limit()}.
 -doc "Options say something of a request, see `m:erlmcp_native_request`: a map, or a keyword list.".
 -type options() ::
-    #{class => class(), bytes => 1..576460752303423487, deadline_ms => integer()} | [proplists:property()].
+    #{class => class(), bytes => 1..281474976710655, deadline_ms => integer()} | [proplists:property()].
 -doc """
 A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1; with
 `infinity` nothing is ever refused, counting goes on, and no alert level is reached.
@@ -134,8 +137,9 @@ since the last `reset_stats/1`.
 }.
 -doc """
 A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
-`class`: what was left of the limit is reserved for higher classes. Before both of them, `node`: the node is hard
-pressed, and has to do without requests of this class.
+`class`: what was left of the limit is reserved for higher classes. `role` and `bytes`: all owners of the role together
+had as many, or as many bytes, as they may (`set_caps/2`). Before all of them, `node`: the node is hard pressed, and has
+to do without requests of this class.
 """.
 -type reason() :: node | full | class | deadline | role | bytes.
 -doc """
@@ -363,17 +367,38 @@ record_dequeue(Role, Owner) ->
     end.
 
 -doc """
-Takes one from an owner's depth that was not done, as it had expired or was cancelled. It counts as a dequeue, as
-`record_dequeue/2` counts one, but not for how fast the owner drains: dropping goes faster than doing.
+Takes one from an owner's depth, as `record_dequeue/2` does, with something to say of it.
+
+`#{bytes => Bytes}` gives these bytes back to the role, of which there is a cap (`set_caps/2`): as many as were said
+when it came. No more are given back than the owner has. Those that are not, since nothing was said here, are when the
+owner dies or is forgotten.
+
+`dropped` is one that was not done, as it had expired or was cancelled. It counts as a dequeue, but not for how fast the
+owner drains: dropping goes faster than doing.
 """.
--spec record_dequeue(role(), owner(), dropped) -> ok.
+-spec record_dequeue(role(), owner(), dropped | #{bytes => pos_integer()} | [proplists:property()]) -> ok.
 record_dequeue(Role, Owner, dropped = How) ->
     case erlmcp_native:limits_discard(own, Role, Owner) of
         ok -> ok;
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
+record_dequeue(Role, Owner, #{bytes := Bytes} = How) when map_size(How) =:= 1, is_integer(Bytes), Bytes > 0 ->
+    case erlmcp_native:limits_dequeue(own, Role, Owner, Bytes) of
+        ok -> ok;
+        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
+record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
+    case erlmcp_native_request:leaving(How) of
+        {ok, #{bytes := _} = Read} -> record_dequeue(Role, Owner, Read);
+        {ok, #{}} -> record_dequeue(Role, Owner);
+        _ -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
 record_dequeue(Role, Owner, How) ->
     raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+
+wrongly_left(Role, How, Call) ->
+    raise(erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:leaving(How)), Call).
 
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
@@ -520,6 +545,54 @@ set_reserve(Role, Reserve) ->
 get_reserve(Role) ->
     case erlmcp_native:limits_get_reserve(own, Role) of
         {_, _, _} = Percents -> erlmcp_native_reserve:classes(Percents);
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
+    end.
+
+-doc """
+Bounds what all owners of a role have together, beside the limit of each: `total` is how many may wait, `bytes` how many
+bytes these may have, as requests say (`try_enqueue/3`); each is an integer from 0 to 2^59 - 1, or `infinity`, which it
+is if it is left out. Whoever would be one too many is refused with the reason `role` or `bytes`.
+
+```erlang
+1> erlmcp_queue_limits:set_caps(tool_executor, #{total => 20000, bytes => 1000000}).
+ok
+2> erlmcp_queue_limits:try_enqueue(tool_executor, a, #{bytes => 700000}).
+ok
+3> {error, {capacity_exceeded, #{reason := bytes}}} =
+       erlmcp_queue_limits:try_enqueue(tool_executor, b, #{bytes => 700000}),
+   erlmcp_queue_limits:record_dequeue(tool_executor, a, #{bytes => 700000}).
+ok
+```
+
+Bytes come back with `record_dequeue/3`, which is told how many, with the permit, and when the owner dies or is
+forgotten. Requests that say nothing of bytes have none. What is recorded by `record_enqueue/2` counts, and is not
+refused. Mailboxes (`m:erlmcp_overload_mailbox`) are left out, with their bytes: how long they are, senders do not
+decide alone.
+
+However many call at once, nobody is admitted beyond a cap. An admission that starts after this has returned obeys it; a
+cap may be below what is there, and then nobody is let in until enough has left. Only an operation that was under way
+when a role got its first cap may be missing in the count until it has ended. Nobody is refused before the cap is
+reached, but for what is just on its way in another call. Caps are of the role alone, and not configured: they are gone
+when the service is stopped.
+""".
+-spec set_caps(role(), caps() | [proplists:property()]) -> ok.
+set_caps(Role, Caps) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Role, Caps]},
+    case erlmcp_native_caps:check(Caps) of
+        {ok, #{total := Total, bytes := Bytes}} ->
+            case erlmcp_native:limits_set_caps(own, Role, Total, Bytes) of
+                ok -> ok;
+                Fault -> raise(Fault, Call)
+            end;
+        {error, Problem} ->
+            raise(erlmcp_native_owner:unless_earlier(Role, {bad_option, Problem}), Call)
+    end.
+
+-doc "Returns what all owners of a role may have together.".
+-spec get_caps(role()) -> caps().
+get_caps(Role) ->
+    case erlmcp_native:limits_get_caps(own, Role) of
+        {Total, Bytes} -> #{total => Total, bytes => Bytes};
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 

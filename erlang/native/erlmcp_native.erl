@@ -24,7 +24,10 @@ where a list is made a map, too.
     limits_get_limit/2,
     limits_get_limits/1,
     limits_set_reserve/3,
-    limits_get_reserve/2
+    limits_get_reserve/2,
+    limits_set_caps/4,
+    limits_get_caps/2,
+    limits_bytes/2
 ]).
 -export([
     limits_nothing/3,
@@ -34,6 +37,7 @@ where a list is made a map, too.
     limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_dequeue/4,
     limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
@@ -138,6 +142,9 @@ where a list is made a map, too.
     limits_get_limits/1,
     limits_set_reserve/3,
     limits_get_reserve/2,
+    limits_set_caps/4,
+    limits_get_caps/2,
+    limits_bytes/2,
     limits_nothing/3,
     limits_check/3,
     limits_check/4,
@@ -145,6 +152,7 @@ where a list is made a map, too.
     limits_try_enqueue/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_dequeue/4,
     limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
@@ -394,6 +402,21 @@ limits_set_reserve(_Table, _Role, _Percents) -> absent().
 -spec limits_get_reserve(table(), erlmcp_queue_limits:role()) -> erlmcp_native_reserve:percents() | fault().
 limits_get_reserve(_Table, _Role) -> absent().
 
+-doc "Sets what all owners of a role may have together: how many places, and how many bytes.".
+-spec limits_set_caps(
+    table(), erlmcp_queue_limits:role(), Total :: erlmcp_queue_limits:limit(), Bytes :: erlmcp_queue_limits:limit()
+) -> ok | fault().
+limits_set_caps(_Table, _Role, _Total, _Bytes) -> absent().
+
+-doc "Returns what all owners of a role may have together.".
+-spec limits_get_caps(table(), erlmcp_queue_limits:role()) ->
+    {Total :: erlmcp_queue_limits:limit(), Bytes :: erlmcp_queue_limits:limit()} | fault().
+limits_get_caps(_Table, _Role) -> absent().
+
+-doc "Returns how many bytes all owners of a role have together, as their requests said.".
+-spec limits_bytes(table(), erlmcp_queue_limits:role()) -> non_neg_integer() | fault().
+limits_bytes(_Table, _Role) -> absent().
+
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
 -spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_nothing(_Table, _Role, _Owner) -> absent().
@@ -427,6 +450,11 @@ limits_enqueue(_Table, _Role, _Owner) -> absent().
 -doc "Takes one from an owner's depth in a role; at 0 an unmatched dequeue is counted instead.".
 -spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
+
+-doc "Does what `limits_dequeue/3` does, with the bytes of what leaves.".
+-spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), Bytes :: pos_integer()) ->
+    ok | fault().
+limits_dequeue(_Table, _Role, _Owner, _Bytes) -> absent().
 
 -doc "Takes a request from an owner's queue that was not done, which does not count for how fast that drains.".
 -spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().

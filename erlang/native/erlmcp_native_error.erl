@@ -128,7 +128,7 @@ text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
 text(bad_permit) -> "not a permit";
-text(bad_dequeue) -> "not dropped";
+text(bad_dequeue) -> "neither dropped nor a map of options";
 text(no_owners) -> "not a list of at least one owner, each a pid of this node, an atom or {name, Atom}";
 text(bad_process) -> "neither a process of this node nor the name of one";
 text(no_processes) -> "not a list of at least one process of this node, or name of one";

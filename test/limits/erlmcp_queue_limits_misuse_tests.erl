@@ -33,6 +33,8 @@ calls() ->
         {get_limit, [session]},
         {set_reserve, [session, #{sheddable => 50}]},
         {get_reserve, [session]},
+        {set_caps, [session, #{total => 1}]},
+        {get_caps, [session]},
         {get_all_limits, []},
         {set_enabled, [true]}
     ].
@@ -44,7 +46,8 @@ every_function_is_listed_here_test() ->
 
 with_role() ->
     [check_capacity, try_enqueue, with_capacity, acquire, try_enqueue_any, record_enqueue, record_dequeue, forget,
-     get_role_stats, reset_stats, set_limit, get_limit, set_reserve, get_reserve].
+     get_role_stats, reset_stats, set_limit, get_limit, set_reserve, get_reserve,
+     set_caps, get_caps].
 
 misuse_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -155,7 +158,7 @@ nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(78, length(Misuses)),
+    ?assertEqual(82, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses

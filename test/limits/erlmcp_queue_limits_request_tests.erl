@@ -43,7 +43,7 @@ good() ->
         #{class => sheddable_plus},
         #{class => sheddable},
         #{bytes => 1},
-        #{bytes => ?END - 1},
+        #{bytes => 1 bsl 48 - 1},
         #{deadline_ms => 1},
         #{deadline_ms => ?END - 1},
         #{class => sheddable, bytes => 5, deadline_ms => 60000}
@@ -61,6 +61,7 @@ bad() ->
         #{class => 1},
         #{bytes => 0},
         #{bytes => -1},
+        #{bytes => 1 bsl 48},
         #{bytes => ?END},
         #{bytes => 1 bsl 70},
         #{bytes => 1.0},
@@ -140,7 +141,7 @@ what_is_wrong_is_said() ->
         [
             "clas: x is not one of class, bytes, deadline_ms; did you mean class?",
             "class: high is not critical_plus, critical, sheddable_plus or sheddable",
-            "bytes: 0 is not an integer from 1 to 2^59 - 1",
+            "bytes: 0 is not an integer from 1 to 2^48 - 1",
             "x is not a map of options"
         ],
         [Said(Options) || Options <- [#{clas => x}, [{class, high}], #{bytes => 0}, x]]

@@ -46,6 +46,7 @@ not.
     {{erlmcp_native_pid, named, 1}, "is called with what is_name/1 has found to be one"},
     {erlmcp_native_choice, "is called by those that choose, with functions of ours"},
     {erlmcp_native_limit, "is called by erlmcp_queue_limits and the configuration; the former is called here"},
+    {erlmcp_native_caps, "is called by erlmcp_queue_limits, which is called here"},
     {erlmcp_native_reserve, "is called by erlmcp_queue_limits and the configuration; the former is called here"},
     {erlmcp_native_request, "is called by those that have requests, with options of theirs; those call it here"},
     {erlmcp_native_owner, "is called by erlmcp_queue_limits, which raises what it returns"},

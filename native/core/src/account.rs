@@ -2,6 +2,7 @@
 
 use once_cell::race::OnceBox;
 
+use crate::caps::Bytes;
 use crate::gauge::{Gauge, Kind, Vacant};
 use crate::marker::Marker;
 use crate::overload::Marks;
@@ -50,6 +51,7 @@ pub(crate) struct Account<T> {
 #[derive(Debug)]
 struct Annex<T> {
     senders: OnceBox<Senders>,
+    bytes: Bytes,
     next: OnceBox<Account<T>>,
 }
 
@@ -108,9 +110,20 @@ impl<T> Account<T> {
         self.annex.get_or_init(|| {
             Box::new(Annex {
                 senders: OnceBox::new(),
+                bytes: Bytes::default(),
                 next: OnceBox::new(),
             })
         })
+    }
+
+    /// How many bytes what waits here has.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.annex().bytes
+    }
+
+    /// The same, if there ever were any.
+    pub(crate) fn some_bytes(&self) -> Option<&Bytes> {
+        Some(&self.annex.get()?.bytes)
     }
 
     pub(crate) fn depth(&self) -> Result<u64, Vacant> {

@@ -53,16 +53,18 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
         self.is_to_be_counted(role, owner)?;
-        if !self.roles().refuses_all(role, request, host) || !host.is_alive(owner) {
+        let anybody = self.roles().refuses_anybody(role, request, host);
+        let by_bound = self.roles().refuses_at(role, request) == 0;
+        if !by_bound && anybody.is_none() || !host.is_alive(owner) {
             return Ok(Verdict::Granted);
         }
         let role = self.roles().get_or_insert(role, || host.now())?;
-        let case = if role.node_refuses(request.class, host) {
-            role.case(request).of(Reason::Node)
-        } else {
-            role.case(request)
+        let case = role.case(request);
+        let reason = match anybody {
+            Some(reason) if reason == Reason::Node || !by_bound => reason,
+            _ => case.reason,
         };
-        Ok(Verdict::Refused(refuse(&role, &case, host)))
+        Ok(Verdict::Refused(refuse(&role, &case.of(reason), host)))
     }
 
     /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
@@ -138,7 +140,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), Unfit> {
-        self.leave(role, owner, Leave::Done, host)
+        self.leave(role, owner, Leave::Done, 0, host)
     }
 
     /// Takes one from the owner's depth that was not done: it has expired, or was cancelled. That counts as a dequeue,
@@ -153,7 +155,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
         owner: OwnerId,
         host: &impl Host<Watch = W>,
     ) -> Result<(), Unfit> {
-        self.leave(role, owner, Leave::Undone, host)
+        self.leave(role, owner, Leave::Undone, 0, host)
+    }
+
+    /// Does what [`dequeue`](Self::dequeue) does with one that said that it has so many bytes. No more are given back
+    /// than the owner has.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    pub fn dequeue_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        bytes: u64,
+        host: &impl Host<Watch = W>,
+    ) -> Result<(), Unfit> {
+        self.leave(role, owner, Leave::Done, bytes, host)
     }
 
     fn leave(
@@ -161,9 +179,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         leave: Leave,
+        bytes: u64,
         host: &impl Host<Watch = W>,
     ) -> Result<(), Unfit> {
-        let take = |account: &Account<W>| Ok(((), account.leave(leave, Seat::mine())?));
+        let take =
+            |account: &Account<W>| Ok(((), leave_with(account, leave, bytes, Seat::mine())?));
         if self.change(role, owner, host, take).is_ok() {
             return Ok(());
         }
@@ -266,6 +286,21 @@ impl<W: Send + Sync + 'static> Near<W> {
             Ok(((), account.dequeue(seat)?))
         })
     }
+
+    /// Does what [`Limits::dequeue_with`] does, if the owner is near and has an account in the role.
+    #[inline]
+    pub fn dequeue_with(
+        &self,
+        table: &Limits<W>,
+        role: RoleId,
+        owner: OwnerId,
+        bytes: u64,
+        host: &impl Host<Watch = W>,
+    ) -> Option<()> {
+        self.change(table, role, owner, host, |account, seat| {
+            Ok(((), leave_with(account, Leave::Done, bytes, seat)?))
+        })
+    }
 }
 
 /// A place of an account, if there is one, and the depth that it then has. Always inline: it is most of what is done
@@ -284,4 +319,17 @@ fn take_one<W>(
     };
     let verdict = verdict(account, admission, request, host);
     Ok((verdict, admission.step()))
+}
+
+/// One leaves, with so many bytes.
+#[inline]
+fn leave_with<W>(
+    account: &Account<W>,
+    leave: Leave,
+    bytes: u64,
+    seat: Seat,
+) -> Result<Step, Vacant> {
+    let step = account.leave(leave, seat)?;
+    account.give_bytes(bytes, None);
+    Ok(step)
 }

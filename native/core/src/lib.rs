@@ -14,6 +14,7 @@
 //!   owner       an owner's accounts, its end
 //!   tenancy     how an account is taken into use, and out of it
 //!     levels      the alert level that it amounts to
+//!     capped      places where there are caps, and bytes
 //!     places      how places are taken and given back
 //!     posting     what senders to a mailbox do
 //!     bounds      where it refuses            timing      how long requests wait in it
@@ -22,6 +23,7 @@
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
+//!       caps        what may wait for all its owners together
 //!       refusals    how many there were, by class and reason
 //!       tally       its totals                  rate        how fast they grow
 //!       retry       when to ask again           fill        how full its owners were at a check
@@ -72,6 +74,8 @@ mod account;
 pub mod alerts;
 pub mod aliases;
 mod bounds;
+mod capped;
+mod caps;
 pub mod control;
 mod counting;
 pub mod fill;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod aliases;
+mod caps;
 mod components;
 mod gauge;
 mod judging;

@@ -1,5 +1,6 @@
 //! Places that a permit stands for. On the table, and on what is near.
 
+use crate::caps::Turn;
 use crate::gauge::{Admission, Kind, Vacant};
 use crate::limits::{Limits, Permit, Refusal, Unfit, Verdict};
 use crate::near::Near;
@@ -38,10 +39,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
-        let permit = |tenure| Permit::new(role, owner, tenure);
+        let permit = |tenure, turn| Permit::new(role, owner, tenure, (request.bytes, turn));
         let first = self.change(role, owner, host, |account| {
             let (tenure, admission) = take_first(account, request, Seat::mine(), host)?;
-            let granted = granted(account, admission, request, host).map(|()| permit(tenure));
+            let granted =
+                granted(account, admission, request, host).map(|()| permit(tenure, Turn::FIRST));
             Ok((granted, admission.step()))
         });
         if let Ok(granted) = first {
@@ -53,8 +55,8 @@ impl<W: Send + Sync + 'static> Limits<W> {
         let entered = self.enter(role, owner, Kind::Counted, host, |account| {
             // Nobody ends this use of the account meanwhile.
             let admission = account.try_enqueue(request, Seat::mine())?;
-            let granted =
-                granted(account, admission, request, host).map(|()| permit(account.tenure()));
+            let granted = granted(account, admission, request, host)
+                .map(|()| permit(account.tenure(), account.turn()));
             Ok((granted, admission.step()))
         })?;
         Ok(entered.transpose())
@@ -75,6 +77,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         };
         let left = found.give_back(role, permit.tenure);
         if let (Some(step), Some(account)) = (left, found.account(role)) {
+            account.give_bytes(permit.bytes, Some(permit.turn));
             self.stepped(found, account, owner, step, runtime);
         }
         left.is_some()
@@ -109,7 +112,8 @@ impl<W: Send + Sync + 'static> Near<W> {
         self.change(table, role, owner, runtime, |account, seat| {
             let (tenure, admission) = take_first(account, request, seat, runtime)?;
             let granted = granted(account, admission, request, runtime);
-            let permit = granted.map(|()| Permit::new(role, owner, tenure));
+            let permit =
+                granted.map(|()| Permit::new(role, owner, tenure, (request.bytes, Turn::FIRST)));
             Ok((permit, admission.step()))
         })
     }
@@ -134,6 +138,7 @@ impl<W: Send + Sync + 'static> Near<W> {
             let Ok(step) = account.give_back_first(permit.tenure, seat) else {
                 return Ok(table.take_back(permit, runtime));
             };
+            account.give_bytes(permit.bytes, Some(permit.turn));
             table.stepped(found, account, owner, step, runtime);
             Ok(true)
         })

@@ -61,6 +61,14 @@ impl<T> Account<T> {
     /// Counts at the calling thread's `seat`.
     #[inline]
     pub(crate) fn enqueue(&self, seat: Seat) -> Result<Step, Vacant> {
+        if let Some(caps) = self.role().caps() {
+            return self.enqueue_beyond(caps, seat);
+        }
+        self.add(seat)
+    }
+
+    #[inline(always)]
+    pub(crate) fn add(&self, seat: Seat) -> Result<Step, Vacant> {
         let mine = self.role().tally().at(seat);
         let Some(added) = self.gauge.add()? else {
             return self.depth().map(Step::from);
@@ -71,13 +79,21 @@ impl<T> Account<T> {
     /// Counts at the calling thread's `seat`.
     #[inline]
     pub(crate) fn try_enqueue(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
+        if let Some(caps) = self.role().caps_for(request.bytes) {
+            return self.try_enqueue_capped(caps, request, seat);
+        }
         let mine = self.role().tally().at(seat);
         let admission = self.gauge.admit(|| self.refuses_at(request))?;
         Ok(self.admitted(admission, request, mine))
     }
 
     #[inline]
-    fn admitted(&self, admission: Admission, request: &Request, mine: Mine<'_>) -> Admission {
+    pub(crate) fn admitted(
+        &self,
+        admission: Admission,
+        request: &Request,
+        mine: Mine<'_>,
+    ) -> Admission {
         match admission {
             Admission::Admitted(added) => {
                 self.came(added, mine);
@@ -146,9 +162,13 @@ impl<T> Account<T> {
         request: &Request,
         seat: Seat,
     ) -> Result<(u64, Admission), Vacant> {
-        let mine = self.role().tally().at(seat);
         // Before the step that finds the first use: it is that of the first use then.
         let tenure = self.tenure();
+        if let Some(caps) = self.role().caps_for(request.bytes) {
+            let admission = self.acquire_first_capped(caps, request, seat)?;
+            return Ok((tenure, admission));
+        }
+        let mine = self.role().tally().at(seat);
         let admission = self.gauge.admit_first(|| self.refuses_at(request))?;
         Ok((tenure, self.admitted(admission, request, mine)))
     }

@@ -68,7 +68,7 @@ impl<T> Account<T> {
         }
         let seen = self.gauge.see(with_it)?;
         let mine = self.role().tally().at(seat);
-        mine.enqueue(with_it);
+        mine.post(with_it);
         mine.moved(seen, length);
         Ok(with_it)
     }

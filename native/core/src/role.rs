@@ -1,5 +1,8 @@
 //! What a role counts, and what it allows.
 
+use once_cell::race::OnceBox;
+
+use crate::caps::Caps;
 use crate::fill::Fill;
 use crate::limit::Limit;
 use crate::marker::{Pace, tick};
@@ -100,6 +103,8 @@ pub(crate) struct Role {
     drained: Rate,
     refused: Rate,
     refusals: Refusals,
+    /// Made when they are first set, or bytes are first counted.
+    caps: OnceBox<Caps>,
     baseline: Mutex<Totals>,
     /// Before it is, the baseline is zero, and reading it takes no lock.
     was_reset: AtomicBool,
@@ -176,6 +181,7 @@ impl Role {
             drained: Rate::new(now.monotonic_ms),
             refused: Rate::new(now.monotonic_ms),
             refusals: Refusals::new(),
+            caps: OnceBox::new(),
             baseline: Mutex::new(Totals::default()),
             was_reset: AtomicBool::new(false),
             tally: Tally::new(),
@@ -299,9 +305,49 @@ impl Role {
         self.valid_from_ns.load(Ordering::Relaxed)
     }
 
-    /// An owner leaves and gives up `depth`.
-    pub(crate) fn count_departure(&self, depth: u64) {
-        self.tally.release(depth);
+    /// What may wait for all its owners together, if that was ever of interest.
+    #[inline]
+    pub(crate) fn caps(&self) -> Option<&Caps> {
+        self.caps.get()
+    }
+
+    /// The same, for what has so many bytes: those are of interest.
+    #[inline]
+    pub(crate) fn caps_for(&self, bytes: u64) -> Option<&Caps> {
+        match self.caps.get() {
+            None if bytes > 0 => Some(self.make_caps()),
+            made => made,
+        }
+    }
+
+    #[cold]
+    fn make_caps(&self) -> &Caps {
+        self.caps.get_or_init(|| Box::new(Caps::new()))
+    }
+
+    /// Sets the most places and the most bytes for all its owners together.
+    pub(crate) fn set_caps(&self, total: u64, bytes: u64) {
+        self.make_caps().set(total, bytes, &self.tally);
+    }
+
+    /// Why one more of so many bytes is refused whoever its owner is, if it is.
+    pub(crate) fn cap_refuses(&self, bytes: u64) -> Option<Reason> {
+        let caps = self.caps()?;
+        caps.refuses(bytes, &self.tally)
+            .filter(|_| self.is_enforcing())
+    }
+
+    pub(crate) fn is_enforcing(&self) -> bool {
+        self.policy.enforcing.get()
+    }
+
+    /// An owner leaves and gives up `depth`, which is counted, or the length of its mailbox.
+    pub(crate) fn count_departure(&self, depth: u64, is_counted: bool) {
+        if is_counted {
+            self.tally.release(depth);
+        } else {
+            self.tally.drop_mailbox(depth);
+        }
         self.owners.fetch_sub(1, Ordering::Relaxed);
     }
 

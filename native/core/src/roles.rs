@@ -2,18 +2,20 @@
 
 use std::collections::{HashMap as StdHashMap, HashSet};
 
+use crate::caps::Caps;
 use crate::fill::Fill;
 use crate::limit::Limit;
 use crate::map::{self, Map};
 use crate::overload::{Level, Scale};
 use crate::pressure::Strain;
+use crate::reason::Reason;
 use crate::request::Request;
 use crate::reserve::Reserve;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crate::vocabulary::{Instant, RoleId, Runtime};
+use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED};
 use crate::watch::Watch;
 
 /// A table takes so many roles at most. In a model it is few.
@@ -146,14 +148,17 @@ impl Roles {
         )
     }
 
-    /// Whether an owner that has nothing in a role, known or not, is refused there.
-    pub(crate) fn refuses_all(
+    /// Why an owner is refused in a role, known or not, whatever it has there.
+    pub(crate) fn refuses_anybody(
         &self,
         role: RoleId,
         request: &Request,
         runtime: &impl Runtime,
-    ) -> bool {
-        self.policy.node_refuses(request.class, runtime) || self.refuses_at(role, request) == 0
+    ) -> Option<Reason> {
+        if self.policy.node_refuses(request.class, runtime) {
+            return Some(Reason::Node);
+        }
+        self.get(role)?.cap_refuses(request.bytes)
     }
 
     /// Gives the role's limit as it was set; the default role's for an unknown one.
@@ -253,6 +258,36 @@ impl Roles {
     pub fn reserve(&self, role: RoleId) -> Reserve {
         self.get(role)
             .map_or(Reserve::NONE, |role| role.reserve.get())
+    }
+
+    /// Sets the most places and the most bytes that all owners of a role may have together, those whose mailbox is
+    /// limited left out; [`UNLIMITED`] is no cap. An admission that starts after this has returned obeys it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`set_limit`](Self::set_limit).
+    pub fn set_caps(
+        &self,
+        role: RoleId,
+        total: u64,
+        bytes: u64,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        self.get_or_insert(role, || now)?.set_caps(total, bytes);
+        Ok(())
+    }
+
+    /// Gives the most places and the most bytes of a role; an unknown one has no caps.
+    pub fn caps(&self, role: RoleId) -> (u64, u64) {
+        let caps = |role: Arc<Role>| role.caps().map(Caps::get);
+        let none = (UNLIMITED, UNLIMITED);
+        self.get(role).and_then(caps).unwrap_or(none)
+    }
+
+    /// Gives how many bytes all owners of a role have together, as far as requests said how many they have.
+    pub fn bytes(&self, role: RoleId) -> u64 {
+        let bytes = |role: Arc<Role>| role.caps().map(Caps::bytes);
+        self.get(role).and_then(bytes).unwrap_or(0)
     }
 
     /// Applies a configuration, but for what was set by hand.

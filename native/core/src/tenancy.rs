@@ -45,7 +45,9 @@ impl<T> Account<T> {
         if given_up.marked {
             self.marker.let_go();
         }
-        self.role().count_departure(given_up.depth);
+        self.role()
+            .count_departure(given_up.depth, kind == Ok(Kind::Counted));
+        self.give_up_bytes();
         if kind == Ok(Kind::Watched) {
             self.role().watch().let_go(owner);
         }

@@ -1,6 +1,7 @@
 //! What is said to who asks for room: there is some, or why there is none.
 
 use crate::bounds::Case;
+use crate::caps::Turn;
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::reason::Reason;
@@ -105,6 +106,8 @@ pub struct Permit {
     pub(crate) role: RoleId,
     pub(crate) owner: OwnerId,
     pub(crate) tenure: u64,
+    pub(crate) bytes: u64,
+    pub(crate) turn: Turn,
     given_back: AtomicBool,
 }
 
@@ -114,11 +117,18 @@ impl Permit {
         self.owner
     }
 
-    pub(crate) fn new(role: RoleId, owner: OwnerId, tenure: u64) -> Self {
+    pub(crate) fn new(
+        role: RoleId,
+        owner: OwnerId,
+        tenure: u64,
+        (bytes, turn): (u64, Turn),
+    ) -> Self {
         Self {
             role,
             owner,
             tenure,
+            bytes,
+            turn,
             given_back: AtomicBool::new(false),
         }
     }
@@ -142,7 +152,14 @@ pub(crate) fn room<W>(
     host: &impl Runtime,
 ) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
-    Ok(has_room(account, depth, request, host))
+    let verdict = has_room(account, depth, request, host);
+    if matches!(verdict, Verdict::Granted)
+        && let Some(reason) = account.role().cap_refuses(request.bytes)
+    {
+        let case = account.case(depth, request).of(reason);
+        return Ok(Verdict::Refused(refuse(account.role(), &case, host)));
+    }
+    Ok(verdict)
 }
 
 /// Whether an account at this depth has room for a request.

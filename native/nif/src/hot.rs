@@ -24,6 +24,7 @@ native!("limits_try_enqueue", 3, try_enqueue);
 native!("limits_try_enqueue", 4, try_enqueue_with);
 native!("limits_enqueue", 3, enqueue);
 native!("limits_dequeue", 3, dequeue);
+native!("limits_dequeue", 4, dequeue_with);
 native!("limits_discard", 3, discard);
 
 /// A table, a role and an owner.
@@ -96,6 +97,23 @@ fn dequeue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     )
 }
 
+/// As `dequeue`, of one that has said how many bytes it has.
+fn dequeue_with<'a>(env: Env<'a>, [table, role, owner, bytes]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    match request::read_bytes(bytes) {
+        Ok(bytes) => run(
+            env,
+            arguments,
+            |near, table, role, owner, beam| {
+                near.dequeue_with(table, role, owner, bytes, beam)
+                    .map(granted)
+            },
+            |table, role, owner, beam| table.dequeue_with(role, owner, bytes, beam).map(granted),
+        ),
+        Err(fault) => wrong(env, arguments, fault),
+    }
+}
+
 /// As `dequeue`, of one that was not done. Seldom called, and so not for who is near.
 fn discard<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     from_table(env, arguments, |table, role, owner, beam| {
@@ -112,17 +130,23 @@ fn granted((): ()) -> Verdict {
 #[inline(always)]
 pub(crate) fn with_request<'a>(
     env: Env<'a>,
-    [table, role, _]: Arguments<'a>,
+    arguments: Arguments<'a>,
     options: Term<'a>,
     operation: impl FnOnce(&Request) -> Term<'a>,
 ) -> Term<'a> {
     match request::read(options) {
         Ok(request) => operation(&request),
-        Err(fault) => with_table(env, table, |_, _| {
-            term::role(role)?;
-            Err::<Atom, Fault>(fault)
-        }),
+        Err(fault) => wrong(env, arguments, fault),
     }
+}
+
+/// What is wrong in the options, or in what comes before them.
+#[cold]
+fn wrong<'a>(env: Env<'a>, [table, role, _]: Arguments<'a>, fault: Fault) -> Term<'a> {
+    with_table(env, table, |_, _| {
+        term::role(role)?;
+        Err::<Atom, Fault>(fault)
+    })
 }
 
 /// Does an operation on what is near, or else on the table. The answer is `ok`, `{refused, Stats}`, or why there is

@@ -122,6 +122,39 @@ fn limits_set_reserve<'a>(
     })
 }
 
+/// `{Total, Bytes}`, each `infinity` where there is no cap.
+#[rustler::nif]
+fn limits_get_caps<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let (total, bytes) = limits.roles().caps(term::role(role)?);
+        Ok((term::limit_term(env, total), term::limit_term(env, bytes)))
+    })
+}
+
+#[rustler::nif]
+fn limits_set_caps<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    total: Term<'a>,
+    bytes: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, total, bytes) = (term::role(role)?, term::cap(total)?, term::cap(bytes)?);
+        limits.is_free(role)?;
+        limits.roles().set_caps(role, total, bytes, beam.now())?;
+        Ok(atoms::ok())
+    })
+}
+
+/// The bytes that all owners of a role have together.
+#[rustler::nif]
+fn limits_bytes<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        Ok(limits.roles().bytes(term::role(role)?))
+    })
+}
+
 #[rustler::nif]
 fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {

@@ -9,6 +9,8 @@ use crate::term::{Answer, Fault};
 
 /// Numbers from here on are no small integers, and refused; as are those below the negative of it.
 const END: i64 = 1 << 59;
+/// Nothing is so large.
+const BYTES_END: u64 = 1 << 48;
 
 /// Options as a map, or the empty list. Anything else is a bad option, and what is wrong in it the Erlang side finds
 /// out, which makes a map of a list, too.
@@ -74,11 +76,12 @@ pub(crate) fn reason_atom(reason: Reason) -> Atom {
     }
 }
 
-fn read_bytes(term: Term<'_>) -> Answer<u64> {
+/// More than none.
+pub(crate) fn read_bytes(term: Term<'_>) -> Answer<u64> {
     small(term)?
         .try_into()
         .ok()
-        .filter(|bytes| *bytes > 0)
+        .filter(|bytes| (1..BYTES_END).contains(bytes))
         .ok_or_else(bad)
 }
 

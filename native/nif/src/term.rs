@@ -143,6 +143,14 @@ pub(crate) fn limit(term: Term<'_>) -> Answer<Limit> {
 }
 
 /// As [`limit`] reads it.
+/// A small integer, or `infinity`.
+pub(crate) fn cap(term: Term<'_>) -> Answer<u64> {
+    match limit(term)? {
+        Limit::Fixed(number) => Ok(number),
+        Limit::Wait(_) => Err(Fault(atoms::bad_limit())),
+    }
+}
+
 pub(crate) fn set_limit_term(env: Env<'_>, limit: Limit) -> Term<'_> {
     match limit {
         Limit::Fixed(limit) => limit_term(env, limit),
