@@ -40,6 +40,10 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     max_utilization := float(),
     %% From which utilisation up to the next row's, how many owners.
     owners_by_utilization := [{float(), non_neg_integer()}],
+    %% From which milliseconds up to the next row's one that comes now waits, for how many owners.
+    owners_by_wait := [{non_neg_integer(), non_neg_integer()}],
+    max_wait_ms := non_neg_integer(),
+    max_stalled_ms := non_neg_integer(),
     level := erlmcp_overload_monitor:status(),
     ms_at_level := #{last_minute | last_hour | since_start => erlmcp_overload_monitor:ms_by_level()},
     alerts := #{warning | critical | overload => non_neg_integer()},
@@ -67,8 +71,8 @@ time in milliseconds; any of them is `undefined` where there is none, which is `
 `limit` is a number, or `infinity`, which is `null` and no sample too: that there is no limit is no number to draw or to
 divide by.
 `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
-three windows of time, `by_reason` a list of classes, reasons and numbers, and `by_utilization` a list of shares of the
-limit, each with a number for what lies from there up to the next.
+three windows of time, `by_reason` a list of classes, reasons and numbers, `by_utilization` a list of shares of the
+limit, each with a number for what lies from there up to the next, and `by_wait` one of milliseconds.
 """.
 -type kind() ::
     role
@@ -84,6 +88,7 @@ limit, each with a number for what lies from there up to the next.
     | ms_at_level
     | by_reason
     | by_utilization
+    | by_wait
     | breaker.
 -doc "A metric is made of a number. Its name here is without the `erlmcp_` before it.".
 -type metric() :: {counter | gauge, Name :: binary()}.
@@ -113,6 +118,10 @@ numbers() ->
                 ~"Depth of the fullest owner as a share of the limit, at the last check."},
             {owners_by_utilization, by_utilization, {gauge, ~"queue_owners_by_utilization"},
                 ~"Owners at the last check, by utilisation from this share of the limit up to the next."},
+            {max_wait_ms, ms, {gauge, ~"queue_wait_seconds"},
+                ~"How long one waits that comes, at most of all owners, at the last check. An estimate."},
+            {max_stalled_ms, ms, {gauge, ~"queue_stalled_seconds"},
+                ~"How long nobody was taken out while somebody waited, at most of all owners, at the last check."},
             {level, level, {gauge, ~"queue_level"},
                 ~"Alert level of the role: 0 ok, 1 warning, 2 critical, 3 overload."},
             {ms_at_level, ms_at_level, {counter, ~"queue_level_seconds"},
@@ -126,6 +135,8 @@ numbers() ->
             {refusing_since_ms, moment, none, ~"When the last refusals began without a quiet second since."},
             {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},
             {fullest, count, none, ~"Depth of the fullest owner at the last check."},
+            {owners_by_wait, by_wait, none,
+                ~"Owners at the last check, by how long one waits that comes, from so long up to the next."},
             {as_of_ms, moment, none, ~"When the last check was, which looks at every owner."},
             {backlog_ms, ms, none,
                 ~"How long what waits would take to drain at the rate of the last ten seconds. An estimate."},

@@ -1,6 +1,7 @@
 //! All there is to say of a role at one moment, each number under its one name.
 
-use crate::fill::BANDS;
+use crate::fill::{BANDS, WAITS};
+use crate::limit::Limit;
 use crate::overload::{Level, utilization};
 use crate::refusals::ByReason;
 use crate::role::{Role, RoleStats};
@@ -45,6 +46,14 @@ pub struct RoleSummary {
     pub max_utilization: f64,
     /// So many owners were in each band of utilisation at the last check.
     pub owners_by_utilization: [u64; BANDS],
+    /// For so many owners one waited that came at the last check for as long as each band says, of those of whom that
+    /// was known.
+    pub owners_by_wait: [u64; WAITS],
+    /// The longest of these was so many milliseconds; 0 where none is known.
+    pub max_wait_ms: u64,
+    /// For so many milliseconds nobody had been taken out at the last check for an owner for whom somebody waited: the
+    /// longest of all owners. 0 if there was none.
+    pub max_stalled_ms: u64,
     /// That check was then, in milliseconds of system time, if there was one.
     pub as_of_ms: Option<u64>,
     /// So many dequeues a second took something, over the last ten seconds.
@@ -81,6 +90,8 @@ pub enum Number {
     ByReason(ByReason),
     /// There is one for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
     ByUtilization([u64; BANDS]),
+    /// There is one for each band of waiting, see [`WAITS_FROM_MS`](crate::fill::WAITS_FROM_MS).
+    ByWait([u64; WAITS]),
 }
 
 impl RoleSummary {
@@ -99,8 +110,14 @@ impl RoleSummary {
             ms_at_level: standing.time,
             alerts: role.alerts(),
             fullest: fill.fullest,
-            max_utilization: utilization(fill.fullest, stats.limit),
+            max_utilization: match role.set_to() {
+                Limit::Fixed(limit) => utilization(fill.fullest, limit),
+                Limit::Wait(_) => fill.own_utilization,
+            },
             owners_by_utilization: fill.owners,
+            owners_by_wait: fill.waits,
+            max_wait_ms: fill.longest_wait_ms,
+            max_stalled_ms: fill.longest_stall_ms,
             as_of_ms,
             drained_per_s: role.drained_per_ms(now) * MS_PER_S,
             refused_per_s: role.refused_per_ms(now) * MS_PER_S,
@@ -129,8 +146,8 @@ impl RoleSummary {
     /// entered there, and nowhere else.
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
         use Number::{
-            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, Level, Limit, Maybe, Real,
-            Whole,
+            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, ByWait, Level, Limit, Maybe,
+            Real, Whole,
         };
         let stats = &self.stats;
         [
@@ -159,6 +176,9 @@ impl RoleSummary {
                 "owners_by_utilization",
                 ByUtilization(self.owners_by_utilization),
             ),
+            ("owners_by_wait", ByWait(self.owners_by_wait)),
+            ("max_wait_ms", Whole(self.max_wait_ms)),
+            ("max_stalled_ms", Whole(self.max_stalled_ms)),
             ("as_of_ms", Maybe(self.as_of_ms)),
             ("backlog_ms", Maybe(self.backlog_ms())),
         ]

@@ -115,7 +115,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Looks at every owner: finds what a changed limit means, what was missed, and what is to be alerted
     /// again.
     pub fn check_overload(&self, runtime: &impl Runtime) {
-        let now = runtime.now();
+        let (now, now_ns) = (runtime.now(), runtime.ticks_ns());
         let active = self.judge().active();
         let mut news = false;
         let mut glances = Glances::new();
@@ -139,9 +139,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     glance.expects(account)
                 } else {
                     let scale = account.scale();
-                    glance.fill.add(depth, &Bands::of(scale.limit()));
+                    glance.fill.add_own(depth, scale.limit());
                     account.has_marks(self.judge().marks(account.level(), scale))
                 };
+                let timing = account.timing(now_ns);
+                glance.fill.add_waiting(timing.wait_ms, timing.stalled_ms);
                 review |= active
                     && (!expected || account.crossed(depth) || account.is_due(self.judge(), now));
             }

@@ -1,6 +1,6 @@
 //! A role as all else reads it: core's numbers under core's names. Which they are is not known here.
 
-use erlmcp_core::fill::BANDS_FROM;
+use erlmcp_core::fill::{BANDS_FROM, WAITS_FROM_MS};
 use erlmcp_core::overload::Level;
 use erlmcp_core::reason::Reason;
 use erlmcp_core::request::Class;
@@ -56,6 +56,10 @@ fn encode(env: Env<'_>, number: Number) -> Term<'_> {
             let bands = BANDS_FROM.into_iter().zip(owners);
             let band = |(percent, owners)| (percent as f64 / 100.0, owners);
             bands.map(band).collect::<Vec<(f64, u64)>>().encode(env)
+        }
+        Number::ByWait(owners) => {
+            let bands = WAITS_FROM_MS.into_iter().zip(owners);
+            bands.collect::<Vec<(u64, u64)>>().encode(env)
         }
     }
 }
