@@ -228,6 +228,14 @@ impl Role {
         self.policy.scale(self.id, limit)
     }
 
+    /// The limit as it was set, unless it is the watch's that counts.
+    pub(crate) fn shown_limit(&self) -> Limit {
+        match self.scale() {
+            Scale::Limit(_) => self.set_to(),
+            steps @ Scale::Steps(_) => Limit::Fixed(steps.limit()),
+        }
+    }
+
     /// The limit as it was set.
     #[inline]
     pub(crate) fn set_to(&self) -> Limit {

@@ -161,10 +161,13 @@ impl Roles {
         self.get(role)?.cap_refuses(request.bytes)
     }
 
-    /// Gives the role's limit as it was set; the default role's for an unknown one.
+    /// Gives the role's limit as it was set; the default role's for an unknown one, and of the watch's role what the
+    /// watch has.
     pub fn set_to(&self, role: RoleId) -> Limit {
-        self.get(role)
-            .map_or_else(|| self.policy.default_limit.get(), |role| role.set_to())
+        self.get(role).map_or_else(
+            || self.policy.default_limit.get(),
+            |role| role.shown_limit(),
+        )
     }
 
     /// Gives the limit of the role's owners of whom nothing was measured; the default role's for an unknown one.
@@ -341,7 +344,7 @@ impl Roles {
     pub fn limits(&self) -> Vec<(RoleId, Limit)> {
         let roles = self.roles.pin();
         let limits = roles.iter();
-        limits.map(|(id, role)| (*id, role.set_to())).collect()
+        limits.map(|(id, role)| (*id, role.shown_limit())).collect()
     }
 
     /// Names the roles that exist, in no order.
