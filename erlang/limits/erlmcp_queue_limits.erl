@@ -565,9 +565,9 @@ ok
 ```
 
 Bytes come back with `record_dequeue/3`, which is told how many, with the permit, and when the owner dies or is
-forgotten. Requests that say nothing of bytes have none. What is recorded by `record_enqueue/2` counts, and is not
-refused. Mailboxes (`m:erlmcp_overload_mailbox`) are left out, with their bytes: how long they are, senders do not
-decide alone.
+forgotten; how many there are now the page and `/api/summary` say. Requests that say nothing of bytes have none. What is
+recorded by `record_enqueue/2` counts, and is not refused. Mailboxes (`m:erlmcp_overload_mailbox`) are left out, with
+their bytes: how long they are, senders do not decide alone.
 
 However many call at once, nobody is admitted beyond a cap. An admission that starts after this has returned obeys it; a
 cap may be below what is there, and then nobody is let in until enough has left. Only an operation that was under way

@@ -33,6 +33,7 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     unmatched := non_neg_integer(),
     released := non_neg_integer(),
     refused := non_neg_integer(),
+    bytes := non_neg_integer(),
     %% Where there were any; of `critical` and `full` always.
     refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
     refused_per_s := float(),
@@ -129,6 +130,7 @@ numbers() ->
             {alerts, by_alert_level, {counter, ~"queue_alerts"}, ~"Alerts raised."},
             {role, role, none, ~"The role that the numbers are of."},
             {drained_per_s, per_s, none, ~"Dequeues a second that took something, over the last ten seconds."},
+            {bytes, count, none, ~"Bytes of what waits, over all owners, as far as requests said so."},
             {refused_by, by_reason, none,
                 ~"Requests refused since the role exists, by how much they mattered and why."},
             {last_refused_ms, moment, none, ~"When a request was refused last."},

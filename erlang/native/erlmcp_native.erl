@@ -26,8 +26,7 @@ where a list is made a map, too.
     limits_set_reserve/3,
     limits_get_reserve/2,
     limits_set_caps/4,
-    limits_get_caps/2,
-    limits_bytes/2
+    limits_get_caps/2
 ]).
 -export([
     limits_nothing/3,
@@ -144,7 +143,6 @@ where a list is made a map, too.
     limits_get_reserve/2,
     limits_set_caps/4,
     limits_get_caps/2,
-    limits_bytes/2,
     limits_nothing/3,
     limits_check/3,
     limits_check/4,
@@ -412,10 +410,6 @@ limits_set_caps(_Table, _Role, _Total, _Bytes) -> absent().
 -spec limits_get_caps(table(), erlmcp_queue_limits:role()) ->
     {Total :: erlmcp_queue_limits:limit(), Bytes :: erlmcp_queue_limits:limit()} | fault().
 limits_get_caps(_Table, _Role) -> absent().
-
--doc "Returns how many bytes all owners of a role have together, as their requests said.".
--spec limits_bytes(table(), erlmcp_queue_limits:role()) -> non_neg_integer() | fault().
-limits_bytes(_Table, _Role) -> absent().
 
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
 -spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().

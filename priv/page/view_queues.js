@@ -2,7 +2,7 @@
 
 import { $, attribute, badge, h, instead, list, say, sayName, setBadge, show, stats } from './dom.js';
 import { TimeChart } from './chart.js';
-import { clock, count, duration, name, of, percent, plural, rate } from './format.js';
+import { bytes, clock, count, duration, name, of, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
 const PANELS = 6;
@@ -116,6 +116,7 @@ const details = (role, now) => [
   ['Enqueued', `${count(role.enqueued)}, ${rate(role.enqueuedRate)}/s`, 'enqueued'],
   ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],
   ['Refused', `${count(role.refused)}, ${rate(role.refusedRate)}/s`, 'refused'],
+  ['Bytes of all owners, as requests say', bytes(role.bytes), 'bytes'],
   ['Refused by class and reason', byReason(role.refused_by), 'refused_by'],
   ['Last refusal', role.last_refused_ms === null ? 'never' : clock(role.last_refused_ms), 'last_refused'],
   ['A refusal says retry after',

@@ -29,7 +29,9 @@ caps_test_() ->
         fun no_more_than_the_cap_whoever_calls/0
     ]).
 
-bytes(Role) -> erlmcp_native:limits_bytes(own, Role).
+bytes(Role) ->
+    #{roles := Rows} = erlmcp_native_metrics:snapshot(),
+    hd([Bytes || #{role := Of, bytes := Bytes} <- Rows, Of =:= Role]).
 
 all_owners_count_together() ->
     ok = record_enqueue(session, a),

@@ -1,5 +1,6 @@
 //! All there is to say of a role at one moment, each number under its one name.
 
+use crate::caps::Caps;
 use crate::fill::{BANDS, WAITS};
 use crate::limit::Limit;
 use crate::overload::{Level, utilization};
@@ -30,6 +31,8 @@ const MS_PER_S: f64 = 1_000.0;
 pub struct RoleSummary {
     /// These are its counts and its limit.
     pub stats: RoleStats,
+    /// What waits has so many bytes, as far as requests said so.
+    pub bytes: u64,
     /// These are its refusals by class and reason since the role exists; `reset_stats` leaves them.
     pub refused_by: ByReason,
     /// This is its alert level, the worst of its owners'; exact as of now.
@@ -104,6 +107,7 @@ impl RoleSummary {
         }
         Self {
             stats,
+            bytes: role.caps().map_or(0, Caps::bytes),
             refused_by: role.refusals(),
             level: standing.level,
             owners_by_level,
@@ -160,6 +164,7 @@ impl RoleSummary {
             ("unmatched", Whole(stats.unmatched)),
             ("released", Whole(stats.released)),
             ("refused", Whole(stats.refused)),
+            ("bytes", Whole(self.bytes)),
             ("refused_by", ByReason(self.refused_by)),
             ("last_refused_ms", Maybe(stats.last_refused_ms)),
             ("refusing_since_ms", Maybe(self.refusing_since_ms)),

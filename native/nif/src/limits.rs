@@ -147,14 +147,6 @@ fn limits_set_caps<'a>(
     })
 }
 
-/// The bytes that all owners of a role have together.
-#[rustler::nif]
-fn limits_bytes<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
-    with_table(env, table, |_, limits| {
-        Ok(limits.roles().bytes(term::role(role)?))
-    })
-}
-
 #[rustler::nif]
 fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
