@@ -397,6 +397,7 @@ record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
 record_dequeue(Role, Owner, How) ->
     raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
 
+-spec wrongly_left(term(), term(), {module(), atom(), [term()]}) -> no_return().
 wrongly_left(Role, How, Call) ->
     raise(erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:leaving(How)), Call).
 
