@@ -50,6 +50,7 @@ groups() ->
         {memory, erlmcp_native_bench_memory},
         {burst, erlmcp_native_bench_burst},
         {hot, erlmcp_native_bench_hot},
+        {asks, erlmcp_native_bench_asks},
         {permits, erlmcp_native_bench_permits},
         {limits, erlmcp_native_bench_limits},
         {far, erlmcp_native_bench_far},

@@ -15,7 +15,8 @@ An operation is what a loop times: `nothing` is the empty native, `floor` one th
 one to a word, `all` a check, an enqueue and a dequeue. `refused` is a check in a role of limit 0. `ets` is the two
 `ets:update_counter/3`, `server` is `all` by way of the gen_server, drained at the end.
 
-A request is let in and has ended: `admit` is a try_enqueue and a dequeue, `hold` an acquire and a release, `drop` an
+A request is let in and has ended: `admit` is a try_enqueue and a dequeue, `admit_class` with a class, `admit_bytes`
+with bytes, `hold` an acquire and a release, `drop` an
 acquire whose permit is garbage at once, `ets_request` adds one to both rows and takes
 it away again, `atomics_request` the same on one word. `sidejob` and `jobs` are the rebuilt ones.
 
@@ -32,6 +33,8 @@ the owner.
     | refused
     | all
     | admit
+    | admit_class
+    | admit_bytes
     | hold
     | drop
     | ets
@@ -74,6 +77,14 @@ the owner.
 -define(REFUSED, {error, _} = erlmcp_queue_limits:check_capacity(tool_executor, Owner)).
 -define(ALL, begin ?CHECK, ?ENQUEUE, ?DEQUEUE end).
 -define(ADMIT, begin ?TRY_ENQUEUE, ?DEQUEUE end).
+-define(ADMIT_CLASS, begin
+    erlmcp_queue_limits:try_enqueue(Role, Owner, #{class => sheddable}),
+    ?DEQUEUE
+end).
+-define(ADMIT_BYTES, begin
+    erlmcp_queue_limits:try_enqueue(Role, Owner, #{bytes => 1000}),
+    erlmcp_queue_limits:record_dequeue(Role, Owner, #{bytes => 1000})
+end).
 -define(HOLD, begin
     {ok, Permit} = erlmcp_queue_limits:acquire(Role, Owner),
     ok = erlmcp_queue_limits:release(Permit)
@@ -110,6 +121,8 @@ run(dequeue, Role, {one, Owner}, N) -> dequeue(Role, Owner, N);
 run(try_enqueue, Role, {one, Owner}, N) -> try_enqueue(Role, Owner, N);
 run(all, Role, {one, Owner}, N) -> all(Role, Owner, N);
 run(admit, Role, {one, Owner}, N) -> admit(Role, Owner, N);
+run(admit_class, Role, {one, Owner}, N) -> admit_class(Role, Owner, N);
+run(admit_bytes, Role, {one, Owner}, N) -> admit_bytes(Role, Owner, N);
 run(hold, Role, {one, Owner}, N) -> hold(Role, Owner, N);
 run(drop, Role, {one, Owner}, N) -> drop(Role, Owner, N);
 run(ets_request, Role, {one, Owner}, N) -> ets_request(Role, Owner, N);
@@ -144,6 +157,8 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?ONE(try_enqueue, ?TRY_ENQUEUE).
 ?ONE(all, ?ALL).
 ?ONE(admit, ?ADMIT).
+?ONE(admit_class, ?ADMIT_CLASS).
+?ONE(admit_bytes, ?ADMIT_BYTES).
 ?ONE(hold, ?HOLD).
 ?ONE(drop, ?DROP).
 ?ONE(ets, ?ETS).

@@ -5,7 +5,8 @@ configuration that changes later.
 
 | option | value | default | meaning |
 | --- | --- | --- | --- |
-| `queue_limits` | a map of roles to limits | see `m:erlmcp_queue_limits` | The limits per owner, from 0 to 2^59 - 1 or infinity, of at most 1024 roles. |
+| `queue_limits` | a map of roles to limits | see `m:erlmcp_queue_limits` | The limits per owner, as `erlmcp_queue_limits:set_limit/2` takes them, of at most 1024 roles. |
+| `reserve` | a map of roles to reserves | `#{}` | What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`. |
 | `queue_limits_enabled` | true or false | `true` | Whether a full queue refuses. |
 | `control_plane_enabled` | true or false | `true` | Whether control messages use the priority lane. |
 | `overload_monitor_enabled` | true or false | `true` | Whether there are alerts. |

@@ -76,6 +76,9 @@ role(Row, Numbers) ->
 value(role, Role) -> text(Role);
 value(_, undefined) -> null;
 value(limit, infinity) -> null;
+value(by_reason, Refused) ->
+    [#{class => Class, reason => Reason, refused => Count} || {Class, Reason, Count} <- Refused];
+value(by_wait, Bands) -> [#{from_ms => From, owners => Owners} || {From, Owners} <- Bands];
 value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
 value(_, Value) -> Value.
 

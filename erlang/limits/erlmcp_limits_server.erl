@@ -18,9 +18,11 @@ the role, with the number of refusals since. The library sends at most one messa
 
 -define(NAME, erlmcp_queue_limits).
 -define(SAMPLE_MS, 1000).
+-define(TICK_MS, 100).
 -define(LOG_MS, 1000).
 -define(MAX_ROLES, 1024).
--define(MAX_LIMIT, (1 bsl 59 - 1)).
+-define(WAIT, "{wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303").
+-define(NO_MAX, "a max that is no less than min; without one it is the default limit of the role").
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
@@ -35,7 +37,7 @@ start_link() ->
 -spec check() -> ok | {error, term()}.
 check() ->
     case configured() of
-        {ok, _, _} -> ok;
+        {ok, _, _, _} -> ok;
         Error -> Error
     end.
 
@@ -48,27 +50,22 @@ close() ->
 -doc false.
 -spec config() -> erlmcp_native_options:table().
 config() ->
-    Limits = erlmcp_native_options:map_of(
-        erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
-        erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1)
-    ),
+    Limit = erlmcp_native_options:checked("an integer from 0 to 2^59 - 1, or infinity", fun is_limit/1),
     [
         #{
             name => queue_limits,
-            type => erlmcp_native_options:at_most(
-                ?MAX_ROLES, "at most 1024 roles", erlmcp_native_options:named("a map of roles to limits", Limits)
-            ),
-            default => #{
-                session => 10000,
-                sse_stream => 5000,
-                task_worker => 1000,
-                tool_executor => 500,
-                transport => 2000,
-                default => 1000
-            },
+            type => by_role("a map of roles to limits", Limit),
+            default => defaults(),
             shown => ~"see `m:erlmcp_queue_limits`",
             merged => true,
-            doc => ~"The limits per owner, from 0 to 2^59 - 1 or infinity, of at most 1024 roles."
+            doc =>
+                ~"The limits per owner, as `erlmcp_queue_limits:set_limit/2` takes them, of at most 1024 roles."
+        },
+        #{
+            name => reserve,
+            type => by_role("a map of roles to reserves", erlmcp_native_reserve:type()),
+            default => #{},
+            doc => ~"What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`."
         },
         #{
             name => queue_limits_enabled,
@@ -78,15 +75,42 @@ config() ->
         }
     ].
 
-is_limit(infinity) -> true;
-is_limit(Limit) -> is_integer(Limit) andalso Limit >= 0 andalso Limit =< ?MAX_LIMIT.
+by_role(Expected, Type) ->
+    Role = erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
+    Map = erlmcp_native_options:named(Expected, erlmcp_native_options:map_of(Role, Type)),
+    erlmcp_native_options:at_most(?MAX_ROLES, "at most 1024 roles", Map).
+
+is_limit(Limit) ->
+    case erlmcp_native_limit:is_limit(Limit) of
+        false when element(1, Limit) =:= wait -> {error, {[], Limit, ?WAIT}};
+        IsLimit -> IsLimit
+    end.
+
+defaults() ->
+    #{
+        session => 10000,
+        sse_stream => 5000,
+        task_worker => 1000,
+        tool_executor => 500,
+        transport => 2000,
+        default => 1000
+    }.
+
+%% As the library has them.
+library(Given) ->
+    Most = fun(Role) -> maps:get(Role, defaults(), maps:get(default, defaults())) end,
+    Limits = [{Role, erlmcp_native_limit:to_library(Limit, Most(Role))} || Role := Limit <- Given],
+    case lists:keyfind(bad_limit, 2, Limits) of
+        false -> {ok, Limits};
+        {Role, _} -> erlmcp_native_config:problem(erlmcp_native, queue_limits, {[Role], maps:get(Role, Given), ?NO_MAX})
+    end.
 
 -doc "Applies the configuration of limits to the table, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Limits, Enforcing} ?= configured(),
-        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Enforcing),
+        {ok, Limits, Reserves, Enforcing} ?= configured(),
+        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Reserves, Enforcing),
         erlmcp_native_config:problem(erlmcp_native, queue_limits, {[], maps:from_list(Limits), ?NO_ROOM})
     else
         {error, _} = Error -> Error;
@@ -99,11 +123,12 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Limits, Enforcing} ?= configured(),
+        {ok, Limits, Reserves, Enforcing} ?= configured(),
         erlmcp_native_service:opens(?NAME),
-        {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Enforcing),
+        {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Reserves, Enforcing),
         HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
         sample_later(),
+        tick_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
         %% refusal right after one that was announced to the process before is announced to nobody.
         State = lists:foldl(fun log_refusals/2, #{}, Roles),
@@ -130,6 +155,10 @@ handle_info({refused, Role}, State) when is_atom(Role) ->
     {noreply, log_refusals(Role, State)};
 handle_info({log_again, Role}, State) when is_map_key(Role, State) ->
     {noreply, log_refusals(Role, maps:remove(Role, State))};
+handle_info(tick, State) ->
+    _ = erlmcp_native:limits_tick(own),
+    tick_later(),
+    {noreply, State};
 handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
     sample_later(),
@@ -147,10 +176,16 @@ terminate(Reason, _State) ->
 
 configured() ->
     maybe
-        {ok, Limits} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Given} ?= erlmcp_native_config:lookup(queue_limits, config()),
+        {ok, Limits} ?= library(Given),
+        {ok, Reserves} ?= erlmcp_native_config:lookup(reserve, config()),
         {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
-        {ok, maps:to_list(Limits), Enforcing}
+        {ok, Limits, maps:to_list(Reserves), Enforcing}
     end.
+
+tick_later() ->
+    _ = erlang:send_after(?TICK_MS, self(), tick),
+    ok.
 
 sample_later() ->
     _ = erlang:send_after(?SAMPLE_MS, self(), sample),

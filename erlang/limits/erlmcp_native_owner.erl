@@ -6,7 +6,7 @@ The library knows pids and atoms. An owner by its name is what it does not know,
 library has said `bad_owner`: pids and atoms pay nothing for it.
 """.
 
--export([is_owner/1, by_name/4, by_name/5, counted/6, any/2, bad_options/2]).
+-export([is_owner/1, by_name/4, by_name/5, counted/6, any/3, unless_earlier/2]).
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -57,20 +57,28 @@ counted(Fault, Role, Owner, IfNobody, Operation, Call) ->
 nobody(ok, IfNobody, _) -> IfNobody();
 nobody(Fault, _, Call) -> raise(Fault, Call).
 
--doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/2`.".
--spec any(erlmcp_queue_limits:role(), term()) ->
+-doc "Takes a place for one of several owners in a role, see `erlmcp_queue_limits:try_enqueue_any/3`.".
+-spec any(erlmcp_queue_limits:role(), term(), term()) ->
     {ok, erlmcp_queue_limits:owner()}
     | {refused, erlmcp_queue_limits:refusal()}
     | {error, noproc}
     | erlmcp_native_error:reason().
-any(Role, Owners) ->
+any(Role, Owners, Options) ->
     Rank = fun(Owner) -> rank(Role, Owner) end,
-    Offer = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_offer(own, Role, Key) end) end,
-    Ask = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_try_enqueue(own, Role, Key) end) end,
+    Offer = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_offer(own, Role, Key, Options) end) end,
+    Ask = fun(Owner) -> living(Owner, fun(Key) -> erlmcp_native:limits_try_enqueue(own, Role, Key, Options) end) end,
     case erlmcp_native_choice:any(Owners, fun is_candidate/1, Rank, Offer, Ask) of
-        bad_list -> unless_earlier(Role, no_owners);
-        {error, noproc} = Nobody -> unless_earlier(Role, Nobody);
-        Outcome -> Outcome
+        bad_list ->
+            unless_earlier(Role, no_owners);
+        {error, noproc} = Nobody ->
+            unless_earlier(Role, erlmcp_native_request:judged(Options, Nobody));
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> any(Role, Owners, Map);
+                Bad -> Bad
+            end;
+        Outcome ->
+            Outcome
     end.
 
 is_candidate({name, _} = Name) -> erlmcp_native_pid:is_name(Name) andalso erlmcp_native_pid:named(Name) =/= port;
@@ -109,13 +117,8 @@ key(Pid) ->
         false -> nobody
     end.
 
--doc "Returns the fault of a call with options that are none, unless another comes first.".
--spec bad_options(term(), term()) -> erlmcp_native_error:reason().
-bad_options(Role, Options) ->
-    {error, Problem} = erlmcp_native_options:check(erlmcp_native_options:options([]), Options),
-    unless_earlier(Role, {bad_option, Problem}).
-
-%% What the library says of the service or of the role comes first.
+-doc "Returns this answer, unless the library has something to say of the service or of the role, which comes first.".
+-spec unless_earlier(term(), Answer) -> Answer | erlmcp_native_error:reason().
 unless_earlier(Role, Answer) ->
     case erlmcp_native:limits_check_role(own, Role) of
         ok -> Answer;

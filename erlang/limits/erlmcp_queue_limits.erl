@@ -39,28 +39,31 @@ registered, it is as a pid that is dead. An atom alone is a key of its own, and 
 
 These six exist from the start. Any other, up to 1024 in all, exists from its first record or its first
 `set_limit/2`, and follows the limit of `default`, live, until it gets its own. Limits are configured in
-`m:erlmcp_native_app`; what `set_limit/2` and `set_enabled/1` set wins over that until the service is
+`m:erlmcp_native_app`; what `set_limit/2`, `set_reserve/2` and `set_enabled/1` set wins over that until the service is
 stopped. Counts, limits and the switch survive a crash of the service's process, and calls go on
 meanwhile.
 
 Every function raises `badarg` for a role that is no atom and for what is no owner: a pid of another node, a port or
 the name of one, `{name, undefined}`; and `system_limit` where it would make the 1025th role. While the service is not
-started, `record_enqueue/2` and `record_dequeue/2` return `ok` and count nothing and `release/1` finds its place gone,
-so that a process that ends after it does not crash; every other function that needs the service exits with
-`{noproc, {Module, Function, Args}}`, whatever its arguments.
+started, `record_enqueue/2`, `record_dequeue/2` and `record_dequeue/3` return `ok` and count nothing and `release/1`
+finds its place gone, so that a process that ends after it does not crash; every other function that needs the service
+exits with `{noproc, {Module, Function, Args}}`, whatever its arguments.
 
 Refusals are logged as warnings, at most one line a second and role.
 """.
 
 -export([start_link/0]).
--export([check_capacity/2, try_enqueue/2, with_capacity/3, record_enqueue/2, record_dequeue/2, forget/2]).
--export([acquire/2, acquire/3, release/1, try_enqueue_any/2, try_enqueue_any/3]).
+-export([check_capacity/2, check_capacity/3, try_enqueue/2, try_enqueue/3, try_enqueue_any/2, try_enqueue_any/3]).
+-export([record_enqueue/2, record_dequeue/2, record_dequeue/3, forget/2]).
+-export([with_capacity/3, acquire/2, acquire/3, release/1]).
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
--export([set_limit/2, get_limit/1, get_all_limits/0, set_enabled/1]).
+-export([set_limit/2, get_limit/1, get_all_limits/0, set_reserve/2, get_reserve/1, set_enabled/1]).
+-export([set_caps/2, get_caps/1]).
 -export([to_json_rpc_error/2]).
 
--export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_config/0, role_stats/0, refusal/0]).
--export_type([permit/0, options/0]).
+-export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_setting/0, limit_config/0]).
+-export_type([role_stats/0, refusal/0]).
+-export_type([permit/0, class/0, reserve/0, caps/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
 -type role() :: atom().
@@ -78,15 +81,27 @@ A permit holds one place of an owner. It may be sent in messages and kept anywhe
 this node: a copy on another, in a file, or made by `term_to_binary/1` does not hold the place.
 """.
 -opaque permit() :: erlmcp_native:permit().
--doc "There is no option yet.".
--type options() :: #{} | [].
+-doc "A class says how much a request matters. `critical` is that of every request that names none.".
+-type class() :: critical_plus | critical | sheddable_plus | sheddable.
+-doc "A reserve says which percentage of the limit each class may not use.".
+-type reserve() :: #{critical => 0..100, sheddable_plus => 0..100, sheddable => 0..100}.
+-doc "Caps say what all owners of a role may have together.".
+-type caps() :: #{total => limit(), bytes => limit()}.
+-doc "Options say something of a request, see `m:erlmcp_native_request`: a map, or a keyword list.".
+-type options() ::
+    #{class => class(), bytes => 1..281474976710655, deadline_ms => integer()} | [proplists:property()].
 -doc """
 A limit is the depth per owner from which requests are refused, from 0, which refuses everything, to 2^59 - 1; with
 `infinity` nothing is ever refused, counting goes on, and no alert level is reached.
 """.
 -type limit() :: 0..576460752303423487 | infinity.
+-doc """
+A limit is set as a number, as `infinity`, or in milliseconds: for so long somebody should wait at most, see
+`set_limit/2`.
+""".
+-type limit_setting() :: limit() | {wait, TargetMs :: 1..1000000, #{min => 1..1048575, max => 1..4194303}}.
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
--type limit_config() :: #{role() => limit()}.
+-type limit_config() :: #{role() => limit_setting()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
 %% last three are always there.
 -doc """
@@ -117,12 +132,21 @@ since the last `reset_stats/1`.
     %% In a refusal only: see refusal().
     process => owner_key(),
     depth => non_neg_integer(),
+    reason => reason(),
     retry_after_ms => 1..60000
 }.
 -doc """
-A refusal has the role's numbers with `process`, its `depth` that decided, and `retry_after_ms`, an estimate of when
-there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last ten seconds, or
-since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing drained.
+A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
+`class`: what was left of the limit is reserved for higher classes. `role` and `bytes`: all owners of the role together
+had as many, or as many bytes, as they may (`set_caps/2`). Before all of them, `node`: the node is hard pressed, and has
+to do without requests of this class.
+""".
+-type reason() :: node | full | class | deadline | role | bytes.
+-doc """
+A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
+estimate of when there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last
+ten seconds, or since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing
+drained. The limit is what the class may use of it.
 """.
 -type refusal() :: role_stats().
 
@@ -149,17 +173,34 @@ check_capacity(Role, Owner) ->
     case erlmcp_native:limits_check(own, Role, Owner) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        wrong_kind -> check_mailbox(Role, Owner);
+        wrong_kind -> check_mailbox(Role, Owner, [], {?MODULE, ?FUNCTION_NAME, [Role, Owner]});
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
             counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> check_capacity(Role, Pid) end, Call)
     end.
 
-check_mailbox(Role, Pid) ->
-    case erlmcp_native:mailbox_check(own, Role, Pid, length_of(Pid)) of
+-doc "Does what `check_capacity/2` does, with options.".
+-spec check_capacity(role(), owner(), options()) -> ok | {error, {capacity_exceeded, refusal()}}.
+check_capacity(Role, Owner, Options) ->
+    case erlmcp_native:limits_check(own, Role, Owner, Options) of
         ok -> ok;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        Fault -> raise(Fault, {?MODULE, check_capacity, [Role, Pid]})
+        wrong_kind -> check_mailbox(Role, Owner, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]});
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> check_capacity(Role, Owner, Map);
+                Bad -> raise(Bad, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]})
+            end;
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]},
+            counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> check_capacity(Role, Pid, Options) end, Call)
+    end.
+
+check_mailbox(Role, Pid, Options, Call) ->
+    case erlmcp_native:mailbox_check(own, Role, Pid, length_of(Pid), Options) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        Fault -> raise(Fault, Call)
     end.
 
 %% As of one that is not there.
@@ -182,6 +223,22 @@ try_enqueue(Role, Owner) ->
         Fault ->
             Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner]},
             counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> try_enqueue(Role, Pid) end, Call)
+    end.
+
+-doc "Does what `try_enqueue/2` does, with options.".
+-spec try_enqueue(role(), owner(), options()) -> ok | {error, {capacity_exceeded, refusal()}}.
+try_enqueue(Role, Owner, Options) ->
+    case erlmcp_native:limits_try_enqueue(own, Role, Owner, Options) of
+        ok -> ok;
+        {refused, Stats} -> {error, {capacity_exceeded, Stats}};
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> try_enqueue(Role, Owner, Map);
+                Bad -> raise(Bad, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]})
+            end;
+        Fault ->
+            Call = {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]},
+            counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> try_enqueue(Role, Pid, Options) end, Call)
     end.
 
 -doc """
@@ -214,25 +271,28 @@ a dead owner nothing is counted, and the permit holds nothing.
 """.
 -spec acquire(role(), owner()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
 acquire(Role, Owner) ->
-    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
+    place(Role, Owner, [], {?MODULE, ?FUNCTION_NAME, [Role, Owner]}).
 
 -doc "Does what `acquire/2` does, with options.".
 -spec acquire(role(), owner(), options()) -> {ok, permit()} | {error, {capacity_exceeded, refusal()}}.
-acquire(Role, Owner, Options) when Options =:= []; Options =:= #{} ->
-    place(Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]});
 acquire(Role, Owner, Options) ->
-    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]}).
+    place(Role, Owner, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owner, Options]}).
 
-place(Role, Owner, Call) ->
-    case erlmcp_native:limits_acquire(own, Role, Owner) of
+place(Role, Owner, Options, Call) ->
+    case erlmcp_native:limits_acquire(own, Role, Owner, Options) of
         {ok, _} = Acquired ->
             Acquired;
         {refused, Stats} ->
             {error, {capacity_exceeded, Stats}};
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> place(Role, Owner, Map, Call);
+                Bad -> raise(Bad, Call)
+            end;
         Fault ->
             Place = fun
                 (nobody) -> no_place(Role, Call);
-                (Pid) -> place(Role, Pid, Call)
+                (Pid) -> place(Role, Pid, Options, Call)
             end,
             by_name(Fault, Owner, Place, Call)
     end.
@@ -266,18 +326,16 @@ the same rule.
 -spec try_enqueue_any(role(), [owner(), ...]) ->
     {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
 try_enqueue_any(Role, Owners) ->
-    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners]}).
+    any(Role, Owners, [], {?MODULE, ?FUNCTION_NAME, [Role, Owners]}).
 
 -doc "Does what `try_enqueue_any/2` does, with options.".
 -spec try_enqueue_any(role(), [owner(), ...], options()) ->
     {ok, owner()} | {error, {capacity_exceeded, refusal()}} | {error, noproc}.
-try_enqueue_any(Role, Owners, Options) when Options =:= []; Options =:= #{} ->
-    any(Role, Owners, {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]});
 try_enqueue_any(Role, Owners, Options) ->
-    raise(erlmcp_native_owner:bad_options(Role, Options), {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]}).
+    any(Role, Owners, Options, {?MODULE, ?FUNCTION_NAME, [Role, Owners, Options]}).
 
-any(Role, Owners, Call) ->
-    case erlmcp_native_owner:any(Role, Owners) of
+any(Role, Owners, Options, Call) ->
+    case erlmcp_native_owner:any(Role, Owners, Options) of
         {ok, _} = Enqueued -> Enqueued;
         {error, noproc} = Nobody -> Nobody;
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
@@ -306,6 +364,41 @@ record_dequeue(Role, Owner) ->
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner]})
     end.
 
+-doc """
+Takes one from an owner's depth, as `record_dequeue/2` does, with something to say of it.
+
+`#{bytes => Bytes}` gives these bytes back to the role, of which there is a cap (`set_caps/2`): as many as were said
+when it came. No more are given back than the owner has. Those that are not, since nothing was said here, are when the
+owner dies or is forgotten.
+
+`dropped` is one that was not done, as it had expired or was cancelled. It counts as a dequeue, but not for how fast the
+owner drains: dropping goes faster than doing.
+""".
+-spec record_dequeue(role(), owner(), dropped | #{bytes => pos_integer()} | [proplists:property()]) -> ok.
+record_dequeue(Role, Owner, dropped = How) ->
+    case erlmcp_native:limits_discard(own, Role, Owner) of
+        ok -> ok;
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
+record_dequeue(Role, Owner, #{bytes := Bytes} = How) when map_size(How) =:= 1, is_integer(Bytes), Bytes > 0 ->
+    case erlmcp_native:limits_dequeue(own, Role, Owner, Bytes) of
+        ok -> ok;
+        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
+record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
+    case erlmcp_native_request:leaving(How) of
+        {ok, #{bytes := _} = Read} -> record_dequeue(Role, Owner, Read);
+        {ok, #{}} -> record_dequeue(Role, Owner);
+        _ -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    end;
+record_dequeue(Role, Owner, How) ->
+    raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+
+-spec wrongly_left(term(), term(), {module(), atom(), [term()]}) -> no_return().
+wrongly_left(Role, How, Call) ->
+    raise(erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:leaving(How)), Call).
+
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
     case erlmcp_native_owner:is_owner(Owner) of
@@ -313,8 +406,9 @@ not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
         false -> raise(bad_owner, Call)
     end;
 not_recorded(not_started, _, _, {_, _, _} = Call) -> raise(bad_role, Call);
-not_recorded(Fault, Role, Owner, {_, Function, _} = Call) ->
-    counted(Fault, Role, Owner, fun ok/0, fun(Pid) -> ?MODULE:Function(Role, Pid) end, Call).
+not_recorded(Fault, Role, Owner, {_, Function, [_, _ | How]} = Call) ->
+    Record = fun(Pid) -> apply(?MODULE, Function, [Role, Pid | How]) end,
+    counted(Fault, Role, Owner, fun ok/0, Record, Call).
 
 ok() -> ok.
 
@@ -357,28 +451,153 @@ get_queue_depth(Owner) ->
 -doc """
 Sets a role's limit, for each of its owners. An admission that starts after this has returned obeys it; a depth may
 stand above a lowered limit. Raises `badarg` for what is no limit, and `system_limit` for the 1025th role.
+
+A limit may be said in milliseconds: with `{wait, TargetMs, Options}` nobody is to wait for longer than the target, and
+each owner has a limit of its own, as many as it does in that time. How fast an owner drains is measured by requests
+that others waited before: from when one came until it was taken out, as many were done as waited with it. What is taken
+out undone is said by `record_dequeue/3`.
+
+```erlang
+1> erlmcp_queue_limits:set_limit(tool_executor, {wait, 500, #{min => 5}}).
+ok
+2> erlmcp_queue_limits:get_limit(tool_executor).
+{wait,500,#{max => 500,min => 5}}
+```
+
+The limit is between `min`, 10 unless it is given, and `max`, which is the number there was before, unless it is given,
+and 4194303 at most; in the configuration it is the default limit of the role. It is `max` before anything was measured,
+moves by a factor of 0.7 to 1.3 with each measurement, and stays while less than half of it is in use. Below 2 nothing
+could be measured any more, so that is the least, unless `max` is 1. Mailboxes (`m:erlmcp_overload_mailbox`) have `max`,
+since nobody says when something is taken out of one. What `get_role_stats/1` has as the limit of such a role is `max`;
+each owner's own is in the rows of `m:erlmcp_overload_monitor`, in alerts, and in refusals.
 """.
--spec set_limit(role(), limit()) -> ok.
+-spec set_limit(role(), limit_setting()) -> ok.
 set_limit(Role, Limit) ->
-    case erlmcp_native:limits_set_limit(own, Role, Limit) of
+    case erlmcp_native:limits_set_limit(own, Role, library(Role, Limit)) of
         ok -> ok;
+        bad_limit when element(1, Limit) =:= wait -> raise(bad_wait, {?MODULE, ?FUNCTION_NAME, [Role, Limit]});
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role, Limit]})
     end.
 
--doc "Returns a role's limit per owner; that of `default` for an unknown role.".
--spec get_limit(role()) -> limit().
+%% The library says what is wrong with what is no limit, and first of all with the role.
+library(Role, {wait, _, _} = Wait) ->
+    case erlmcp_native:limits_get_limit(own, Role) of
+        Fault when is_atom(Fault), Fault =/= infinity -> bad_limit;
+        Before -> erlmcp_native_limit:to_library(Wait, erlmcp_native_limit:most(Before))
+    end;
+library(_, Limit) ->
+    Limit.
+
+-doc """
+Returns a role's limit per owner as it was set, a wait with both its options; that of `default` for an unknown role.
+""".
+-spec get_limit(role()) -> limit_setting().
 get_limit(Role) ->
     case erlmcp_native:limits_get_limit(own, Role) of
-        Limit when is_integer(Limit); Limit =:= infinity -> Limit;
+        Limit when is_integer(Limit); Limit =:= infinity; is_tuple(Limit) -> erlmcp_native_limit:from_library(Limit);
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
--doc "Returns the limits per owner of all roles.".
--spec get_all_limits() -> #{role() => limit()}.
+-doc "Returns the limits per owner of all roles, as they were set.".
+-spec get_all_limits() -> #{role() => limit_setting()}.
 get_all_limits() ->
     case erlmcp_native:limits_get_limits(own) of
-        Limits when is_map(Limits) -> Limits;
+        Limits when is_map(Limits) -> #{Role => erlmcp_native_limit:from_library(Limit) || Role := Limit <- Limits};
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
+    end.
+
+-doc """
+Keeps a part of a role's limit for the higher classes of requests: each class is given the percentage of the limit that
+it may not use, and is refused with the reason `class` from there on.
+
+```erlang
+1> erlmcp_queue_limits:set_limit(session, 100).
+ok
+2> erlmcp_queue_limits:set_reserve(session, #{sheddable_plus => 10, sheddable => 50}).
+ok
+3> [erlmcp_queue_limits:try_enqueue(session, a, #{class => sheddable}) || _ <- lists:seq(1, 50)],
+   {error, {capacity_exceeded, #{depth := 50, reason := class}}} =
+       erlmcp_queue_limits:try_enqueue(session, a, #{class => sheddable}),
+   erlmcp_queue_limits:try_enqueue(session, a).
+ok
+```
+
+A class that is not named has the percentage of the class above it, and `critical` 0; the percentage may not be less for
+a class than for the one above it. What a class may use is rounded down, so that none passes its share of a small limit;
+`critical_plus` always has all of it. So any reserve of `critical` at a limit of 1 refuses every call that names no
+class, as with 100 at any limit. Of the limit `infinity` nothing is kept. Mailboxes (`m:erlmcp_overload_mailbox`) go by
+it too. An admission that starts after this has returned obeys it.
+
+By default, and in a role that does not follow this or the configuration, nothing is kept: reserves are of their role
+alone, of `default` too. Raises `badarg` for what is no reserve, and `system_limit` for the 1025th role.
+""".
+-spec set_reserve(role(), reserve() | [proplists:property()]) -> ok.
+set_reserve(Role, Reserve) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Role, Reserve]},
+    case erlmcp_native_options:check(erlmcp_native_reserve:type(), Reserve) of
+        {ok, Percents} ->
+            case erlmcp_native:limits_set_reserve(own, Role, Percents) of
+                ok -> ok;
+                Fault -> raise(Fault, Call)
+            end;
+        {error, Problem} ->
+            raise(erlmcp_native_owner:unless_earlier(Role, {bad_option, Problem}), Call)
+    end.
+
+-doc "Returns what of a role's limit is kept for the higher classes, as `set_reserve/2` takes it, of each class.".
+-spec get_reserve(role()) -> reserve().
+get_reserve(Role) ->
+    case erlmcp_native:limits_get_reserve(own, Role) of
+        {_, _, _} = Percents -> erlmcp_native_reserve:classes(Percents);
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
+    end.
+
+-doc """
+Bounds what all owners of a role have together, beside the limit of each: `total` is how many may wait, `bytes` how many
+bytes these may have, as requests say (`try_enqueue/3`); each is an integer from 0 to 2^59 - 1, or `infinity`, which it
+is if it is left out. Whoever would be one too many is refused with the reason `role` or `bytes`.
+
+```erlang
+1> erlmcp_queue_limits:set_caps(tool_executor, #{total => 20000, bytes => 1000000}).
+ok
+2> erlmcp_queue_limits:try_enqueue(tool_executor, a, #{bytes => 700000}).
+ok
+3> {error, {capacity_exceeded, #{reason := bytes}}} =
+       erlmcp_queue_limits:try_enqueue(tool_executor, b, #{bytes => 700000}),
+   erlmcp_queue_limits:record_dequeue(tool_executor, a, #{bytes => 700000}).
+ok
+```
+
+Bytes come back with `record_dequeue/3`, which is told how many, with the permit, and when the owner dies or is
+forgotten; how many there are now the page and `/api/summary` say. Requests that say nothing of bytes have none. What is
+recorded by `record_enqueue/2` counts, and is not refused. Mailboxes (`m:erlmcp_overload_mailbox`) are left out, with
+their bytes: how long they are, senders do not decide alone.
+
+However many call at once, nobody is admitted beyond a cap. An admission that starts after this has returned obeys it; a
+cap may be below what is there, and then nobody is let in until enough has left. Only an operation that was under way
+when a role got its first cap may be missing in the count until it has ended. Nobody is refused before the cap is
+reached, but for what is just on its way in another call. Caps are of the role alone, and not configured: they are gone
+when the service is stopped.
+""".
+-spec set_caps(role(), caps() | [proplists:property()]) -> ok.
+set_caps(Role, Caps) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Role, Caps]},
+    case erlmcp_native_caps:check(Caps) of
+        {ok, #{total := Total, bytes := Bytes}} ->
+            case erlmcp_native:limits_set_caps(own, Role, Total, Bytes) of
+                ok -> ok;
+                Fault -> raise(Fault, Call)
+            end;
+        {error, Problem} ->
+            raise(erlmcp_native_owner:unless_earlier(Role, {bad_option, Problem}), Call)
+    end.
+
+-doc "Returns what all owners of a role may have together.".
+-spec get_caps(role()) -> caps().
+get_caps(Role) ->
+    case erlmcp_native:limits_get_caps(own, Role) of
+        {Total, Bytes} -> #{total => Total, bytes => Bytes};
+        Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Role]})
     end.
 
 -doc "Returns a role's numbers, or `{error, not_found}` for an unknown role.".
@@ -415,26 +634,35 @@ set_enabled(Enabled) ->
     end.
 
 -doc """
-Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded; code -32010 is erlmcp's
-`?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
+Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with the `reason` among its data; code -32010 is
+erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
-to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs}) when
-    is_atom(Role)
+to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs} = Stats) when
+    is_atom(Role), not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats))
 ->
+    Reason = maps:get(reason, Stats, full),
     #{
         <<"jsonrpc">> => <<"2.0">>,
         <<"id">> => Id,
         <<"error">> => #{
             <<"code">> => -32010,
-            <<"message">> => <<"Too many requests: the queue is full">>,
+            <<"message">> => <<"Too many requests: ", (words(Reason))/binary>>,
             <<"data">> => #{
                 <<"role">> => atom_to_binary(Role),
                 <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
                 <<"depth">> => Depth,
+                <<"reason">> => atom_to_binary(Reason),
                 <<"retryAfterMs">> => RetryAfterMs
             }
         }
     };
 to_json_rpc_error(Id, Stats) ->
     raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Id, Stats]}).
+
+words(node) -> ~"the node is overloaded";
+words(class) -> ~"what is left of the queue is reserved";
+words(deadline) -> ~"this one would not be served in time";
+words(role) -> ~"there are too many of this kind";
+words(bytes) -> ~"those of this kind are too large together";
+words(_) -> ~"the queue is full".

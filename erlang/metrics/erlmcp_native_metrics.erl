@@ -138,7 +138,7 @@ components(#{by_component := Rows}) ->
     lists:sort(maps:to_list(Rows)).
 
 table() ->
-    queues() ++ control() ++ own().
+    queues() ++ [refusals(), waits() | control()] ++ own().
 
 queues() ->
     [
@@ -175,6 +175,32 @@ samples(by_utilization, Bands) ->
     [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands];
 samples(_, Number) ->
     [{[], Number}].
+
+%% Over all roles, as what follows.
+waits() ->
+    field(
+        {gauge, ~"queue_owners_by_wait", none, [~"from"]},
+        ~"Owners of all roles at the last check, by how long one waits that comes, from so long up to the next.",
+        fun(#{roles := Rows}) ->
+            Add = fun({FromMs, Owners}, Sums) -> maps:update_with(FromMs, fun(N) -> N + Owners end, Owners, Sums) end,
+            Sums = lists:foldl(Add, #{}, lists:append([Bands || #{owners_by_wait := Bands} <- Rows])),
+            [{[float_to_binary(FromMs / 1000, [short])], N} || {FromMs, N} <- lists:sort(maps:to_list(Sums))]
+        end
+    ).
+
+%% Over all roles: that is one of a few for the node, instead of as many for each role.
+refusals() ->
+    field(
+        {counter, ~"queue_refusals_by_reason", none, [~"class", ~"reason"]},
+        ~"Requests refused over all roles, by how much they mattered and why, where there were any.",
+        fun(#{roles := Rows}) ->
+            Sum = fun({Class, Reason, Count}, Sums) ->
+                maps:update_with([word(Class), word(Reason)], fun(Sum) -> Sum + Count end, Count, Sums)
+            end,
+            All = [Counted || #{refused_by := By} <- Rows, Counted <- By],
+            lists:sort(maps:to_list(lists:foldl(Sum, #{}, All)))
+        end
+    ).
 
 control() ->
     [

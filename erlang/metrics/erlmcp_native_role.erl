@@ -33,11 +33,18 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     unmatched := non_neg_integer(),
     released := non_neg_integer(),
     refused := non_neg_integer(),
+    bytes := non_neg_integer(),
+    %% Where there were any; of `critical` and `full` always.
+    refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
     refused_per_s := float(),
     retry_after_ms := 1..60000,
     max_utilization := float(),
     %% From which utilisation up to the next row's, how many owners.
     owners_by_utilization := [{float(), non_neg_integer()}],
+    %% From which milliseconds up to the next row's one that comes now waits, for how many owners.
+    owners_by_wait := [{non_neg_integer(), non_neg_integer()}],
+    max_wait_ms := non_neg_integer(),
+    max_stalled_ms := non_neg_integer(),
     level := erlmcp_overload_monitor:status(),
     ms_at_level := #{last_minute | last_hour | since_start => erlmcp_overload_monitor:ms_by_level()},
     alerts := #{warning | critical | overload => non_neg_integer()},
@@ -65,8 +72,8 @@ time in milliseconds; any of them is `undefined` where there is none, which is `
 `limit` is a number, or `infinity`, which is `null` and no sample too: that there is no limit is no number to draw or to
 divide by.
 `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
-three windows of time, and `by_utilization` a list of shares of the limit, each with a number for what lies from there
-up to the next.
+three windows of time, `by_reason` a list of classes, reasons and numbers, `by_utilization` a list of shares of the
+limit, each with a number for what lies from there up to the next, and `by_wait` one of milliseconds.
 """.
 -type kind() ::
     role
@@ -80,7 +87,9 @@ up to the next.
     | by_level
     | by_alert_level
     | ms_at_level
+    | by_reason
     | by_utilization
+    | by_wait
     | breaker.
 -doc "A metric is made of a number. Its name here is without the `erlmcp_` before it.".
 -type metric() :: {counter | gauge, Name :: binary()}.
@@ -110,6 +119,10 @@ numbers() ->
                 ~"Depth of the fullest owner as a share of the limit, at the last check."},
             {owners_by_utilization, by_utilization, {gauge, ~"queue_owners_by_utilization"},
                 ~"Owners at the last check, by utilisation from this share of the limit up to the next."},
+            {max_wait_ms, ms, {gauge, ~"queue_wait_seconds"},
+                ~"How long one waits that comes, at most of all owners, at the last check. An estimate."},
+            {max_stalled_ms, ms, {gauge, ~"queue_stalled_seconds"},
+                ~"How long nobody was taken out while somebody waited, at most of all owners, at the last check."},
             {level, level, {gauge, ~"queue_level"},
                 ~"Alert level of the role: 0 ok, 1 warning, 2 critical, 3 overload."},
             {ms_at_level, ms_at_level, {counter, ~"queue_level_seconds"},
@@ -117,10 +130,15 @@ numbers() ->
             {alerts, by_alert_level, {counter, ~"queue_alerts"}, ~"Alerts raised."},
             {role, role, none, ~"The role that the numbers are of."},
             {drained_per_s, per_s, none, ~"Dequeues a second that took something, over the last ten seconds."},
+            {bytes, count, none, ~"Bytes of what waits, over all owners, as far as requests said so."},
+            {refused_by, by_reason, none,
+                ~"Requests refused since the role exists, by how much they mattered and why."},
             {last_refused_ms, moment, none, ~"When a request was refused last."},
             {refusing_since_ms, moment, none, ~"When the last refusals began without a quiet second since."},
             {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},
             {fullest, count, none, ~"Depth of the fullest owner at the last check."},
+            {owners_by_wait, by_wait, none,
+                ~"Owners at the last check, by how long one waits that comes, from so long up to the next."},
             {as_of_ms, moment, none, ~"When the last check was, which looks at every owner."},
             {backlog_ms, ms, none,
                 ~"How long what waits would take to drain at the rate of the last ten seconds. An estimate."},

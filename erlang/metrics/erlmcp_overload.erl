@@ -25,9 +25,13 @@ tool_executor refuses what comes for a full owner: the fullest has 3 of 3
   remedy      a permit gives its place back by itself: acquire/2; erlmcp_overload_mailbox limits a mailbox as it is
 ```
 
-`free` is what `retry_after_ms` says: the time in which one place drains from each of the role's owners, at the rate of
-the last ten seconds or since it began to drain, if that is less. Nothing drains: it is a second, and the consumer may
+`free` is what `retry_after_ms` says. Of an owner whose pace was measured it is the time in which as many drain as are
+in the way; of others the time in which they drain from each of the role's owners, at the rate of the last ten seconds
+or since it began to drain, if that is less. Nothing drains: it is a second, and the consumer may
 be stuck.
+
+Of an owner, `why/2` also says how fast it drains, for how long a request waits for it, and how long nobody was taken
+out: see `t:erlmcp_overload_monitor:queue_info/0`, whose numbers `top/0` shows as well.
 
 `sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
 empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.
@@ -36,6 +40,7 @@ empty, an atom that is counted as an owner and is the name of a process, dequeue
 -export([top/0, top/1, why/1, why/2]).
 -export([top_text/0, top_text/1, why_text/1, why_text/2]).
 
+-define(STALLED_MS, 1000).
 -define(ROWS, 10).
 -define(ALERTS, 3).
 -define(L, erlmcp_queue_limits).
@@ -148,25 +153,24 @@ alerts(Role, Owner) ->
     lists:sublist(Of, ?ALERTS).
 
 table(Rows) ->
+    [row(["role", "owner", "depth", "limit", "full"], status, kind) | lists:append([rows(Row) || Row <- Rows])].
+
+rows(#{role := Role, process := Owner, depth := Depth, limit := Limit, utilization := Utilization} = Row) ->
+    #{status := Status, kind := Kind} = Row,
+    Full = [number(round(Utilization * 100)), "%"],
+    [row([name(Role), name(Owner), number(Depth), name(Limit), Full], Status, Kind) | timing(Row)].
+
+%% A line more for an owner that was measured, or that stands still.
+timing(#{drain_per_s := PerS, wait_ms := WaitMs, sojourn_ms := OneMs, stalled_ms := StalledMs}) when is_float(PerS) ->
     [
-        row(["role", "owner", "depth", "limit", "full"], status, kind)
-        | [
-            row(
-                [name(Role), name(Owner), number(Depth), name(Limit), [number(round(Utilization * 100)), "%"]],
-                Status,
-                Kind
-            )
-         || #{
-                role := Role,
-                process := Owner,
-                kind := Kind,
-                depth := Depth,
-                limit := Limit,
-                utilization := Utilization,
-                status := Status
-            } <- Rows
-        ]
-    ].
+        words("  drains ~s a second, a newcomer waits ~s, one waited ~s; stalled ~s", [
+            rate(PerS), duration(WaitMs), duration(OneMs), duration(StalledMs)
+        ])
+    ];
+timing(#{stalled_ms := StalledMs}) when is_integer(StalledMs), StalledMs >= ?STALLED_MS ->
+    [words("  stalled ~s", [duration(StalledMs)])];
+timing(_) ->
+    [].
 
 row([Role, Owner, Depth, Limit, Full], Status, Kind) ->
     [
@@ -202,8 +206,9 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         | signs(Role, [{Process, D} || #{process := Process, depth := D} <- Fullest, D > 0])
     ].
 
-owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
-    Outlook = outlook(Role, Depth),
+owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
+    {Limit, DrainPerS, WaitMs, SojournMs, StalledMs} = own(Role, Owner),
+    Outlook = outlook(Role, Owner, Depth),
     Verdict =
         case Outlook of
             open -> "is not refused: limits are switched off";
@@ -214,7 +219,9 @@ owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
     [
         words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)]),
         line("refusals", [refusals(Row), ", of the role"]),
-        line("drains", drains(Row)),
+        line("drains", own_drains(DrainPerS, drains(Row))),
+        line("waits", waits(WaitMs, SojournMs)),
+        line("stalled", stalled(StalledMs)),
         line("free", free(Outlook)),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
         | signs(Role, [{Owner, Depth}])
@@ -223,8 +230,20 @@ owner(#{role := Role, limit := Limit} = Row, Owner, Depth, Alerts) ->
 signs(Role, Owners) ->
     [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].
 
+own(Role, Owner) ->
+    case erlmcp_native:limits_owner(own, Role, Owner) of
+        {_, _, _, _, _} = Known -> Known;
+        _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role, Owner]})
+    end.
+
 outlook(Role, Depth) ->
-    case erlmcp_native:limits_outlook(own, Role, Depth) of
+    outlook_is(Role, erlmcp_native:limits_outlook(own, Role, Depth)).
+
+outlook(Role, Owner, Depth) ->
+    outlook_is(Role, erlmcp_native:limits_outlook(own, Role, Owner, Depth)).
+
+outlook_is(Role, Is) ->
+    case Is of
         Outlook when Outlook =:= open; Outlook =:= unlimited; Outlook =:= closed; is_tuple(Outlook) -> Outlook;
         _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role]})
     end.
@@ -256,6 +275,19 @@ drains(#{drained_per_s := PerS}) when PerS == 0 ->
     "nothing was taken out in the last ten seconds";
 drains(#{drained_per_s := PerS}) ->
     words("~s a second, all owners together", [rate(PerS)]).
+
+own_drains(undefined, OfRole) -> OfRole;
+own_drains(PerS, _) -> words("~s a second while any wait", [rate(PerS)]).
+
+waits(undefined, _) -> "not known";
+waits(WaitMs, SojournMs) ->
+    words("one that comes now for about ~s; the last one that was marked waited ~s", [
+        duration(WaitMs), duration(SojournMs)
+    ]).
+
+stalled(undefined) -> "not known";
+stalled(0) -> "no";
+stalled(Ms) -> words("nobody was taken out for ~s, and somebody waits", [duration(Ms)]).
 
 free(Outlook) when Outlook =:= open; Outlook =:= unlimited -> "now";
 free({room, _}) -> "now";

@@ -15,9 +15,16 @@ comes last. `[]` if there is none.
 -spec of_owners(erlmcp_queue_limits:role(), [{erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()}]) ->
     [{sign | remedy, string()}].
 of_owners(Role, Owners) ->
-    Limit = erlmcp_queue_limits:get_limit(Role),
-    Signs = lists:append([of_owner(Role, Owner, Depth, Limit) || {Owner, Depth} <- Owners]) ++ of_role(Role),
+    OfOwners = [of_owner(Role, Owner, Depth, limit(Role, Owner)) || {Owner, Depth} <- Owners],
+    Signs = lists:append(OfOwners) ++ of_role(Role),
     [{sign, Sign} || Sign <- Signs] ++ [{remedy, remedy()} || Signs =/= []].
+
+%% An atom, if the service was stopped meanwhile: then nobody is full.
+limit(Role, Owner) ->
+    case erlmcp_native:limits_owner(own, Role, Owner) of
+        {Limit, _, _, _, _} -> Limit;
+        Stopped -> Stopped
+    end.
 
 of_owner(Role, Pid, Depth, Limit) when is_pid(Pid), Depth > 0, Depth >= Limit ->
     Counted = erlmcp_native:limits_depth(own, Role, Pid),

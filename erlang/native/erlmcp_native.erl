@@ -9,30 +9,40 @@ so that all that ever changes can be reloaded while it stays: reloading it fails
 The first argument of a `limits_` function is a table made by `limits_new/1`, or `own` for the one that
 the library holds itself. None of them raises: each returns its answer or an atom that says why there is
 none. While the library is not loaded, that atom is `not_started`. An owner by its name is `bad_owner`: names are looked
-up in Erlang.
+up in Erlang. Options that are no map, but for `[]`, are `bad_option`: what is wrong in them is found out in Erlang,
+where a list is made a map, too.
 """.
 
 -export([load/0]).
 -export([
     limits_new/1,
-    limits_open/3,
+    limits_open/4,
     limits_close/1,
-    limits_configure/3,
+    limits_configure/4,
     limits_set_enforcing/2,
     limits_set_limit/3,
     limits_get_limit/2,
-    limits_get_limits/1
+    limits_get_limits/1,
+    limits_set_reserve/3,
+    limits_get_reserve/2,
+    limits_set_caps/4,
+    limits_get_caps/2
 ]).
 -export([
     limits_nothing/3,
     limits_check/3,
+    limits_check/4,
     limits_check_role/2,
     limits_try_enqueue/3,
-    limits_offer/3,
+    limits_try_enqueue/4,
+    limits_offer/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_dequeue/4,
+    limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
+    limits_acquire/4,
     limits_give_back/1,
     limits_forget/3
 ]).
@@ -41,19 +51,24 @@ up in Erlang.
     limits_depth/3,
     limits_owners/1,
     limits_outlook/3,
+    limits_outlook/4,
+    limits_owner/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
     limits_take_refusals/2,
-    limits_sample/1
+    limits_sample/1,
+    limits_tick/1
 ]).
 -export([
     mailbox_enter/3,
+    mailbox_enter/4,
     mailbox_admit/6,
-    mailbox_offer/6,
+    mailbox_admit/7,
+    mailbox_offer/7,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_check/4,
+    mailbox_check/5,
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_any_held/1,
@@ -120,39 +135,53 @@ up in Erlang.
 -on_load(on_load/0).
 -nifs([
     limits_new/1,
-    limits_open/3,
+    limits_open/4,
     limits_close/1,
-    limits_configure/3,
+    limits_configure/4,
     limits_set_enforcing/2,
     limits_set_limit/3,
     limits_get_limit/2,
     limits_get_limits/1,
+    limits_set_reserve/3,
+    limits_get_reserve/2,
+    limits_set_caps/4,
+    limits_get_caps/2,
     limits_nothing/3,
     limits_check/3,
+    limits_check/4,
     limits_check_role/2,
     limits_try_enqueue/3,
-    limits_offer/3,
+    limits_try_enqueue/4,
+    limits_offer/4,
     limits_enqueue/3,
     limits_dequeue/3,
+    limits_dequeue/4,
+    limits_discard/3,
     limits_acquire/2,
     limits_acquire/3,
+    limits_acquire/4,
     limits_give_back/1,
     limits_forget/3,
     limits_depth/2,
     limits_depth/3,
     limits_owners/1,
     limits_outlook/3,
+    limits_outlook/4,
+    limits_owner/3,
     limits_role_stats/2,
     limits_all_stats/1,
     limits_reset_stats/2,
     limits_take_refusals/2,
     limits_sample/1,
+    limits_tick/1,
     mailbox_enter/3,
+    mailbox_enter/4,
     mailbox_admit/6,
-    mailbox_offer/6,
+    mailbox_admit/7,
+    mailbox_offer/7,
     mailbox_sent/4,
     mailbox_sent/5,
-    mailbox_check/4,
+    mailbox_check/5,
     mailbox_looked/4,
     mailbox_row/4,
     mailbox_any_held/1,
@@ -210,7 +239,7 @@ up in Erlang.
     native_memory/0
 ]).
 
--export_type([table/0, note/0, permit/0, fault/0, limits/0, histogram/0, rules/0]).
+-export_type([table/0, note/0, permit/0, fault/0, limits/0, reserves/0, histogram/0, rules/0]).
 -export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
@@ -252,10 +281,12 @@ that lasts is alerted again, and how many alerts are kept.
     | bad_limits
     | bad_message
     | bad_number
+    | bad_option
     | bad_owner
     | bad_permit
     | bad_place
     | bad_process
+    | bad_reserve
     | bad_role
     | bad_rules
     | bad_switch
@@ -268,7 +299,9 @@ that lasts is alerted again, and how many alerts are kept.
     | too_many_roles
     | wrong_kind.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
--type limits() :: [{erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()}].
+-type limits() :: [{erlmcp_queue_limits:role(), erlmcp_native_limit:library()}].
+-doc "These are reserves by role; of a role that is not mentioned nothing is kept.".
+-type reserves() :: [{erlmcp_queue_limits:role(), erlmcp_native_reserve:percents()}].
 
 %% A first load without a usable library leaves the stubs in place: callers then see services that are
 %% not started, instead of a search of the code path in every call. Over a working library it fails. After a
@@ -339,28 +372,28 @@ Opens the table for the calling process, which from now on gets `{refused, Role}
 quiet second. What was counted and set by hand stays. Returns the roles, and whether there was room for all that are
 configured.
 """.
--spec limits_open(table(), limits(), Enforcing :: boolean()) ->
+-spec limits_open(table(), limits(), reserves(), Enforcing :: boolean()) ->
     {[erlmcp_queue_limits:role()], boolean()} | fault().
-limits_open(_Table, _Limits, _Enforcing) -> absent().
+limits_open(_Table, _Limits, _Reserves, _Enforcing) -> absent().
 
 -doc "Closes a table and forgets all that it has counted and that was set.".
 -spec limits_close(table()) -> ok | fault().
 limits_close(_Table) -> absent().
 
--doc "Applies limits and the switch to a table, but for what was set by hand.".
--spec limits_configure(table(), limits(), Enforcing :: boolean()) -> ok | fault().
-limits_configure(_Table, _Limits, _Enforcing) -> absent().
+-doc "Applies limits, reserves and the switch to a table, but for what was set by hand.".
+-spec limits_configure(table(), limits(), reserves(), Enforcing :: boolean()) -> ok | fault().
+limits_configure(_Table, _Limits, _Reserves, _Enforcing) -> absent().
 
 -doc "Switches a table's refusals on or off by hand.".
 -spec limits_set_enforcing(table(), boolean()) -> ok | fault().
 limits_set_enforcing(_Table, _Enforcing) -> absent().
 
 -doc "Sets a role's limit by hand, for each of its owners.".
--spec limits_set_limit(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:limit()) -> ok | fault().
+-spec limits_set_limit(table(), erlmcp_queue_limits:role(), erlmcp_native_limit:library()) -> ok | fault().
 limits_set_limit(_Table, _Role, _Limit) -> absent().
 
 -doc "Returns a role's limit per owner; that of `default` for an unknown role.".
--spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_queue_limits:limit() | fault().
+-spec limits_get_limit(table(), erlmcp_queue_limits:role()) -> erlmcp_native_limit:library() | fault().
 limits_get_limit(_Table, _Role) -> absent().
 
 -doc "Returns `ok` for a role that is anybody's to count, limit or send in; otherwise why not, whoever is asked for.".
@@ -368,8 +401,27 @@ limits_get_limit(_Table, _Role) -> absent().
 limits_check_role(_Table, _Role) -> absent().
 
 -doc "Returns the limits per owner of all roles.".
--spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_queue_limits:limit()} | fault().
+-spec limits_get_limits(table()) -> #{erlmcp_queue_limits:role() => erlmcp_native_limit:library()} | fault().
 limits_get_limits(_Table) -> absent().
+
+-doc "Sets by hand what of a role's limit is kept for the higher classes.".
+-spec limits_set_reserve(table(), erlmcp_queue_limits:role(), erlmcp_native_reserve:percents()) -> ok | fault().
+limits_set_reserve(_Table, _Role, _Percents) -> absent().
+
+-doc "Returns what of a role's limit is kept for the higher classes; nothing of an unknown one's.".
+-spec limits_get_reserve(table(), erlmcp_queue_limits:role()) -> erlmcp_native_reserve:percents() | fault().
+limits_get_reserve(_Table, _Role) -> absent().
+
+-doc "Sets what all owners of a role may have together: how many places, and how many bytes.".
+-spec limits_set_caps(
+    table(), erlmcp_queue_limits:role(), Total :: erlmcp_queue_limits:limit(), Bytes :: erlmcp_queue_limits:limit()
+) -> ok | fault().
+limits_set_caps(_Table, _Role, _Total, _Bytes) -> absent().
+
+-doc "Returns what all owners of a role may have together.".
+-spec limits_get_caps(table(), erlmcp_queue_limits:role()) ->
+    {Total :: erlmcp_queue_limits:limit(), Bytes :: erlmcp_queue_limits:limit()} | fault().
+limits_get_caps(_Table, _Role) -> absent().
 
 -doc "Decodes its arguments and does nothing: the floor under what the other functions cost.".
 -spec limits_nothing(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
@@ -380,14 +432,28 @@ limits_nothing(_Table, _Role, _Owner) -> absent().
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_check(_Table, _Role, _Owner) -> absent().
 
+-doc "Does what `limits_check/3` does, with options.".
+-spec limits_check(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_check(_Table, _Role, _Owner, _Options) -> absent().
+
 -doc "Takes a place for an owner in a role if there is room, in one step. A refusal is counted.".
 -spec limits_try_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     ok | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_try_enqueue(_Table, _Role, _Owner) -> absent().
 
--doc "Does what `limits_try_enqueue/3` does, but counts no refusal.".
--spec limits_offer(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | full | fault().
-limits_offer(_Table, _Role, _Owner) -> absent().
+-doc "Does what `limits_try_enqueue/3` does, with options.".
+-spec limits_try_enqueue(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_try_enqueue(_Table, _Role, _Owner, _Options) -> absent().
+
+-doc "Does what `limits_try_enqueue/4` does, but counts no refusal.".
+-spec limits_offer(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> ok | full | fault().
+limits_offer(_Table, _Role, _Owner, _Options) -> absent().
 
 -doc "Adds one to an owner's depth in a role, beyond the limit too.".
 -spec limits_enqueue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
@@ -397,6 +463,15 @@ limits_enqueue(_Table, _Role, _Owner) -> absent().
 -spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_dequeue(_Table, _Role, _Owner) -> absent().
 
+-doc "Does what `limits_dequeue/3` does, with the bytes of what leaves.".
+-spec limits_dequeue(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), Bytes :: pos_integer()) ->
+    ok | fault().
+limits_dequeue(_Table, _Role, _Owner, _Bytes) -> absent().
+
+-doc "Takes a request from an owner's queue that was not done, which does not count for how fast that drains.".
+-spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
+limits_discard(_Table, _Role, _Owner) -> absent().
+
 -doc "Returns a permit that holds no place: that of nobody.".
 -spec limits_acquire(table(), erlmcp_queue_limits:role()) -> {ok, permit()} | fault().
 limits_acquire(_Table, _Role) -> absent().
@@ -405,6 +480,12 @@ limits_acquire(_Table, _Role) -> absent().
 -spec limits_acquire(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) ->
     {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
 limits_acquire(_Table, _Role, _Owner) -> absent().
+
+-doc "Does what `limits_acquire/3` does, with options.".
+-spec limits_acquire(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), erlmcp_queue_limits:options()
+) -> {ok, permit()} | {refused, erlmcp_queue_limits:refusal()} | fault().
+limits_acquire(_Table, _Role, _Owner, _Options) -> absent().
 
 -doc "Gives the place of a permit back; `released` if there is none any more, or never was, when nothing is done.".
 -spec limits_give_back(permit()) -> ok | released | fault().
@@ -438,6 +519,28 @@ the same, but nothing drained in the last ten seconds, so when there will be roo
     open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
 limits_outlook(_Table, _Role, _Depth) -> absent().
 
+-doc "Returns what `limits_outlook/3` does, for this owner, whose pace and limit may be its own.".
+-spec limits_outlook(
+    table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()
+) ->
+    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+limits_outlook(_Table, _Role, _Owner, _Depth) -> absent().
+
+-doc """
+Returns an owner's limit, how many requests it does in a second while any wait, for how many milliseconds a newcomer
+would wait, the last one that was measured has waited, and nobody was taken out while somebody waited.
+""".
+-spec limits_owner(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) ->
+    {
+        erlmcp_queue_limits:limit(),
+        DrainPerS :: float() | undefined,
+        WaitMs :: non_neg_integer() | undefined,
+        SojournMs :: non_neg_integer() | undefined,
+        StalledMs :: non_neg_integer() | undefined
+    }
+    | fault().
+limits_owner(_Table, _Role, _Owner) -> absent().
+
 -doc "Returns a role's numbers.".
 -spec limits_role_stats(table(), erlmcp_queue_limits:role()) ->
     erlmcp_queue_limits:role_stats() | not_found | fault().
@@ -466,6 +569,10 @@ limits_take_refusals(_Table, _Role) -> absent().
 -spec limits_sample(table()) -> ok | fault().
 limits_sample(_Table) -> absent().
 
+-doc "Says what time it is to those who do not look; to be called ten times a second.".
+-spec limits_tick(table()) -> ok | fault().
+limits_tick(_Table) -> absent().
+
 -doc """
 Admits a message of the calling process at once, if somebody has just asked for the length of the mailbox and there is
 much room: the place that is returned is given back by `mailbox_sent/4`, or goes with the process. Otherwise the process
@@ -474,6 +581,11 @@ has to ask, and to be admitted by `mailbox_admit/6` with the note that it gets h
 -spec mailbox_enter(table(), erlmcp_queue_limits:role(), pid()) ->
     Place :: non_neg_integer() | {ask, note()} | noproc | fault().
 mailbox_enter(_Table, _Role, _Pid) -> absent().
+
+-doc "Does what `mailbox_enter/3` does, with options.".
+-spec mailbox_enter(table(), erlmcp_queue_limits:role(), pid(), erlmcp_queue_limits:options()) ->
+    Place :: non_neg_integer() | {ask, note()} | noproc | fault().
+mailbox_enter(_Table, _Role, _Pid, _Options) -> absent().
 
 -doc """
 Admits a message of the calling process, which has this note and was told this length, if there is room. The place that
@@ -485,11 +597,29 @@ more: where this is not the last time, and where the receiver is dead or was for
 ) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
 mailbox_admit(_Table, _Role, _Pid, _Note, _Length, _IsLast) -> absent().
 
--doc "Does what `mailbox_admit/6` does, but counts no refusal.".
+-doc "Does what `mailbox_admit/6` does, with options.".
+-spec mailbox_admit(
+    table(),
+    erlmcp_queue_limits:role(),
+    pid(),
+    note(),
+    Length :: non_neg_integer(),
+    IsLast :: boolean(),
+    erlmcp_queue_limits:options()
+) -> Place :: non_neg_integer() | again | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_admit(_Table, _Role, _Pid, _Note, _Length, _IsLast, _Options) -> absent().
+
+-doc "Does what `mailbox_admit/7` does, but counts no refusal.".
 -spec mailbox_offer(
-    table(), erlmcp_queue_limits:role(), pid(), note(), Length :: non_neg_integer(), IsLast :: boolean()
+    table(),
+    erlmcp_queue_limits:role(),
+    pid(),
+    note(),
+    Length :: non_neg_integer(),
+    IsLast :: boolean(),
+    erlmcp_queue_limits:options()
 ) -> Place :: non_neg_integer() | again | full | fault().
-mailbox_offer(_Table, _Role, _Pid, _Note, _Length, _IsLast) -> absent().
+mailbox_offer(_Table, _Role, _Pid, _Note, _Length, _IsLast, _Options) -> absent().
 
 -doc "Gives a place of `mailbox_enter/3` back: the message is in the mailbox.".
 -spec mailbox_sent(table(), erlmcp_queue_limits:role(), pid(), Place :: non_neg_integer()) -> ok | fault().
@@ -503,9 +633,10 @@ mailbox_sent(_Table, _Role, _Pid, _Place) -> absent().
 mailbox_sent(_Table, _Role, _Pid, _Place, _Length) -> absent().
 
 -doc "Tells whether a mailbox of this length has room, and takes nothing. A refusal is counted.".
--spec mailbox_check(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) ->
-    ok | {refused, erlmcp_queue_limits:refusal()} | fault().
-mailbox_check(_Table, _Role, _Pid, _Length) -> absent().
+-spec mailbox_check(
+    table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer(), erlmcp_queue_limits:options()
+) -> ok | {refused, erlmcp_queue_limits:refusal()} | fault().
+mailbox_check(_Table, _Role, _Pid, _Length, _Options) -> absent().
 
 -doc "Notes the length of a mailbox, and tells whether it is to be looked at again, since it amounts to a level.".
 -spec mailbox_looked(table(), erlmcp_queue_limits:role(), pid(), Length :: non_neg_integer()) -> boolean() | fault().

@@ -98,6 +98,7 @@ position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
 position(bad_permit) -> 1;
+position(bad_dequeue) -> 3;
 position(bad_destination) -> 1;
 position(bad_process) -> 2;
 position(no_processes) -> 2;
@@ -106,6 +107,7 @@ position(wrong_kind) -> 2;
 position(bad_timeout) -> 4;
 position(bad_owner) -> 2;
 position(bad_limit) -> 2;
+position(bad_wait) -> 2;
 position(bad_stats) -> 2;
 position(bad_message) -> 2;
 position(bad_check) -> 2;
@@ -126,6 +128,7 @@ text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
 text(bad_permit) -> "not a permit";
+text(bad_dequeue) -> "neither dropped nor a map of options";
 text(no_owners) -> "not a list of at least one owner, each a pid of this node, an atom or {name, Atom}";
 text(bad_process) -> "neither a process of this node nor the name of one";
 text(no_processes) -> "not a list of at least one process of this node, or name of one";
@@ -136,6 +139,9 @@ text(role_reserved) ->
 text(role_in_use) -> "the role mailbox has owners, which are to be forgotten before it is that of all mailboxes";
 text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
 text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";
+text(bad_wait) ->
+    "not {wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303, "
+    "which without one is the limit before";
 text(bad_stats) -> "not the statistics of a refusal";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";

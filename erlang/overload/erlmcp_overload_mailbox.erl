@@ -88,14 +88,14 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 
 -doc "A destination is a process of this node, by its pid or a name.".
 -type destination() :: pid() | atom() | {atom(), node()} | {global, term()} | {via, module(), term()}.
--doc "There is no option yet.".
--type options() :: #{} | [].
+-doc "Options say something of a message, see `m:erlmcp_native_request`: a map, or a keyword list.".
+-type options() :: erlmcp_queue_limits:options().
 -doc "This says that the mailbox is full, and what its role has come to.".
 -type refused() :: {error, {capacity_exceeded, erlmcp_queue_limits:refusal()}}.
 
 -import(erlmcp_native_error, [raise/2]).
 
--compile({inline, [admit/2, called/7, sent/4]}).
+-compile({inline, [called/7, sent/4]}).
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T =< 16#ffffffff)).
 %% How often a length is asked for, while others are admitted by theirs.
@@ -107,7 +107,7 @@ that there is no such process, or that it was dead when its length was asked for
 """.
 -spec send(erlmcp_queue_limits:role(), destination(), Message :: term()) -> ok | refused() | {error, noproc}.
 send(Role, Destination, Message) ->
-    case admit(Role, Destination) of
+    case admit(Role, Destination, [], ?TRIES, mailbox_admit) of
         {Pid, Place, Length} ->
             Pid ! Message,
             sent(Role, Pid, Place, Length);
@@ -121,7 +121,7 @@ send(Role, Destination, Message) ->
 -spec send(erlmcp_queue_limits:role(), destination(), Message :: term(), options()) ->
     ok | refused() | {error, noproc}.
 send(Role, Destination, Message, Options) ->
-    case with(Role, Destination, Options) of
+    case with(Role, Destination, Options, mailbox_admit) of
         {Pid, Place, Length} ->
             Pid ! Message,
             sent(Role, Pid, Place, Length);
@@ -134,7 +134,7 @@ send(Role, Destination, Message, Options) ->
 -doc "Does what `send/3` does with what `gen_server:cast/2` sends.".
 -spec cast(erlmcp_queue_limits:role(), destination(), Request :: term()) -> ok | refused() | {error, noproc}.
 cast(Role, Server, Request) ->
-    case admit(Role, Server) of
+    case admit(Role, Server, [], ?TRIES, mailbox_admit) of
         {Pid, Place, Length} ->
             ok = gen_server:cast(Pid, Request),
             sent(Role, Pid, Place, Length);
@@ -148,7 +148,7 @@ cast(Role, Server, Request) ->
 -spec cast(erlmcp_queue_limits:role(), destination(), Request :: term(), options()) ->
     ok | refused() | {error, noproc}.
 cast(Role, Server, Request, Options) ->
-    case with(Role, Server, Options) of
+    case with(Role, Server, Options, mailbox_admit) of
         {Pid, Place, Length} ->
             ok = gen_server:cast(Pid, Request),
             sent(Role, Pid, Place, Length);
@@ -168,7 +168,7 @@ comes, is dropped.
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.
 call(Role, Server, Request, Timeout) when ?IS_TIMEOUT(Timeout) ->
-    case to_call(Role, Server) of
+    case to_call(Role, Server, []) of
         {Pid, Place, Length} -> called(Role, Server, Request, Timeout, Pid, Place, Length);
         {error, _} = Error -> Error;
         calling_self -> exit({calling_self, {gen_server, call, [Server, Request, Timeout]}});
@@ -191,20 +191,14 @@ call(Role, Server, Request, Timeout, Options) ->
     raise(bad_timeout, {?MODULE, ?FUNCTION_NAME, [Role, Server, Request, Timeout, Options]}).
 
 %% Whoever calls itself sends nothing, and nothing is to be counted.
-to_call(Role, Server, Options) when Options =:= []; Options =:= #{} -> to_call(Role, Server);
-to_call(Role, _, Options) -> erlmcp_native_owner:bad_options(Role, Options).
-
-to_call(Role, Pid) when Pid =:= self() ->
-    case erlmcp_native:limits_check_role(own, Role) of
-        ok -> calling_self;
-        Fault -> Fault
-    end;
-to_call(Role, Pid) when is_pid(Pid) ->
-    admit(Role, Pid);
-to_call(Role, Name) ->
+to_call(Role, Pid, Options) when Pid =:= self() ->
+    erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:judged(Options, calling_self));
+to_call(Role, Pid, Options) when is_pid(Pid) ->
+    with(Role, Pid, Options, mailbox_admit);
+to_call(Role, Name, Options) ->
     case resolve(Name) of
-        Pid when is_pid(Pid) -> to_call(Role, Pid);
-        noproc -> nobody(erlmcp_native:limits_check_role(own, Role));
+        Pid when is_pid(Pid) -> to_call(Role, Pid, Options);
+        noproc -> nobody(Role, Options);
         bad_process -> bad_process
     end.
 
@@ -351,56 +345,61 @@ length_of(Pid) ->
         undefined -> dead
     end.
 
-with(Role, Destination, Options) ->
-    with(Role, Destination, Options, mailbox_admit).
+with(Role, Destination, Options, By) ->
+    case admit(Role, Destination, Options, ?TRIES, By) of
+        bad_option ->
+            case erlmcp_native_request:map(Options) of
+                {ok, Map} -> admit(Role, Destination, Map, ?TRIES, By);
+                Bad -> Bad
+            end;
+        Admitted ->
+            Admitted
+    end.
 
-with(Role, Destination, Options, By) when Options =:= []; Options =:= #{} ->
-    admit(Role, Destination, ?TRIES, By);
-with(Role, _, Options, _) ->
-    erlmcp_native_owner:bad_options(Role, Options).
-
-%% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask.
-admit(Role, Destination) ->
-    admit(Role, Destination, ?TRIES, mailbox_admit).
-
-%% By `mailbox_offer`, which refuses nobody, one more answer is `full`.
-admit(Role, Pid, Tries, By) when is_pid(Pid) ->
-    case erlmcp_native:mailbox_enter(own, Role, Pid) of
+%% Whom to send to, the place that it takes, and the length that was found, if somebody had to ask. By `mailbox_offer`,
+%% which refuses nobody, one more answer is `full`.
+admit(Role, Pid, Options, Tries, By) when is_pid(Pid) ->
+    case enter(Role, Pid, Options) of
         Place when is_integer(Place) ->
             {Pid, Place, unasked};
         {ask, Note} ->
             case all_of(Pid) of
                 dead -> {error, noproc};
-                Length -> admit(Role, Pid, Note, Length, Tries, By)
+                Length -> admit(Role, Pid, Note, Length, Options, Tries, By)
             end;
         noproc ->
             {error, noproc};
         Fault ->
             Fault
     end;
-admit(Role, Destination, Tries, By) ->
+admit(Role, Destination, Options, Tries, By) ->
     case resolve(Destination) of
-        Pid when is_pid(Pid) -> admit(Role, Pid, Tries, By);
-        noproc -> nobody(erlmcp_native:limits_check_role(own, Role));
+        Pid when is_pid(Pid) -> admit(Role, Pid, Options, Tries, By);
+        noproc -> nobody(Role, Options);
         bad_process -> bad_process
     end.
 
-admit(Role, Pid, Note, Length, Tries, By) ->
-    case decide(By, Role, Pid, Note, Length, Tries =:= 1) of
+enter(Role, Pid, []) -> erlmcp_native:mailbox_enter(own, Role, Pid);
+enter(Role, Pid, Options) -> erlmcp_native:mailbox_enter(own, Role, Pid, Options).
+
+admit(Role, Pid, Note, Length, Options, Tries, By) ->
+    case decide(By, Role, Pid, Note, Length, Tries =:= 1, Options) of
         Place when is_integer(Place) -> {Pid, Place, Length};
         {refused, Stats} -> {error, {capacity_exceeded, Stats}};
-        again -> admit(Role, Pid, max(1, Tries - 1), By);
+        again -> admit(Role, Pid, Options, max(1, Tries - 1), By);
         FullOrFault -> FullOrFault
     end.
 
-decide(mailbox_admit, Role, Pid, Note, Length, IsLast) ->
+decide(mailbox_admit, Role, Pid, Note, Length, IsLast, []) ->
     erlmcp_native:mailbox_admit(own, Role, Pid, Note, Length, IsLast);
-decide(mailbox_offer, Role, Pid, Note, Length, IsLast) ->
-    erlmcp_native:mailbox_offer(own, Role, Pid, Note, Length, IsLast).
+decide(mailbox_admit, Role, Pid, Note, Length, IsLast, Options) ->
+    erlmcp_native:mailbox_admit(own, Role, Pid, Note, Length, IsLast, Options);
+decide(mailbox_offer, Role, Pid, Note, Length, IsLast, Options) ->
+    erlmcp_native:mailbox_offer(own, Role, Pid, Note, Length, IsLast, Options).
 
 %% For all other arguments to be judged as they are with somebody there.
-nobody(ok) -> {error, noproc};
-nobody(Fault) -> Fault.
+nobody(Role, Options) ->
+    erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:judged(Options, {error, noproc})).
 
 %% The service may have been stopped meanwhile; the message is there all the same.
 sent(Role, Pid, Place, unasked) ->

@@ -52,6 +52,14 @@ While queue limits are not started there is nothing to see.
     %% depth / limit; for limit 0, 0.0 at depth 0 and else 1.0; for infinity 0.0.
     utilization := float(),
     status := status(),
+    %% How many requests the owner does in a second while any wait, for how many milliseconds one that comes now would
+    %% wait, and the last one that was measured has waited. None of it is known of a mailbox, nor before somebody has
+    %% waited for another.
+    drain_per_s => float() | undefined,
+    wait_ms => non_neg_integer() | undefined,
+    sojourn_ms => non_neg_integer() | undefined,
+    %% For how many milliseconds nobody was taken out while somebody waited, to a tenth of a second.
+    stalled_ms => non_neg_integer() | undefined,
     %% What the depth is: counted, or the length of the owner's mailbox, which is asked for with the row.
     kind => counted | mailbox,
     %% These are of rows of the role mailbox, where all mailboxes are watched.

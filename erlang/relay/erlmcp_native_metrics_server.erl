@@ -69,9 +69,9 @@ is_there() ->
         erlang:function_exported(?TARGET, record_latency, 1).
 
 -doc false.
--spec refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
-refused(ByRole) ->
-    Count = lists:sum([Refused || {_, Refused} <- ByRole]),
+-spec refused([{erlmcp_native_relay:refused_as(), pos_integer()}]) -> ok.
+refused(Refused) ->
+    Count = lists:sum([N || {_, N} <- Refused]),
     Most = min(Count, room()),
     repeat(Most),
     erlmcp_native_self:add(relay_skipped, Count - Most).

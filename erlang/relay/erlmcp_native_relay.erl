@@ -18,8 +18,8 @@ been counted since. Nothing is passed on twice; what a relay was about to tell w
 
 -doc "Tells whether there is anybody to tell.".
 -callback is_there() -> boolean().
--doc "Passes on the refusals of the last second by role.".
--callback refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
+-doc "Passes on the refusals of the last second by role, class and reason.".
+-callback refused([{refused_as(), pos_integer()}]) -> ok.
 -doc "Passes on how many senders of control messages have waited in the last second, and how long in all, by type.".
 -callback waited([{erlmcp_control_message:control_type(), pos_integer(), Us :: non_neg_integer()}]) -> ok.
 -doc "Is called once a second while the target is there.".
@@ -30,8 +30,10 @@ been counted since. Nothing is passed on twice; what a relay was about to tell w
 
 -doc "A part is what is passed on, by the name of its callback.".
 -type part() :: refused | waited.
+-doc "Refusals are counted by their role, the class of the request and the reason.".
+-type refused_as() :: {erlmcp_queue_limits:role(), erlmcp_queue_limits:class(), erlmcp_queue_limits:reason()}.
 
--export_type([part/0]).
+-export_type([part/0, refused_as/0]).
 
 %% What was counted by role, or by type of control message.
 -type counted() :: #{atom() => non_neg_integer()}.
@@ -123,8 +125,11 @@ counted() ->
             #{waits := ByType, waits_us := UsByType} -> {ByType, UsByType};
             undefined -> {#{}, #{}}
         end,
-    ByRole = #{Role => Refused || #{role := Role, refused := Refused} <- Rows},
-    #{refused => ByRole, waits => Waits, waits_us => WaitsUs}.
+    Refused = #{
+        {Role, Class, Reason} => Count
+     || #{role := Role, refused_by := By} <- Rows, {Class, Reason, Count} <- By
+    },
+    #{refused => Refused, waits => Waits, waits_us => WaitsUs}.
 
 news(refused, Before, Now) ->
     since(refused, Before, Now);

@@ -7,11 +7,12 @@ Events for the `telemetry` library, where it is loaded.
 | `[erlmcp_native, overload, alert]` | `depth`, `limit`, `utilization` | `level`, `role`, `process`, `timestamp` (ms) |
 | `[erlmcp_native, overload, clear]` | the same: a level was left | the same |
 | `[erlmcp_native, overload, breaker]` | `count` (1) | `role`, `action`: `open` or `close` |
-| `[erlmcp_native, queue_limits, refused]` | `count`: refusals of the last second | `role` |
+| `[erlmcp_native, queue_limits, refused]` | `count`: refusals of the last second | `role`, `class`, `reason` |
 
 Measurements are numbers: `limit` is left out of a clearing that comes of a limit set to `infinity`.
 
-Alerts come as they are raised, from a handler's process of the overload monitor; refusals once a second and role.
+Alerts come as they are raised, from a handler's process of the overload monitor; refusals once a second for
+each role, class and reason that had any.
 Neither is in the way of an admission, whatever the attached functions do: see `m:erlmcp_overload_handler` and
 `m:erlmcp_native_relay` for what happens if they hang.
 """.
@@ -32,10 +33,14 @@ is_there() ->
     erlang:function_exported(?LIBRARY, execute, 3).
 
 -doc false.
--spec refused([{erlmcp_queue_limits:role(), pos_integer()}]) -> ok.
-refused(ByRole) ->
+-spec refused([{erlmcp_native_relay:refused_as(), pos_integer()}]) -> ok.
+refused(Refused) ->
     lists:foreach(
-        fun({Role, Count}) -> execute(event([queue_limits, refused], #{count => Count}, #{role => Role})) end, ByRole
+        fun({{Role, Class, Reason}, Count}) ->
+            Metadata = #{role => Role, class => Class, reason => Reason},
+            execute(event([queue_limits, refused], #{count => Count}, Metadata))
+        end,
+        Refused
     ).
 
 %% One that was stopped has forgotten its handlers.

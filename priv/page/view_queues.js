@@ -2,7 +2,7 @@
 
 import { $, attribute, badge, h, instead, list, say, sayName, setBadge, show, stats } from './dom.js';
 import { TimeChart } from './chart.js';
-import { clock, count, duration, name, of, percent, plural, rate } from './format.js';
+import { bytes, clock, count, duration, name, of, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
 const PANELS = 6;
@@ -92,6 +92,15 @@ const bands = (rows) => {
   return some.map(({ owners, from }) => `${count(owners)} from ${percent(from)}`).join(', ') || 'none';
 };
 
+const waits = (rows) => {
+  const some = (rows ?? []).filter(({ owners }) => owners > 0);
+  return some.map(({ owners, from_ms: from }) => `${count(owners)} from ${duration(from)}`).join(', ') || 'none known';
+};
+
+const byReason = (rows) =>
+  (rows ?? []).filter(({ refused }) => refused > 0)
+    .map(({ class: kind, reason, refused }) => `${count(refused)} ${kind} (${reason})`).join(', ') || 'none';
+
 const details = (role, now) => [
   ['State', role.closed ? CLOSED : role.level, 'state'],
   ['Fullest owner', full(role), 'fullest'],
@@ -100,10 +109,15 @@ const details = (role, now) => [
   ['Owners', plural(role.owners, 'owner'), 'owners'],
   ['Owners above 80 %', byLevel(role.owners_by_level, ['overload', 'critical', 'warning']), 'owners_by_level'],
   ['Owners by utilisation, at the last check', bands(role.owners_by_utilization), 'owners_by_utilization'],
+  ['Owners by waiting time, at the last check', waits(role.owners_by_wait), 'owners_by_wait'],
+  ['Longest wait', duration(role.max_wait_ms), 'max_wait'],
+  ['Longest without a dequeue, while somebody waits', duration(role.max_stalled_ms), 'max_stalled'],
   ['Last check', role.as_of_ms === null ? 'none yet' : `${duration(Math.max(0, now - role.as_of_ms))} ago`, 'as_of'],
   ['Enqueued', `${count(role.enqueued)}, ${rate(role.enqueuedRate)}/s`, 'enqueued'],
   ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],
   ['Refused', `${count(role.refused)}, ${rate(role.refusedRate)}/s`, 'refused'],
+  ['Bytes of all owners, as requests say', bytes(role.bytes), 'bytes'],
+  ['Refused by class and reason', byReason(role.refused_by), 'refused_by'],
   ['Last refusal', role.last_refused_ms === null ? 'never' : clock(role.last_refused_ms), 'last_refused'],
   ['A refusal says retry after',
     `${duration(role.retry_after_ms)}${role.closed ? ', but it stays closed until its limit is raised' : ''}`,

@@ -12,7 +12,9 @@
 calls() ->
     [
         {check_capacity, [session, a]},
+        {check_capacity, [session, a, #{}]},
         {try_enqueue, [session, a]},
+        {try_enqueue, [session, a, #{}]},
         {with_capacity, [session, a, fun() -> error(not_reached) end]},
         {acquire, [session, a]},
         {acquire, [session, a, #{}]},
@@ -20,6 +22,7 @@ calls() ->
         {try_enqueue_any, [session, [a], []]},
         {record_enqueue, [session, a]},
         {record_dequeue, [session, a]},
+        {record_dequeue, [session, a, dropped]},
         {forget, [session, a]},
         {get_queue_depth, [a]},
         {get_queue_depth, [session, a]},
@@ -28,6 +31,10 @@ calls() ->
         {reset_stats, [session]},
         {set_limit, [session, 1]},
         {get_limit, [session]},
+        {set_reserve, [session, #{sheddable => 50}]},
+        {get_reserve, [session]},
+        {set_caps, [session, #{total => 1}]},
+        {get_caps, [session]},
         {get_all_limits, []},
         {set_enabled, [true]}
     ].
@@ -39,7 +46,8 @@ every_function_is_listed_here_test() ->
 
 with_role() ->
     [check_capacity, try_enqueue, with_capacity, acquire, try_enqueue_any, record_enqueue, record_dequeue, forget,
-     get_role_stats, reset_stats, set_limit, get_limit].
+     get_role_stats, reset_stats, set_limit, get_limit, set_reserve, get_reserve,
+     set_caps, get_caps].
 
 misuse_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -51,7 +59,6 @@ misuse_test_() ->
         fun a_fun_takes_nothing/0,
         fun a_permit_is_one/0,
         fun owners_are_a_list_of_some/0,
-        fun there_is_no_option/0,
         fun nothing_becomes_of_a_wrong_call/0,
         fun nothing_makes_an_atom/0
     ]).
@@ -147,20 +154,11 @@ owners_are_a_list_of_some() ->
     ],
     ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
 
-there_is_no_option() ->
-    Wrong = [#{a => 1}, [{a, 1}], [a], a, 1, [#{}], {}, #{deadline_ms => 1}, [a | b]],
-    [
-        ?assertEqual([3], wrong_argument(Function, [session, Owner, Options]))
-     || Options <- Wrong, {Function, Owner} <- [{acquire, a}, {try_enqueue_any, [a]}]
-    ],
-    ?assertEqual([1], wrong_argument(acquire, ["session", a, #{a => 1}])),
-    ?assertEqual({error, not_found}, ?LIMITS:get_queue_depth(a)).
-
 nothing_becomes_of_a_wrong_call() ->
     Before = {?LIMITS:get_all_stats(), ?LIMITS:get_all_limits()},
     Wrong = "wrong",
     Misuses = [{Function, Misuse} || {Function, Args} <- calls(), Misuse <- misuses(Wrong, Args)],
-    ?assertEqual(53, length(Misuses)),
+    ?assertEqual(82, length(Misuses)),
     [
         ?assertError(badarg, apply(?LIMITS, Function, Args), {Function, Args})
      || {Function, Args} <- Misuses
@@ -312,5 +310,5 @@ to_json_rpc_error_wants_a_refusal_test_() ->
     [
         ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Wrong))
      || Wrong <- [#{}, undefined, [], {capacity_exceeded, Stats}, Stats#{role := "session"}] ++
-            [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]
+            [Stats#{reason => "full"} | [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]]
     ].

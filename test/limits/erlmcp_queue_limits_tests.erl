@@ -170,6 +170,7 @@ a_refusal_says_why() ->
                     max_depth,
                     owners,
                     process,
+                    reason,
                     retry_after_ms,
                     role,
                     total_dequeued,
@@ -185,7 +186,7 @@ a_refusal_says_why() ->
                 Stats
             ),
             ?assertEqual(
-                get_role_stats(session), maps:without([process, depth, retry_after_ms], Stats)
+                get_role_stats(session), maps:without([process, depth, reason, retry_after_ms], Stats)
             )
         end
      || Refuse <- [
@@ -421,6 +422,7 @@ to_json_rpc_error_test() ->
                     <<"role">> => <<"session">>,
                     <<"limit">> => 10,
                     <<"depth">> => 12,
+                    <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 250
                 }
             }
@@ -442,6 +444,7 @@ a_refusal_becomes_a_json_rpc_error_test_() ->
                     <<"role">> => <<"rôle"/utf8>>,
                     <<"limit">> => 0,
                     <<"depth">> => 0,
+                    <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 1000
                 },
                 Data

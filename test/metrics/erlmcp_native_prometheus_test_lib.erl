@@ -119,10 +119,16 @@ role(Role) ->
         unmatched => 1234567,
         released => 12345678,
         refused => 1234567890,
+        refused_by => [
+            {Class, Reason, 1234567890} || {Class, Reason} <- [{critical, full}, {sheddable, class}]
+        ],
         refused_per_s => 12345.678901234567,
         retry_after_ms => 12345,
         max_utilization => 0.9876,
         owners_by_utilization => [{From, 123456} || From <- [0.0, 0.25, 0.5, 0.8, 0.9, 1.0]],
+        owners_by_wait => [{From, 123456} || From <- [0, 10, 100, 1000, 10000]],
+        max_wait_ms => 12345,
+        max_stalled_ms => 123456,
         level => overload,
         ms_at_level => #{since_start => maps:from_keys([ok, warning, critical, overload], 2678400123)},
         alerts => maps:from_keys([warning, critical, overload], 12345678)

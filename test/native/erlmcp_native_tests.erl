@@ -278,7 +278,7 @@ nothing_raises_test_() ->
              || {Function, Arity} <- natives(),
                 First <- [own, table, make_ref(), nothing],
                 Term <- Odd,
-                Args <- [lists:sublist([First, Term, Term], Arity)],
+                Args <- [[First | lists:duplicate(Arity - 1, Term)]],
                 {Function, First} =/= {limits_close, own}
             ],
             ?assertEqual(10000, ?LIMITS:get_limit(session))
@@ -321,8 +321,15 @@ improper_lists_test_() ->
         fun() ->
             Table = ?NATIVE:limits_new([]),
             ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_new(List) || List <- Improper])),
-            ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_configure(Table, List, true) || List <- Improper])),
-            ?assertEqual([bad_limits], lists:usort([?NATIVE:limits_open(Table, List, true) || List <- Improper])),
+            [
+                ?assertEqual([bad_limits], lists:usort([Apply(List) || List <- Improper]))
+             || Apply <- [
+                    fun(List) -> ?NATIVE:limits_configure(Table, List, [], true) end,
+                    fun(List) -> ?NATIVE:limits_configure(Table, [], [{a, {0, 0, 0}} | tl(List)], true) end,
+                    fun(List) -> ?NATIVE:limits_open(Table, List, [], true) end
+                ]
+            ],
+            ?assertEqual(bad_reserve, ?NATIVE:limits_configure(Table, [], [{a, {1, 0, 0}}], true)),
             ?assertEqual([bad_limit], lists:usort([?NATIVE:limits_new([{a, List}]) || List <- Lists]))
         end,
         fun() ->

@@ -19,10 +19,11 @@ any_test_() ->
             fun what_refuses_everything/1,
             fun a_fault_behind_full_ones/1,
             fun many_at_once/1,
+            fun a_reason_of_its_own/1,
             fun of_very_many/1
         ],
         {name, Name} <- [erlang:fun_info(Test, name)],
-        Function <- [send_any, try_enqueue_any]
+        Function <- [send_any, send_any_with, try_enqueue_any, try_enqueue_any_with]
     ]}.
 
 up() ->
@@ -31,8 +32,18 @@ up() ->
     Level.
 
 %% How one of several is asked for, and how one of them is filled.
-way(send_any) -> {fun(Pids) -> ?B:send_any(s, Pids, x) end, fun(Pid) -> ok = ?B:send(s, Pid, x) end};
-way(try_enqueue_any) -> {fun(Pids) -> ?L:try_enqueue_any(s, Pids) end, fun(Pid) -> ok = ?L:try_enqueue(s, Pid) end}.
+way(send_any) ->
+    {fun(Pids) -> ?B:send_any(s, Pids, x) end, fun sends/1};
+way(send_any_with) ->
+    {fun(Pids) -> ?B:send_any(s, Pids, x, #{class => sheddable}) end, fun sends/1};
+way(try_enqueue_any) ->
+    {fun(Pids) -> ?L:try_enqueue_any(s, Pids) end, fun enqueues/1};
+%% Of a list of options a map is made first.
+way(try_enqueue_any_with) ->
+    {fun(Pids) -> ?L:try_enqueue_any(s, Pids, [{class, sheddable}]) end, fun enqueues/1}.
+
+sends(Pid) -> ok = ?B:send(s, Pid, x, #{class => critical_plus}).
+enqueues(Pid) -> ok = ?L:try_enqueue(s, Pid, #{class => critical_plus}).
 
 all_are_full({Any, Fill}) ->
     Pids = full(16, Fill),
@@ -102,6 +113,17 @@ many_at_once({Any, _}) ->
     Refused = length([error || error <- Answers]),
     ?assertEqual({20, 140, 140}, {length(Answers) - Refused, Refused, rejected()}),
     end_all(Pids).
+
+%% All are below their limit, of which the rest is kept for higher classes.
+a_reason_of_its_own({Any, Fill}) ->
+    ok = ?L:set_limit(s, 2),
+    ok = ?L:set_reserve(s, #{critical => 50, sheddable_plus => 50, sheddable => 50}),
+    Pids = full(5, Fill),
+    [?assertMatch({error, {capacity_exceeded, #{reason := class, depth := 1}}}, Any(Pids)) || _ <- "abc"],
+    ?assertEqual(3, rejected()),
+    Others = [Pid || _ <- Pids, {ok, Pid} <- [Any([idle() | Pids])]],
+    ?assertEqual({5, 3}, {length(Others), rejected()}),
+    end_all(Others ++ Pids).
 
 of_very_many({Any, Fill}) ->
     [Pid] = full(1, Fill),

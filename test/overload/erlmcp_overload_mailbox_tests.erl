@@ -448,7 +448,9 @@ rows_show_the_length_as_it_is() ->
         ],
         Rows
     ),
-    ?assertEqual(lists:sort(?M:queues(s)), lists:sort(?M:queues(s, #{top => 10}))),
+    %% But for how long nobody was taken out, which goes on.
+    Still = fun(Of) -> lists:sort([maps:remove(stalled_ms, Row) || Row <- Of]) end,
+    ?assertEqual(Still(?M:queues(s)), Still(?M:queues(s, #{top => 10}))),
     ?assertMatch([#{process := Pid, depth := 3}], ?M:get_overloaded(s)),
     take(Pid, 3),
     ?assertEqual([], ?M:get_overloaded()),

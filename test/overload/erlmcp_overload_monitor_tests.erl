@@ -354,7 +354,9 @@ the_history_of_a_role() ->
     ?assertEqual([], history(nobody_uses_this)),
     ?assertEqual([], history(default)).
 
--define(ROW_KEYS, [depth, kind, limit, process, role, status, utilization]).
+-define(ROW_KEYS, [
+    depth, drain_per_s, kind, limit, process, role, sojourn_ms, stalled_ms, status, utilization, wait_ms
+]).
 
 all_rows() ->
     monitor([]),
@@ -381,7 +383,11 @@ rows_of_a_role() ->
                 limit => 10000,
                 utilization => 0.0,
                 status => ok,
-                kind => counted
+                kind => counted,
+                drain_per_s => undefined,
+                wait_ms => undefined,
+                sojourn_ms => undefined,
+                stalled_ms => undefined
             }
         ],
         ?M:queues(session)
@@ -390,10 +396,15 @@ rows_of_a_role() ->
     ?assertEqual([], ?M:queues(nobody_uses_this, #{top => 5})),
     ok = set_limit(r, 8),
     fill(r, a, 7),
-    ?assertEqual(
-        [#{role => r, process => a, kind => counted, depth => 7, limit => 8, utilization => 0.875, status => warning}],
-        ?M:queues(r)
-    ),
+    Counted = #{
+        role => r, process => a, kind => counted, depth => 7, limit => 8, utilization => 0.875, status => warning
+    },
+    [Row] = ?M:queues(r),
+    ?assertEqual(Counted, maps:with(maps:keys(Counted), Row)),
+    %% Nobody has left yet that waited for another.
+    Times = #{drain_per_s => undefined, wait_ms => undefined, sojourn_ms => undefined},
+    ?assertEqual(Times, maps:without([stalled_ms | maps:keys(Counted)], Row)),
+    ?assertMatch(#{stalled_ms := Ms} when is_integer(Ms), Row),
     ok = forget(r, a),
     ?assertMatch([#{process := r, depth := 0}], ?M:queues(r)).
 
@@ -405,8 +416,10 @@ the_fullest() ->
     ?assertEqual([20, 19, 18], Depths(3)),
     ?assertEqual([], Depths(0)),
     ?assertEqual(lists:seq(20, 1, -1), Depths(1 bsl 100)),
-    [First | _] = ?M:queues(r, #{top => 1}),
-    ?assert(lists:member(First, ?M:queues(r))).
+    %% But for how long nobody was taken out, which goes on.
+    Still = fun(Rows) -> [maps:remove(stalled_ms, Row) || Row <- Rows] end,
+    [First | _] = Still(?M:queues(r, #{top => 1})),
+    ?assert(lists:member(First, Still(?M:queues(r)))).
 
 the_overloaded() ->
     monitor([]),

@@ -78,14 +78,18 @@ destinations() ->
 counts(Role) ->
     [
         {check_capacity, fun(Owner) -> [Role, Owner] end},
+        {check_capacity, fun(Owner) -> [Role, Owner, #{class => sheddable}] end},
         {try_enqueue, fun(Owner) -> [Role, Owner] end},
+        {try_enqueue, fun(Owner) -> [Role, Owner, [{bytes, 1}]] end},
         {with_capacity, fun(Owner) -> [Role, Owner, fun() -> ran end] end},
         {acquire, fun(Owner) -> [Role, Owner] end},
-        {acquire, fun(Owner) -> [Role, Owner, #{}] end},
+        {acquire, fun(Owner) -> [Role, Owner, #{deadline_ms => 100}] end},
         {try_enqueue_any, fun(Owner) -> [Role, [Owner]] end},
-        {try_enqueue_any, fun(Owner) -> [Role, [Owner, Owner, Owner], #{}] end},
+        {try_enqueue_any, fun(Owner) -> [Role, [Owner, Owner, Owner], [{bytes, 1}]] end},
         {record_enqueue, fun(Owner) -> [Role, Owner] end},
         {record_dequeue, fun(Owner) -> [Role, Owner] end},
+        {record_dequeue, fun(Owner) -> [Role, Owner, dropped] end},
+        {record_dequeue, fun(Owner) -> [Role, Owner, #{bytes => 1}] end},
         {forget, fun(Owner) -> [Role, Owner] end},
         {get_queue_depth, fun(Owner) -> [Role, Owner] end}
     ].
@@ -93,13 +97,13 @@ counts(Role) ->
 sends(Role) ->
     [
         {send, fun(To) -> [Role, To, x] end},
-        {send, fun(To) -> [Role, To, x, []] end},
+        {send, fun(To) -> [Role, To, x, [{class, sheddable}]] end},
         {cast, fun(To) -> [Role, To, x] end},
-        {cast, fun(To) -> [Role, To, x, #{}] end},
+        {cast, fun(To) -> [Role, To, x, #{bytes => 1}] end},
         {call, fun(To) -> [Role, To, x, 100] end},
-        {call, fun(To) -> [Role, To, x, 100, #{}] end},
+        {call, fun(To) -> [Role, To, x, 100, #{class => critical_plus}] end},
         {send_any, fun(To) -> [Role, [To], x] end},
-        {send_any, fun(To) -> [Role, [To, To, To], x, #{}] end}
+        {send_any, fun(To) -> [Role, [To, To, To], x, [{class, sheddable}]] end}
     ].
 
 answer(Module, Function, Args) ->

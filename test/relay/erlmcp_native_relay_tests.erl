@@ -163,7 +163,7 @@ events() ->
     ?assertEqual([warning, critical, overload], [Level || {alert, _, #{level := Level}} <- Alerts]),
     ?assertEqual([{breaker, #{count => 1}, #{role => s, action => open}}], Breaker),
     refuse(5),
-    ?assertEqual({refused, #{count => 5}, #{role => r}}, event(queue_limits)),
+    ?assertEqual({refused, #{count => 5}, #{role => r, class => critical, reason => full}}, event(queue_limits)),
     %% Numbers only: what is not limited has no limit.
     ok = erlmcp_queue_limits:set_limit(s, infinity),
     ok = erlmcp_overload_monitor:force_check(),

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! footprint   how much memory it all takes      survey      looking at every owner
+//! counting    one more for an owner, one less
+//! permits     places that somebody holds
 //! mailbox     whether one more message may be sent to a process
 //!   watching    processes whose mailbox was found long, whoever sends to them
 //! near        the owners that a thread used last
@@ -10,23 +12,38 @@
 //!   owners      the concurrent table itself
 //!   verdict     there is room, or why there is none
 //!   owner       an owner's accounts, its end
-//!   account     a depth, and the level it amounts to
+//!   tenancy     how an account is taken into use, and out of it
+//!     levels      the alert level that it amounts to
+//!     capped      places where there are caps, and bytes
+//!     places      how places are taken and given back
+//!     posting     what senders to a mailbox do
+//!     bounds      where it refuses            timing      how long requests wait in it
+//!     account     what an owner has in a role: a depth
 //!     senders     who is just sending to a mailbox
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
+//!       caps        what may wait for all its owners together
+//!       refusals    how many there were, by class and reason
 //!       tally       its totals                  rate        how fast they grow
 //!       retry       when to ask again           fill        how full its owners were at a check
 //!       standing    its alert level             timeline    since when
 //!       watch       whether all mailboxes are watched, and who is held
+//!       pressure    how hard pressed the node is, and whom it refuses for that
 //!   judge       whether and how to judge        alerts      the last ones, and what handlers have to be told
 //!     mailboxes   those that are so long that somebody has to look at them
+//!   meter       a depth that measures           marker      how fast it drains
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
 //!   lanes       types of messages
 //! aliases     whose priority aliases
 //!   roster      a set that knows its newest
+//! limit       a number, or what a number follows
+//!   wait        where a limit stands that is said in milliseconds
+//! reserve     what of a limit is kept for the higher classes
+//!   request     what a request says of itself
+//! reason      why one is refused
 //! setting     what configuration gives and a hand may override
 //! map         the concurrent map, or a small one in a model
 //! queue       the bounded queue, or a small one in a model
@@ -56,23 +73,39 @@
 mod account;
 pub mod alerts;
 pub mod aliases;
+mod bounds;
+mod capped;
+mod caps;
 pub mod control;
+mod counting;
 pub mod fill;
 mod footprint;
 mod gauge;
 pub mod judge;
 mod lanes;
 pub mod latency;
+mod levels;
+pub mod limit;
 pub mod limits;
 mod mailbox;
 mod mailboxes;
 mod map;
+pub mod marker;
+pub mod meter;
 pub mod near;
 pub mod overload;
 mod owner;
 mod owners;
+mod permits;
+mod places;
+mod posting;
+mod pressure;
 mod queue;
 mod rate;
+pub mod reason;
+mod refusals;
+pub mod request;
+pub mod reserve;
 mod retry;
 mod role;
 pub mod roles;
@@ -84,9 +117,12 @@ mod summary;
 pub mod survey;
 mod sync;
 mod tally;
+mod tenancy;
 mod timeline;
+pub mod timing;
 mod verdict;
 mod vocabulary;
+pub mod wait;
 mod waiting;
 mod watch;
 mod watching;
@@ -97,6 +133,8 @@ mod models;
 pub use gauge::Kind;
 pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
+pub use pressure::Strain;
+pub use refusals::ByReason;
 pub use retry::Outlook;
 pub use role::RoleStats;
 pub use senders::{Claim, Told};

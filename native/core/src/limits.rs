@@ -4,16 +4,17 @@
 //! one on its thread's stripe of the role. The first operation on an owner, `forget` and deaths take
 //! the owner's own lock and nothing else; making a role takes the table's.
 
-use crate::account::OtherKind;
 use crate::gauge::{Kind, Vacant};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
-use crate::roles::{ConfiguredLimits, Roles, TooManyRoles};
+use crate::places::Step;
+use crate::retry::Outlook;
+use crate::roles::{Configuration, Roles, TooManyRoles};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Kept, Mutex, Ordering, fence};
-use crate::tally::Seat;
+use crate::tenancy::OtherKind;
+use crate::timing::Timing;
 pub use crate::verdict::{Permit, Refusal, Unfit, Verdict};
-use crate::verdict::{granted, refuse, room, verdict};
 use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 
 /// A table has the depths by role and owner, the limits and the totals by role. `W` is the host's handle of a death
@@ -71,7 +72,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Opens the table, with limits and the switch as configured. What was counted and set since it was opened stays;
+    /// Opens the table, configured like this. What was counted and set since it was opened stays;
     /// one that was closed is as new.
     ///
     /// # Errors
@@ -80,15 +81,14 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// none of its limits has changed.
     pub fn open(
         &self,
-        limits: &ConfiguredLimits,
-        enforcing: bool,
+        configuration: &Configuration,
         host: &impl Host<Watch = W>,
     ) -> Result<(), TooManyRoles> {
         if !self.is_open() {
             // What an operation counted that was under way when the table was closed.
             self.clear(host);
         }
-        let configured = self.roles.configure(limits, enforcing, host.now());
+        let configured = self.roles.configure(configuration, host.now());
         // Pairs with `is_open`.
         self.open.store(true, Ordering::Release);
         configured
@@ -108,193 +108,6 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Gives the judge: how owners are judged, and the alerts so far.
     pub fn judge(&self) -> &Judge {
         &self.judge
-    }
-
-    /// Tells whether there is room. Counts a refusal, and nothing else.
-    ///
-    /// # Errors
-    ///
-    /// As every operation that may have to make a role: [`Unfit::TooManyRoles`] if there is no room for one more. As
-    /// every operation that counts: [`Unfit::OtherKind`] for an owner whose mailbox is what is limited.
-    pub fn check(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, Unfit> {
-        match self.look(role, owner, |account| room(account, host)) {
-            Ok(verdict) => Ok(verdict),
-            Err(Vacant) => self.check_unknown(role, owner, host),
-        }
-    }
-
-    fn check_unknown(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, Unfit> {
-        self.is_to_be_counted(role, owner)?;
-        if self.roles.refuses_at(role) > 0 || !host.is_alive(owner) {
-            return Ok(Verdict::Granted);
-        }
-        let role = self.roles.get_or_insert(role, || host.now())?;
-        Ok(Verdict::Refused(refuse(&role, 0, host)))
-    }
-
-    /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
-    /// this, whatever the number of callers.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`], as [`check`](Self::check).
-    pub fn try_enqueue(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<Verdict, Unfit> {
-        let attempt = |account: &Account<W>| {
-            let admission = account.try_enqueue(Seat::mine())?;
-            Ok((verdict(account, admission, host), admission.depth()))
-        };
-        if let Ok(verdict) = self.change(role, owner, host, attempt) {
-            return Ok(verdict);
-        }
-        if let refused @ Verdict::Refused(_) = self.check_unknown(role, owner, host)? {
-            return Ok(refused);
-        }
-        let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;
-        Ok(entered.unwrap_or(Verdict::Granted))
-    }
-
-    /// Does what [`try_enqueue`](Self::try_enqueue) does, but counts no refusal: whoever asks for one of several owners
-    /// is refused once, and not by each. Tells whether a place was taken, or none is needed, as for the dead.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`], as [`check`](Self::check).
-    pub fn offer(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<bool, Unfit> {
-        let attempt = |account: &Account<W>| {
-            let admission = account.try_enqueue(Seat::mine())?;
-            Ok((admission.is_admitted(), admission.depth()))
-        };
-        if let Ok(admitted) = self.change(role, owner, host, attempt) {
-            return Ok(admitted);
-        }
-        self.is_to_be_counted(role, owner)?;
-        if self.roles.refuses_at(role) == 0 {
-            return Ok(!host.is_alive(owner));
-        }
-        let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;
-        Ok(entered.unwrap_or(true))
-    }
-
-    /// Does what [`try_enqueue`](Self::try_enqueue) does and hands out a permit, which gives back just what was taken
-    /// here, even if the owner is forgotten and entered again in between. For the dead there is none, since none is
-    /// needed.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`], as [`check`](Self::check); inside, the refusal.
-    pub fn acquire(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<Result<Option<Permit>, Box<Refusal>>, Unfit> {
-        let permit = |tenure| Permit::new(role, owner, tenure);
-        let first = self.change(role, owner, host, |account| {
-            let (tenure, admission) = account.acquire_first(Seat::mine())?;
-            let granted = granted(account, admission, host).map(|()| permit(tenure));
-            Ok((granted, admission.depth()))
-        });
-        if let Ok(granted) = first {
-            return Ok(granted.map(Some));
-        }
-        if let Verdict::Refused(refusal) = self.check(role, owner, host)? {
-            return Ok(Err(refusal));
-        }
-        let entered = self.enter(role, owner, Kind::Counted, host, |account| {
-            // Nobody ends this use of the account meanwhile.
-            let admission = account.try_enqueue(Seat::mine())?;
-            let granted = granted(account, admission, host).map(|()| permit(account.tenure()));
-            Ok((granted, admission.depth()))
-        })?;
-        Ok(entered.transpose())
-    }
-
-    /// Takes away what a permit stands for, the first time that it is given back, unless its owner has given everything
-    /// up since. True if it did.
-    pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
-        permit.give_back() && self.take_back(permit, runtime)
-    }
-
-    /// Takes away what a permit stands for that has just been given back, if its owner has it still.
-    pub(crate) fn take_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
-        let Permit { role, owner, .. } = *permit;
-        let shard = self.owners.shard(owner).pin();
-        let Some(found) = shard.get(&owner) else {
-            return false;
-        };
-        let left = found.give_back(role, permit.tenure);
-        left.into_iter()
-            .for_each(|depth| self.noticed(found, role, owner, depth, runtime));
-        left.is_some()
-    }
-
-    /// Adds one to the owner's depth, beyond the limit too. Nothing happens for the dead.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`], as [`check`](Self::check).
-    pub fn enqueue(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<(), Unfit> {
-        let add = |account: &Account<W>| Ok(((), account.enqueue(Seat::mine())?));
-        if self.change(role, owner, host, add).is_err() {
-            self.enter(role, owner, Kind::Counted, host, add)?;
-        }
-        Ok(())
-    }
-
-    /// Takes one from the owner's depth. With nothing there to take, that is counted instead, unless the owner is dead.
-    ///
-    /// # Errors
-    ///
-    /// [`Unfit`], as [`check`](Self::check).
-    pub fn dequeue(
-        &self,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Result<(), Unfit> {
-        let take = |account: &Account<W>| Ok(((), account.dequeue(Seat::mine())?));
-        if self.change(role, owner, host, take).is_ok() {
-            return Ok(());
-        }
-        self.is_to_be_counted(role, owner)?;
-        if host.is_alive(owner) {
-            let role = self.roles.get_or_insert(role, || host.now())?;
-            role.tally().unmatched_dequeue();
-        }
-        Ok(())
-    }
-
-    fn is_to_be_counted(&self, role: RoleId, owner: OwnerId) -> Result<(), Unfit> {
-        self.is_free(role)?;
-        match self.kind(role, owner) {
-            Some(Kind::Mailbox | Kind::Watched) => Err(Unfit::OtherKind),
-            Some(Kind::Counted) | None => Ok(()),
-        }
     }
 
     /// Tells whether a role is anybody's, and not the watch's.
@@ -432,21 +245,92 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// Runs `operation` on an account, and judges the depth that it reports.
-    pub(crate) fn change<R>(
+    pub(crate) fn change<R, S: Into<Step>>(
         &self,
         role: RoleId,
         owner: OwnerId,
         host: &impl Host<Watch = W>,
-        operation: impl FnOnce(&Account<W>) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>) -> Result<(R, S), Vacant>,
     ) -> Result<R, Vacant> {
         let shard = self.owners.shard(owner).pin();
         let found = shard.get(&owner).ok_or(Vacant)?;
         let account = found.account(role).ok_or(Vacant)?;
-        let (result, depth) = operation(account)?;
-        if account.crossed(depth) {
-            self.noticed(found, role, owner, depth, host);
-        }
+        let (result, step) = operation(account)?;
+        self.stepped(found, account, owner, step, host);
         Ok(result)
+    }
+
+    /// An account has come to another depth: measures, and judges.
+    #[inline]
+    pub(crate) fn stepped(
+        &self,
+        found: &Owner<W>,
+        account: &Account<W>,
+        owner: OwnerId,
+        step: impl Into<Step>,
+        runtime: &impl Runtime,
+    ) {
+        let step = step.into();
+        if account.measure(step, runtime) {
+            self.limit_moved(found, account, owner, step.depth, runtime);
+        } else if account.crossed(step.depth) {
+            self.noticed(found, account.role_id(), owner, step.depth, runtime);
+        }
+    }
+
+    /// The limit of an account has moved: is that news?
+    #[cold]
+    #[inline(never)]
+    fn limit_moved(
+        &self,
+        found: &Owner<W>,
+        account: &Account<W>,
+        owner: OwnerId,
+        depth: u64,
+        runtime: &impl Runtime,
+    ) {
+        if found.judge(owner, account, depth, &self.judge, runtime.now()) {
+            runtime.wake();
+        }
+    }
+
+    /// Gives the owner's limit in the role.
+    pub fn limit(&self, role: RoleId, owner: OwnerId) -> u64 {
+        self.look(role, owner, |account| Ok(account.limit()))
+            .unwrap_or_else(|Vacant| self.roles.limit(role))
+    }
+
+    /// Gives how long requests wait for the owner in the role, as far as it is known.
+    pub fn timing(&self, role: RoleId, owner: OwnerId, runtime: &impl Runtime) -> Timing {
+        self.look(
+            role,
+            owner,
+            |account| Ok(account.timing(runtime.ticks_ns())),
+        )
+        .unwrap_or_default()
+    }
+
+    /// Says what the next request meets that comes for this owner at this depth and says nothing of itself, if the role
+    /// exists.
+    pub fn outlook(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        depth: u64,
+        now: Instant,
+    ) -> Option<Outlook> {
+        let outlook = |account: &Account<W>| {
+            let (limit, pace) = (account.limit(), account.pace());
+            Ok(account.role().outlook(depth, limit, pace, now))
+        };
+        self.look(role, owner, outlook)
+            .ok()
+            .or_else(|| self.roles.outlook(role, depth, now))
+    }
+
+    /// Tells those who have no time to read the clock what it is; to be called ten times a second.
+    pub fn tick(&self, runtime: &impl Runtime) {
+        self.roles.passes(runtime.ticks_ns());
     }
 
     /// An account has come to this depth: is that news?
@@ -476,13 +360,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// The way in for an owner that is not there yet. `None`: it is dead.
-    pub(crate) fn enter<R>(
+    pub(crate) fn enter<R, S: Into<Step>>(
         &self,
         role: RoleId,
         owner: OwnerId,
         kind: Kind,
         host: &impl Host<Watch = W>,
-        operation: impl Fn(&Account<W>) -> Result<(R, u64), Vacant>,
+        operation: impl Fn(&Account<W>) -> Result<(R, S), Vacant>,
     ) -> Result<Option<R>, Unfit> {
         if kind != Kind::Watched {
             self.is_free(role)?;
@@ -517,8 +401,10 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 },
             };
             match found.enter(&in_role, kind, &self.judge, &operation) {
-                Ok(Ok(Ok((result, depth)))) => {
-                    self.noticed(found, role, owner, depth, host);
+                Ok(Ok(Ok((result, step)))) => {
+                    if let Some(account) = found.account(role) {
+                        self.stepped(found, account, owner, step, host);
+                    }
                     return Ok(Some(result));
                 }
                 Ok(Err(OtherKind)) => {

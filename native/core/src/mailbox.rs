@@ -4,13 +4,16 @@
 //! many were sent, asks, is admitted or not, sends, and says so. Nobody passes the limit by that, however many send at
 //! once (`senders.rs`).
 
+use crate::bounds::Case;
 use crate::gauge::{Kind, Vacant};
 use crate::limits::{Limits, Refusal, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
+use crate::reason::Reason;
+use crate::request::Request;
 use crate::senders::{Claim, Told};
 use crate::tally::Seat;
-use crate::verdict::refuse;
+use crate::verdict::{has_room, refuse};
 use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 
 /// An entry says what a sender has to do first.
@@ -79,9 +82,24 @@ impl<W: Send + Sync + 'static> Limits<W> {
         now_ns: u64,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        let is_alive = |sender| host.is_alive(sender);
-        let admit =
-            |account: &Account<W>| Ok(account.admit_unasked(sender, now_ns, is_alive)?.into());
+        self.admit_unasked_with(role, owner, sender, now_ns, &Request::default(), host)
+    }
+
+    /// Does what [`admit_unasked`](Self::admit_unasked) does, for a message that says something of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as of every operation.
+    pub fn admit_unasked_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        sender: OwnerId,
+        now_ns: u64,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Result<Option<Entry>, Unfit> {
+        let admit = |account: &Account<W>| enter(account, sender, now_ns, request, host);
         match self.look(role, owner, admit) {
             Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
@@ -101,38 +119,56 @@ impl<W: Send + Sync + 'static> Limits<W> {
         is_last: bool,
         host: &impl Host<Watch = W>,
     ) -> Admittance {
+        self.admit_with(
+            role,
+            owner,
+            (sender, told),
+            is_last,
+            &Request::default(),
+            host,
+        )
+    }
+
+    /// Does what [`admit`](Self::admit) does, for a message that says something of itself.
+    pub fn admit_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        asks: (OwnerId, Told),
+        is_last: bool,
+        request: &Request,
+        host: &impl Host<Watch = W>,
+    ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(
-                match account.admit(sender, told, |sender| host.is_alive(sender))? {
-                    Ok(claim) => Admittance::Granted(claim),
-                    Err(_) if asks_again(account, told, is_last, host)? => Admittance::Again,
-                    Err(depth) => Admittance::Refused(refuse(account.role(), depth, host)),
-                },
-            )
+            Ok(match asked(account, asks, is_last, request, host)? {
+                Admittance::Granted(claim) => Admittance::Granted(claim),
+                Admittance::Again => Admittance::Again,
+                Admittance::Refused(case) => {
+                    Admittance::Refused(refuse(account.role(), &case, host))
+                }
+            })
         });
         // Forgotten meanwhile, or dead.
         looked.unwrap_or(Admittance::Again)
     }
 
-    /// Does what [`admit`](Self::admit) does, but counts no refusal: whoever asks for one of several receivers is
-    /// refused once, and not by each.
+    /// Does what [`admit_with`](Self::admit_with) does, but counts no refusal: whoever asks for one of several
+    /// receivers is refused once, and not by each.
     pub fn offer_message(
         &self,
         role: RoleId,
         owner: OwnerId,
-        sender: OwnerId,
-        told: Told,
+        asks: (OwnerId, Told),
         is_last: bool,
+        request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Admittance<()> {
         let looked = self.look(role, owner, |account| {
-            Ok(
-                match account.admit(sender, told, |sender| host.is_alive(sender))? {
-                    Ok(claim) => Admittance::Granted(claim),
-                    Err(_) if asks_again(account, told, is_last, host)? => Admittance::Again,
-                    Err(_) => Admittance::Refused(()),
-                },
-            )
+            Ok(match asked(account, asks, is_last, request, host)? {
+                Admittance::Granted(claim) => Admittance::Granted(claim),
+                Admittance::Again => Admittance::Again,
+                Admittance::Refused(_) => Admittance::Refused(()),
+            })
         });
         looked.unwrap_or(Admittance::Again)
     }
@@ -164,14 +200,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         length: u64,
+        request: &Request,
         runtime: &impl Runtime,
     ) -> Verdict {
         let looked = self.look(role, owner, |account| {
-            Ok(if length < account.role().refuses_at() {
-                Verdict::Granted
-            } else {
-                Verdict::Refused(refuse(account.role(), length, runtime))
-            })
+            Ok(has_room(account, length, request, runtime))
         });
         looked.unwrap_or(Verdict::Granted)
     }
@@ -198,20 +231,19 @@ impl<W: Send + Sync + 'static> Limits<W> {
 }
 
 impl<W: Send + Sync + 'static> Near<W> {
-    /// Does what [`Limits::admit_unasked`] does, if the owner is near and its mailbox known in the role.
+    /// Does what [`Limits::admit_unasked_with`] does, if the owner is near and its mailbox known in the role.
     #[inline]
     pub fn admit_unasked(
         &self,
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        sender: OwnerId,
-        now_ns: u64,
+        (sender, now_ns): (OwnerId, u64),
+        request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Option<Entry> {
-        let is_alive = |sender| host.is_alive(sender);
         self.look(table, role, owner, |_, account, _| {
-            Ok(account.admit_unasked(sender, now_ns, is_alive)?.into())
+            enter(account, sender, now_ns, request, host)
         })
     }
 
@@ -230,19 +262,23 @@ impl<W: Send + Sync + 'static> Near<W> {
         })
     }
 
-    /// Does what [`Limits::admit`] does, if the owner is near, its mailbox known in the role, and there is room.
+    /// Does what [`Limits::admit_with`] does, if the owner is near, its mailbox known in the role, and there is room.
     #[inline]
     pub fn admit(
         &self,
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        sender: OwnerId,
-        told: Told,
+        (sender, told): (OwnerId, Told),
+        request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Option<Claim> {
-        let is_alive = |sender| host.is_alive(sender);
-        let admit = |account: &Account<W>| account.admit(sender, told, is_alive);
+        let admit = |account: &Account<W>| {
+            if account.role().node_refuses(request.class, host) {
+                return Err(Vacant);
+            }
+            account.admit(sender, told, request, |sender| host.is_alive(sender))
+        };
         self.look(table, role, owner, |_, account, _| admit(account))?
             .ok()
     }
@@ -264,16 +300,55 @@ impl<W: Send + Sync + 'static> Near<W> {
     }
 }
 
+/// Whoever the node has to do without is not admitted unasked, and refused when it has asked.
+#[inline]
+fn enter<W>(
+    account: &Account<W>,
+    sender: OwnerId,
+    now_ns: u64,
+    request: &Request,
+    host: &impl Host<Watch = W>,
+) -> Result<Entry, Vacant> {
+    if account.role().node_refuses(request.class, host) {
+        return Ok(Entry::Ask(account.senders()?.sent()));
+    }
+    let is_alive = |sender| host.is_alive(sender);
+    Ok(account
+        .admit_unasked(sender, now_ns, request, is_alive)?
+        .into())
+}
+
+/// What becomes of a sender that was told this.
+fn asked<W>(
+    account: &Account<W>,
+    (sender, told): (OwnerId, Told),
+    is_last: bool,
+    request: &Request,
+    host: &impl Host<Watch = W>,
+) -> Result<Admittance<Case>, Vacant> {
+    if account.role().node_refuses(request.class, host) {
+        let case = account.case(told.length, request).of(Reason::Node);
+        return Ok(Admittance::Refused(case));
+    }
+    let is_alive = |sender| host.is_alive(sender);
+    Ok(match account.admit(sender, told, request, is_alive)? {
+        Ok(claim) => Admittance::Granted(claim),
+        Err(_) if asks_again(account, told, is_last, request, host)? => Admittance::Again,
+        Err(depth) => Admittance::Refused(account.case(depth, request)),
+    })
+}
+
 /// Not by the length alone: whom it was counted for is dead, or has sent since, so that its message is counted twice.
 #[cold]
 fn asks_again<W>(
     account: &Account<W>,
     told: Told,
     is_last: bool,
+    request: &Request,
     host: &impl Host<Watch = W>,
 ) -> Result<bool, Vacant> {
     let senders = account.senders()?;
-    let is_final = is_last || told.length >= account.role().refuses_at();
+    let is_final = is_last || told.length >= account.refuses_at(request);
     Ok(
         !is_final
             && (senders.sweep(|sender| host.is_alive(sender)) || senders.sent() != told.noted),

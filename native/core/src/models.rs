@@ -2,10 +2,12 @@
 
 mod alerts;
 mod aliases;
+mod caps;
 mod components;
 mod gauge;
 mod judging;
 mod latency;
+mod meter;
 mod near;
 mod owner;
 mod refusals;
@@ -20,6 +22,7 @@ mod watching;
 use crate::gauge::{Admission, Kind};
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
+use crate::request::{Class, Request};
 use crate::role::{Policy, Role};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::tally::Seat;
@@ -28,6 +31,13 @@ use crate::vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime};
 const NOW: Instant = Instant {
     monotonic_ms: 0,
     system_ms: 0,
+};
+
+/// One that says nothing of itself.
+const ORDINARY: Request = Request {
+    class: Class::Critical,
+    bytes: 0,
+    deadline_ms: None,
 };
 
 /// At most three preemptions an execution, unless `LOOM_MAX_PREEMPTIONS` says otherwise.
@@ -64,7 +74,7 @@ fn end<W>(owner: &Owner<W>) -> End<W> {
 fn admitted(owner: &Owner<()>, role: &Arc<Role>) -> Result<bool, Ended> {
     enter(owner, role, |account| {
         matches!(
-            account.try_enqueue(Seat::mine()),
+            account.try_enqueue(&ORDINARY, Seat::mine()),
             Ok(Admission::Admitted(_))
         )
     })

@@ -10,10 +10,10 @@ use std::cell::{Cell, RefCell};
 use crate::gauge::Vacant;
 use crate::limits::Limits;
 use crate::owner::{Account, Owner};
+use crate::places::Step;
 use crate::sync::Kept;
 use crate::tally::Seat;
-use crate::verdict::{Permit, Refusal, Verdict, granted, room, verdict};
-use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
+use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
 /// A thread keeps so many owners at most. A model has one place, so that owners come into each other's way.
 const PLACES: usize = 1 << PLACE_BITS;
@@ -88,106 +88,6 @@ impl<W: Send + Sync + 'static> Near<W> {
         }
     }
 
-    /// Does what [`Limits::check`] does, if the owner is near and has an account in the role.
-    #[inline]
-    pub fn check(
-        &self,
-        table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Option<Verdict> {
-        self.look(table, role, owner, |_, account, _| room(account, host))
-    }
-
-    /// Does what [`Limits::try_enqueue`] does, if the owner is near and has an account in the role.
-    #[inline]
-    pub fn try_enqueue(
-        &self,
-        table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Option<Verdict> {
-        self.change(table, role, owner, host, |account, seat| {
-            let admission = account.try_enqueue(seat)?;
-            Ok((verdict(account, admission, host), admission.depth()))
-        })
-    }
-
-    /// Does what [`Limits::enqueue`] does, if the owner is near and has an account in the role.
-    #[inline]
-    pub fn enqueue(
-        &self,
-        table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Option<()> {
-        self.change(table, role, owner, host, |account, seat| {
-            Ok(((), account.enqueue(seat)?))
-        })
-    }
-
-    /// Does what [`Limits::dequeue`] does, if the owner is near and has an account in the role.
-    #[inline]
-    pub fn dequeue(
-        &self,
-        table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        host: &impl Host<Watch = W>,
-    ) -> Option<()> {
-        self.change(table, role, owner, host, |account, seat| {
-            Ok(((), account.dequeue(seat)?))
-        })
-    }
-
-    /// Does what [`Limits::acquire`] does, if the owner is near and has an account in the role that was never
-    /// forgotten.
-    #[inline]
-    pub fn acquire(
-        &self,
-        table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        runtime: &impl Runtime,
-    ) -> Option<Result<Permit, Box<Refusal>>> {
-        self.change(table, role, owner, runtime, |account, seat| {
-            let (tenure, admission) = account.acquire_first(seat)?;
-            let granted = granted(account, admission, runtime);
-            let permit = granted.map(|()| Permit::new(role, owner, tenure));
-            Ok((permit, admission.depth()))
-        })
-    }
-
-    /// Does what [`Limits::give_back`] does, if the owner of the permit is near, and the permit is of its account's
-    /// first use.
-    #[inline]
-    pub fn give_back(
-        &self,
-        table: &Limits<W>,
-        permit: &Permit,
-        runtime: &impl Runtime,
-    ) -> Option<bool> {
-        let Permit { role, owner, .. } = *permit;
-        self.look(table, role, owner, |found, account, seat| {
-            if account.tenure() != permit.tenure {
-                return Err(Vacant);
-            }
-            if !permit.give_back() {
-                return Ok(false);
-            }
-            let Ok(depth) = account.give_back_first(permit.tenure, seat) else {
-                return Ok(table.take_back(permit, runtime));
-            };
-            if account.crossed(depth) {
-                table.noticed(found, role, owner, depth, runtime);
-            }
-            Ok(true)
-        })
-    }
-
     /// An owner was asked for that was not near: if it is for the fourth time in a row in its place, it is from now on.
     pub fn missed(&self, table: &Limits<W>, owner: OwnerId) {
         if self.era.get() != table.era() {
@@ -239,26 +139,25 @@ impl<W: Send + Sync + 'static> Near<W> {
         places.iter().filter(|place| place.owner.is_some()).count()
     }
 
-    #[inline]
-    pub(crate) fn change<R>(
+    // Compiled into each operation: to be called costs as much as half of what it does.
+    #[inline(always)]
+    pub(crate) fn change<R, S: Into<Step>>(
         &self,
         table: &Limits<W>,
         role: RoleId,
         id: OwnerId,
         runtime: &impl Runtime,
-        operation: impl FnOnce(&Account<W>, Seat) -> Result<(R, u64), Vacant>,
+        operation: impl FnOnce(&Account<W>, Seat) -> Result<(R, S), Vacant>,
     ) -> Option<R> {
         self.look(table, role, id, |owner, account, seat| {
-            let (result, depth) = operation(account, seat)?;
-            if account.crossed(depth) {
-                table.noticed(owner, role, id, depth, runtime);
-            }
+            let (result, step) = operation(account, seat)?;
+            table.stepped(owner, account, id, step, runtime);
             Ok(result)
         })
     }
 
     /// Runs `operation` on an account that is near.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look<R>(
         &self,
         table: &Limits<W>,
@@ -304,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::sync::watched::lines_written;
+    use crate::verdict::Verdict;
     use crate::vocabulary::immortals::Immortals;
 
     const ROLE: RoleId = RoleId(1);

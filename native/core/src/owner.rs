@@ -3,13 +3,15 @@
 //! Accounts are found without a lock and never move. Opening one, closing one and the owner's end
 //! happen under the owner's lock, so that after the end nothing can be opened any more.
 
-use crate::account::{self, OtherKind};
+use crate::account;
 use crate::gauge::Kind;
 use crate::judge::Judge;
 use crate::overload::Level;
+use crate::places::Step;
 use crate::role::Role;
 use crate::sync::{Arc, Mutex, Ordering, fence};
 use crate::tally::Seat;
+use crate::tenancy::OtherKind;
 use crate::vocabulary::{Instant, OwnerId, RoleId};
 
 /// The owner has ended, or has to: it died, its last role was forgotten, or the table has forgotten a role of it.
@@ -146,11 +148,10 @@ impl<W> Owner<W> {
     }
 
     /// Takes one away on behalf of a permit of this tenure; of an older tenure it was given up already.
-    /// Returns the new depth.
-    pub(crate) fn give_back(&self, role: RoleId, tenure: u64) -> Option<u64> {
+    pub(crate) fn give_back(&self, role: RoleId, tenure: u64) -> Option<Step> {
         let account = self.account(role)?;
-        if let Ok(depth) = account.give_back_first(tenure, Seat::mine()) {
-            return Some(depth);
+        if let Ok(step) = account.give_back_first(tenure, Seat::mine()) {
+            return Some(step);
         }
         let _life = self.life().lock();
         if account.tenure() != tenure {
@@ -279,9 +280,9 @@ impl<W> Owner<W> {
 mod tests {
     use super::*;
 
-    /// With the count of its keepers and what the allocator adds, that is 96.
+    /// With the count of its keepers and what the allocator adds, that is 128.
     #[test]
     fn an_owner_is_as_small_as_it_can_be() {
-        assert!(size_of::<Owner<[u8; 32]>>() <= 80);
+        assert!(size_of::<Owner<[u8; 32]>>() <= 112);
     }
 }

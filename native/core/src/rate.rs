@@ -51,7 +51,8 @@ impl Rate {
     }
 
     /// The rate per millisecond since the count last began to grow, if that is less than ten seconds ago: what came
-    /// before, when nothing was there to be counted, says nothing of how fast it can go.
+    /// before, when little or nothing was there to be counted, says nothing of how fast it can go. It began at the last
+    /// sample with more growth after it than before.
     pub(crate) fn since_it_grows_per_ms(&self, now_ms: u64, count: impl FnOnce() -> u64) -> f64 {
         self.refresh(now_ms, count);
         f64::from_bits(self.since_it_grows_per_ms.load(Ordering::Relaxed))
@@ -81,9 +82,10 @@ impl Rate {
             samples.pop_front();
         }
         let oldest = samples.front();
-        let last_idle = samples
-            .iter()
-            .rfind(|sample| oldest.is_some_and(|oldest| sample.count == oldest.count));
+        let last_idle = samples.iter().rfind(|sample| {
+            let before = oldest.map_or(0, |oldest| sample.count.saturating_sub(oldest.count));
+            before == 0 || count.saturating_sub(sample.count) > before
+        });
         for (since, rate) in [
             (oldest, &self.per_ms),
             (last_idle, &self.since_it_grows_per_ms),
@@ -144,6 +146,19 @@ mod tests {
         assert!((rate.per_ms(30_500, || 35) - 30.0 / 9_500.0).abs() < 1e-9);
         // From here on it is the rate of all the time since.
         assert!((rate.since_it_grows_per_ms(33_000, || 65) - 0.02).abs() < 1e-9);
+    }
+
+    /// One that trickled eight seconds ago, and then forty that all came at once and drain at 27 a second.
+    #[test]
+    fn what_trickled_before_does_not_slow_the_rate_since() {
+        let rate = Rate::new(0);
+        (1..=2).for_each(|second| rate.sample(second * 1_000, 0));
+        (3..=10).for_each(|second| rate.sample(second * 1_000, 1));
+        assert!((rate.since_it_grows_per_ms(10_500, || 14) - 13.0 / 500.0).abs() < 1e-9);
+        // Half of what it was before tells as much as all of it, while it goes on as it was.
+        let steady = Rate::new(0);
+        (1..=10).for_each(|second| steady.sample(second * 1_000, second * 30));
+        assert!((steady.since_it_grows_per_ms(10_500, || 315) - 0.03).abs() < 1e-9);
     }
 
     #[test]

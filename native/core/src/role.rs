@@ -1,53 +1,86 @@
 //! What a role counts, and what it allows.
 
+use once_cell::race::OnceBox;
+
+use crate::caps::Caps;
 use crate::fill::Fill;
+use crate::limit::Limit;
+use crate::marker::{Pace, tick};
 use crate::overload::{Level, Scale};
+use crate::pressure::Pressure;
 use crate::rate::Rate;
+use crate::reason::Reason;
+use crate::refusals::{ByReason, Refusals};
+use crate::request::{Class, Request};
+use crate::reserve::Reserve;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::tally::{Tally, Totals};
+use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::tally::{Seat, Tally, Totals};
 use crate::timeline::{ByLevel, Timeline};
-use crate::vocabulary::{Instant, RoleId, UNLIMITED};
+use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED};
 use crate::watch::Watch;
 
 const NEVER: u64 = u64::MAX;
 /// A refusal after this many milliseconds without one is announced.
 const QUIET_MS: u64 = 1_000;
 
-/// What all roles of a table share: the limit of those without one, the switch, and which of them is the watch's.
+/// What all roles of a table share: the limit of those without one, the switch, which of them is the watch's, and what
+/// the node can bear.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    pub(crate) default_limit: Setting<u64>,
+    pub(crate) default_limit: Setting<Limit>,
     pub(crate) enforcing: Setting<bool>,
     pub(crate) watch: Watch,
+    pub(crate) pressure: Pressure,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
+    /// About now, see [`Role::tick`].
+    tick: AtomicU32,
 }
 
 impl Policy {
     pub(crate) fn new(default_limit: u64) -> Self {
         Self {
-            default_limit: Setting::new(default_limit),
+            default_limit: Setting::new(Limit::Fixed(default_limit)),
             enforcing: Setting::new(true),
             watch: Watch::new(),
+            pressure: Pressure::new(),
             tenures: AtomicU64::new(0),
+            tick: AtomicU32::new(0),
         }
     }
 
-    /// By what the owners of a role are judged that has this limit of its own.
-    pub(crate) fn scale(&self, role: RoleId, own_limit: Option<u64>) -> Scale {
-        let ordinary = || Scale::Limit(own_limit.unwrap_or_else(|| self.default_limit.get()));
-        self.watch
-            .steps_of(role)
-            .map_or_else(ordinary, Scale::Steps)
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        let tick = tick(now_ns);
+        // Of those that come at once, most change nothing.
+        if self.tick.load(Ordering::Relaxed) != tick {
+            self.tick.store(tick, Ordering::Relaxed);
+        }
     }
 
-    /// The depth at which a follower of the default is refused now.
-    pub(crate) fn refuses_at(&self) -> u64 {
-        if self.enforcing.get() {
-            self.default_limit.get()
+    /// By what the owners of a role are judged that have this limit.
+    pub(crate) fn scale(&self, role: RoleId, limit: u64) -> Scale {
+        self.watch
+            .steps_of(role)
+            .map_or(Scale::Limit(limit), Scale::Steps)
+    }
+
+    /// Whether the node has to do without requests of this class.
+    #[inline]
+    pub(crate) fn node_refuses(&self, class: Class, runtime: &impl Runtime) -> bool {
+        let now_ms = || runtime.now().monotonic_ms;
+        self.pressure.refuses(class.below(), now_ms) && self.enforcing.get()
+    }
+
+    /// The depth at which a follower of the default of whom nothing is known is refused such a request now.
+    pub(crate) fn refuses_at(&self, request: &Request) -> u64 {
+        if self.enforcing.get() && request.deadline_ms == Some(0) {
+            0
+        } else if self.enforcing.get() {
+            self.default_limit.get().number()
         } else {
             u64::MAX
         }
@@ -60,7 +93,8 @@ pub(crate) struct Role {
     id: RoleId,
     policy: Arc<Policy>,
     /// Without one it follows the default role's.
-    pub(crate) own_limit: Setting<Option<u64>>,
+    pub(crate) own_limit: Setting<Option<Limit>>,
+    pub(crate) reserve: Setting<Reserve>,
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
@@ -68,6 +102,9 @@ pub(crate) struct Role {
     reported_refusals: AtomicU64,
     drained: Rate,
     refused: Rate,
+    refusals: Refusals,
+    /// Made when they are first set, or bytes are first counted.
+    caps: OnceBox<Caps>,
     baseline: Mutex<Totals>,
     /// Before it is, the baseline is zero, and reading it takes no lock.
     was_reset: AtomicBool,
@@ -75,6 +112,8 @@ pub(crate) struct Role {
     standing: Mutex<Standing>,
     alerts: [AtomicU64; 4],
     fill: Mutex<Fill>,
+    /// What was marked before measures nothing, see [`reset_stats`](Self::reset_stats).
+    valid_from_ns: AtomicU64,
     /// It is no role of its table any more.
     retired: AtomicBool,
 }
@@ -133,6 +172,7 @@ impl Role {
             id,
             policy,
             own_limit: Setting::new(None),
+            reserve: Setting::new(Reserve::NONE),
             owners: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
@@ -140,12 +180,15 @@ impl Role {
             reported_refusals: AtomicU64::new(0),
             drained: Rate::new(now.monotonic_ms),
             refused: Rate::new(now.monotonic_ms),
+            refusals: Refusals::new(),
+            caps: OnceBox::new(),
             baseline: Mutex::new(Totals::default()),
             was_reset: AtomicBool::new(false),
             tally: Tally::new(),
             standing: Mutex::new(Standing::new(now)),
             alerts: Default::default(),
             fill: Mutex::new(Fill::default()),
+            valid_from_ns: AtomicU64::new(0),
             retired: AtomicBool::new(false),
         }
     }
@@ -175,9 +218,29 @@ impl Role {
         self.scale().limit()
     }
 
-    /// By what its owners are judged.
+    /// By what its owners are judged of whom nothing is known.
     pub(crate) fn scale(&self) -> Scale {
-        self.policy.scale(self.id, self.own_limit.get())
+        self.scale_of(self.set_to().number())
+    }
+
+    /// By what its owners are judged that have this limit.
+    pub(crate) fn scale_of(&self, limit: u64) -> Scale {
+        self.policy.scale(self.id, limit)
+    }
+
+    /// The limit as it was set, unless it is the watch's that counts.
+    pub(crate) fn shown_limit(&self) -> Limit {
+        match self.scale() {
+            Scale::Limit(_) => self.set_to(),
+            steps @ Scale::Steps(_) => Limit::Fixed(steps.limit()),
+        }
+    }
+
+    /// The limit as it was set.
+    #[inline]
+    pub(crate) fn set_to(&self) -> Limit {
+        let own = self.own_limit.get();
+        own.unwrap_or_else(|| self.policy.default_limit.get())
     }
 
     /// The table's watch, whose role this may be.
@@ -185,15 +248,38 @@ impl Role {
         &self.policy.watch
     }
 
-    /// The depth at which an owner is refused now.
-    pub(crate) fn refuses_at(&self) -> u64 {
+    /// The depth at which an owner of this limit is refused now that asks for this class.
+    #[inline]
+    pub(crate) fn refuses_at(&self, class: Class, limit: u64) -> u64 {
         if self.policy.enforcing.get() {
             // Nobody is admitted to the role of the watch.
-            self.own_limit
-                .get()
-                .unwrap_or_else(|| self.policy.default_limit.get())
+            self.reserve.get().bound(class, limit)
         } else {
             u64::MAX
+        }
+    }
+
+    /// Whether the node has to do without requests of this class.
+    #[inline]
+    pub(crate) fn node_refuses(&self, class: Class, runtime: &impl Runtime) -> bool {
+        self.policy.node_refuses(class, runtime)
+    }
+
+    /// Why an owner at this depth and with this limit was refused such a request.
+    #[cold]
+    pub(crate) fn reason(&self, depth: u64, limit: u64, request: &Request) -> Reason {
+        let reserve = self.reserve.get();
+        if depth >= limit {
+            Reason::Full
+        } else if depth >= reserve.bound(request.class, limit) {
+            Reason::Class
+        } else if request.deadline_ms.is_some() {
+            Reason::Deadline
+        } else if reserve.percent(request.class) == 0 {
+            // The limit has risen since.
+            Reason::Full
+        } else {
+            Reason::Class
         }
     }
 
@@ -212,15 +298,71 @@ impl Role {
         self.policy.tenures.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// An owner leaves and gives up `depth`.
-    pub(crate) fn count_departure(&self, depth: u64) {
-        self.tally.release(depth);
+    /// About now, for whoever has no time to read the clock: when somebody last did, here or a tenth of a second ago.
+    #[inline]
+    pub(crate) fn tick(&self) -> u32 {
+        self.policy.tick.load(Ordering::Relaxed)
+    }
+
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        self.policy.passes(now_ns);
+    }
+
+    pub(crate) fn valid_from_ns(&self) -> u64 {
+        self.valid_from_ns.load(Ordering::Relaxed)
+    }
+
+    /// What may wait for all its owners together, if that was ever of interest.
+    #[inline]
+    pub(crate) fn caps(&self) -> Option<&Caps> {
+        self.caps.get()
+    }
+
+    /// The same, for what has so many bytes: those are of interest.
+    #[inline]
+    pub(crate) fn caps_for(&self, bytes: u64) -> Option<&Caps> {
+        match self.caps.get() {
+            None if bytes > 0 => Some(self.make_caps()),
+            made => made,
+        }
+    }
+
+    #[cold]
+    fn make_caps(&self) -> &Caps {
+        self.caps.get_or_init(|| Box::new(Caps::new()))
+    }
+
+    /// Sets the most places and the most bytes for all its owners together.
+    pub(crate) fn set_caps(&self, total: u64, bytes: u64) {
+        self.make_caps().set(total, bytes, &self.tally);
+    }
+
+    /// Why one more of so many bytes is refused whoever its owner is, if it is.
+    pub(crate) fn cap_refuses(&self, bytes: u64) -> Option<Reason> {
+        let caps = self.caps()?;
+        caps.refuses(bytes, &self.tally)
+            .filter(|_| self.is_enforcing())
+    }
+
+    pub(crate) fn is_enforcing(&self) -> bool {
+        self.policy.enforcing.get()
+    }
+
+    /// An owner leaves and gives up `depth`, which is counted, or the length of its mailbox.
+    pub(crate) fn count_departure(&self, depth: u64, is_counted: bool) {
+        if is_counted {
+            self.tally.release(depth);
+        } else {
+            self.tally.drop_mailbox(depth);
+        }
         self.owners.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Counts a refusal. True for the first after a quiet second, which is to be announced.
-    pub(crate) fn count_refusal(&self, now: Instant) -> bool {
+    pub(crate) fn count_refusal(&self, class: Class, reason: Reason, now: Instant) -> bool {
         self.tally.refuse();
+        self.refusals.count(class, reason, Seat::mine());
         // Under a storm most refusals share their millisecond, and write nothing that others read.
         if self.last_refusal_system_ms.load(Ordering::Relaxed) != now.system_ms {
             self.last_refusal_system_ms
@@ -246,9 +388,19 @@ impl Role {
         refused.saturating_sub(self.reported_refusals.fetch_max(refused, Ordering::Relaxed))
     }
 
-    /// How long an owner at `depth` should wait before it asks again, in milliseconds.
-    pub(crate) fn retry_after_ms(&self, depth: u64, now: Instant) -> u64 {
-        let excess = depth.saturating_sub(self.limit()).saturating_add(1);
+    /// How long an owner at `depth` should wait that is refused from a depth on, before it asks again, in
+    /// milliseconds: by its own pace, or else by its role's.
+    pub(crate) fn retry_after_ms(
+        &self,
+        depth: u64,
+        refused_at: u64,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> u64 {
+        let excess = depth.saturating_sub(refused_at).saturating_add(1);
+        if let Some(pace) = pace {
+            return retry::after_ms(excess, 1, pace.per_ms);
+        }
         let owners = self.owners.load(Ordering::Relaxed);
         let drained = || self.tally.drained();
         let per_ms = self
@@ -257,19 +409,26 @@ impl Role {
         retry::after_ms(excess, owners, per_ms)
     }
 
-    /// What the next request meets that comes for an owner at `depth`.
-    pub(crate) fn outlook(&self, depth: u64, now: Instant) -> Outlook {
-        let limit = self.limit();
+    /// What the next request meets that comes for an owner at `depth`, with this limit, of whom this was measured, and
+    /// that says nothing of itself.
+    pub(crate) fn outlook(
+        &self,
+        depth: u64,
+        limit: u64,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> Outlook {
+        let refused_at = self.reserve.get().bound(Class::default(), limit);
         if !self.policy.enforcing.get() {
             Outlook::Open
         } else if limit == UNLIMITED {
             Outlook::Unlimited
         } else if limit == 0 {
             Outlook::Closed
-        } else if depth < limit {
-            Outlook::Room(limit.saturating_sub(depth))
+        } else if depth < refused_at {
+            Outlook::Room(refused_at.saturating_sub(depth))
         } else {
-            let retry_after_ms = self.retry_after_ms(depth, now);
+            let retry_after_ms = self.retry_after_ms(depth, refused_at, pace, now);
             if self.drained_per_ms(now) > 0.0 {
                 Outlook::Full(retry_after_ms)
             } else {
@@ -327,6 +486,11 @@ impl Role {
         self.alerts.each_ref().map(|n| n.load(Ordering::Relaxed))
     }
 
+    /// Its refusals since it exists.
+    pub(crate) fn refusals(&self) -> ByReason {
+        self.refusals.read()
+    }
+
     /// How full its owners were at the last check.
     pub(crate) fn fill(&self) -> Fill {
         *self.fill.lock()
@@ -359,8 +523,10 @@ impl Role {
         }
     }
 
-    /// Zeroes what `stats` counts; depths and owners stay.
-    pub(crate) fn reset_stats(&self) {
+    /// Zeroes what `stats` counts; depths and owners stay. Who is marked now measures nothing, and what was measured
+    /// before stays.
+    pub(crate) fn reset_stats(&self, now_ns: u64) {
+        self.valid_from_ns.store(now_ns, Ordering::Relaxed);
         let mut baseline = self.baseline.lock();
         *baseline = self.tally.totals();
         self.was_reset.store(true, Ordering::Relaxed);
@@ -378,7 +544,6 @@ fn at(moment: &AtomicU64) -> Option<u64> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::tally::Seat;
 
     fn at(monotonic_ms: u64) -> Instant {
         Instant {
@@ -395,10 +560,10 @@ mod tests {
     fn a_role_follows_the_default_until_it_has_a_limit() {
         let role = role(5);
         assert_eq!(role.limit(), 5);
-        role.policy.default_limit.set(6);
+        role.policy.default_limit.set(Limit::Fixed(6));
         assert_eq!(role.limit(), 6);
-        role.own_limit.set(Some(0));
-        role.policy.default_limit.set(9);
+        role.own_limit.set(Some(Limit::Fixed(0)));
+        role.policy.default_limit.set(Limit::Fixed(9));
         assert_eq!(role.limit(), 0);
         role.own_limit.set(None);
         assert_eq!(role.limit(), 9);
@@ -408,30 +573,34 @@ mod tests {
     fn switched_off_it_refuses_nothing_but_keeps_its_limit() {
         let role = role(5);
         role.policy.enforcing.set(false);
-        assert_eq!(role.refuses_at(), u64::MAX);
+        assert_eq!(role.refuses_at(Class::Sheddable, 5), u64::MAX);
         assert_eq!(role.limit(), 5);
     }
 
     #[test]
     fn an_outlook_is_what_the_next_request_meets() {
         let role = role(5);
-        assert_eq!(role.outlook(3, at(1)), Outlook::Room(2));
-        assert_eq!(role.outlook(5, at(2)), Outlook::Stuck(1_000));
+        let outlook = |depth, now| role.outlook(depth, role.limit(), None, now);
+        assert_eq!(outlook(3, at(1)), Outlook::Room(2));
+        assert_eq!(outlook(5, at(2)), Outlook::Stuck(1_000));
         role.count_arrival();
         for _ in 0..10 {
             role.tally().at(Seat::mine()).enqueue(1);
             role.tally().at(Seat::mine()).dequeue();
         }
         // Ten in a second, and two places are in the way.
-        assert_eq!(role.outlook(6, at(1_000)), Outlook::Full(200));
-        assert_eq!(role.retry_after_ms(6, at(1_000)), 200);
-        role.own_limit.set(Some(0));
-        assert_eq!(role.outlook(0, at(1_000)), Outlook::Closed);
-        role.own_limit.set(Some(UNLIMITED));
+        assert_eq!(outlook(6, at(1_000)), Outlook::Full(200));
+        assert_eq!(role.retry_after_ms(6, role.limit(), None, at(1_000)), 200);
+        role.reserve.set(Reserve::new(40, 40, 40).unwrap());
+        assert_eq!(outlook(2, at(1_000)), Outlook::Room(1));
+        assert_eq!(outlook(6, at(1_000)), Outlook::Full(400));
+        role.own_limit.set(Some(Limit::Fixed(0)));
+        assert_eq!(outlook(0, at(1_000)), Outlook::Closed);
+        role.own_limit.set(Some(Limit::Fixed(UNLIMITED)));
         assert_eq!(role.limit(), UNLIMITED);
-        assert_eq!(role.outlook(1 << 59, at(1_000)), Outlook::Unlimited);
+        assert_eq!(outlook(1 << 59, at(1_000)), Outlook::Unlimited);
         role.policy.enforcing.set(false);
-        assert_eq!(role.outlook(9, at(1_000)), Outlook::Open);
+        assert_eq!(outlook(9, at(1_000)), Outlook::Open);
     }
 
     #[test]
@@ -439,7 +608,7 @@ mod tests {
         let role = role(0);
         let announced: Vec<u64> = [0, 0, 500, 1_499, 2_499, 2_500, 9_000]
             .into_iter()
-            .filter(|&now_ms| role.count_refusal(at(now_ms)))
+            .filter(|&now_ms| role.count_refusal(Class::Critical, Reason::Full, at(now_ms)))
             .collect();
         assert_eq!(announced, [0, 2_499, 9_000]);
         assert_eq!(role.take_unreported_refusals(), 7);
@@ -455,12 +624,13 @@ mod tests {
         }
         role.tally().at(Seat::mine()).dequeue();
         role.tally().unmatched_dequeue();
-        role.count_refusal(at(3));
-        role.reset_stats();
+        role.count_refusal(Class::Critical, Reason::Full, at(3));
+        role.reset_stats(0);
         let stats = role.stats();
         assert_eq!(stats.depth, 2);
         assert_eq!((stats.enqueued, stats.dequeued, stats.max_depth), (0, 0, 0));
         assert_eq!((stats.refused, stats.last_refused_ms), (0, None));
+        assert_eq!(role.refusals().as_flattened().iter().sum::<u64>(), 1);
         assert_eq!(role.take_unreported_refusals(), 1);
     }
 }

@@ -1,15 +1,21 @@
 //! The roles of a table: which there are, their limits, and what was set by hand.
 
-use std::collections::HashMap as StdHashMap;
+use std::collections::{HashMap as StdHashMap, HashSet};
 
+use crate::caps::Caps;
 use crate::fill::Fill;
+use crate::limit::Limit;
 use crate::map::{self, Map};
 use crate::overload::{Level, Scale};
+use crate::pressure::Strain;
+use crate::reason::Reason;
+use crate::request::Request;
+use crate::reserve::Reserve;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
-use crate::vocabulary::{Instant, RoleId};
+use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED};
 use crate::watch::Watch;
 
 /// A table takes so many roles at most. In a model it is few.
@@ -35,8 +41,34 @@ pub const MAX_ROLES: usize = if cfg!(loom) { 2 } else { 1024 };
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyRoles;
 
-/// These limits come from configuration, see [`Roles::configure`].
-pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
+/// A configuration has what is configured of roles, see [`Roles::configure`].
+///
+/// ```
+/// use erlmcp_core::RoleId;
+/// use erlmcp_core::roles::Configuration;
+///
+/// let configuration = Configuration { limits: [(RoleId(1), 20.into())].into(), ..Configuration::default() };
+/// assert!(configuration.enforcing && configuration.reserves.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// A role that is not mentioned here follows the limit of the default one.
+    pub limits: StdHashMap<RoleId, Limit>,
+    /// Of a role that is not mentioned here nothing is kept for the higher classes.
+    pub reserves: StdHashMap<RoleId, Reserve>,
+    /// This tells whether anything is refused.
+    pub enforcing: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            limits: StdHashMap::new(),
+            reserves: StdHashMap::new(),
+            enforcing: true,
+        }
+    }
+}
 
 /// These are all roles of a table: which there are, their limits and what they count.
 ///
@@ -45,7 +77,7 @@ pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 ///
 /// ```
 /// use erlmcp_core::limits::Limits;
-/// use erlmcp_core::roles::ConfiguredLimits;
+/// use erlmcp_core::roles::Configuration;
 /// use erlmcp_core::{RoleId, Runtime};
 /// use still::Still; // as in the example at `Host`
 /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
@@ -55,8 +87,8 @@ pub type ConfiguredLimits = StdHashMap<RoleId, u64>;
 /// let roles = table.roles();
 /// roles.set_limit(other, 20, Still.now())?;
 /// // What was set by hand wins over configuration.
-/// let configured = ConfiguredLimits::from([(default, 500), (other, 400)]);
-/// roles.configure(&configured, true, Still.now())?;
+/// let limits = [(default, 500.into()), (other, 400.into())].into();
+/// roles.configure(&Configuration { limits, ..Configuration::default() }, Still.now())?;
 /// assert_eq!([default, other, RoleId(3)].map(|role| roles.limit(role)), [500, 20, 500]);
 /// # Ok::<(), erlmcp_core::roles::TooManyRoles>(())
 /// ```
@@ -108,20 +140,47 @@ impl Roles {
         Arc::clone(self.roles.pin().get_or_insert_with(id, new))
     }
 
-    /// The depth at which an owner is refused now in a role, known or not.
-    pub(crate) fn refuses_at(&self, role: RoleId) -> u64 {
-        self.get(role)
-            .map_or_else(|| self.policy.refuses_at(), |role| role.refuses_at())
+    /// The depth at which an owner of whom nothing is known is refused such a request in a role, known or not.
+    pub(crate) fn refuses_at(&self, role: RoleId, request: &Request) -> u64 {
+        self.get(role).map_or_else(
+            || self.policy.refuses_at(request),
+            |role| role.refuses_unknown_at(request),
+        )
     }
 
-    /// Gives the role's limit; the default role's for an unknown one.
+    /// Why an owner is refused in a role, known or not, whatever it has there.
+    pub(crate) fn refuses_anybody(
+        &self,
+        role: RoleId,
+        request: &Request,
+        runtime: &impl Runtime,
+    ) -> Option<Reason> {
+        if self.policy.node_refuses(request.class, runtime) {
+            return Some(Reason::Node);
+        }
+        self.get(role)?.cap_refuses(request.bytes)
+    }
+
+    /// Gives the role's limit as it was set; the default role's for an unknown one, and of the watch's role what the
+    /// watch has.
+    pub fn set_to(&self, role: RoleId) -> Limit {
+        self.get(role).map_or_else(
+            || self.policy.default_limit.get(),
+            |role| role.shown_limit(),
+        )
+    }
+
+    /// Gives the limit of the role's owners of whom nothing was measured; the default role's for an unknown one.
     pub fn limit(&self, role: RoleId) -> u64 {
         self.scale(role).limit()
     }
 
     /// Gives what a role's owners are judged by; the default role's limit for an unknown one.
     pub fn scale(&self, role: RoleId) -> Scale {
-        let unknown = || self.policy.scale(role, None);
+        let unknown = || {
+            self.policy
+                .scale(role, self.policy.default_limit.get().number())
+        };
         self.get(role).map_or_else(unknown, |role| role.scale())
     }
 
@@ -130,13 +189,50 @@ impl Roles {
         &self.policy.watch
     }
 
+    /// Has the node hold a strain until this millisecond of monotonic time: whoever sets it may die.
+    ///
+    /// ```
+    /// use erlmcp_core::limits::Limits;
+    /// use erlmcp_core::{RoleId, Runtime, Strain};
+    /// use still::Still; // as in the example at `Host`
+    /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+    ///
+    /// let table = Limits::<()>::new(RoleId(0), 10, Still.now());
+    /// let now_ms = Still.now().monotonic_ms;
+    /// table.roles().press(Strain::Pressed, now_ms + 2_000);
+    /// // The classes that can be shed are the third and the fourth.
+    /// let refused = [0, 1, 2, 3].map(|class| table.roles().node_refuses(class, || now_ms));
+    /// assert_eq!(refused, [false, false, true, true]);
+    /// assert_eq!(table.roles().strain(|| now_ms + 2_000), Strain::Calm);
+    /// ```
+    pub fn press(&self, strain: Strain, until_ms: u64) {
+        self.policy.pressure.set(strain, until_ms);
+    }
+
+    /// Gives the strain that holds. The time in monotonic milliseconds is asked for only if there is any.
+    pub fn strain(&self, now_ms: impl FnOnce() -> u64) -> Strain {
+        self.policy.pressure.strain(now_ms)
+    }
+
+    /// Tells whether the node refuses requests of a class, of which 0 is the highest and 3 the lowest: one load while
+    /// it is calm. The time is asked for only if it does, as far as the strain tells.
+    #[inline]
+    pub fn node_refuses(&self, class: usize, now_ms: impl FnOnce() -> u64) -> bool {
+        self.policy.pressure.refuses(class, now_ms)
+    }
+
     /// Sets a role's limit by hand. An admission that starts after this has returned obeys it.
     ///
     /// # Errors
     ///
     /// [`TooManyRoles`] if the role does not exist and there is no room for it.
-    pub fn set_limit(&self, role: RoleId, limit: u64, now: Instant) -> Result<(), TooManyRoles> {
-        let known = self.get_or_insert(role, || now)?;
+    pub fn set_limit(
+        &self,
+        role: RoleId,
+        limit: impl Into<Limit>,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        let (limit, known) = (limit.into(), self.get_or_insert(role, || now)?);
         if role == self.default_role {
             self.policy.default_limit.set(limit);
         } else {
@@ -145,27 +241,85 @@ impl Roles {
         Ok(())
     }
 
-    /// Applies limits and the switch as configured, but for what was set by hand. A role that is not mentioned follows
-    /// the default.
+    /// Sets by hand what of a role's limit is kept for the higher classes. An admission that starts after this has
+    /// returned obeys it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`set_limit`](Self::set_limit).
+    pub fn set_reserve(
+        &self,
+        role: RoleId,
+        reserve: Reserve,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        self.get_or_insert(role, || now)?.reserve.set(reserve);
+        Ok(())
+    }
+
+    /// Gives what of a role's limit is kept for the higher classes; nothing is of an unknown one's.
+    pub fn reserve(&self, role: RoleId) -> Reserve {
+        self.get(role)
+            .map_or(Reserve::NONE, |role| role.reserve.get())
+    }
+
+    /// Sets the most places and the most bytes that all owners of a role may have together, those whose mailbox is
+    /// limited left out; [`UNLIMITED`] is no cap. An admission that starts after this has returned obeys it.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyRoles`], as [`set_limit`](Self::set_limit).
+    pub fn set_caps(
+        &self,
+        role: RoleId,
+        total: u64,
+        bytes: u64,
+        now: Instant,
+    ) -> Result<(), TooManyRoles> {
+        self.get_or_insert(role, || now)?.set_caps(total, bytes);
+        Ok(())
+    }
+
+    /// Gives the most places and the most bytes of a role; an unknown one has no caps.
+    pub fn caps(&self, role: RoleId) -> (u64, u64) {
+        let caps = |role: Arc<Role>| role.caps().map(Caps::get);
+        let none = (UNLIMITED, UNLIMITED);
+        self.get(role).and_then(caps).unwrap_or(none)
+    }
+
+    /// Gives how many bytes all owners of a role have together, as far as requests said how many they have.
+    pub fn bytes(&self, role: RoleId) -> u64 {
+        let bytes = |role: Arc<Role>| role.caps().map(Caps::bytes);
+        self.get(role).and_then(bytes).unwrap_or(0)
+    }
+
+    /// Applies a configuration, but for what was set by hand.
     ///
     /// # Errors
     ///
     /// [`TooManyRoles`] if there is no room for all that are mentioned; nothing has changed then.
     pub fn configure(
         &self,
-        limits: &ConfiguredLimits,
-        enforcing: bool,
+        configuration: &Configuration,
         now: Instant,
     ) -> Result<(), TooManyRoles> {
-        let new = limits.keys().filter(|role| self.get(**role).is_none());
+        let Configuration {
+            limits,
+            reserves,
+            enforcing,
+        } = configuration;
+        let mentioned: HashSet<_> = limits.keys().chain(reserves.keys()).collect();
+        let new = mentioned.iter().filter(|role| self.get(***role).is_none());
         if self.roles.len().saturating_add(new.count()) > MAX_ROLES {
             return Err(TooManyRoles);
         }
-        for &role in limits.keys() {
+        for &&role in &mentioned {
             self.get_or_insert(role, || now)?;
         }
-        self.policy.enforcing.configure(enforcing);
+        self.policy.enforcing.configure(*enforcing);
         for (id, role) in self.roles.pin().iter() {
+            let reserve = reserves.get(id).copied();
+            role.reserve.configure(reserve.unwrap_or_default());
             match limits.get(id) {
                 Some(limit) if *id == self.default_role => {
                     self.policy.default_limit.configure(*limit)
@@ -186,10 +340,11 @@ impl Roles {
         self.policy.enforcing.get()
     }
 
-    /// Gives every role's limit, in no order.
-    pub fn limits(&self) -> Vec<(RoleId, u64)> {
+    /// Gives every role's limit as it was set, in no order.
+    pub fn limits(&self) -> Vec<(RoleId, Limit)> {
         let roles = self.roles.pin();
-        roles.iter().map(|(id, role)| (*id, role.limit())).collect()
+        let limits = roles.iter();
+        limits.map(|(id, role)| (*id, role.shown_limit())).collect()
     }
 
     /// Names the roles that exist, in no order.
@@ -215,9 +370,16 @@ impl Roles {
         roles.values().map(summary).collect()
     }
 
-    /// Says what the next request meets that comes for an owner at this depth, if the role exists.
+    /// Says what the next request meets that comes for an owner at this depth, of whom nothing was measured, and that
+    /// says nothing of itself, if the role exists.
     pub fn outlook(&self, role: RoleId, depth: u64, now: Instant) -> Option<Outlook> {
-        self.get(role).map(|role| role.outlook(depth, now))
+        let role = self.get(role)?;
+        Some(role.outlook(depth, role.limit(), None, now))
+    }
+
+    /// It is now.
+    pub(crate) fn passes(&self, now_ns: u64) {
+        self.policy.passes(now_ns);
     }
 
     /// Gives every role's alert level, in no order.
@@ -234,10 +396,11 @@ impl Roles {
         }
     }
 
-    /// Zeroes what a role counts; depths, owners and the limit stay.
-    pub fn reset_stats(&self, role: RoleId) {
+    /// Zeroes what a role counts; depths, owners and the limit stay, and so does what was measured. A request that is
+    /// marked at this moment of [`Runtime::ticks_ns`](crate::Runtime::ticks_ns) measures nothing.
+    pub fn reset_stats(&self, role: RoleId, now_ns: u64) {
         if let Some(role) = self.get(role) {
-            role.reset_stats();
+            role.reset_stats(now_ns);
         }
     }
 

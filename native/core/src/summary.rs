@@ -1,7 +1,10 @@
 //! All there is to say of a role at one moment, each number under its one name.
 
-use crate::fill::BANDS;
+use crate::caps::Caps;
+use crate::fill::{BANDS, WAITS};
+use crate::limit::Limit;
 use crate::overload::{Level, utilization};
+use crate::refusals::ByReason;
 use crate::role::{Role, RoleStats};
 use crate::timeline::{ByLevel, TimeAtLevel};
 use crate::vocabulary::Instant;
@@ -28,6 +31,10 @@ const MS_PER_S: f64 = 1_000.0;
 pub struct RoleSummary {
     /// These are its counts and its limit.
     pub stats: RoleStats,
+    /// What waits has so many bytes, as far as requests said so.
+    pub bytes: u64,
+    /// These are its refusals by class and reason since the role exists; `reset_stats` leaves them.
+    pub refused_by: ByReason,
     /// This is its alert level, the worst of its owners'; exact as of now.
     pub level: Level,
     /// So many owners hold each level; exact as of now.
@@ -42,6 +49,14 @@ pub struct RoleSummary {
     pub max_utilization: f64,
     /// So many owners were in each band of utilisation at the last check.
     pub owners_by_utilization: [u64; BANDS],
+    /// For so many owners one waited that came at the last check for as long as each band says, of those of whom that
+    /// was known.
+    pub owners_by_wait: [u64; WAITS],
+    /// The longest of these was so many milliseconds; 0 where none is known.
+    pub max_wait_ms: u64,
+    /// For so many milliseconds nobody had been taken out at the last check for an owner for whom somebody waited: the
+    /// longest of all owners. 0 if there was none.
+    pub max_stalled_ms: u64,
     /// That check was then, in milliseconds of system time, if there was one.
     pub as_of_ms: Option<u64>,
     /// So many dequeues a second took something, over the last ten seconds.
@@ -74,8 +89,12 @@ pub enum Number {
     ByAlertLevel(ByLevel),
     /// It is how many milliseconds there were at each level.
     AtLevel(TimeAtLevel),
+    /// There is one for each class and reason.
+    ByReason(ByReason),
     /// There is one for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
     ByUtilization([u64; BANDS]),
+    /// There is one for each band of waiting, see [`WAITS_FROM_MS`](crate::fill::WAITS_FROM_MS).
+    ByWait([u64; WAITS]),
 }
 
 impl RoleSummary {
@@ -88,18 +107,26 @@ impl RoleSummary {
         }
         Self {
             stats,
+            bytes: role.caps().map_or(0, Caps::bytes),
+            refused_by: role.refusals(),
             level: standing.level,
             owners_by_level,
             ms_at_level: standing.time,
             alerts: role.alerts(),
             fullest: fill.fullest,
-            max_utilization: utilization(fill.fullest, stats.limit),
+            max_utilization: match role.set_to() {
+                Limit::Fixed(limit) => utilization(fill.fullest, limit),
+                Limit::Wait(_) => fill.own_utilization,
+            },
             owners_by_utilization: fill.owners,
+            owners_by_wait: fill.waits,
+            max_wait_ms: fill.longest_wait_ms,
+            max_stalled_ms: fill.longest_stall_ms,
             as_of_ms,
             drained_per_s: role.drained_per_ms(now) * MS_PER_S,
             refused_per_s: role.refused_per_ms(now) * MS_PER_S,
             refusing_since_ms: role.refusing_since_ms(),
-            retry_after_ms: role.retry_after_ms(stats.limit, now),
+            retry_after_ms: role.retry_after_ms(stats.limit, stats.limit, None, now),
         }
     }
 
@@ -123,7 +150,8 @@ impl RoleSummary {
     /// entered there, and nowhere else.
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
         use Number::{
-            AtLevel, ByAlertLevel, ByLevel, ByUtilization, Level, Limit, Maybe, Real, Whole,
+            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, ByWait, Level, Limit, Maybe,
+            Real, Whole,
         };
         let stats = &self.stats;
         [
@@ -136,6 +164,8 @@ impl RoleSummary {
             ("unmatched", Whole(stats.unmatched)),
             ("released", Whole(stats.released)),
             ("refused", Whole(stats.refused)),
+            ("bytes", Whole(self.bytes)),
+            ("refused_by", ByReason(self.refused_by)),
             ("last_refused_ms", Maybe(stats.last_refused_ms)),
             ("refusing_since_ms", Maybe(self.refusing_since_ms)),
             ("refused_per_s", Real(self.refused_per_s)),
@@ -151,6 +181,9 @@ impl RoleSummary {
                 "owners_by_utilization",
                 ByUtilization(self.owners_by_utilization),
             ),
+            ("owners_by_wait", ByWait(self.owners_by_wait)),
+            ("max_wait_ms", Whole(self.max_wait_ms)),
+            ("max_stalled_ms", Whole(self.max_stalled_ms)),
             ("as_of_ms", Maybe(self.as_of_ms)),
             ("backlog_ms", Maybe(self.backlog_ms())),
         ]

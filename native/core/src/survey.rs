@@ -10,10 +10,12 @@ use foldhash::fast::RandomState;
 use crate::fill::{Bands, Fill};
 use crate::gauge::Kind;
 use crate::judge::Rules;
+use crate::limit::Limit;
 use crate::limits::Limits;
 use crate::overload::{Level, Marks};
 use crate::owner::Account;
 use crate::sync::{self, fence};
+use crate::timing::Timing;
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
 
 /// A row is an owner in a role, as it was when it was looked at. A counted depth is exact.
@@ -31,12 +33,13 @@ use crate::vocabulary::{OwnerId, RoleId, Runtime};
 /// table.enqueue(role, other, &Still)?;
 /// table.enqueue(role, full, &Still)?;
 /// table.enqueue(role, full, &Still)?;
-/// assert_eq!(table.rows(Some(role)).len(), 2);
-/// let fullest = Row { role, owner: Some(full), kind: Kind::Counted, depth: 2, limit: 10, status: Level::Ok };
-/// assert_eq!(table.fullest(None, 1), [fullest]);
+/// assert_eq!(table.rows(Some(role), &Still).len(), 2);
+/// let [fullest] = table.fullest(None, 1, &Still)[..] else { panic!("one was asked for") };
+/// assert_eq!((fullest.owner, fullest.kind, fullest.depth), (Some(full), Kind::Counted, 2));
+/// assert_eq!((fullest.limit, fullest.status), (10, Level::Ok));
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Row {
     /// The row is of this role.
     pub role: RoleId,
@@ -46,10 +49,12 @@ pub struct Row {
     pub kind: Kind,
     /// So many requests wait for the owner; of a mailbox, its length as it was seen last.
     pub depth: u64,
-    /// This is the role's limit.
+    /// This is the owner's limit, or for a role without any its role's.
     pub limit: u64,
     /// This is what the depth amounts to by itself.
     pub status: Level,
+    /// So long requests wait.
+    pub timing: Timing,
 }
 
 impl<W: Send + Sync + 'static> Limits<W> {
@@ -110,7 +115,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Looks at every owner: finds what a changed limit means, what was missed, and what is to be alerted
     /// again.
     pub fn check_overload(&self, runtime: &impl Runtime) {
-        let now = runtime.now();
+        let (now, now_ns) = (runtime.now(), runtime.ticks_ns());
         let active = self.judge().active();
         let mut news = false;
         let mut glances = Glances::new();
@@ -123,16 +128,24 @@ impl<W: Send + Sync + 'static> Limits<W> {
                 let new = || {
                     let scale = account.role().scale();
                     let marks = Level::ALL.map(|level| self.judge().marks(level, scale));
-                    Glance::new(marks, Bands::of(scale.limit()))
+                    let is_for_all = matches!(account.role().set_to(), Limit::Fixed(_));
+                    Glance::new(marks, Bands::of(scale.limit()), is_for_all)
                 };
                 let Some(glance) = glances.of(account.role_id(), new) else {
                     continue;
                 };
-                glance.fill.add(depth, &glance.bands);
+                let expected = if glance.is_for_all {
+                    glance.fill.add(depth, &glance.bands);
+                    glance.expects(account)
+                } else {
+                    let scale = account.scale();
+                    glance.fill.add_own(depth, scale.limit());
+                    account.has_marks(self.judge().marks(account.level(), scale))
+                };
+                let timing = account.timing(now_ns);
+                glance.fill.add_waiting(timing.wait_ms, timing.stalled_ms);
                 review |= active
-                    && (!glance.expects(account)
-                        || account.crossed(depth)
-                        || account.is_due(self.judge(), now));
+                    && (!expected || account.crossed(depth) || account.is_due(self.judge(), now));
             }
             if review {
                 news |= owner.review(id, self.judge(), now);
@@ -145,9 +158,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 
     /// Gives a row for every owner of a role, or of all roles; a role without owners has a row without one.
-    pub fn rows(&self, of: Option<RoleId>) -> Vec<Row> {
+    pub fn rows(&self, of: Option<RoleId>, runtime: &impl Runtime) -> Vec<Row> {
         let mut rows = Vec::new();
-        self.for_each_row(of, |row| rows.push(row));
+        self.for_each_row(of, runtime, |row| rows.push(row));
         for (role, limit) in self.roles().limits() {
             let wanted = of.is_none_or(|of| of == role);
             if wanted
@@ -161,8 +174,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
                     owner: None,
                     kind: Kind::Counted,
                     depth: 0,
-                    limit,
+                    limit: limit.number(),
                     status: Level::Ok,
+                    timing: Timing::default(),
                 });
             }
         }
@@ -171,9 +185,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
 
     /// Gives the rows of the `most` fullest owners of a role, or of all roles, by their utilisation and then by their
     /// depth, the fullest first.
-    pub fn fullest(&self, of: Option<RoleId>, most: usize) -> Vec<Row> {
+    pub fn fullest(&self, of: Option<RoleId>, most: usize, runtime: &impl Runtime) -> Vec<Row> {
         let mut heap: BinaryHeap<Reverse<ByFill>> = BinaryHeap::new();
-        self.for_each_row(of, |row| {
+        self.for_each_row(of, runtime, |row| {
             let row = ByFill(row);
             if heap.len() < most {
                 heap.push(Reverse(row));
@@ -191,21 +205,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
     pub fn mailboxes(&self) -> Vec<(RoleId, OwnerId)> {
         let mut all = Vec::new();
         if self.judge().mailboxes().any() {
-            self.for_each_row(None, |row| {
-                if let (Kind::Mailbox, Some(owner)) = (row.kind, row.owner) {
-                    all.push((row.role, owner));
-                }
+            self.owners.for_each(|id, owner| {
+                let mailboxes = owner
+                    .accounts()
+                    .filter(|account| account.kind() == Ok(Kind::Mailbox));
+                all.extend(mailboxes.map(|account| (account.role_id(), id)));
             });
         }
         all
     }
 
-    fn for_each_row(&self, of: Option<RoleId>, mut see: impl FnMut(Row)) {
+    fn for_each_row(&self, of: Option<RoleId>, runtime: &impl Runtime, mut see: impl FnMut(Row)) {
+        let now_ns = runtime.ticks_ns();
         self.owners.for_each(|id, owner| {
             for account in owner.accounts() {
                 let wanted = of.is_none_or(|of| of == account.role_id());
                 if wanted && let (Ok(kind), Ok(depth)) = (account.kind(), account.depth()) {
-                    let scale = account.role().scale();
+                    let scale = account.scale();
                     see(Row {
                         role: account.role_id(),
                         owner: Some(id),
@@ -213,6 +229,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
                         depth,
                         limit: scale.limit(),
                         status: scale.status(depth),
+                        timing: account.timing(now_ns),
                     });
                 }
             }
@@ -256,14 +273,17 @@ impl Eq for ByFill {}
 struct Glance {
     marks: [Marks; 4],
     bands: Bands,
+    /// Its owners have one limit. If not, each has marks and bands of its own.
+    is_for_all: bool,
     fill: Fill,
 }
 
 impl Glance {
-    fn new(marks: [Marks; 4], bands: Bands) -> Self {
+    fn new(marks: [Marks; 4], bands: Bands, is_for_all: bool) -> Self {
         Self {
             marks,
             bands,
+            is_for_all,
             fill: Fill::default(),
         }
     }

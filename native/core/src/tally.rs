@@ -29,6 +29,14 @@ struct Stripe {
     released: AtomicU64,
     refused: AtomicU64,
     max_depth: AtomicU64,
+    /// What has come into mailboxes, was taken out of them, and was given up with them.
+    posted: AtomicU64,
+    taken: AtomicU64,
+    dropped: AtomicU64,
+    /// So many of the places that were granted are taken, or will not be.
+    settled: AtomicU64,
+    /// So many that were granted are nobody's yet. The only one here that other threads write.
+    leased: AtomicU64,
 }
 
 /// Which of the stripes a thread counts in. To ask the system for it takes as long as to count.
@@ -41,6 +49,11 @@ impl Seat {
     /// The calling thread's.
     pub(crate) fn mine() -> Self {
         Self(thread_number(), PhantomData)
+    }
+
+    /// Which of the threads it is, from 0.
+    pub(crate) fn number(self) -> usize {
+        self.0
     }
 
     /// One of the first, of which there are fewer than tests have threads.
@@ -62,6 +75,11 @@ impl Mine<'_> {
     #[inline]
     pub(crate) fn enqueue(self, depth: u64) {
         self.add(|stripe| &stripe.enqueued, 1);
+        self.rise(depth);
+    }
+
+    #[inline]
+    fn rise(self, depth: u64) {
         let max = &self.stripe.max_depth;
         if depth > max.load(Ordering::Relaxed) {
             if self.alone {
@@ -72,10 +90,17 @@ impl Mine<'_> {
         }
     }
 
-    /// An owner has one more, which is not known to be more than there ever were.
+    /// A mailbox has come to `length` by one more.
+    #[inline]
+    pub(crate) fn post(self, length: u64) {
+        self.come();
+        self.rise(length);
+    }
+
+    /// A mailbox has one more, which is not known to be more than there ever were.
     #[inline]
     pub(crate) fn come(self) {
-        self.add(|stripe| &stripe.enqueued, 1);
+        self.add(|stripe| &stripe.posted, 1);
     }
 
     #[inline]
@@ -87,20 +112,29 @@ impl Mine<'_> {
     #[inline]
     pub(crate) fn moved(self, from: u64, to: u64) {
         if to > from {
-            self.add(|stripe| &stripe.enqueued, to.wrapping_sub(from));
+            self.add(|stripe| &stripe.posted, to.wrapping_sub(from));
         } else {
-            self.add(|stripe| &stripe.dequeued, from.wrapping_sub(to));
+            self.add(|stripe| &stripe.taken, from.wrapping_sub(to));
+        }
+    }
+
+    /// A place that was granted is taken, or is not needed; see [`Tally::committed`].
+    #[inline]
+    pub(crate) fn settle(self, was_granted: bool) {
+        if was_granted {
+            self.add(|stripe| &stripe.settled, 1);
         }
     }
 
     #[inline]
     fn add(self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
         let counter = counter(self.stripe);
+        // Pairs with `committed`: who finds this finds what this thread counted before.
         if self.alone {
             let count = counter.load(Ordering::Relaxed);
-            counter.store(count.wrapping_add(by), Ordering::Relaxed);
+            counter.store(count.wrapping_add(by), Ordering::Release);
         } else {
-            counter.fetch_add(by, Ordering::Relaxed);
+            counter.fetch_add(by, Ordering::Release);
         }
     }
 }
@@ -155,8 +189,75 @@ impl Tally {
     }
 
     pub(crate) fn unmatched_dequeue(&self) {
-        self.mine().add(|stripe| &stripe.dequeued, 1);
+        // In this order: whoever reads in between finds a depth that is too high by one, and not too low.
         self.mine().add(|stripe| &stripe.unmatched, 1);
+        self.mine().add(|stripe| &stripe.dequeued, 1);
+    }
+
+    /// A mailbox that had so many is given up.
+    pub(crate) fn drop_mailbox(&self, length: u64) {
+        self.mine().add(|stripe| &stripe.dropped, length);
+    }
+
+    /// What is in, mailboxes left out, and what may still come in of so many places that were granted. It may be more
+    /// than that, and is never less as long as no more are granted.
+    ///
+    /// What has left is read before what has come, so that nobody is found to have left that was not found to have
+    /// come; and what was settled before that, too, so that nobody is found settled who is not found in.
+    pub(crate) fn committed(&self, granted: u64) -> u64 {
+        let read = |counter: fn(&Stripe) -> &AtomicU64| {
+            self.stripes()
+                .map(|stripe| counter(stripe).load(Ordering::Acquire))
+                .fold(0, u64::wrapping_add)
+        };
+        let left = read(|stripe| &stripe.dequeued).wrapping_add(read(|stripe| &stripe.released));
+        let unmatched = read(|stripe| &stripe.unmatched);
+        let settled = read(|stripe| &stripe.settled);
+        let came = read(|stripe| &stripe.enqueued).wrapping_add(unmatched);
+        let committed = came
+            .wrapping_add(granted)
+            .wrapping_sub(left)
+            .wrapping_sub(settled);
+        // Below zero for a moment if somebody was counting as places began to be granted.
+        u64::try_from(committed.cast_signed()).unwrap_or(0)
+    }
+
+    /// Keeps so many places that were granted, for the thread with this seat.
+    pub(crate) fn lease(&self, seat: Seat, places: u64) {
+        let leased = &self.at(seat).stripe.leased;
+        leased.fetch_add(places, Ordering::SeqCst);
+    }
+
+    /// Takes one of those.
+    pub(crate) fn take_leased(&self, seat: Seat) -> bool {
+        take_one(&self.at(seat).stripe.leased)
+    }
+
+    /// Takes one that any thread has kept.
+    pub(crate) fn take_any_leased(&self) -> bool {
+        self.stripes().any(|stripe| take_one(&stripe.leased))
+    }
+
+    /// Whether any thread has kept one.
+    pub(crate) fn has_lease(&self) -> bool {
+        self.stripes()
+            .any(|stripe| stripe.leased.load(Ordering::SeqCst) > 0)
+    }
+
+    /// The places that a thread has kept are not needed.
+    pub(crate) fn revoke(&self, seat: Seat) {
+        self.revoked(self.at(seat).stripe);
+    }
+
+    /// Those that any has kept are not needed.
+    pub(crate) fn revoke_all(&self) {
+        self.stripes().for_each(|stripe| self.revoked(stripe));
+    }
+
+    fn revoked(&self, stripe: &Stripe) {
+        let places = stripe.leased.swap(0, Ordering::SeqCst);
+        // The shared one is anybody's.
+        self.shared.settled.fetch_add(places, Ordering::Release);
     }
 
     pub(crate) fn release(&self, depth: u64) {
@@ -180,10 +281,13 @@ impl Tally {
             } = &mut totals;
             sum(unmatched, &stripe.unmatched);
             sum(dequeued, &stripe.dequeued);
+            sum(dequeued, &stripe.taken);
             sum(released, &stripe.released);
+            sum(released, &stripe.dropped);
         }
         for stripe in self.stripes() {
             sum(&mut totals.enqueued, &stripe.enqueued);
+            sum(&mut totals.enqueued, &stripe.posted);
             sum(&mut totals.refused, &stripe.refused);
         }
         totals
@@ -197,6 +301,7 @@ impl Tally {
     pub(crate) fn drained(&self) -> u64 {
         let unmatched = self.sum(|stripe| &stripe.unmatched);
         self.sum(|stripe| &stripe.dequeued)
+            .saturating_add(self.sum(|stripe| &stripe.taken))
             .saturating_sub(unmatched)
     }
 
@@ -233,12 +338,23 @@ impl Tally {
     }
 }
 
+fn take_one(places: &AtomicU64) -> bool {
+    let mut now = places.load(Ordering::SeqCst);
+    while let Some(less) = now.checked_sub(1) {
+        match places.compare_exchange_weak(now, less, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => return true,
+            Err(seen) => now = seen,
+        }
+    }
+    false
+}
+
 fn sum(total: &mut u64, counter: &AtomicU64) {
     *total = total.wrapping_add(counter.load(Ordering::Relaxed));
 }
 
 /// Room for a scheduler a core, and as many dirty ones. In a model two threads have their own, and the rest share.
-fn own_stripes() -> usize {
+pub(crate) fn own_stripes() -> usize {
     if cfg!(loom) {
         return 2;
     }

@@ -1,7 +1,11 @@
 //! What is said to who asks for room: there is some, or why there is none.
 
+use crate::bounds::Case;
+use crate::caps::Turn;
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
+use crate::reason::Reason;
+use crate::request::Request;
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
 use crate::sync::{AtomicBool, Ordering};
@@ -30,6 +34,8 @@ pub struct Refusal {
     pub stats: RoleStats,
     /// This depth of the owner decided.
     pub depth: u64,
+    /// This is why.
+    pub reason: Reason,
     /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
     pub retry_after_ms: u64,
     /// This tells whether it is the role's first refusal after a quiet second, which somebody may want to hear of.
@@ -100,6 +106,8 @@ pub struct Permit {
     pub(crate) role: RoleId,
     pub(crate) owner: OwnerId,
     pub(crate) tenure: u64,
+    pub(crate) bytes: u64,
+    pub(crate) turn: Turn,
     given_back: AtomicBool,
 }
 
@@ -109,11 +117,18 @@ impl Permit {
         self.owner
     }
 
-    pub(crate) fn new(role: RoleId, owner: OwnerId, tenure: u64) -> Self {
+    pub(crate) fn new(
+        role: RoleId,
+        owner: OwnerId,
+        tenure: u64,
+        (bytes, turn): (u64, Turn),
+    ) -> Self {
         Self {
             role,
             owner,
             tenure,
+            bytes,
+            turn,
             given_back: AtomicBool::new(false),
         }
     }
@@ -129,24 +144,68 @@ impl Permit {
     }
 }
 
-/// Whether an account has room.
+/// Whether an account has room for a request.
 #[inline]
-pub(crate) fn room<W>(account: &Account<W>, host: &impl Runtime) -> Result<Verdict, Vacant> {
+pub(crate) fn room<W>(
+    account: &Account<W>,
+    request: &Request,
+    host: &impl Runtime,
+) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
-    Ok(if depth < account.role().refuses_at() {
-        Verdict::Granted
-    } else {
-        Verdict::Refused(refuse(account.role(), depth, host))
-    })
+    let verdict = has_room(account, depth, request, host);
+    if matches!(verdict, Verdict::Granted)
+        && let Some(reason) = account.role().cap_refuses(request.bytes)
+    {
+        let case = account.case(depth, request).of(reason);
+        return Ok(Verdict::Refused(refuse(account.role(), &case, host)));
+    }
+    Ok(verdict)
+}
+
+/// Whether an account at this depth has room for a request.
+#[inline(always)]
+pub(crate) fn has_room<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    host: &impl Runtime,
+) -> Verdict {
+    let node = account.role().node_refuses(request.class, host);
+    if !node && depth < account.refuses_at(request) {
+        return Verdict::Granted;
+    }
+    no_room(account, depth, request, node, host)
+}
+
+#[cold]
+#[inline(never)]
+fn no_room<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    node: bool,
+    host: &impl Runtime,
+) -> Verdict {
+    let case = account.case(depth, request);
+    let case = if node { case.of(Reason::Node) } else { case };
+    Verdict::Refused(refuse(account.role(), &case, host))
+}
+
+/// What becomes of a request that the node has to do without.
+#[cold]
+#[inline(never)]
+pub(crate) fn refused_by_node<W>(account: &Account<W>) -> Result<Admission, Vacant> {
+    Ok(Admission::Refused(account.counted()?, Reason::Node))
 }
 
 #[inline]
 pub(crate) fn verdict<W>(
     account: &Account<W>,
     admission: Admission,
+    request: &Request,
     host: &impl Runtime,
 ) -> Verdict {
-    match granted(account, admission, host) {
+    match granted(account, admission, request, host) {
         Ok(()) => Verdict::Granted,
         Err(refusal) => Verdict::Refused(refusal),
     }
@@ -156,22 +215,38 @@ pub(crate) fn verdict<W>(
 pub(crate) fn granted<W>(
     account: &Account<W>,
     admission: Admission,
+    request: &Request,
     host: &impl Runtime,
 ) -> Result<(), Box<Refusal>> {
     match admission {
         Admission::Admitted(_) => Ok(()),
-        Admission::Refused(depth) => Err(refuse(account.role(), depth, host)),
+        Admission::Refused(depth, reason) => {
+            let case = account.case(depth, request).of(reason);
+            Err(refuse(account.role(), &case, host))
+        }
     }
 }
 
 #[cold]
-pub(crate) fn refuse(role: &Role, depth: u64, host: &impl Runtime) -> Box<Refusal> {
-    let now = host.now();
-    let announce = role.count_refusal(now);
-    Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, now),
-        stats: role.stats(),
+pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refusal> {
+    let Case {
         depth,
+        limit,
+        refused_at,
+        pace,
+        class,
+        reason,
+    } = *case;
+    let now = host.now();
+    let announce = role.count_refusal(class, reason, now);
+    Box::new(Refusal {
+        retry_after_ms: role.retry_after_ms(depth, refused_at, pace, now),
+        stats: RoleStats {
+            limit,
+            ..role.stats()
+        },
+        depth,
+        reason,
         announce,
     })
 }

@@ -74,6 +74,12 @@ pub trait Runtime {
     /// Tells the time, on both clocks.
     fn now(&self) -> Instant;
 
+    /// Tells the time in nanoseconds, on a clock that never goes back; its zero means nothing. It is asked seldom, but
+    /// on the way of a request. Without one of its own, it is that of [`now`](Self::now), as far as this counts.
+    fn ticks_ns(&self) -> u64 {
+        self.now().monotonic_ms.wrapping_mul(1_000_000)
+    }
+
     /// Has the process that tells handlers look at [`Alerts::take`](crate::alerts::Alerts::take).
     fn wake(&self);
 }

@@ -179,7 +179,7 @@ mod tests {
 
     fn table() -> Limits<()> {
         let table = Limits::new(RoleId(0), 5, Immortals.now());
-        table.open(&Default::default(), true, &Immortals).unwrap();
+        table.open(&Default::default(), &Immortals).unwrap();
         let rules = Rules {
             margin: Margin::new(100_000).unwrap(),
             realert_ms: 60_000,
@@ -218,7 +218,7 @@ mod tests {
             levels(&table),
             [(Level::Critical, 60, 100), (Level::Warning, 10, 100)]
         );
-        let rows = table.rows(Some(ROLE)).into_iter();
+        let rows = table.rows(Some(ROLE), &Immortals).into_iter();
         let rows = rows.map(|row| (row.kind, row.depth, row.limit, row.status));
         assert_eq!(
             rows.collect::<Vec<_>>(),

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use common::{FIRST_PROCESS, TestHost, Watch};
 use erlmcp_core::limits::{Limits, Permit, Verdict};
-use erlmcp_core::roles::ConfiguredLimits;
+use erlmcp_core::reason::Reason;
+use erlmcp_core::request::{Class, Request};
+use erlmcp_core::reserve::Reserve;
+use erlmcp_core::roles::Configuration;
 use erlmcp_core::{OwnerId, RoleId, Runtime, UNLIMITED};
 use proptest::prelude::*;
 
@@ -15,16 +18,17 @@ const DEFAULT_ROLE: RoleId = RoleId(0);
 
 #[derive(Clone, Debug)]
 enum Operation {
-    Check(RoleId, OwnerId),
+    Check(RoleId, OwnerId, Class),
     Enqueue(RoleId, OwnerId),
-    TryEnqueue(RoleId, OwnerId),
+    TryEnqueue(RoleId, OwnerId, Class),
     Dequeue(RoleId, OwnerId),
-    Acquire(RoleId, OwnerId),
+    Acquire(RoleId, OwnerId, Class),
     GiveBack(usize),
     Forget(RoleId, OwnerId),
     Die(OwnerId),
     SetLimit(RoleId, u64),
-    Configure(Vec<(RoleId, u64)>, bool),
+    SetReserve(RoleId, Reserve),
+    Configure(Vec<(RoleId, u64)>, Vec<(RoleId, Reserve)>, bool),
     SetEnforcing(bool),
     ResetStats(RoleId),
     Clear,
@@ -35,18 +39,31 @@ fn operation() -> impl Strategy<Value = Operation> {
     let role = || (0..4_u64).prop_map(RoleId);
     let owner = || prop_oneof![0..2_u64, FIRST_PROCESS..FIRST_PROCESS + 4].prop_map(OwnerId);
     let limit = || prop_oneof![6 => 0..6_u64, 1 => Just(UNLIMITED)];
+    let class = || prop::sample::select(Class::ALL.to_vec());
+    let reserve = || {
+        [0..=100_u8, 0..=100, 0..=100].prop_map(|mut percents| {
+            percents.sort_unstable();
+            let [critical, sheddable_plus, sheddable] = percents;
+            Reserve::new(critical, sheddable_plus, sheddable).unwrap()
+        })
+    };
     prop_oneof![
         6 => (role(), owner()).prop_map(|(r, o)| Op::Enqueue(r, o)),
-        6 => (role(), owner()).prop_map(|(r, o)| Op::TryEnqueue(r, o)),
+        6 => (role(), owner(), class()).prop_map(|(r, o, c)| Op::TryEnqueue(r, o, c)),
         6 => (role(), owner()).prop_map(|(r, o)| Op::Dequeue(r, o)),
-        3 => (role(), owner()).prop_map(|(r, o)| Op::Check(r, o)),
-        3 => (role(), owner()).prop_map(|(r, o)| Op::Acquire(r, o)),
+        3 => (role(), owner(), class()).prop_map(|(r, o, c)| Op::Check(r, o, c)),
+        3 => (role(), owner(), class()).prop_map(|(r, o, c)| Op::Acquire(r, o, c)),
         2 => any::<usize>().prop_map(Op::GiveBack),
         1 => (role(), owner()).prop_map(|(r, o)| Op::Forget(r, o)),
         1 => owner().prop_map(Op::Die),
         2 => (role(), limit()).prop_map(|(r, l)| Op::SetLimit(r, l)),
-        1 => (prop::collection::vec((role(), limit()), 0..3), any::<bool>())
-            .prop_map(|(limits, on)| Op::Configure(limits, on)),
+        2 => (role(), reserve()).prop_map(|(r, kept)| Op::SetReserve(r, kept)),
+        1 => (
+            prop::collection::vec((role(), limit()), 0..3),
+            prop::collection::vec((role(), reserve()), 0..3),
+            any::<bool>()
+        )
+            .prop_map(|(limits, reserves, on)| Op::Configure(limits, reserves, on)),
         1 => any::<bool>().prop_map(Op::SetEnforcing),
         1 => role().prop_map(Op::ResetStats),
         1 => Just(Op::Clear),
@@ -78,6 +95,8 @@ struct Model {
     dead: HashSet<u64>,
     by_hand: BTreeMap<u64, u64>,
     configured: BTreeMap<u64, u64>,
+    reserves_by_hand: BTreeMap<u64, Reserve>,
+    reserves: BTreeMap<u64, Reserve>,
     enforcing_by_hand: Option<bool>,
     enforcing_configured: bool,
     permits: Vec<Held>,
@@ -91,6 +110,8 @@ impl Model {
             dead: HashSet::new(),
             by_hand: BTreeMap::new(),
             configured: BTreeMap::from([(DEFAULT_ROLE.0, 3)]),
+            reserves_by_hand: BTreeMap::new(),
+            reserves: BTreeMap::new(),
             enforcing_by_hand: None,
             enforcing_configured: true,
             permits: Vec::new(),
@@ -114,14 +135,26 @@ impl Model {
         self.depths.get(&(role, owner)).copied().unwrap_or(0)
     }
 
-    fn refused(&mut self, role: u64, owner: u64) -> bool {
-        let refused = !self.dead.contains(&owner)
-            && self.enforcing()
-            && self.depth(role, owner) >= self.limit(role);
-        if refused {
-            self.counters.entry(role).or_default().refused += 1;
+    fn reserve(&self, role: u64) -> Reserve {
+        let by_hand = self.reserves_by_hand.get(&role);
+        let reserve = by_hand.or_else(|| self.reserves.get(&role));
+        reserve.copied().unwrap_or_default()
+    }
+
+    fn refused(&mut self, role: u64, owner: u64, class: Class) -> Option<Reason> {
+        let (depth, limit) = (self.depth(role, owner), self.limit(role));
+        if self.dead.contains(&owner) || !self.enforcing() {
+            return None;
         }
-        refused
+        let reason = if depth >= limit {
+            Reason::Full
+        } else if depth >= self.reserve(role).bound(class, limit) {
+            Reason::Class
+        } else {
+            return None;
+        };
+        self.counters.entry(role).or_default().refused += 1;
+        Some(reason)
     }
 
     fn enqueue(&mut self, role: u64, owner: u64) {
@@ -163,40 +196,55 @@ impl Model {
     }
 }
 
+fn of(class: Class) -> Request {
+    Request {
+        class,
+        ..Request::default()
+    }
+}
+
+fn reason(verdict: &Verdict) -> Option<Reason> {
+    match verdict {
+        Verdict::Granted => None,
+        Verdict::Refused(refusal) => Some(refusal.reason),
+    }
+}
+
 /// Applies the operation to both and compares what it answers.
 fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: &TestHost) {
     match *operation {
-        Operation::Check(role, owner) => {
-            let refused = matches!(table.check(role, owner, host), Ok(Verdict::Refused(_)));
-            assert_eq!(refused, model.refused(role.0, owner.0));
+        Operation::Check(role, owner, class) => {
+            let verdict = table.check_with(role, owner, &of(class), host).unwrap();
+            assert_eq!(reason(&verdict), model.refused(role.0, owner.0, class));
         }
         Operation::Enqueue(role, owner) => {
             table.enqueue(role, owner, host).unwrap();
             model.enqueue(role.0, owner.0);
         }
-        Operation::TryEnqueue(role, owner) => {
+        Operation::TryEnqueue(role, owner, class) => {
             let before = model.depth(role.0, owner.0);
-            let refused = model.refused(role.0, owner.0);
-            match table.try_enqueue(role, owner, host).unwrap() {
-                Verdict::Granted => assert!(!refused),
+            let refused = model.refused(role.0, owner.0, class);
+            let verdict = table
+                .try_enqueue_with(role, owner, &of(class), host)
+                .unwrap();
+            assert_eq!(reason(&verdict), refused);
+            match verdict {
+                Verdict::Granted => model.enqueue(role.0, owner.0),
                 Verdict::Refused(refusal) => {
-                    assert!(refused);
                     assert_eq!(refusal.depth, before);
                     assert!((1..=60_000).contains(&refusal.retry_after_ms));
                 }
-            }
-            if !refused {
-                model.enqueue(role.0, owner.0);
             }
         }
         Operation::Dequeue(role, owner) => {
             table.dequeue(role, owner, host).unwrap();
             model.dequeue(role.0, owner.0);
         }
-        Operation::Acquire(role, owner) => {
-            let refused = model.refused(role.0, owner.0);
-            let acquired = table.acquire(role, owner, host).unwrap();
-            assert_eq!(acquired.is_err(), refused);
+        Operation::Acquire(role, owner, class) => {
+            let refused = model.refused(role.0, owner.0, class);
+            let acquired = table.acquire_with(role, owner, &of(class), host).unwrap();
+            let reason = acquired.as_ref().err().map(|refusal| refusal.reason);
+            assert_eq!(reason, refused);
             if let Ok(permit) = acquired {
                 assert_eq!(permit.is_none(), model.dead.contains(&owner.0));
                 model.enqueue(role.0, owner.0);
@@ -243,20 +291,37 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
             model.counters.entry(role.0).or_default();
             model.by_hand.insert(role.0, limit);
         }
-        Operation::Configure(ref limits, enforcing) => {
+        Operation::SetReserve(role, reserve) => {
+            table
+                .roles()
+                .set_reserve(role, reserve, host.now())
+                .unwrap();
+            model.counters.entry(role.0).or_default();
+            model.reserves_by_hand.insert(role.0, reserve);
+        }
+        Operation::Configure(ref limits, ref reserves, enforcing) => {
             // A configuration always has the default role, and a role once.
             let configured: BTreeMap<u64, u64> = std::iter::once((DEFAULT_ROLE.0, 3))
                 .chain(limits.iter().map(|&(role, limit)| (role.0, limit)))
                 .collect();
-            let limits = configured.iter().map(|(&r, &l)| (RoleId(r), l)).collect();
-            table
-                .roles()
-                .configure(&limits, enforcing, host.now())
-                .unwrap();
-            for &role in configured.keys() {
+            let kept: BTreeMap<u64, Reserve> = reserves
+                .iter()
+                .map(|&(role, kept)| (role.0, kept))
+                .collect();
+            let configuration = Configuration {
+                limits: configured
+                    .iter()
+                    .map(|(&r, &l)| (RoleId(r), l.into()))
+                    .collect(),
+                reserves: kept.iter().map(|(&r, &k)| (RoleId(r), k)).collect(),
+                enforcing,
+            };
+            table.roles().configure(&configuration, host.now()).unwrap();
+            for &role in configured.keys().chain(kept.keys()) {
                 model.counters.entry(role).or_default();
             }
             model.configured = configured;
+            model.reserves = kept;
             model.enforcing_configured = enforcing;
         }
         Operation::SetEnforcing(enforcing) => {
@@ -264,15 +329,18 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
             model.enforcing_by_hand = Some(enforcing);
         }
         Operation::ResetStats(role) => {
-            table.roles().reset_stats(role);
+            table.roles().reset_stats(role, 0);
             if let Some(counters) = model.counters.get_mut(&role.0) {
                 *counters = Counters::default();
             }
         }
         Operation::Clear => {
             table.clear(host);
-            let limits = ConfiguredLimits::from([(DEFAULT_ROLE, 3)]);
-            table.roles().configure(&limits, true, host.now()).unwrap();
+            let configuration = Configuration {
+                limits: [(DEFAULT_ROLE, 3.into())].into(),
+                ..Configuration::default()
+            };
+            table.roles().configure(&configuration, host.now()).unwrap();
             let dead = std::mem::take(&mut model.dead);
             *model = Model::new();
             model.dead = dead;
@@ -283,6 +351,7 @@ fn apply(operation: &Operation, table: &Limits<Watch>, model: &mut Model, host: 
 fn compare(table: &Limits<Watch>, model: &Model, host: &TestHost) {
     for role in 0..4 {
         assert_eq!(table.roles().limit(RoleId(role)), model.limit(role));
+        assert_eq!(table.roles().reserve(RoleId(role)), model.reserve(role));
         let stats = table.roles().stats(RoleId(role));
         assert_eq!(stats.is_some(), model.counters.contains_key(&role));
         let (Some(stats), Some(counters)) = (stats, model.counters.get(&role)) else {

@@ -22,6 +22,7 @@ rustler::atoms! {
     queue_full,
     timeout,
     undefined,
+    wait,
     refused,
     released,
 
@@ -35,9 +36,11 @@ rustler::atoms! {
     bad_limits,
     bad_message,
     bad_number,
+    bad_option,
     bad_owner,
     bad_permit,
     bad_place,
+    bad_reserve,
     bad_role,
     bad_rules,
     bad_switch,
@@ -59,6 +62,19 @@ rustler::atoms! {
     owners,
     retry_after_ms,
     role,
+
+    // What a request says of itself.
+    bytes,
+    class,
+    critical_plus,
+    deadline_ms,
+    sheddable,
+    sheddable_plus,
+
+    // Why it was refused, besides these and `full`.
+    deadline,
+    node,
+    reason,
 
     // What a request meets.
     closed,

@@ -6,12 +6,14 @@ use erlmcp_core::control::Components;
 use erlmcp_core::limits::Refusal;
 use erlmcp_core::overload::utilization;
 use erlmcp_core::survey::Row;
+use erlmcp_core::timing::Timing;
 use erlmcp_core::{Kind, OwnerId, RoleStats, RoleSummary};
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control_stats;
 use crate::registry::Route;
+use crate::request::reason_atom;
 use crate::rows::{at_level, by_level, level_atom};
 use crate::term::{self, Order};
 
@@ -21,8 +23,11 @@ mod named {
         kind,
         capacity_exceeded_count,
         current_depth,
+        drain_per_s,
         last_capacity_exceeded,
         process,
+        sojourn_ms,
+        stalled_ms,
         status,
         timestamp,
         total_delivered,
@@ -32,6 +37,7 @@ mod named {
         total_released,
         unmatched_dequeues,
         utilization,
+        wait_ms,
     }
 }
 
@@ -42,11 +48,12 @@ pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
 
 /// `erlmcp_queue_limits:refusal()`: the role's, and what it means for this owner.
 pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
-    static REFUSAL: Order<15> = Order::unknown();
+    static REFUSAL: Order<16> = Order::unknown();
     let [a, b, c, d, e, f, g, h, i, j, k, l] = role_fields(env, &refusal.stats);
     let process = (named::process(), term::owner_term(env, owner));
     let depth = (atoms::depth(), refusal.depth.encode(env));
     let retry_after_ms = (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env));
+    let reason = (atoms::reason(), reason_atom(refusal.reason).encode(env));
     REFUSAL.map(
         env,
         [
@@ -64,6 +71,7 @@ pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Te
             l,
             process,
             depth,
+            reason,
             retry_after_ms,
         ],
     )
@@ -109,6 +117,7 @@ pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
     let role = term::role_term(env, row.role);
     let process = row.owner.map_or(role, |owner| term::owner_term(env, owner));
     let status = level_atom(row.status);
+    let [drain_per_s, wait_ms, sojourn_ms, stalled_ms] = timing(env, row.timing);
     let kind = match row.kind {
         Kind::Counted => atoms::counted(),
         Kind::Mailbox | Kind::Watched => atoms::mailbox(),
@@ -124,8 +133,26 @@ pub(crate) fn queue_info<'a>(env: Env<'a>, row: &Row) -> Term<'a> {
             utilization(row.depth, row.limit).encode(env),
         ),
         (named::status(), status.encode(env)),
+        (named::drain_per_s(), drain_per_s),
+        (named::wait_ms(), wait_ms),
+        (named::sojourn_ms(), sojourn_ms),
+        (named::stalled_ms(), stalled_ms),
     ];
     term::map(env, &fields)
+}
+
+/// How fast an owner drains, how long a newcomer waits, how long one has waited, how long nobody was taken out; each
+/// `undefined` if it is not known.
+pub(crate) fn timing(env: Env<'_>, timing: Timing) -> [Term<'_>; 4] {
+    let drain_per_s = timing
+        .drain_per_s
+        .map_or_else(|| atoms::undefined().encode(env), |per_s| per_s.encode(env));
+    [
+        drain_per_s,
+        term::optional(env, timing.wait_ms),
+        term::optional(env, timing.sojourn_ms),
+        term::optional(env, timing.stalled_ms),
+    ]
 }
 
 /// `erlmcp_overload_monitor:alert()`.

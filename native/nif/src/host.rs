@@ -26,6 +26,10 @@ impl<T: Wakes> Runtime for Callback<'_, '_, T> {
         now()
     }
 
+    fn ticks_ns(&self) -> u64 {
+        ticks_ns()
+    }
+
     fn wake(&self) {
         if let Some(pid) = self.resource.whom() {
             // One that has died is replaced by one that asks for what it missed.
@@ -48,6 +52,10 @@ pub(crate) struct Beam<'a, 't, T: Resource> {
 impl<T: Resource + Wakes> Runtime for Beam<'_, '_, T> {
     fn now(&self) -> Instant {
         now()
+    }
+
+    fn ticks_ns(&self) -> u64 {
+        ticks_ns()
     }
 
     fn wake(&self) {

@@ -6,20 +6,26 @@
 
 use erlmcp_core::limits::{Limits, Unfit, Verdict};
 use erlmcp_core::near::Near;
+use erlmcp_core::request::Request;
 use erlmcp_core::{OwnerId, RoleId};
-use rustler::{Encoder, Env, Term};
+use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::direct::native;
 use crate::host::{Beam, Watch};
 use crate::limits::refused;
+use crate::request;
 use crate::table::{self, Table, with_table};
-use crate::term;
+use crate::term::{self, Fault};
 
 native!("limits_check", 3, check);
+native!("limits_check", 4, check_with);
 native!("limits_try_enqueue", 3, try_enqueue);
+native!("limits_try_enqueue", 4, try_enqueue_with);
 native!("limits_enqueue", 3, enqueue);
 native!("limits_dequeue", 3, dequeue);
+native!("limits_dequeue", 4, dequeue_with);
+native!("limits_discard", 3, discard);
 
 /// A table, a role and an owner.
 type Arguments<'a> = [Term<'a>; 3];
@@ -38,6 +44,18 @@ fn check<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     )
 }
 
+fn check_with<'a>(env: Env<'a>, [table, role, owner, options]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    with_request(env, arguments, options, |request| {
+        run(
+            env,
+            arguments,
+            |near, table, role, owner, beam| near.check_with(table, role, owner, request, beam),
+            |table, role, owner, beam| table.check_with(role, owner, request, beam),
+        )
+    })
+}
+
 fn try_enqueue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     run(
         env,
@@ -45,6 +63,20 @@ fn try_enqueue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
         |near, table, role, owner, beam| near.try_enqueue(table, role, owner, beam),
         |table, role, owner, beam| table.try_enqueue(role, owner, beam),
     )
+}
+
+fn try_enqueue_with<'a>(env: Env<'a>, [table, role, owner, options]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    with_request(env, arguments, options, |request| {
+        run(
+            env,
+            arguments,
+            |near, table, role, owner, beam| {
+                near.try_enqueue_with(table, role, owner, request, beam)
+            },
+            |table, role, owner, beam| table.try_enqueue_with(role, owner, request, beam),
+        )
+    })
 }
 
 fn enqueue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
@@ -65,8 +97,56 @@ fn dequeue<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     )
 }
 
+/// As `dequeue`, of one that has said how many bytes it has.
+fn dequeue_with<'a>(env: Env<'a>, [table, role, owner, bytes]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    match request::read_bytes(bytes) {
+        Ok(bytes) => run(
+            env,
+            arguments,
+            |near, table, role, owner, beam| {
+                near.dequeue_with(table, role, owner, bytes, beam)
+                    .map(granted)
+            },
+            |table, role, owner, beam| table.dequeue_with(role, owner, bytes, beam).map(granted),
+        ),
+        Err(fault) => wrong(env, arguments, fault),
+    }
+}
+
+/// As `dequeue`, of one that was not done. Seldom called, and so not for who is near.
+fn discard<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
+    from_table(env, arguments, |table, role, owner, beam| {
+        table.discard(role, owner, beam).map(granted)
+    })
+}
+
 fn granted((): ()) -> Verdict {
     Verdict::Granted
+}
+
+/// Does an operation with what its options say of the request. Of what is wrong the service comes first, and then the
+/// role.
+#[inline(always)]
+pub(crate) fn with_request<'a>(
+    env: Env<'a>,
+    arguments: Arguments<'a>,
+    options: Term<'a>,
+    operation: impl FnOnce(&Request) -> Term<'a>,
+) -> Term<'a> {
+    match request::read(options) {
+        Ok(request) => operation(&request),
+        Err(fault) => wrong(env, arguments, fault),
+    }
+}
+
+/// What is wrong in the options, or in what comes before them.
+#[cold]
+fn wrong<'a>(env: Env<'a>, [table, role, _]: Arguments<'a>, fault: Fault) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        limits.is_free(term::role(role)?)?;
+        Err::<Atom, Fault>(fault)
+    })
 }
 
 /// Does an operation on what is near, or else on the table. The answer is `ok`, `{refused, Stats}`, or why there is

@@ -27,6 +27,7 @@ mod permits;
 mod recent;
 mod reference;
 mod registry;
+mod request;
 mod resource;
 mod rows;
 mod shelf;

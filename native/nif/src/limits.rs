@@ -8,8 +8,9 @@ use rustler::{Encoder, Env, ResourceArc, Term};
 use crate::atoms;
 use crate::faces;
 use crate::host::Beam;
+use crate::hot::with_request;
 use crate::table::{self, Table, with_any_table, with_table};
-use crate::term::{self, Fault};
+use crate::term::{self, Answer, Fault};
 
 /// `{refused, Stats}`; the listener is told of a refusal that is to be announced.
 #[cold]
@@ -68,10 +69,18 @@ fn limits_total_depth<'a>(env: Env<'a>, table: Term<'a>, owner: Term<'a>) -> Ter
 
 /// `ok` or `full`. As `limits_try_enqueue`, but it counts no refusal.
 #[rustler::nif]
-fn limits_offer<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let admitted = limits.offer(term::role(role)?, term::owner(owner)?, beam)?;
-        Ok(if admitted { atoms::ok() } else { atoms::full() })
+fn limits_offer<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    options: Term<'a>,
+) -> Term<'a> {
+    with_request(env, [table, role, owner], options, |request| {
+        with_table(env, table, |beam, limits| {
+            let admitted = limits.offer(term::role(role)?, term::owner(owner)?, request, beam)?;
+            Ok(if admitted { atoms::ok() } else { atoms::full() })
+        })
     })
 }
 
@@ -97,10 +106,8 @@ fn limits_check_role<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
 #[rustler::nif]
 fn limits_get_limit<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
     with_table(env, table, |_, limits| {
-        Ok(term::limit_term(
-            env,
-            limits.roles().limit(term::role(role)?),
-        ))
+        let limit = limits.roles().set_to(term::role(role)?);
+        Ok(term::set_limit_term(env, limit))
     })
 }
 
@@ -115,6 +122,54 @@ fn limits_set_limit<'a>(
         let (role, limit) = (term::role(role)?, term::limit(limit)?);
         limits.is_free(role)?;
         limits.roles().set_limit(role, limit, beam.now())?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn limits_get_reserve<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let reserve = limits.roles().reserve(term::role(role)?);
+        Ok(term::reserve_term(env, reserve))
+    })
+}
+
+#[rustler::nif]
+fn limits_set_reserve<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    reserve: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, reserve) = (term::role(role)?, term::reserve(reserve)?);
+        limits.is_free(role)?;
+        limits.roles().set_reserve(role, reserve, beam.now())?;
+        Ok(atoms::ok())
+    })
+}
+
+/// `{Total, Bytes}`, each `infinity` where there is no cap.
+#[rustler::nif]
+fn limits_get_caps<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
+    with_table(env, table, |_, limits| {
+        let (total, bytes) = limits.roles().caps(term::role(role)?);
+        Ok((term::limit_term(env, total), term::limit_term(env, bytes)))
+    })
+}
+
+#[rustler::nif]
+fn limits_set_caps<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    total: Term<'a>,
+    bytes: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, total, bytes) = (term::role(role)?, term::cap(total)?, term::cap(bytes)?);
+        limits.is_free(role)?;
+        limits.roles().set_caps(role, total, bytes, beam.now())?;
         Ok(atoms::ok())
     })
 }
@@ -136,21 +191,55 @@ fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term
     with_table(env, table, |beam, limits| {
         let (role, depth) = (term::role(role)?, term::depth(depth)?);
         let outlook = limits.roles().outlook(role, depth, beam.now());
-        Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
-            Outlook::Open => atoms::open().encode(env),
-            Outlook::Unlimited => atoms::unlimited().encode(env),
-            Outlook::Closed => atoms::closed().encode(env),
-            Outlook::Room(places) => (atoms::room(), places).encode(env),
-            Outlook::Full(ms) => (atoms::full(), ms).encode(env),
-            Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),
-        })
+        outlook_term(env, outlook)
+    })
+}
+
+/// The same for this owner, whose pace may be known.
+#[rustler::nif(name = "limits_outlook")]
+fn limits_outlook_of<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    owner: Term<'a>,
+    depth: Term<'a>,
+) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        let outlook = limits.outlook(role, owner, term::depth(depth)?, beam.now());
+        outlook_term(env, outlook)
+    })
+}
+
+fn outlook_term(env: Env<'_>, outlook: Option<Outlook>) -> Answer<Term<'_>> {
+    Ok(match outlook.ok_or(Fault(atoms::not_found()))? {
+        Outlook::Open => atoms::open().encode(env),
+        Outlook::Unlimited => atoms::unlimited().encode(env),
+        Outlook::Closed => atoms::closed().encode(env),
+        Outlook::Room(places) => (atoms::room(), places).encode(env),
+        Outlook::Full(ms) => (atoms::full(), ms).encode(env),
+        Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),
+    })
+}
+
+/// `{Limit, DrainPerS, WaitMs, SojournMs, StalledMs}`: the owner's limit, and how long requests wait for it.
+#[rustler::nif]
+fn limits_owner<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, owner: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        let (role, owner) = (term::role(role)?, term::owner(owner)?);
+        let limit = term::limit_term(env, limits.limit(role, owner));
+        let [drain_per_s, wait_ms, sojourn_ms, stalled_ms] =
+            faces::timing(env, limits.timing(role, owner, beam));
+        Ok((limit, drain_per_s, wait_ms, sojourn_ms, stalled_ms))
     })
 }
 
 #[rustler::nif]
 fn limits_reset_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<'a> {
-    with_table(env, table, |_, limits| {
-        limits.roles().reset_stats(term::role(role)?);
+    with_table(env, table, |beam, limits| {
+        limits
+            .roles()
+            .reset_stats(term::role(role)?, beam.ticks_ns());
         Ok(atoms::ok())
     })
 }
@@ -188,7 +277,7 @@ fn limits_get_limits<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
         let rows = limits.roles().limits().into_iter();
         Ok(term::by_role(
             env,
-            rows.map(|(role, limit)| (role, term::limit_term(env, limit))),
+            rows.map(|(role, limit)| (role, term::set_limit_term(env, limit))),
         ))
     })
 }
@@ -201,6 +290,15 @@ fn limits_all_stats<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
             env,
             rows.map(|stats| (stats.role, faces::role_stats(env, &stats))),
         ))
+    })
+}
+
+/// Says what time it is to those who do not look; to be called ten times a second.
+#[rustler::nif]
+fn limits_tick<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_table(env, table, |beam, limits| {
+        limits.tick(beam);
+        Ok(atoms::ok())
     })
 }
 
@@ -218,25 +316,25 @@ fn limits_sample<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
 fn limits_configure<'a>(
     env: Env<'a>,
     table: Term<'a>,
-    configured: Term<'a>,
+    limits: Term<'a>,
+    reserves: Term<'a>,
     enforcing: Term<'a>,
 ) -> Term<'a> {
-    with_table(env, table, |beam, limits| {
-        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
-        limits
-            .roles()
-            .configure(&configured, enforcing, beam.now())?;
+    with_table(env, table, |beam, table| {
+        let configuration = term::configuration(limits, reserves, enforcing)?;
+        table.roles().configure(&configuration, beam.now())?;
         Ok(atoms::ok())
     })
 }
 
 /// A table of its own, open, without a listener. It goes when nothing refers to it any more.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+fn limits_new<'a>(env: Env<'a>, limits: Term<'a>) -> Term<'a> {
     let table = ResourceArc::new(Table::closed());
-    let answer = term::limits(configured).and_then(|configured| {
+    let (none, on) = (Term::list_new_empty(env), true.encode(env));
+    let answer = term::configuration(limits, none, on).and_then(|configuration| {
         let table = &table;
-        table.limits.open(&configured, true, &Beam { env, table })?;
+        table.limits.open(&configuration, &Beam { env, table })?;
         Ok(table.encode(env))
     });
     term::answer(env, answer)
@@ -248,17 +346,18 @@ fn limits_new<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
 fn limits_open<'a>(
     env: Env<'a>,
     table: Term<'a>,
-    configured: Term<'a>,
+    limits: Term<'a>,
+    reserves: Term<'a>,
     enforcing: Term<'a>,
 ) -> Term<'a> {
     table::make_own();
     with_any_table(env, table, |beam| {
-        let (configured, enforcing) = (term::limits(configured)?, term::switch(enforcing)?);
+        let configuration = term::configuration(limits, reserves, enforcing)?;
         let Table {
             limits, listener, ..
         } = &**beam.table;
         *listener.lock() = Some(env.pid());
-        let configured = limits.open(&configured, enforcing, beam);
+        let configured = limits.open(&configuration, beam);
         let roles = limits.roles().ids().into_iter();
         let roles: Vec<_> = roles.map(|role| term::role_term(env, role)).collect();
         Ok((roles, configured.is_ok()))

@@ -2,7 +2,9 @@
 //! who sends, and reads the length of the mailbox between two of these.
 
 use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::request::Request;
 use erlmcp_core::survey::Row;
+use erlmcp_core::timing::Timing;
 use erlmcp_core::{Admittance, Claim, Entry, Kind, OwnerId, RoleId, Told};
 use rustler::{Encoder, Env, Term};
 
@@ -10,19 +12,35 @@ use crate::atoms;
 use crate::direct::native;
 use crate::faces;
 use crate::host::{self, Beam, Watch};
-use crate::hot::NEAR;
+use crate::hot::{NEAR, with_request};
 use crate::limits::refused;
+use crate::request;
 use crate::table::{self, Table, with_table};
 use crate::term::{self, Answer, Fault};
 
 native!("mailbox_enter", 3, enter);
+native!("mailbox_enter", 4, enter_with);
 native!("mailbox_admit", 6, admit);
+native!("mailbox_admit", 7, admit_with);
+native!("mailbox_offer", 7, offer);
 native!("mailbox_sent", 4, sent_unasked);
 native!("mailbox_sent", 5, sent);
 
 /// A place, if a message may be sent at once; `{ask, Note}` if the length of the mailbox has to be asked for; `noproc`
 /// if the process is dead.
-fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
+fn enter<'a>(env: Env<'a>, arguments: [Term<'a>; 3]) -> Term<'a> {
+    begin(env, arguments, &Request::default())
+}
+
+fn enter_with<'a>(env: Env<'a>, [table, role, owner, options]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    with_request(env, arguments, options, |request| {
+        begin(env, arguments, request)
+    })
+}
+
+#[inline(always)]
+fn begin<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3], request: &Request) -> Term<'a> {
     let (sender, now_ns) = (term::process_id(env, env.pid()), host::ticks_ns());
     let say = |entry| match entry {
         Entry::Granted(Claim(place)) => place.encode(env),
@@ -30,16 +48,16 @@ fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
     };
     if let Some(own) = table::own(table) {
         let (role, owner) = term::unread(role, owner);
-        let beam = Beam { env, table: own };
+        let (beam, asks) = (Beam { env, table: own }, (sender, now_ns));
         let found = NEAR
-            .try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, now_ns, &beam));
+            .try_with(|near| near.admit_unasked(&own.limits, role, owner, asks, request, &beam));
         if let Ok(Some(entry)) = found {
             return say(entry);
         }
     }
     with_table(env, table, |beam, limits| {
         let (role, owner) = pair(role, owner)?;
-        let entry = limits.admit_unasked(role, owner, sender, now_ns, beam)?;
+        let entry = limits.admit_unasked_with(role, owner, sender, now_ns, request, beam)?;
         if table::own(table).is_some() {
             let _ = NEAR.try_with(|near| near.missed(limits, owner));
         }
@@ -49,51 +67,62 @@ fn enter<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
 
 /// A place if there is room for a message of the calling process, which has noted that and was told this length;
 /// `again` if it should ask once more, unless it asks for the last time, or `{refused, Stats}`.
-fn admit<'a>(env: Env<'a>, [table, role, owner, note, length, is_last]: [Term<'a>; 6]) -> Term<'a> {
+fn admit<'a>(env: Env<'a>, arguments: [Term<'a>; 6]) -> Term<'a> {
+    ask(env, arguments, &Request::default())
+}
+
+fn admit_with<'a>(
+    env: Env<'a>,
+    [table, role, owner, note, length, is_last, options]: [Term<'a>; 7],
+) -> Term<'a> {
+    with_request(env, [table, role, owner], options, |request| {
+        ask(env, [table, role, owner, note, length, is_last], request)
+    })
+}
+
+#[inline(always)]
+fn ask<'a>(
+    env: Env<'a>,
+    [table, role, owner, note, length, is_last]: [Term<'a>; 6],
+    request: &Request,
+) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
     let told = told(note, length);
     if let (Some(own), Ok(told)) = (table::own(table), &told) {
         let (role, owner) = term::unread(role, owner);
-        let beam = Beam { env, table: own };
+        let (beam, asks) = (Beam { env, table: own }, (sender, *told));
         let found =
-            NEAR.try_with(|near| near.admit(&own.limits, role, owner, sender, *told, &beam));
+            NEAR.try_with(|near| near.admit(&own.limits, role, owner, asks, request, &beam));
         if let Ok(Some(Claim(place))) = found {
             return place.encode(env);
         }
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
         let is_last = term::switch(is_last)?;
-        Ok(
-            match limits.admit(role, owner, sender, told?, is_last, beam) {
-                Admittance::Granted(Claim(place)) => place.encode(env),
-                Admittance::Again => atoms::again().encode(env),
-                Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
-            },
-        )
+        let admittance = limits.admit_with(role, owner, (sender, told?), is_last, request, beam);
+        Ok(match admittance {
+            Admittance::Granted(Claim(place)) => place.encode(env),
+            Admittance::Again => atoms::again().encode(env),
+            Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
+        })
     })
 }
 
 /// As `admit`, but it counts no refusal: `full`.
-#[rustler::nif]
-fn mailbox_offer<'a>(
+fn offer<'a>(
     env: Env<'a>,
-    table: Term<'a>,
-    role: Term<'a>,
-    owner: Term<'a>,
-    note: Term<'a>,
-    length: Term<'a>,
-    is_last: Term<'a>,
+    [table, role, owner, note, length, is_last, options]: [Term<'a>; 7],
 ) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        let (told, is_last) = (told(note, length)?, term::switch(is_last)?);
-        Ok(
-            match limits.offer_message(role, owner, sender, told, is_last, beam) {
-                Admittance::Granted(Claim(place)) => place.encode(env),
-                Admittance::Again => atoms::again().encode(env),
-                Admittance::Refused(()) => atoms::full().encode(env),
-            },
-        )
+        let (asks, is_last) = ((sender, told(note, length)?), term::switch(is_last)?);
+        let request = request::read(options)?;
+        let admittance = limits.offer_message(role, owner, asks, is_last, &request, beam);
+        Ok(match admittance {
+            Admittance::Granted(Claim(place)) => place.encode(env),
+            Admittance::Again => atoms::again().encode(env),
+            Admittance::Refused(()) => atoms::full().encode(env),
+        })
     })
 }
 
@@ -162,14 +191,15 @@ fn mailbox_check<'a>(
     role: Term<'a>,
     owner: Term<'a>,
     length: Term<'a>,
+    options: Term<'a>,
 ) -> Term<'a> {
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        Ok(
-            match limits.check_mailbox(role, owner, term::depth(length)?, beam) {
-                Verdict::Granted => atoms::ok().encode(env),
-                Verdict::Refused(refusal) => refused(beam, role, owner, &refusal),
-            },
-        )
+        let request = request::read(options)?;
+        let verdict = limits.check_mailbox(role, owner, term::depth(length)?, &request, beam);
+        Ok(match verdict {
+            Verdict::Granted => atoms::ok().encode(env),
+            Verdict::Refused(refusal) => refused(beam, role, owner, &refusal),
+        })
     })
 }
 
@@ -209,6 +239,7 @@ fn mailbox_row<'a>(
             depth,
             limit: scale.limit(),
             status: scale.status(depth),
+            timing: Timing::default(),
         };
         Ok(faces::queue_info(env, &row))
     })

@@ -225,7 +225,7 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
     with_open_table(env, table, |beam| {
         let of = one_or_all(role)?;
         let crowded = term::switch(crowded)?;
-        let rows = beam.table.limits.rows(of).into_iter();
+        let rows = beam.table.limits.rows(of, beam).into_iter();
         // How long a mailbox is, the caller is going to ask.
         let is_crowded = |row: &Row| row.kind != Kind::Counted || row.status >= Level::Critical;
         let wanted = |row: &Row| !crowded || is_crowded(row);
@@ -241,7 +241,7 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
 fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Term<'a>) -> Term<'a> {
     with_open_table(env, table, |beam| {
         let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
-        let rows = beam.table.limits.fullest(one_or_all(role)?, most);
+        let rows = beam.table.limits.fullest(one_or_all(role)?, most, beam);
         Ok(rows.iter().map(|row| faces::queue_info(env, row)).collect())
     })
 }

@@ -1,19 +1,21 @@
 //! Natives of permits: places that their holder gives back by hand, or by letting go of them, at the latest by dying.
 
 use erlmcp_core::limits::{Permit, Refusal};
+use erlmcp_core::request::Request;
 use erlmcp_core::{OwnerId, RoleId};
 use rustler::{Encoder, Env, ResourceArc, Term};
 
 use crate::atoms;
 use crate::direct::native;
 use crate::host::{Beam, Callback};
-use crate::hot::NEAR;
+use crate::hot::{NEAR, with_request};
 use crate::limits::refused;
 use crate::resource::{Held, Kind};
 use crate::table::{self, Table, with_table};
 use crate::term::{self, Fault};
 
 native!("limits_acquire", 3, acquire);
+native!("limits_acquire", 4, acquire_with);
 native!("limits_give_back", 1, give_back);
 
 /// One place.
@@ -67,18 +69,31 @@ impl Holding {
 }
 
 /// `{ok, Permit}` or `{refused, Stats}`.
-fn acquire<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3]) -> Term<'a> {
+fn acquire<'a>(env: Env<'a>, arguments: [Term<'a>; 3]) -> Term<'a> {
+    place(env, arguments, &Request::default())
+}
+
+fn acquire_with<'a>(env: Env<'a>, [table, role, owner, options]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    with_request(env, arguments, options, |request| {
+        place(env, arguments, request)
+    })
+}
+
+#[inline(always)]
+fn place<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3], request: &Request) -> Term<'a> {
     if let Some(own) = table::own(table) {
         let beam = Beam { env, table: own };
         let (role, owner) = term::unread(role, owner);
-        let found = NEAR.try_with(|near| near.acquire(&own.limits, role, owner, &beam));
+        let found =
+            NEAR.try_with(|near| near.acquire_with(&own.limits, role, owner, request, &beam));
         if let Ok(Some(acquired)) = found {
             return answer(&beam, role, owner, None, acquired.map(Some));
         }
     }
     with_table(env, table, |beam, limits| {
         let (role, owner) = (term::role(role)?, term::owner(owner)?);
-        let acquired = limits.acquire(role, owner, beam)?;
+        let acquired = limits.acquire_with(role, owner, request, beam)?;
         let of = if table::own(table).is_some() {
             let _ = NEAR.try_with(|near| near.missed(limits, owner));
             None

@@ -1,12 +1,15 @@
 //! A role as all else reads it: core's numbers under core's names. Which they are is not known here.
 
-use erlmcp_core::fill::BANDS_FROM;
+use erlmcp_core::fill::{BANDS_FROM, WAITS_FROM_MS};
 use erlmcp_core::overload::Level;
-use erlmcp_core::{ByLevel, Number, RoleSummary, TimeAtLevel};
+use erlmcp_core::reason::Reason;
+use erlmcp_core::request::Class;
+use erlmcp_core::{ByLevel, ByReason, Number, RoleSummary, TimeAtLevel};
 use once_cell::sync::OnceCell;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
+use crate::request::{class_atom, reason_atom};
 use crate::term;
 
 /// Everything that is known of a role.
@@ -48,12 +51,31 @@ fn encode(env: Env<'_>, number: Number) -> Term<'_> {
             term::map(env, &alerted)
         }
         Number::AtLevel(time) => at_level(env, time),
+        Number::ByReason(refused) => by_reason(env, refused),
         Number::ByUtilization(owners) => {
             let bands = BANDS_FROM.into_iter().zip(owners);
             let band = |(percent, owners)| (percent as f64 / 100.0, owners);
             bands.map(band).collect::<Vec<(f64, u64)>>().encode(env)
         }
+        Number::ByWait(owners) => {
+            let bands = WAITS_FROM_MS.into_iter().zip(owners);
+            bands.collect::<Vec<(u64, u64)>>().encode(env)
+        }
     }
+}
+
+/// `[{Class, Reason, Count}]`, where there were any; of the usual kind always.
+fn by_reason(env: Env<'_>, refused: ByReason) -> Term<'_> {
+    let rows = Class::ALL.into_iter().zip(refused);
+    let row = |(class, counts): (Class, [u64; Reason::ALL.len()])| {
+        let counts = Reason::ALL.into_iter().zip(counts);
+        counts.map(move |(reason, count)| (class_atom(class), reason_atom(reason), count))
+    };
+    let usual = (class_atom(Class::default()), reason_atom(Reason::Full));
+    let some = rows
+        .flat_map(row)
+        .filter(|(class, reason, count)| *count > 0 || (*class, *reason) == usual);
+    some.collect::<Vec<_>>().encode(env)
 }
 
 pub(crate) fn level_atom(level: Level) -> Atom {

@@ -1,17 +1,20 @@
 //! How the core's types look in Erlang, in both directions. Nothing else knows.
 
+use std::collections::HashMap;
+
 use erlmcp_core::control::TooManyComponents;
+use erlmcp_core::limit::Limit;
 use erlmcp_core::limits::Unfit;
-use erlmcp_core::roles::{ConfiguredLimits, TooManyRoles};
+use erlmcp_core::request::Class;
+use erlmcp_core::reserve::Reserve;
+use erlmcp_core::roles::{Configuration, TooManyRoles};
+use erlmcp_core::wait::Wait;
 use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
 use once_cell::sync::OnceCell;
 use rustler::sys::{ErlNifTerm, enif_make_map_from_arrays};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
-
-/// Limits from here on are no small integers, and refused.
-const LIMIT_END: u64 = 1 << 59;
 
 /// Why a native did not do what it was asked, as the atom that the Erlang side turns into an error.
 pub(crate) struct Fault(pub(crate) Atom);
@@ -121,15 +124,38 @@ pub(crate) fn unread(role: Term<'_>, owner: Term<'_>) -> (RoleId, OwnerId) {
     )
 }
 
-/// A small integer, or `infinity`.
-pub(crate) fn limit(term: Term<'_>) -> Answer<u64> {
+/// A small integer, `infinity`, or `{wait, TargetMs, Min, Max}`.
+pub(crate) fn limit(term: Term<'_>) -> Answer<Limit> {
     if atoms::infinity() == term {
-        return Ok(UNLIMITED);
+        return Ok(UNLIMITED.into());
     }
-    term.decode()
-        .ok()
-        .filter(|limit| *limit < LIMIT_END)
+    let number: Option<u64> = term.decode().ok();
+    let wait = || {
+        let (kind, target_ms, min, max): (Atom, u32, u32, u32) = term.decode().ok()?;
+        let wait = Wait::new(target_ms, min, max).filter(|_| kind == atoms::wait())?;
+        Some(wait.into())
+    };
+    number
+        .filter(|limit| *limit < Limit::END)
+        .map(Limit::from)
+        .or_else(wait)
         .ok_or(Fault(atoms::bad_limit()))
+}
+
+/// A small integer, or `infinity`.
+pub(crate) fn cap(term: Term<'_>) -> Answer<u64> {
+    match limit(term)? {
+        Limit::Fixed(number) => Ok(number),
+        Limit::Wait(_) => Err(Fault(atoms::bad_limit())),
+    }
+}
+
+/// As [`limit`] reads it.
+pub(crate) fn set_limit_term(env: Env<'_>, limit: Limit) -> Term<'_> {
+    match limit {
+        Limit::Fixed(limit) => limit_term(env, limit),
+        Limit::Wait(wait) => (atoms::wait(), wait.target_ms(), wait.min(), wait.max()).encode(env),
+    }
 }
 
 pub(crate) fn limit_term(env: Env<'_>, limit: u64) -> Term<'_> {
@@ -143,17 +169,52 @@ pub(crate) fn depth(term: Term<'_>) -> Answer<u64> {
     term.decode().map_err(|_| Fault(atoms::bad_number()))
 }
 
-/// Limits as a list of `{Role, Limit}`.
-pub(crate) fn limits(term: Term<'_>) -> Answer<ConfiguredLimits> {
+/// What is configured: limits as a list of `{Role, Limit}`, what is kept for the higher classes as one of
+/// `{Role, Reserve}`, and the switch.
+pub(crate) fn configuration(
+    limits: Term<'_>,
+    reserves: Term<'_>,
+    enforcing: Term<'_>,
+) -> Answer<Configuration> {
+    Ok(Configuration {
+        limits: roles_with(limits, limit)?,
+        reserves: roles_with(reserves, reserve)?,
+        enforcing: switch(enforcing)?,
+    })
+}
+
+/// A list of `{Role, Value}`.
+fn roles_with<V>(
+    term: Term<'_>,
+    read: impl Fn(Term<'_>) -> Answer<V>,
+) -> Answer<HashMap<RoleId, V>> {
     let pairs = proper_list(term).ok_or(Fault(atoms::bad_limits()))?;
     pairs
         .into_iter()
         .map(|pair| {
             let (of, value): (Term<'_>, Term<'_>) =
                 pair.decode().map_err(|_| Fault(atoms::bad_limits()))?;
-            Ok((role(of)?, limit(value)?))
+            Ok((role(of)?, read(value)?))
         })
         .collect()
+}
+
+/// The percentages that `critical`, `sheddable_plus` and `sheddable` may not use, each no less than the one before.
+pub(crate) fn reserve(term: Term<'_>) -> Answer<Reserve> {
+    let percents: Result<(u8, u8, u8), _> = term.decode();
+    percents
+        .ok()
+        .and_then(|(critical, sheddable_plus, sheddable)| {
+            Reserve::new(critical, sheddable_plus, sheddable)
+        })
+        .ok_or(Fault(atoms::bad_reserve()))
+}
+
+pub(crate) fn reserve_term(env: Env<'_>, reserve: Reserve) -> Term<'_> {
+    let [critical, sheddable_plus, sheddable] =
+        [Class::Critical, Class::SheddablePlus, Class::Sheddable]
+            .map(|class| reserve.percent(class));
+    (critical, sheddable_plus, sheddable).encode(env)
 }
 
 /// The elements of a proper list. Everything that reads lists does so by this: rustler's iterator, which decodes a

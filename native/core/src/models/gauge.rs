@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{explore, explore_to};
-use crate::gauge::{Admission, Gauge, Kind};
+use crate::gauge::{Admission, Gauge, Kind, Leave};
 use crate::sync::Arc;
 
 #[test]
@@ -39,7 +39,7 @@ fn admission_against_release_neither_overshoots_nor_loses_a_place() {
         };
         let release = {
             let gauge = Arc::clone(&gauge);
-            thread::spawn(move || gauge.release().unwrap())
+            thread::spawn(move || gauge.release(Leave::Done).unwrap())
         };
         release.join().unwrap();
         let admitted = admit.join().unwrap();

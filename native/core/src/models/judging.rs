@@ -38,7 +38,7 @@ fn no_crossing_is_missed() {
                 let (owner, judge) = (Arc::clone(&owner), Arc::clone(&judge));
                 thread::spawn(move || {
                     let account = owner.account(RoleId(1)).unwrap();
-                    let depth = operation(account, Seat::mine()).unwrap();
+                    let depth = operation(account, Seat::mine()).unwrap().depth;
                     if account.crossed(depth) {
                         owner.judge(OWNER, account, depth, &judge, NOW);
                     }

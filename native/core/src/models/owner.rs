@@ -2,7 +2,7 @@
 
 use loom::thread;
 
-use super::{NOW, OWNER, admitted, assert_settled, end, enter, explore, role};
+use super::{NOW, ORDINARY, OWNER, admitted, assert_settled, end, enter, explore, role};
 use crate::gauge::Admission;
 use crate::judge::Judge;
 use crate::owner::{Ended, Owner};
@@ -21,7 +21,7 @@ fn admission_against_death_leaves_nothing_in_the_role() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
                 let account = owner.account(RoleId(1)).unwrap();
-                let _ = account.try_enqueue(Seat::mine());
+                let _ = account.try_enqueue(&ORDINARY, Seat::mine());
                 let _ = account.dequeue(Seat::mine());
                 let _ = account.enqueue(Seat::mine());
             })
@@ -110,7 +110,7 @@ fn a_permit_taken_against_forgetting_takes_back_its_own_place() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
                 let account = owner.account(RoleId(1)).unwrap();
-                let taken = account.acquire_first(Seat::mine());
+                let taken = account.acquire_first(&ORDINARY, Seat::mine());
                 if let Ok((tenure, Admission::Admitted(_))) = taken {
                     let _ = owner.give_back(RoleId(1), tenure);
                 }
@@ -152,7 +152,8 @@ fn permits_of_two_uses_take_back_one_place_each() {
             let owner = Arc::clone(&owner);
             thread::spawn(move || owner.give_back(RoleId(1), first))
         };
-        assert_eq!(owner.give_back(RoleId(1), second), Some(1));
+        let left = owner.give_back(RoleId(1), second);
+        assert_eq!(left.map(|step| step.depth), Some(1));
         assert_eq!(holder.join().unwrap(), None);
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
     });

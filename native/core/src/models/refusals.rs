@@ -3,8 +3,15 @@
 use loom::thread;
 
 use super::{NOW, explore, role};
+use crate::reason::Reason;
+use crate::request::Class;
+use crate::role::Role;
 use crate::sync::{Arc, Mutex};
 use crate::vocabulary::Instant;
+
+fn refuse(role: &Role, now: Instant) -> bool {
+    role.count_refusal(Class::Critical, Reason::Full, now)
+}
 
 #[test]
 fn refusals_are_reported_once_each() {
@@ -13,8 +20,8 @@ fn refusals_are_reported_once_each() {
         let refuser = {
             let role = Arc::clone(&role);
             thread::spawn(move || {
-                role.count_refusal(NOW);
-                role.count_refusal(NOW);
+                refuse(&role, NOW);
+                refuse(&role, NOW);
             })
         };
         let reported = role.take_unreported_refusals();
@@ -35,9 +42,9 @@ fn of_two_refusals_at_once_one_is_announced() {
             };
             let other = {
                 let role = Arc::clone(&role);
-                thread::spawn(move || role.count_refusal(now))
+                thread::spawn(move || refuse(&role, now))
             };
-            let mine = role.count_refusal(now);
+            let mine = refuse(&role, now);
             assert!(mine != other.join().unwrap());
         }
     });
@@ -58,7 +65,7 @@ fn an_announced_refusal_is_found_by_the_process_before_or_after() {
         let refuser = {
             let (role, listener) = (Arc::clone(&role), Arc::clone(&listener));
             thread::spawn(move || {
-                assert!(role.count_refusal(NOW));
+                assert!(refuse(&role, NOW));
                 *listener.lock()
             })
         };

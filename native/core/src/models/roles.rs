@@ -81,7 +81,7 @@ fn a_reset_takes_no_depth_away_and_what_is_counted_since_is_there() {
             let role = Arc::clone(&role);
             thread::spawn(move || role.stats())
         };
-        role.reset_stats();
+        role.reset_stats(0);
         let mine = role.stats();
         assert!(mine.enqueued <= 1 && mine.dequeued <= 1);
         let others = reader.join().unwrap();

@@ -4,9 +4,10 @@ use loom::thread;
 
 use super::judging::RULES;
 use super::table::{ROLE, Table};
-use super::{enter, explore, role};
+use super::{ORDINARY, enter, explore, role};
 use crate::control::Components;
 use crate::gauge::Admission;
+use crate::limit::Limit;
 use crate::owner::Owner;
 use crate::setting::Setting;
 use crate::sync::{Arc, AtomicBool, Ordering};
@@ -26,7 +27,7 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         let setter = {
             let (role, told) = (Arc::clone(&role), Arc::clone(&told));
             thread::spawn(move || {
-                role.own_limit.set(Some(2));
+                role.own_limit.set(Some(Limit::Fixed(2)));
                 // Pairs with the load below: how a caller knows that the setting has returned.
                 told.store(true, Ordering::Release);
             })
@@ -34,13 +35,16 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
         let others = {
             let owner = Arc::clone(&owner);
             thread::spawn(move || {
-                let _ = owner.account(RoleId(1)).unwrap().try_enqueue(Seat::mine());
+                let _ = owner
+                    .account(RoleId(1))
+                    .unwrap()
+                    .try_enqueue(&ORDINARY, Seat::mine());
             })
         };
         if told.load(Ordering::Acquire) {
             let account = owner.account(RoleId(1)).unwrap();
-            if let Ok(Admission::Admitted(before)) = account.try_enqueue(Seat::mine()) {
-                assert!(before < 2);
+            if let Ok(Admission::Admitted(added)) = account.try_enqueue(&ORDINARY, Seat::mine()) {
+                assert!(added.depth <= 2);
             }
         }
         setter.join().unwrap();

@@ -4,7 +4,7 @@ use loom::thread;
 
 use super::{NOW, OWNER, World, explore};
 use crate::limits::{Limits, Permit};
-use crate::roles::ConfiguredLimits;
+use crate::roles::Configuration;
 use crate::sync::Arc;
 use crate::vocabulary::RoleId;
 
@@ -31,8 +31,11 @@ impl Table {
 
     pub(super) fn open(&self) {
         // One alone: the order of two is another each time, which no model may be.
-        let limits = ConfiguredLimits::from([(ROLE, 5)]);
-        self.limits.open(&limits, true, &self.world).unwrap();
+        let configuration = Configuration {
+            limits: [(ROLE, 5.into())].into(),
+            ..Configuration::default()
+        };
+        self.limits.open(&configuration, &self.world).unwrap();
     }
 
     pub(super) fn enqueue(&self) {

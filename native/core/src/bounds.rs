@@ -1,0 +1,142 @@
+//! Where an owner is refused: its own limit, what of it a class may use, and how many drain until a deadline.
+
+use crate::account::Account;
+use crate::limit::Limit;
+use crate::marker::{LEAST, Pace};
+use crate::overload::Scale;
+use crate::reason::Reason;
+use crate::request::{Class, Request};
+use crate::role::Role;
+use crate::sync::Ordering;
+use crate::wait::Wait;
+
+/// Why a request was refused, and by what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    /// The owner's depth.
+    pub(crate) depth: u64,
+    /// Its limit.
+    pub(crate) limit: u64,
+    /// The depth from which on such a request is refused.
+    pub(crate) refused_at: u64,
+    pub(crate) pace: Option<Pace>,
+    pub(crate) class: Class,
+    pub(crate) reason: Reason,
+}
+
+impl Case {
+    /// The same, for another reason.
+    pub(crate) fn of(self, reason: Reason) -> Self {
+        Self { reason, ..self }
+    }
+}
+
+/// A request that makes no sense any more is refused by anybody.
+fn is_over(request: &Request) -> bool {
+    request.deadline_ms == Some(0)
+}
+
+impl Role {
+    /// The depth at which an owner is refused such a request of whom nothing is known.
+    pub(crate) fn refuses_unknown_at(&self, request: &Request) -> u64 {
+        match self.refuses_at(request.class, self.limit()) {
+            u64::MAX => u64::MAX,
+            _ if is_over(request) => 0,
+            refuses_at => refuses_at,
+        }
+    }
+
+    /// Why an owner is refused such a request of whom nothing is known.
+    #[cold]
+    pub(crate) fn case(&self, request: &Request) -> Case {
+        let limit = self.limit();
+        Case {
+            depth: 0,
+            limit,
+            refused_at: self.refuses_unknown_at(request),
+            pace: None,
+            class: request.class,
+            reason: self.reason(0, limit, request),
+        }
+    }
+}
+
+impl<T> Account<T> {
+    /// The owner's limit.
+    #[inline(always)]
+    pub(crate) fn limit(&self) -> u64 {
+        match self.role().set_to() {
+            Limit::Fixed(limit) => limit,
+            Limit::Wait(wait) => self.limit_by(wait).into(),
+        }
+    }
+
+    #[inline(never)]
+    fn limit_by(&self, wait: Wait) -> u32 {
+        match (self.moved_to(), self.pace()) {
+            (None, Some(pace)) => wait.next(None, pace.per_ms, 0),
+            (moved_to, _) => wait.limit(moved_to),
+        }
+    }
+
+    fn moved_to(&self) -> Option<u32> {
+        Some(self.moved_to.load(Ordering::Relaxed)).filter(|limit| *limit > 0)
+    }
+
+    /// Moves a limit that follows the pace, which was just measured. For one thread at a time: who has the claim on the
+    /// mark.
+    pub(crate) fn move_limit(&self, pace: Pace) {
+        if let (Limit::Wait(wait), Ok(depth)) = (self.role().set_to(), self.depth()) {
+            let next = wait.next(self.moved_to(), pace.per_ms, depth);
+            self.moved_to.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// By what the owner is judged.
+    pub(crate) fn scale(&self) -> Scale {
+        self.role().scale_of(self.limit())
+    }
+
+    /// The depth at which the owner is refused such a request now.
+    #[inline(always)]
+    pub(crate) fn refuses_at(&self, request: &Request) -> u64 {
+        let refuses_at = self.role().refuses_at(request.class, self.limit());
+        match request.deadline_ms {
+            Some(deadline_ms) if refuses_at < u64::MAX => {
+                refuses_at.min(self.drains_within(deadline_ms))
+            }
+            _ => refuses_at,
+        }
+    }
+
+    /// As many as drain until then, the one that comes included; any number if that was not measured.
+    ///
+    /// Where everybody is refused for a pace of long ago, none would ever be measured again: then there is room for as
+    /// many as that takes.
+    #[inline(never)]
+    fn drains_within(&self, deadline_ms: u64) -> u64 {
+        match (deadline_ms, self.pace()) {
+            (0, _) => 0,
+            (_, None) => u64::MAX,
+            (_, Some(pace)) => {
+                let drains = (pace.per_ms * deadline_ms as f64) as u64;
+                let is_old = drains < LEAST && self.marker.is_old(self.role().tick());
+                if is_old { LEAST } else { drains }
+            }
+        }
+    }
+
+    /// Why such a request was refused by this depth.
+    #[cold]
+    pub(crate) fn case(&self, depth: u64, request: &Request) -> Case {
+        let limit = self.limit();
+        Case {
+            depth,
+            limit,
+            refused_at: self.refuses_at(request),
+            pace: self.pace(),
+            class: request.class,
+            reason: self.role().reason(depth, limit, request),
+        }
+    }
+}

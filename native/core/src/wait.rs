@@ -1,0 +1,172 @@
+//! A limit that is said in milliseconds: how many an owner may have waiting so that none waits longer than that.
+//!
+//! Pure arithmetic on what was measured: where the limit stands next.
+
+/// The most that a limit falls, and rises, from one measurement to the next.
+const FALL: f64 = 0.7;
+const RISE: f64 = 1.3;
+
+/// A wait is a limit that follows how fast an owner drains: nobody should wait longer than the target.
+///
+/// ```
+/// use erlmcp_core::wait::Wait;
+///
+/// let wait = Wait::new(500, 10, 10_000).expect("these are in their ranges");
+/// // Nothing was measured yet.
+/// assert_eq!(wait.limit(None), 10_000);
+/// // It drains 200 a second: 100 of them in half a second.
+/// let limit = wait.next(None, 0.2, 1);
+/// assert_eq!(limit, 100);
+/// // It drains twice as fast. The limit follows, and not too quickly; but while few wait, it stays.
+/// assert_eq!(wait.next(Some(limit), 0.4, 100), 130);
+/// assert_eq!(wait.next(Some(limit), 0.4, 49), 100);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    target_ms: u32,
+    min: u32,
+    max: u32,
+}
+
+impl Wait {
+    /// The longest target is so many milliseconds.
+    pub const MAX_TARGET_MS: u32 = 1_000_000;
+    /// The largest `min` is this.
+    pub const MAX_MIN: u32 = (1 << 20) - 1;
+    /// The largest `max` is this.
+    pub const MAX_MAX: u32 = (1 << 22) - 1;
+
+    /// Makes a limit that follows this target, and stays between these two. There is none of a target or a `min` of 0,
+    /// beyond the most that each may be, or with a `min` above `max`.
+    pub const fn new(target_ms: u32, min: u32, max: u32) -> Option<Self> {
+        let target_fits = 1 <= target_ms && target_ms <= Self::MAX_TARGET_MS;
+        let range_fits = 1 <= min && min <= max && min <= Self::MAX_MIN && max <= Self::MAX_MAX;
+        if target_fits && range_fits {
+            Some(Self {
+                target_ms,
+                min,
+                max,
+            })
+        } else {
+            None
+        }
+    }
+
+    /// Gives how long somebody should wait at most, in milliseconds.
+    pub const fn target_ms(self) -> u32 {
+        self.target_ms
+    }
+
+    /// Gives the least that the limit may be.
+    pub const fn min(self) -> u32 {
+        self.min
+    }
+
+    /// Gives the most that the limit may be, and what it is before anything was measured.
+    pub const fn max(self) -> u32 {
+        self.max
+    }
+
+    /// Gives the limit in force of what it was moved to last, if it ever was.
+    #[inline]
+    pub fn limit(self, moved_to: Option<u32>) -> u32 {
+        moved_to.map_or(self.max, |limit| self.between(limit))
+    }
+
+    /// Gives the limit after a measurement: what it was moved to last, how many drain in a millisecond, and how many
+    /// wait now.
+    pub fn next(self, moved_to: Option<u32>, per_ms: f64, depth: u64) -> u32 {
+        // Too many to be counted become the largest number there is, and nothing becomes 0.
+        let wanted = self.between((per_ms * f64::from(self.target_ms)) as u32);
+        let Some(limit) = moved_to.map(|limit| self.between(limit)) else {
+            return wanted;
+        };
+        if depth < u64::from(limit / 2) {
+            return limit;
+        }
+        // A step of one is always taken, or small limits would stay where they are.
+        let least = ((f64::from(limit) * FALL).ceil() as u32).min(limit.saturating_sub(1));
+        let most = ((f64::from(limit) * RISE).floor() as u32).max(limit.saturating_add(1));
+        self.between(wanted.clamp(least, most))
+    }
+
+    /// A limit of 1 keeps all from waiting for another, so nothing is measured any more: it would stay for good.
+    fn between(self, limit: u32) -> u32 {
+        limit.max(self.min).max(2).min(self.max)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_wait() -> impl Strategy<Value = Wait> {
+        (1..=Wait::MAX_TARGET_MS, 1..=1_000_u32, 0..=100_000_u32)
+            .prop_map(|(target_ms, min, more)| Wait::new(target_ms, min, min + more).unwrap())
+    }
+
+    #[test]
+    fn what_is_out_of_its_range_is_no_wait() {
+        for (target_ms, min, max) in [
+            (0, 10, 100),
+            (Wait::MAX_TARGET_MS + 1, 10, 100),
+            (500, 0, 100),
+            (500, 101, 100),
+            (500, Wait::MAX_MIN + 1, Wait::MAX_MAX),
+            (500, 10, Wait::MAX_MAX + 1),
+        ] {
+            assert_eq!(Wait::new(target_ms, min, max), None);
+        }
+        assert!(Wait::new(Wait::MAX_TARGET_MS, Wait::MAX_MIN, Wait::MAX_MAX).is_some());
+        assert!(Wait::new(1, 1, 1).is_some());
+    }
+
+    #[test]
+    fn rates_that_are_none_are_taken_as_far_as_the_range_goes() {
+        let wait = Wait::new(500, 10, 100).unwrap();
+        for (per_ms, limit) in [(0.0, 10), (f64::NAN, 10), (-1.0, 10), (f64::INFINITY, 100)] {
+            assert_eq!(wait.next(None, per_ms, 0), limit);
+        }
+    }
+
+    #[test]
+    fn a_limit_below_two_measures_nothing_and_is_none() {
+        let wait = Wait::new(500, 1, 100).unwrap();
+        assert_eq!(wait.next(None, 1e-9, 5), 2);
+        assert_eq!(Wait::new(500, 1, 1).unwrap().next(None, 9.0, 5), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn a_limit_is_in_its_range_and_moves_by_no_more_than_a_step(
+            wait in any_wait(),
+            before in proptest::option::of(0..200_000_u32),
+            per_ms in 0.0..1_000.0_f64,
+            depth in 0..200_000_u64,
+        ) {
+            let (limit, next) = (wait.limit(before), wait.next(before, per_ms, depth));
+            prop_assert!(next >= wait.min && next <= wait.max);
+            if before.is_some() {
+                prop_assert!(f64::from(next) <= (f64::from(limit) * RISE).max(f64::from(limit) + 1.0));
+                prop_assert!(f64::from(next) >= (f64::from(limit) * FALL).min(f64::from(limit) - 1.0));
+                prop_assert!(next == limit || depth >= u64::from(limit / 2));
+            }
+        }
+
+        #[test]
+        fn under_load_a_limit_comes_to_what_drains_within_the_target(
+            target_ms in 100..2_000_u32,
+            per_s in 20..5_000_u32,
+            before in 10..20_000_u32,
+        ) {
+            let wait = Wait::new(target_ms, 10, 20_000).unwrap();
+            let per_ms = f64::from(per_s) / 1_000.0;
+            let step = |limit: u32, _| wait.next(Some(limit), per_ms, limit.into());
+            let settled = (0..40).fold(before, step);
+            let wanted = (per_ms * f64::from(target_ms)).clamp(10.0, 20_000.0);
+            prop_assert!((f64::from(settled) - wanted).abs() <= 1.0);
+        }
+    }
+}
