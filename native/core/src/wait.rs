@@ -2,9 +2,14 @@
 //!
 //! Pure arithmetic on what was measured: where the limit stands next.
 
-/// The most that a limit falls, and rises, from one measurement to the next.
-const FALL: f64 = 0.7;
-const RISE: f64 = 1.3;
+/// The most that a limit rises from one measurement to the next. It falls as far as it has to: whoever is admitted
+/// meanwhile waits too long.
+const RISE: f64 = 2.0;
+/// Nearly nobody should wait longer than that many times the target.
+const TOO_LONG: f64 = 1.3;
+/// How far beyond their mean the slowest hundredth of a sum of exponential times lies, in standard deviations (2.33),
+/// and some more for what is measured, which errs as well.
+const SLOWEST: f64 = 2.6;
 
 /// A wait is a limit that follows how fast an owner drains: nobody should wait longer than the target.
 ///
@@ -17,9 +22,11 @@ const RISE: f64 = 1.3;
 /// // It drains 200 a second: 100 of them in half a second.
 /// let limit = wait.next(None, 0.2, 1);
 /// assert_eq!(limit, 100);
-/// // It drains twice as fast. The limit follows, and not too quickly; but while few wait, it stays.
-/// assert_eq!(wait.next(Some(limit), 0.4, 100), 130);
-/// assert_eq!(wait.next(Some(limit), 0.4, 49), 100);
+/// // It drains three times as fast. The limit follows, and not too quickly; but while few wait, it stays.
+/// assert_eq!(wait.next(Some(limit), 0.6, 100), 200);
+/// assert_eq!(wait.next(Some(limit), 0.6, 49), 100);
+/// // It is slow. Few are at the mercy of chance, so there are fewer than the ten that drain in half a second.
+/// assert_eq!(Wait::new(500, 1, 10_000).map(|wait| wait.next(None, 0.02, 1)), Some(7));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -75,25 +82,33 @@ impl Wait {
 
     /// Gives the limit after a measurement: what it was moved to last, how many drain in a millisecond, and how many
     /// wait now.
+    ///
+    /// While few wait, the limit stays: what few have measured errs most, and several consumers are not all at work.
+    /// How many are few is a matter of the smaller of both limits. Of one that is far too large they would be all.
     pub fn next(self, moved_to: Option<u32>, per_ms: f64, depth: u64) -> u32 {
-        // Too many to be counted become the largest number there is, and nothing becomes 0.
-        let wanted = self.between((per_ms * f64::from(self.target_ms)) as u32);
+        let wanted = self.between(places(per_ms * f64::from(self.target_ms)));
         let Some(limit) = moved_to.map(|limit| self.between(limit)) else {
             return wanted;
         };
-        if depth < u64::from(limit / 2) {
+        if depth < u64::from(limit.min(wanted) / 2) {
             return limit;
         }
-        // A step of one is always taken, or small limits would stay where they are.
-        let least = ((f64::from(limit) * FALL).ceil() as u32).min(limit.saturating_sub(1));
-        let most = ((f64::from(limit) * RISE).floor() as u32).max(limit.saturating_add(1));
-        self.between(wanted.clamp(least, most))
+        self.between(wanted.min((f64::from(limit) * RISE) as u32))
     }
 
     /// A limit of 1 keeps all from waiting for another, so nothing is measured any more: it would stay for good.
     fn between(self, limit: u32) -> u32 {
         limit.max(self.min).max(2).min(self.max)
     }
+}
+
+/// How many may wait where so many drain within the target: those, or fewer where these are few, and their times as
+/// unlike as exponential ones. Then the time that `n` take has a standard deviation of √n, and `n` is such that
+/// n + SLOWEST × √n are TOO_LONG times those that drain.
+fn places(drained: f64) -> u32 {
+    let root = ((SLOWEST * SLOWEST + 4.0 * TOO_LONG * drained).sqrt() - SLOWEST) / 2.0;
+    // Too many to be counted become the largest number there is, and nothing becomes 0.
+    (root * root).ceil().min(drained) as u32
 }
 
 #[cfg(all(test, not(loom)))]
@@ -138,6 +153,21 @@ mod tests {
         assert_eq!(Wait::new(500, 1, 1).unwrap().next(None, 9.0, 5), 1);
     }
 
+    #[test]
+    fn a_limit_that_is_far_too_large_falls_at_once_though_few_of_it_are_in_use() {
+        let wait = Wait::new(500, 10, 10_000).unwrap();
+        assert_eq!(wait.next(Some(10_000), 1.0, 300), 500);
+        assert_eq!(wait.next(Some(10_000), 1.0, 249), 10_000);
+    }
+
+    #[test]
+    fn of_those_that_may_wait_the_slowest_hundredth_waits_little_more_than_the_target() {
+        for drained in [2.0, 10.0, 50.0, 500.0, 5_000.0_f64] {
+            let places = f64::from(places(drained));
+            assert!(places + 2.33 * places.sqrt() <= 1.3 * drained + 1.0);
+        }
+    }
+
     proptest! {
         #[test]
         fn a_limit_is_in_its_range_and_moves_by_no_more_than_a_step(
@@ -149,9 +179,9 @@ mod tests {
             let (limit, next) = (wait.limit(before), wait.next(before, per_ms, depth));
             prop_assert!(next >= wait.min && next <= wait.max);
             if before.is_some() {
-                prop_assert!(f64::from(next) <= (f64::from(limit) * RISE).max(f64::from(limit) + 1.0));
-                prop_assert!(f64::from(next) >= (f64::from(limit) * FALL).min(f64::from(limit) - 1.0));
-                prop_assert!(next == limit || depth >= u64::from(limit / 2));
+                prop_assert!(f64::from(next) <= f64::from(limit) * RISE);
+                let few = depth < u64::from(limit.min(wait.next(None, per_ms, 0)) / 2);
+                prop_assert!(next == limit || !few);
             }
         }
 
@@ -165,8 +195,10 @@ mod tests {
             let per_ms = f64::from(per_s) / 1_000.0;
             let step = |limit: u32, _| wait.next(Some(limit), per_ms, limit.into());
             let settled = (0..40).fold(before, step);
-            let wanted = (per_ms * f64::from(target_ms)).clamp(10.0, 20_000.0);
-            prop_assert!((f64::from(settled) - wanted).abs() <= 1.0);
+            let drained = per_ms * f64::from(target_ms);
+            let wanted = f64::from(places(drained)).clamp(10.0, 20_000.0);
+            prop_assert!(f64::from(settled) == wanted);
+            prop_assert!(wanted <= drained.max(10.0) && (drained < 76.0 || wanted > drained - 1.0));
         }
     }
 }
