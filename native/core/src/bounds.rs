@@ -109,7 +109,7 @@ impl<T> Account<T> {
         }
     }
 
-    /// As many as drain until then, the one that comes included; any number if that was not measured.
+    /// As many as are done until then, the one that comes included; any number if that was not measured.
     ///
     /// Where everybody is refused for a pace of long ago, none would ever be measured again: then there is room for as
     /// many as that takes.
@@ -119,7 +119,7 @@ impl<T> Account<T> {
             (0, _) => 0,
             (_, None) => u64::MAX,
             (_, Some(pace)) => {
-                let drains = (pace.per_ms * deadline_ms as f64) as u64;
+                let drains = pace.done_within(deadline_ms);
                 let is_old = drains < LEAST && self.marker.is_old(self.role().tick());
                 if is_old { LEAST } else { drains }
             }

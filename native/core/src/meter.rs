@@ -22,6 +22,9 @@ use crate::marker::{LEAST, Marker, Pace, tick};
 /// assert!((pace.per_ms - 0.1).abs() < 1e-6);
 /// assert!((pace.sojourn_ms - 20.0).abs() < 1e-6);
 /// assert_eq!(meter.depth(), 0);
+/// // Ten drain in 100 milliseconds, more or less: that five are done within them is nearly certain.
+/// assert_eq!(pace.done_within(100), 5);
+/// assert_eq!((pace.done_within(9), pace.done_within(10)), (0, 1));
 /// ```
 #[derive(Debug)]
 pub struct Meter {
