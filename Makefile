@@ -3,8 +3,8 @@
 # Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration docs bench shell tables toolchain lint test-rust test-loom test-erlang test-consumer
-.PHONY: test-otp28 sanitize fuzz soak
+.PHONY: demo test integration docs bench shell tables simulate toolchain
+.PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -18,6 +18,10 @@ shell: toolchain
 # The tables of options in the documentation, from those in the code. A test tells when they differ.
 tables: toolchain
 	@$(with_toolchain) rebar3 compile && escript scripts/tables.escript _build/default/lib/erlmcp_native/ebin
+
+# The plots and tables of docs/internals/simulation.md.
+simulate:
+	cargo run --release --locked -p erlmcp-core --example simulate -- docs/internals
 
 toolchain:
 	@scripts/toolchain.sh >/dev/null

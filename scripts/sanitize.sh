@@ -42,7 +42,7 @@ faults() {
 # core <name> <flags of the sanitizer>
 core() {
     say "the core's tests, $1"
-    RUSTFLAGS=$2 cargo test --quiet --locked -p erlmcp-core --lib --tests --no-fail-fast --target "$host" \
+    RUSTFLAGS=$2 cargo test --quiet --locked -p erlmcp-core --lib --test '*' --no-fail-fast --target "$host" \
         --target-dir "$out/$1"
 }
 
