@@ -78,6 +78,9 @@ where a list is made a map, too.
     mailbox_watched/1,
     mailbox_seen/3,
     mailbox_missed/1,
+    node_guard/2,
+    node_press/4,
+    node_pressure/1,
     is_local_pid/1
 ]).
 -export([
@@ -191,6 +194,9 @@ where a list is made a map, too.
     mailbox_watched/1,
     mailbox_seen/3,
     mailbox_missed/1,
+    node_guard/2,
+    node_press/4,
+    node_pressure/1,
     is_local_pid/1,
     overload_open/4,
     overload_close/1,
@@ -239,7 +245,7 @@ where a list is made a map, too.
     native_memory/0
 ]).
 
--export_type([table/0, note/0, permit/0, fault/0, limits/0, reserves/0, histogram/0, rules/0]).
+-export_type([table/0, note/0, permit/0, fault/0, limits/0, reserves/0, histogram/0, rules/0, finding/0]).
 -export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
@@ -270,6 +276,11 @@ The monitor goes by these rules: the clear margin in millionths of the limit, th
 that lasts is alerted again, and how many alerts are kept.
 """.
 -type rules() :: {0..800000, RealertMs :: pos_integer(), 1..10000}.
+-doc """
+A finding says how hard the node is pressed by something, and how much of it is in use and there. Both numbers are below
+2^64.
+""".
+-type finding() :: {Strain :: 0..2, Amount :: non_neg_integer(), Limit :: non_neg_integer()}.
 -doc "A fault is the atom that says why a function did not do what it was asked.".
 -type fault() ::
     bad_alias
@@ -685,6 +696,26 @@ mailbox_seen(_Table, _Pid, _Length) -> absent().
 -doc "Tells whether somebody with a long mailbox is not held who could be. It is told once.".
 -spec mailbox_missed(table()) -> boolean() | fault().
 mailbox_missed(_Table) -> absent().
+
+-doc """
+Guards the node under the role `node` from now on, or ends that. Others' operations on the role are `role_reserved`
+meanwhile; `role_in_use` if it has owners.
+""".
+-spec node_guard(table(), boolean()) -> ok | fault().
+node_guard(_Table, _On) -> absent().
+
+-doc """
+Notes how much of the memory and of the run queue is in use and how hard that presses the node. What can be shed is
+refused at 1, all but the highest class at 2, for so many milliseconds unless this is called again. While the node is
+not guarded, nothing happens.
+""".
+-spec node_press(table(), Memory :: finding(), RunQueue :: finding(), ForMs :: non_neg_integer()) -> ok | fault().
+node_press(_Table, _Memory, _RunQueue, _ForMs) -> absent().
+
+-doc "Returns how hard the node is pressed now, the system time since when, and what was noted last of it.".
+-spec node_pressure(table()) ->
+    {0..2, SinceMs :: non_neg_integer(), {Memory :: finding(), RunQueue :: finding()} | undefined} | off | fault().
+node_pressure(_Table) -> absent().
 
 -doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
 -spec is_local_pid(term()) -> boolean() | fault().

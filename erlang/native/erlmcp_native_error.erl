@@ -135,7 +135,8 @@ text(no_processes) -> "not a list of at least one process of this node, or name 
 text(wrong_kind) ->
     "its mailbox is what is limited in this role; or, where a mailbox is asked for, its depth is counted";
 text(role_reserved) ->
-    "this role is the library's own while mailboxes are watched, see erlmcp_overload_mailbox:watch_mailboxes/1";
+    "this role is the library's own: mailbox while all mailboxes are watched, see "
+    "erlmcp_overload_mailbox:watch_mailboxes/1, and node while the node is guarded, see erlmcp_overload_node";
 text(role_in_use) -> "the role mailbox has owners, which are to be forgotten before it is that of all mailboxes";
 text(bad_timeout) -> "neither an integer from 0 to 2^32 - 1 nor infinity";
 text(bad_limit) -> "neither an integer from 0 to 2^59 - 1 nor infinity";

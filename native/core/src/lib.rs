@@ -7,6 +7,8 @@
 //! permits     places that somebody holds
 //! mailbox     whether one more message may be sent to a process
 //!   watching    processes whose mailbox was found long, whoever sends to them
+//! guarding    what is found of the node, and what becomes of it
+//! reserving   taking a role for the library's own use
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
@@ -20,6 +22,7 @@
 //!     bounds      where it refuses            timing      how long requests wait in it
 //!     account     what an owner has in a role: a depth
 //!     senders     who is just sending to a mailbox
+//!   guard       for what the node is pressed
 //!   roles       which roles there are, their limits
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
@@ -44,6 +47,7 @@
 //! reserve     what of a limit is kept for the higher classes
 //!   request     what a request says of itself
 //! reason      why one is refused
+//! reserved    a role that is the library's own for a while
 //! setting     what configuration gives and a hand may override
 //! map         the concurrent map, or a small one in a model
 //! queue       the bounded queue, or a small one in a model
@@ -81,6 +85,8 @@ mod counting;
 pub mod fill;
 mod footprint;
 mod gauge;
+mod guard;
+mod guarding;
 pub mod judge;
 mod lanes;
 pub mod latency;
@@ -106,6 +112,8 @@ pub mod reason;
 mod refusals;
 pub mod request;
 pub mod reserve;
+mod reserved;
+mod reserving;
 mod retry;
 mod role;
 pub mod roles;
@@ -131,10 +139,12 @@ mod watching;
 mod models;
 
 pub use gauge::Kind;
+pub use guard::{Finding, Pressed};
 pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
 pub use pressure::Strain;
 pub use refusals::ByReason;
+pub use reserving::NotFree;
 pub use retry::Outlook;
 pub use role::RoleStats;
 pub use senders::{Claim, Told};
@@ -142,4 +152,3 @@ pub use summary::{Number, RoleSummary};
 pub use timeline::{ByLevel, TimeAtLevel};
 pub use vocabulary::{Dead, Host, Instant, OwnerId, RoleId, Runtime, UNLIMITED};
 pub use watch::{MAX_HELD, Watch};
-pub use watching::Unwatchable;

@@ -5,6 +5,7 @@
 //! the owner's own lock and nothing else; making a role takes the table's.
 
 use crate::gauge::{Kind, Vacant};
+use crate::guard::Guard;
 use crate::judge::Judge;
 use crate::owner::{Account, End, Ended, Owner};
 use crate::owners::Owners;
@@ -47,6 +48,7 @@ pub struct Limits<W> {
     roles: Roles,
     pub(crate) owners: Owners<W>,
     judge: Judge,
+    pub(crate) guard: Guard,
     to_free: Mutex<Vec<Kept<Owner<W>>>>,
 }
 
@@ -61,6 +63,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             roles: Roles::new(default_role, default_limit, now),
             owners: Owners::new(),
             judge: Judge::new(),
+            guard: Guard::new(),
             to_free: Mutex::new(Vec::new()),
         }
     }
@@ -110,13 +113,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
         &self.judge
     }
 
-    /// Tells whether a role is anybody's, and not the watch's.
+    /// Tells whether a role is anybody's, and not the watch's, nor that of whoever guards the node.
     ///
     /// # Errors
     ///
     /// [`Unfit::Reserved`]. Whoever counts need not ask: no account is open in such a role that could be counted in.
     pub fn is_free(&self, role: RoleId) -> Result<(), Unfit> {
-        if self.roles.watch().is_of(role) {
+        if self.roles.is_reserved(role) {
             Err(Unfit::Reserved)
         } else {
             Ok(())

@@ -125,8 +125,8 @@ impl<W> Owner<W> {
         if account.role().is_retired() {
             return Err(Ended);
         }
-        // As a retired role: whoever makes it the watch's finds this owner, or it is seen here.
-        if role.watch().is_of(role.id()) != (kind == Kind::Watched) {
+        // As a retired role: whoever reserves it finds this owner, or it is seen here.
+        if role.is_guarded() || role.watch().is_of(role.id()) != (kind == Kind::Watched) {
             return Ok(Err(OtherKind));
         }
         Ok(account.open(kind, judge).map(|()| operation(account)))

@@ -53,6 +53,8 @@ impl Strain {
 
 /// The bits of the strain; those above are the millisecond from which on it does not hold any more.
 const STRAIN: u64 = 0b11;
+/// The last that fits, long after all that a runtime tells.
+const LAST_MS: u64 = u64::MAX >> STRAIN.count_ones();
 /// A calm node's word, and none of any other.
 const CALM: u64 = 0;
 
@@ -69,7 +71,7 @@ impl Pressure {
     pub(crate) fn set(&self, strain: Strain, until_ms: u64) {
         let word = match strain {
             Strain::Calm => CALM,
-            strain => until_ms << STRAIN.count_ones() | strain.number(),
+            strain => until_ms.min(LAST_MS) << STRAIN.count_ones() | strain.number(),
         };
         self.0.store(word, Ordering::Relaxed);
     }
@@ -169,5 +171,8 @@ mod tests {
         pressure.set(Strain::Pressed, last_ms);
         assert_eq!(pressure.strain(|| last_ms - 1), Strain::Pressed);
         assert_eq!(pressure.strain(|| last_ms), Strain::Calm);
+        // And any that somebody says.
+        pressure.set(Strain::Pressed, u64::MAX);
+        assert_eq!(pressure.strain(|| last_ms), Strain::Pressed);
     }
 }

@@ -13,6 +13,7 @@ use crate::reason::Reason;
 use crate::refusals::{ByReason, Refusals};
 use crate::request::{Class, Request};
 use crate::reserve::Reserve;
+use crate::reserved::Reservation;
 use crate::retry::{self, Outlook};
 use crate::setting::Setting;
 use crate::standing::{RoleStanding, Standing};
@@ -34,6 +35,8 @@ pub(crate) struct Policy {
     pub(crate) enforcing: Setting<bool>,
     pub(crate) watch: Watch,
     pub(crate) pressure: Pressure,
+    /// The role of whoever guards the node.
+    pub(crate) guarded: Reservation,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
     /// About now, see [`Role::tick`].
@@ -47,6 +50,7 @@ impl Policy {
             enforcing: Setting::new(true),
             watch: Watch::new(),
             pressure: Pressure::new(),
+            guarded: Reservation::none(),
             tenures: AtomicU64::new(0),
             tick: AtomicU32::new(0),
         }
@@ -63,6 +67,12 @@ impl Policy {
 
     /// By what the owners of a role are judged that have this limit.
     pub(crate) fn scale(&self, role: RoleId, limit: u64) -> Scale {
+        // Nobody is in the role of whoever guards the node.
+        let limit = if self.guarded.is_of(role) {
+            UNLIMITED
+        } else {
+            limit
+        };
         self.watch
             .steps_of(role)
             .map_or(Scale::Limit(limit), Scale::Steps)
@@ -228,11 +238,11 @@ impl Role {
         self.policy.scale(self.id, limit)
     }
 
-    /// The limit as it was set, unless it is the watch's that counts.
+    /// The limit as it was set, unless the role is the library's own.
     pub(crate) fn shown_limit(&self) -> Limit {
         match self.scale() {
-            Scale::Limit(_) => self.set_to(),
-            steps @ Scale::Steps(_) => Limit::Fixed(steps.limit()),
+            Scale::Limit(_) if !self.is_guarded() => self.set_to(),
+            other => Limit::Fixed(other.limit()),
         }
     }
 
@@ -241,6 +251,11 @@ impl Role {
     pub(crate) fn set_to(&self) -> Limit {
         let own = self.own_limit.get();
         own.unwrap_or_else(|| self.policy.default_limit.get())
+    }
+
+    /// Whether it is the role of whoever guards the node.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.policy.guarded.is_of(self.id)
     }
 
     /// The table's watch, whose role this may be.

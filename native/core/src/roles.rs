@@ -11,6 +11,7 @@ use crate::pressure::Strain;
 use crate::reason::Reason;
 use crate::request::Request;
 use crate::reserve::Reserve;
+use crate::reserved::Reservation;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
@@ -187,6 +188,16 @@ impl Roles {
     /// Gives the watch over the mailboxes of all processes.
     pub fn watch(&self) -> &Watch {
         &self.policy.watch
+    }
+
+    /// Whether a role is the library's own, at least for now.
+    pub(crate) fn is_reserved(&self, role: RoleId) -> bool {
+        self.policy.watch.is_of(role) || self.policy.guarded.is_of(role)
+    }
+
+    /// Which role is that of whoever guards the node.
+    pub(crate) fn guarded(&self) -> &Reservation {
+        &self.policy.guarded
     }
 
     /// Has the node hold a strain until this millisecond of monotonic time: whoever sets it may die.

@@ -110,11 +110,13 @@ impl<W: Send + Sync + 'static> Limits<W> {
         fence(sync::Ordering::SeqCst);
         self.owners
             .for_each(|_, owner| owner.forget_levels(self.judge(), runtime.now()));
+        self.guard.forget_levels(runtime.now());
     }
 
     /// Looks at every owner: finds what a changed limit means, what was missed, and what is to be alerted
     /// again.
     pub fn check_overload(&self, runtime: &impl Runtime) {
+        self.ease(runtime);
         let (now, now_ns) = (runtime.now(), runtime.ticks_ns());
         let active = self.judge().active();
         let mut news = false;

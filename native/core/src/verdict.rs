@@ -73,7 +73,7 @@ pub enum Unfit {
     /// The owner's depth in the role is counted, and the operation is of mailboxes; or the other way round. Which of
     /// the two it is was settled when the owner was first used in the role.
     OtherKind,
-    /// The role is that of the watch over all mailboxes, as long as this is on.
+    /// The role is that of the watch over all mailboxes, or of whoever guards the node, as long as this is on.
     Reserved,
 }
 

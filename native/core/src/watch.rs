@@ -5,14 +5,12 @@ use std::collections::HashSet;
 use foldhash::fast::RandomState;
 
 use crate::overload::Steps;
+use crate::reserved::Reservation;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::vocabulary::{OwnerId, RoleId};
 
 /// So many processes are held at a time.
 pub const MAX_HELD: usize = if cfg!(loom) { 1 } else { 100 };
-
-/// No role has this word.
-const OFF: u64 = u64::MAX;
 
 /// A watch has the role that is its own while it is on, and the processes whose mailbox was found long: at most
 /// [`MAX_HELD`] of them, so that it costs the same whatever happens.
@@ -22,7 +20,7 @@ const OFF: u64 = u64::MAX;
 /// ```
 /// use erlmcp_core::limits::{Limits, Unfit};
 /// use erlmcp_core::overload::Steps;
-/// use erlmcp_core::{OwnerId, RoleId, Runtime, Unwatchable};
+/// use erlmcp_core::{OwnerId, RoleId, Runtime, NotFree};
 /// use still::Still; // as in the example at `Host`
 /// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
 ///
@@ -30,7 +28,7 @@ const OFF: u64 = u64::MAX;
 /// let table = Limits::new(RoleId(0), 10, Still.now());
 /// table.enqueue(used, owner, &Still)?;
 /// let steps = Steps::new([1_000, 5_000, 10_000]).expect("they do not fall");
-/// assert_eq!(table.watch(used, steps, &Still), Err(Unwatchable::InUse));
+/// assert_eq!(table.watch(used, steps, &Still), Err(NotFree::InUse));
 /// assert_eq!(table.watch(role, steps, &Still), Ok(()));
 /// assert_eq!(table.roles().watch().now(), Some((role, steps)));
 /// assert_eq!(table.enqueue(role, owner, &Still), Err(Unfit::Reserved));
@@ -40,7 +38,7 @@ const OFF: u64 = u64::MAX;
 /// ```
 #[derive(Debug)]
 pub struct Watch {
-    role: AtomicU64,
+    role: Reservation,
     steps: Mutex<Option<Steps>>,
     held: Mutex<Held>,
     passed_over: AtomicU64,
@@ -57,7 +55,7 @@ struct Held {
 impl Watch {
     pub(crate) fn new() -> Self {
         Self {
-            role: AtomicU64::new(OFF),
+            role: Reservation::none(),
             steps: Mutex::new(None),
             held: Mutex::new(Held::default()),
             passed_over: AtomicU64::new(0),
@@ -67,7 +65,7 @@ impl Watch {
 
     /// Gives the role that is its own and the lengths from which on a mailbox is long, while it is on.
     pub fn now(&self) -> Option<(RoleId, Steps)> {
-        let role = RoleId(self.role.load(Ordering::Relaxed));
+        let role = self.role.role()?;
         self.steps_of(role).map(|steps| (role, steps))
     }
 
@@ -81,9 +79,9 @@ impl Watch {
         self.passed_over.load(Ordering::Relaxed)
     }
 
-    /// Whether this role is its own. Whoever opens an account asks after a fence: see `Owner::enter`.
-    pub(crate) fn is_of(&self, RoleId(role): RoleId) -> bool {
-        role != OFF && self.role.load(Ordering::Relaxed) == role
+    /// Whether this role is its own.
+    pub(crate) fn is_of(&self, role: RoleId) -> bool {
+        self.role.is_of(role)
     }
 
     pub(crate) fn steps_of(&self, role: RoleId) -> Option<Steps> {
@@ -94,9 +92,9 @@ impl Watch {
         }
     }
 
-    /// Reserves a role. Nobody is held before `begin`.
-    pub(crate) fn reserve(&self, RoleId(role): RoleId) {
-        self.role.store(role, Ordering::Relaxed);
+    /// Which role is its own. Nobody is held before `begin`, whoever is in the role.
+    pub(crate) fn reservation(&self) -> &Reservation {
+        &self.role
     }
 
     pub(crate) fn begin(&self, steps: Steps) {
@@ -107,11 +105,6 @@ impl Watch {
     /// Nobody is taken in any more.
     pub(crate) fn shut(&self) {
         self.held.lock().open = false;
-    }
-
-    /// The role is anybody's again.
-    pub(crate) fn release(&self) {
-        self.role.store(OFF, Ordering::Relaxed);
     }
 
     /// It is as new, once nobody is held any more.
@@ -171,7 +164,7 @@ mod tests {
 
     fn watch() -> Watch {
         let watch = Watch::new();
-        watch.reserve(ROLE);
+        watch.reservation().reserve(ROLE);
         watch.begin(Steps::new([1, 2, 3]).unwrap());
         watch
     }
@@ -180,12 +173,12 @@ mod tests {
     fn a_role_is_its_own_from_one_call_to_the_other() {
         let watch = Watch::new();
         assert!(!watch.is_of(ROLE) && watch.now().is_none());
-        watch.reserve(ROLE);
+        watch.reservation().reserve(ROLE);
         assert!(watch.is_of(ROLE) && !watch.is_of(RoleId(4)));
         assert!(!watch.hold(OwnerId(1)) && watch.now().is_none());
         watch.begin(Steps::new([1, 2, 3]).unwrap());
         assert_eq!(watch.now().map(|(role, _)| role), Some(ROLE));
-        watch.release();
+        watch.reservation().release();
         assert!(!watch.is_of(ROLE) && watch.now().is_none());
     }
 

@@ -7,18 +7,10 @@ use crate::gauge::Kind;
 use crate::limits::{Limits, Unfit};
 use crate::overload::{Level, Scale, Steps};
 use crate::owner::Owner;
+use crate::reserving::NotFree;
 use crate::sync::{Ordering, fence};
 use crate::tally::Seat;
 use crate::vocabulary::{Host, OwnerId, RoleId};
-
-/// This is why a watch has not begun. [`Watch`](crate::Watch) has an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwatchable {
-    /// The role has owners, and so is somebody's.
-    InUse,
-    /// The role does not exist, and there is no room for one more.
-    TooManyRoles,
-}
 
 impl<W: Send + Sync + 'static> Limits<W> {
     /// Begins to hold processes whose mailbox is long by these steps, as owners in this role, or goes on by other
@@ -27,27 +19,16 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ///
     /// # Errors
     ///
-    /// [`Unwatchable`]; nothing has changed then.
+    /// [`NotFree`]; nothing has changed then.
     pub fn watch(
         &self,
         role: RoleId,
         steps: Steps,
         host: &impl Host<Watch = W>,
-    ) -> Result<(), Unwatchable> {
+    ) -> Result<(), NotFree> {
         let watch = self.roles().watch();
         if watch.now().is_none() {
-            let made = self.roles().get_or_insert(role, || host.now());
-            made.map_err(|_| Unwatchable::TooManyRoles)?;
-            watch.reserve(role);
-            // Pairs with the fence in `Owner::enter`: who is not found below has seen that the role is reserved.
-            fence(Ordering::SeqCst);
-            let mut is_used = false;
-            self.owners
-                .for_each(|_, owner| is_used = is_used || owner.is_in(role));
-            if is_used {
-                watch.release();
-                return Err(Unwatchable::InUse);
-            }
+            self.reserve(watch.reservation(), role, host)?;
         }
         watch.begin(steps);
         self.check_overload(host);
@@ -66,7 +47,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         };
         watch.shut();
         dismiss();
-        watch.release();
+        watch.reservation().release();
         // Pairs with the fence in `Owner::enter`: who was taken in and has not been entered is found below, or sees
         // that the role is not reserved any more.
         fence(Ordering::SeqCst);
@@ -269,7 +250,7 @@ mod tests {
         let table = table();
         table.enqueue(ROLE, OWNER, &Immortals).unwrap();
         let watch = || table.watch(ROLE, steps([1, 2, 3]), &Immortals);
-        assert_eq!(watch(), Err(Unwatchable::InUse));
+        assert_eq!(watch(), Err(NotFree::InUse));
         assert_eq!(table.enqueue(ROLE, OWNER, &Immortals), Ok(()));
         table.forget(ROLE, OWNER, &Immortals);
         assert_eq!(watch(), Ok(()));

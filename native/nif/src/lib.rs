@@ -13,6 +13,7 @@ mod control_stats;
 mod direct;
 mod external;
 mod faces;
+mod guard;
 mod handle;
 mod haste;
 mod host;

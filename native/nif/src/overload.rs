@@ -74,6 +74,7 @@ fn overload_close<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     with_any_table(env, table, |beam| {
         *beam.table.monitor.lock() = None;
         beam.table.limits.unwatch(beam);
+        beam.table.limits.unguard(beam);
         beam.table.limits.close_overload(beam);
         clear(beam.table);
         Ok(atoms::ok())

@@ -9,7 +9,7 @@ use erlmcp_core::request::Class;
 use erlmcp_core::reserve::Reserve;
 use erlmcp_core::roles::{Configuration, TooManyRoles};
 use erlmcp_core::wait::Wait;
-use erlmcp_core::{OwnerId, RoleId, UNLIMITED};
+use erlmcp_core::{NotFree, OwnerId, RoleId, UNLIMITED};
 use once_cell::sync::OnceCell;
 use rustler::sys::{ErlNifTerm, enif_make_map_from_arrays};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
@@ -37,6 +37,15 @@ impl From<Unfit> for Fault {
             Unfit::TooManyRoles => TooManyRoles.into(),
             Unfit::OtherKind => Self(atoms::wrong_kind()),
             Unfit::Reserved => Self(atoms::role_reserved()),
+        }
+    }
+}
+
+impl From<NotFree> for Fault {
+    fn from(not_free: NotFree) -> Self {
+        match not_free {
+            NotFree::InUse => Self(atoms::role_in_use()),
+            NotFree::TooManyRoles => TooManyRoles.into(),
         }
     }
 }
@@ -95,6 +104,10 @@ pub(crate) fn own_pid(env: Env<'_>) -> Term<'_> {
 
 pub(crate) fn atom_role(atom: Atom) -> RoleId {
     RoleId(word(atom.as_c_arg()))
+}
+
+pub(crate) fn atom_owner(atom: Atom) -> OwnerId {
+    OwnerId(word(atom.as_c_arg()))
 }
 
 pub(crate) fn owner(term: Term<'_>) -> Answer<OwnerId> {

@@ -1,6 +1,5 @@
 //! Natives of the watch over the mailboxes of all processes. The first argument is a table, or `own` for the library's.
 
-use erlmcp_core::Unwatchable;
 use erlmcp_core::overload::Steps;
 use rustler::{Encoder, Env, Term};
 
@@ -24,11 +23,7 @@ fn mailbox_watch<'a>(env: Env<'a>, table: Term<'a>, lengths: Term<'a>) -> Term<'
             return Ok(atoms::ok());
         }
         let role = term::atom_role(atoms::mailbox());
-        let begun = limits.watch(role, steps(lengths)?, beam);
-        begun.map_err(|unwatchable| match unwatchable {
-            Unwatchable::InUse => Fault(atoms::role_in_use()),
-            Unwatchable::TooManyRoles => Fault(atoms::too_many_roles()),
-        })?;
+        limits.watch(role, steps(lengths)?, beam)?;
         Ok(atoms::ok())
     })
 }
