@@ -6,7 +6,8 @@ the handlers.
 It detects nothing itself: the operation that crosses a threshold writes the alert, and wakes this process once
 for all that comes until it has looked. What was taken is kept natively until the handlers' processes have it,
 and these outlive this one. If all mailboxes are watched, it has a process that the runtime tells of them,
-`m:erlmcp_overload_watch`, and starts another when that is lost.
+`m:erlmcp_overload_watch`, and if the node is guarded one that looks after that, `m:erlmcp_overload_guard`. It starts
+another when one is lost.
 """.
 
 -behaviour(gen_server).
@@ -41,7 +42,8 @@ and these outlive this one. If all mailboxes are watched, it has a process that 
     looker = erlmcp_overload_looker:new() :: erlmcp_overload_looker:looker(),
     %% Who watches all mailboxes, and by what.
     watch = off :: off | {erlmcp_overload_watch:lengths(), Margin :: 0..800000},
-    watcher = none :: none | pid()
+    watcher = none :: none | pid(),
+    guard = erlmcp_overload_guard_keeper:new() :: erlmcp_overload_guard_keeper:kept()
 }).
 
 -doc "The call that is named in an exit.".
@@ -63,7 +65,7 @@ start_link(Options) ->
 check(Given) ->
     maybe
         {ok, GivenMap} ?= checked(Given),
-        {ok, _, _} ?= configured(GivenMap),
+        {ok, _, _, _} ?= configured(GivenMap),
         ok
     end.
 
@@ -73,6 +75,7 @@ close() ->
     _ = erlmcp_native:overload_close(own),
     _ = persistent_term:erase(?WATCH),
     ok = erlmcp_overload_watch:close(),
+    ok = erlmcp_overload_guard:close(),
     ok = erlmcp_overload_handlers:close(),
     erlmcp_native_service:closed(?NAME).
 
@@ -93,6 +96,7 @@ config() ->
             default => #{},
             doc => ~"The monitor's options, see `m:erlmcp_overload_options`."
         }
+        | erlmcp_overload_node:config()
     ].
 
 -doc """
@@ -102,7 +106,7 @@ not answer within 5 s.
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, _, _} ?= configured(#{}),
+        {ok, _, _, _} ?= configured(#{}),
         try
             erlmcp_native_wait:serve(?NAME, reload_config, {?MODULE, ?FUNCTION_NAME, []})
         catch
@@ -150,7 +154,7 @@ init(Given) ->
     maybe
         ok ?= erlmcp_native_error:library(),
         {ok, GivenMap} ?= checked(Given),
-        {ok, Options, Enabled} ?= configured(GivenMap),
+        {ok, Options, Enabled, Node} ?= configured(GivenMap),
         #{check_interval := ConfiguredMs} = Options,
         Rules = erlmcp_overload_options:rules(Options),
         erlmcp_native_service:opens(?NAME),
@@ -166,7 +170,7 @@ init(Given) ->
             opened = erlmcp_native:overload_reported(own)
         },
         %% What the process before may have taken and not passed on.
-        {ok, pass_on(watch_as_told(run(State)))}
+        {ok, pass_on(guard(Node, watch_as_told(run(State))))}
     end.
 
 checked(Given) ->
@@ -179,14 +183,15 @@ configured(Given) ->
     maybe
         {ok, Configured} ?= erlmcp_native_config:lookup(overload, config()),
         {ok, Enabled} ?= erlmcp_native_config:lookup(overload_monitor_enabled, config()),
-        {ok, erlmcp_overload_options:complete(maps:merge(Configured, Given)), Enabled}
+        {ok, Node} ?= erlmcp_native_config:lookup(node, config()),
+        {ok, erlmcp_overload_options:complete(maps:merge(Configured, Given)), Enabled, Node}
     end.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
 handle_call(reload_config, _From, #state{given = Given} = State) ->
     case configured(Given) of
-        {ok, Options, Enabled} -> {reply, ok, apply_options(Options, Enabled, State)};
+        {ok, Options, Enabled, Node} -> {reply, ok, guard(Node, apply_options(Options, Enabled, State))};
         {error, _} = Error -> {reply, Error, State}
     end;
 handle_call({set_check_interval, IntervalMs}, _From, State) ->
@@ -239,13 +244,14 @@ handle_info(Info, #state{looker = Looker} = State) ->
     case erlmcp_overload_looker:handle(Info, Looker) of
         {looks, NewLooker} -> {noreply, State#state{looker = NewLooker}};
         {looked, NewLooker} -> {noreply, pass_on(State#state{looker = NewLooker})};
-        other -> {noreply, handler_lost(Info, State)}
+        other -> {noreply, lost(Info, State)}
     end.
 
 -doc false.
 -spec terminate(term(), #state{}) -> ok.
-terminate(Reason, State) ->
+terminate(Reason, #state{guard = Guard} = State) ->
     _ = stop_watcher(State),
+    _ = erlmcp_overload_guard_keeper:stop(Guard),
     case erlmcp_native_service:is_stopped(Reason) of
         true -> close();
         false -> ok
@@ -257,6 +263,15 @@ apply_options(Options, Enabled, State) ->
     IntervalMs = erlmcp_native:overload_configure(own, Rules, Enabled, ConfiguredMs),
     NewState = run(State#state{options = Options}),
     pass_on(set_interval(IntervalMs, watch_as_told(NewState))).
+
+guard(Node, #state{guard = Guard} = State) ->
+    State#state{guard = erlmcp_overload_guard_keeper:keep(Node, Guard)}.
+
+lost(Info, #state{guard = Guard} = State) ->
+    case erlmcp_overload_guard_keeper:handle(Info, Guard) of
+        {ok, NewGuard} -> State#state{guard = NewGuard};
+        other -> handler_lost(Info, State)
+    end.
 
 %% What was said by hand wins.
 watch_as_told(#state{options = #{watch_mailboxes := Configured}} = State) ->

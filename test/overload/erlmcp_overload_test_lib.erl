@@ -40,7 +40,7 @@ up() ->
 down(Level) ->
     [
         ok = application:unset_env(App, Key)
-     || App <- [erlmcp_native, erlmcp_core], Key <- [overload, overload_monitor_enabled]
+     || App <- [erlmcp_native, erlmcp_core], Key <- [overload, overload_monitor_enabled, node]
     ],
     stop(),
     erlmcp_native_test_lib:stop(Level).
