@@ -35,11 +35,13 @@ wrong(Problem) ->
     io:format(standard_error, "~ts~n", [Problem]),
     halt(2).
 
-run(#{log := Log, port := Port, plain := Plain} = Settings, File) ->
+run(#{log := Log, port := Port, plain := Plain, seconds := Seconds} = Settings, File) ->
     ok = quiet(filename:rootname(Log) ++ ".log"),
     HasPage = element(1, application:ensure_all_started(cowboy)) =:= ok,
     _ = HasPage andalso application:set_env(erlmcp_native, http, #{port => Port}),
     ok = application:set_env(erlmcp_native, queue_limits, ?LIMITS),
+    %% The last phase is a quarter: breakers are to close in it, however short that is.
+    ok = application:set_env(erlmcp_native, overload, #{breaker_min_open => min(5000, 50 * Seconds)}),
     case application:ensure_all_started(erlmcp_native) of
         {ok, _} ->
             try

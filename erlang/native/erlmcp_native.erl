@@ -88,6 +88,7 @@ where a list is made a map, too.
     overload_close/1,
     overload_configure/4,
     overload_set_enabled/2,
+    overload_is_enabled/1,
     overload_set_interval/2,
     overload_check/1,
     overload_reset/1
@@ -202,6 +203,7 @@ where a list is made a map, too.
     overload_close/1,
     overload_configure/4,
     overload_set_enabled/2,
+    overload_is_enabled/1,
     overload_set_interval/2,
     overload_check/1,
     overload_reset/1,
@@ -744,6 +746,10 @@ overload_configure(_Table, _Rules, _Enabled, _IntervalMs) -> absent().
 -doc "Switches judging on or off by hand.".
 -spec overload_set_enabled(table(), boolean()) -> ok | fault().
 overload_set_enabled(_Table, _Enabled) -> absent().
+
+-doc "Tells whether anything is judged.".
+-spec overload_is_enabled(table()) -> boolean() | fault().
+overload_is_enabled(_Table) -> absent().
 
 -doc "Sets the check interval by hand, in milliseconds, for the process after a crash too.".
 -spec overload_set_interval(table(), pos_integer()) -> ok | fault().

@@ -20,7 +20,8 @@ ok
 
 An alert is logged, at most once a second for each role and level, and handed to the handlers
 (`m:erlmcp_overload_handler`); the default one reports to erlmcp's health monitor and circuit breaker. A role's
-breaker opens when one of its owners reaches `open_breaker_at`, and closes when none is there any more. The
+breaker opens when one of its owners reaches `open_breaker_at`, and closes when none is there any more and it was
+open for `breaker_min_open`, 5 s unless configured: under steady overload it would flap otherwise. The
 history has each alert once, over crashes of the service's process too, and handlers get each at least once,
 unless more than 16384 come before this process has taken them: then the rest are counted in the log.
 

@@ -10,6 +10,7 @@ The overload monitor's options, in the configuration under `overload` and as the
 | `clear_margin` | a number from 0 to 0.8 | `0.1` | How far below its threshold a level is left, as a share of the limit. |
 | `realert_interval` | milliseconds, an integer from 1 to 2^32 - 1 | `60000` | The time after which a level that lasts is alerted again. |
 | `open_breaker_at` | overload, critical or never | `overload` | The level of a role at which its breaker opens. |
+| `breaker_min_open` | milliseconds, an integer from 0 to 2^32 - 1 | `5000` | How long a breaker stays open at least, a tenth more or less by chance. |
 | `handlers` | a list of {Module, Arg} | `[{erlmcp_overload_default_handler,[]}]` | Who is told of alerts, see `m:erlmcp_overload_handler`. |
 | `watch_mailboxes` | off, or a map of options | `off` | Whether all mailboxes are watched, and by which lengths, see `m:erlmcp_overload_mailbox`. |
 """.
@@ -25,6 +26,7 @@ The overload monitor's options, in the configuration under `overload` and as the
     clear_margin := number(),
     realert_interval := pos_integer(),
     open_breaker_at := overload | critical | never,
+    breaker_min_open := non_neg_integer(),
     handlers := [{module(), term()}],
     watch_mailboxes := erlmcp_overload_watch:lengths() | off
 }.
@@ -65,6 +67,12 @@ table() ->
             type => erlmcp_native_options:one_of([overload, critical, never]),
             default => overload,
             doc => ~"The level of a role at which its breaker opens."
+        },
+        #{
+            name => breaker_min_open,
+            type => erlmcp_native_options:milliseconds(0, ?MAX_MS),
+            default => 5000,
+            doc => ~"How long a breaker stays open at least, a tenth more or less by chance."
         },
         #{
             name => handlers,

@@ -35,8 +35,7 @@ another when one is lost.
     handlers :: erlmcp_overload_handlers:running(),
     %% Beside those of the options.
     added :: [erlmcp_overload_handlers:handler()],
-    %% The roles whose breaker was reported open.
-    opened = [] :: [erlmcp_queue_limits:role()],
+    breakers :: erlmcp_overload_breakers:breakers(),
     %% Whether `more` is on its way: news are passed on in batches, so that nobody waits for all of them.
     more = false :: boolean(),
     looker = erlmcp_overload_looker:new() :: erlmcp_overload_looker:looker(),
@@ -167,7 +166,7 @@ init(Given) ->
             timer = check_later(IntervalMs),
             handlers = Running,
             added = Added,
-            opened = erlmcp_native:overload_reported(own)
+            breakers = erlmcp_overload_breakers:new(erlmcp_native:overload_reported(own))
         },
         %% What the process before may have taken and not passed on.
         {ok, pass_on(guard(Node, watch_as_told(run(State))))}
@@ -267,10 +266,11 @@ apply_options(Options, Enabled, State) ->
 guard(Node, #state{guard = Guard} = State) ->
     State#state{guard = erlmcp_overload_guard_keeper:keep(Node, Guard)}.
 
-lost(Info, #state{guard = Guard} = State) ->
-    case erlmcp_overload_guard_keeper:handle(Info, Guard) of
-        {ok, NewGuard} -> State#state{guard = NewGuard};
-        other -> handler_lost(Info, State)
+lost(Info, #state{guard = Guard, breakers = Breakers} = State) ->
+    case {erlmcp_overload_guard_keeper:handle(Info, Guard), erlmcp_overload_breakers:handle(Info, Breakers)} of
+        {{ok, NewGuard}, _} -> State#state{guard = NewGuard};
+        {_, due} -> roles(State);
+        {other, other} -> handler_lost(Info, State)
     end.
 
 %% What was said by hand wins.
@@ -385,13 +385,15 @@ tell(Call, #state{handlers = Handlers}) ->
     erlmcp_overload_handlers:tell(Call, Handlers).
 
 %% A role's breaker follows its level, whatever happened in between; a role that is no more has left it.
-roles(#state{options = #{open_breaker_at := At}, opened = Opened} = State) ->
-    case erlmcp_native:overload_levels(own) of
-        Levels when is_list(Levels) ->
+roles(#state{options = Options, breakers = Breakers} = State) ->
+    #{open_breaker_at := At, breaker_min_open := MinOpenMs} = Options,
+    case {erlmcp_native:overload_levels(own), erlmcp_native:overload_is_enabled(own)} of
+        {Levels, Enabled} when is_list(Levels), is_boolean(Enabled) ->
             Open = [Role || {Role, Level} <- Levels, is_open(Level, At)],
-            _ = [role(Role, open, State) || Role <- Open -- Opened],
-            _ = [role(Role, close, State) || Role <- Opened -- Open],
-            State#state{opened = Open};
+            May = case Enabled of true -> later; false -> at_once end,
+            {Actions, NewBreakers} = erlmcp_overload_breakers:follow(Open, MinOpenMs, May, Breakers),
+            _ = [role(Role, Action, State) || {Role, Action} <- Actions],
+            State#state{breakers = NewBreakers};
         _NotStarted ->
             State
     end.

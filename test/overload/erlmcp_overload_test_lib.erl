@@ -52,7 +52,7 @@ monitor(Options) ->
     Tag.
 
 start(Options) ->
-    {ok, Pid} = ?MONITOR:start_link(Options ++ [{check_interval, ?NEVER_MS}]),
+    {ok, Pid} = ?MONITOR:start_link(Options ++ [{check_interval, ?NEVER_MS}, {breaker_min_open, 0}]),
     unlink(Pid),
     ok.
 

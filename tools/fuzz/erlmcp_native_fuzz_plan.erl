@@ -30,6 +30,7 @@ not.
     {erlmcp_overload_handler, "is called by erlmcp_overload_monitor, which checks"},
     {erlmcp_overload_handlers, "is called by erlmcp_overload_server"},
     {erlmcp_overload_looker, "is called by erlmcp_overload_server"},
+    {erlmcp_overload_breakers, "is called by erlmcp_overload_server"},
     {erlmcp_overload_guard, "is a process of the overload monitor's"},
     {erlmcp_overload_guard_keeper, "is called by erlmcp_overload_server"},
     {erlmcp_overload_hysteresis, "is called by erlmcp_overload_guard; it has properties of its own"},

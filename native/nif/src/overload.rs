@@ -190,6 +190,12 @@ fn overload_levels<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
     })
 }
 
+/// Whether anything is judged.
+#[rustler::nif]
+fn overload_is_enabled<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
+    with_monitor(env, table, |beam| Ok(beam.table.limits.judge().active()))
+}
+
 /// Notes for the next process whether a role's breaker was reported open.
 #[rustler::nif]
 fn overload_set_reported<'a>(
