@@ -212,6 +212,17 @@ def test_an_alert_and_its_clearing_appear_within_two_seconds(node, page):
     eventually(lambda: "warning cleared: tool_executor" in page.text("#said"), 5, "its clearing is said")
 
 
+def test_a_node_that_is_pressed_says_by_what(node, page):
+    guard = "ok = application:set_env(erlmcp_native, node, %s), ok = erlmcp_native_app:reload_config()"
+    # What is in use is more than all of it.
+    node.eval(guard % "#{memory_limit => 1048576}")
+    eventually(lambda: "The node refuses all but critical_plus: memory" in page.text("#headline"), 5, "the top says so")
+    assert "of 1\u202fMiB" in page.text("#headline")
+    assert "waiting" in page.text("#self")
+    node.eval(guard % "off")
+    eventually(lambda: "The node refuses" not in page.text("#headline"), 5, "it is over")
+
+
 def test_a_breaker_is_seen_to_open_and_to_close(node, page):
     limit(node, "task_worker", 10)
     enqueue(node, "task_worker", "worker", 10)

@@ -22,7 +22,7 @@ encode(Map) ->
 
 -doc "Makes the answer that shows the node at a glance.".
 -spec summary(erlmcp_native_metrics:snapshot()) -> map().
-summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
+summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self} = Snapshot) ->
     #{at_ms := AtMs, services := Services, switches := Switches} = Snapshot,
     Numbers = erlmcp_native_role:numbers(),
     #{
@@ -33,6 +33,7 @@ summary(#{roles := Roles, control := Control, self := Self} = Snapshot) ->
         switches => Switches,
         roles => [role(Role, Numbers) || Role <- Roles],
         control => plane(Control),
+        pressure => pressure(Pressure),
         self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
 
@@ -81,6 +82,19 @@ value(by_reason, Refused) ->
 value(by_wait, Bands) -> [#{from_ms => From, owners => Owners} || {From, Owners} <- Bands];
 value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
 value(_, Value) -> Value.
+
+pressure(off) ->
+    null;
+pressure(#{memory := Memory, run_queue := RunQueue} = Pressure) ->
+    Pressure#{memory := cause(Memory), run_queue := cause(RunQueue)}.
+
+cause(off) -> null;
+cause(#{marks := {First, Second}} = Cause) ->
+    #{Key => plain(Key, Value) || Key := Value <- Cause#{marks := [First, Second]}}.
+
+plain(source, {file, File}) -> unicode:characters_to_binary(File);
+plain(_, unknown) -> null;
+plain(_, Value) -> Value.
 
 plane(undefined) ->
     null;

@@ -57,6 +57,7 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
     %% By name; none while queue limits are not started.
     roles := [erlmcp_native_role:row()],
     control := control_row() | undefined,
+    pressure := erlmcp_overload_node:pressure() | off,
     self := #{
         %% Tracked; an estimate while some come and go.
         owners := non_neg_integer(),
@@ -112,7 +113,8 @@ families(Snapshot) ->
 snapshot() ->
     case erlmcp_native:metrics_snapshot(own) of
         #{roles := Roles} = Snapshot ->
-            Snapshot#{roles := lists:sort(fun(#{role := A}, #{role := B}) -> A =< B end, Roles)};
+            Sorted = lists:sort(fun(#{role := A}, #{role := B}) -> A =< B end, Roles),
+            Snapshot#{roles := Sorted, pressure => erlmcp_overload_node:pressure()};
         _NoLibrary ->
             #{
                 at_ms => erlang:system_time(millisecond),
@@ -122,6 +124,7 @@ snapshot() ->
                 switches => #{limits => false, overload => false, priority => false},
                 roles => [],
                 control => undefined,
+                pressure => off,
                 self => #{
                     owners => 0,
                     memory_bytes => 0,
@@ -138,7 +141,7 @@ components(#{by_component := Rows}) ->
     lists:sort(maps:to_list(Rows)).
 
 table() ->
-    queues() ++ [refusals(), waits() | control()] ++ own().
+    queues() ++ [refusals(), waits() | control()] ++ pressure() ++ own().
 
 queues() ->
     [
@@ -233,6 +236,28 @@ control() ->
         plane(~"control_timeouts", ~"Senders of control messages that gave up.", timeouts),
         plane(~"control_handler_crashes", ~"Handlers of control messages that raised or died.", handler_crashes)
     ].
+
+pressure() ->
+    [
+        field(
+            {gauge, ~"node_pressure", none, [~"cause"]},
+            ~"How hard the node is pressed: 1 refuses what can be shed, 2 all but critical_plus.",
+            fun(#{pressure := Pressure}) ->
+                [{[word(Cause)], Level} || {Cause, #{level := Level}} <- causes(Pressure)]
+            end
+        ),
+        cause(~"node_memory_used_bytes", bytes, ~"Memory in use.", memory, used),
+        cause(~"node_memory_limit_bytes", bytes, ~"Memory that the node may use.", memory, limit),
+        cause(~"node_run_queue", none, ~"Processes and ports that wait, for each scheduler.", run_queue, per_scheduler)
+    ].
+
+cause(Name, Unit, Help, Cause, Key) ->
+    field({gauge, Name, Unit, []}, Help, fun(#{pressure := Pressure}) ->
+        [{[], Number} || {Of, #{Key := Number}} <- causes(Pressure), Of =:= Cause, is_number(Number)]
+    end).
+
+causes(off) -> [];
+causes(Pressure) -> [{Cause, map_get(Cause, Pressure)} || Cause <- [memory, run_queue]].
 
 own() ->
     [

@@ -33,6 +33,9 @@ be stuck.
 Of an owner, `why/2` also says how fast it drains, for how long a request waits for it, and how long nobody was taken
 out: see `t:erlmcp_overload_monitor:queue_info/0`, whose numbers `top/0` shows as well.
 
+While the node itself refuses (`m:erlmcp_overload_node`) a line `node` says what, and for how much memory or run queue;
+`why(node)` says more of that.
+
 `sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
 empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.
 """.
@@ -95,9 +98,10 @@ top_lines(Most, Function) ->
     erlmcp_native_error:raise(bad_number, {?MODULE, Function, [Most]}).
 
 why_lines(Role, _) when is_atom(Role) ->
-    case row(Role) of
-        #{} = Row -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
-        Words -> [Words]
+    case {row(Role), Role =:= node andalso erlmcp_overload_node:pressure()} of
+        {#{} = Row, #{} = Pressure} -> node_lines(Row, Pressure, alerts(Role, any));
+        {#{} = Row, _} -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
+        {Words, _} -> [Words]
     end;
 why_lines(Role, Function) ->
     erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role]}).
@@ -183,6 +187,12 @@ row([Role, Owner, Depth, Limit, Full], Status, Kind) ->
         atom_to_list(Kind)
     ].
 
+node_lines(Row, #{since_ms := SinceMs} = Pressure, Alerts) ->
+    Lines = [line(Name, Words) || {Name, Words} <- erlmcp_overload_strain:lines(Pressure)],
+    Since = words("~s (~s ago)", [clock(SinceMs), ago(SinceMs)]),
+    Rest = [line("since", Since), line("level", level(Row)), line("alerts", list([alert(Alert) || Alert <- Alerts]))],
+    [erlmcp_overload_strain:verdict(Pressure)] ++ Lines ++ Rest.
+
 role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
     Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
     Outlook = outlook(Role, Depth),
@@ -195,7 +205,9 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
             _Full -> words("refuses what comes for a full owner: the fullest has ~ts", [of_limit(Depth, Limit)])
         end,
     [
-        words("~tp ~ts", [Role, Verdict]),
+        words("~tp ~ts", [Role, Verdict])
+        | strain()
+    ] ++ [
         line("owners", owners(Row)),
         line("refusals", refusals(Row)),
         line("drains", drains(Row)),
@@ -217,7 +229,9 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
             _Refused -> "is refused"
         end,
     [
-        words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)]),
+        words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)])
+        | strain()
+    ] ++ [
         line("refusals", [refusals(Row), ", of the role"]),
         line("drains", own_drains(DrainPerS, drains(Row))),
         line("waits", waits(WaitMs, SojournMs)),
@@ -226,6 +240,9 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
         | signs(Role, [{Owner, Depth}])
     ].
+
+strain() ->
+    [line("node", Words) || Words <- erlmcp_overload_strain:of_role()].
 
 signs(Role, Owners) ->
     [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].

@@ -13,6 +13,7 @@ import { renderOwners } from './view_owners.js';
 import { QueuesView } from './view_queues.js';
 import { RefusalsView } from './view_refusals.js';
 import { RolesView } from './view_roles.js';
+import { found } from './verdict.js';
 import { freshness, renderFreshness, renderStatus } from './view_status.js';
 
 const TICK_MS = 500;
@@ -70,8 +71,13 @@ const renderNumbers = () => {
   rendered();
 };
 
-const renderSelf = ({ self, version }) => stats($('self'), [
+const pressed = (pressure) => [['Memory', 'memory'], ['Run queue', 'run_queue']]
+  .filter(([, cause]) => pressure?.[cause])
+  .map(([label, cause]) => [label, found[cause](pressure[cause]), cause]);
+
+const renderSelf = ({ self, version, pressure }) => stats($('self'), [
   ['Version', String(version ?? '–'), 'version'],
+  ...pressed(pressure),
   ['Owners tracked', count(self?.owners), 'owners'],
   ['Native memory', bytes(self?.memory_bytes), 'memory_bytes'],
   ['Alerts lost', count(self?.alerts_lost), 'alerts_lost'],

@@ -1,6 +1,6 @@
 // The state of the node in plain words.
 
-import { clock, duration, name, percent, plural, rate, some } from './format.js';
+import { bytes, clock, count, duration, name, percent, plural, rate, some } from './format.js';
 
 const SERVICES = {
   erlmcp_queue_limits: ['Queue limits are', 'nothing is counted and nothing is refused'],
@@ -25,6 +25,18 @@ const refusal = ({ role, refusedRate, retry_after_ms: retry, closed }) =>
   `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${
     closed ? CLOSED : `retry in ${duration(retry)}`})`;
 
+const CAUSES = { memory: 'memory', run_queue: 'run queue' };
+
+/** What one of the two that press a node has come to. */
+export const found = {
+  memory: ({ used, limit: most, share }) =>
+    (most === null ? `${bytes(used)} in use` : `${bytes(used)} of ${bytes(most)}, ${percent(share)}`),
+  run_queue: ({ length, per_scheduler: each }) => `${count(length)} waiting, ${rate(each)} for each scheduler`,
+};
+
+const strain = ({ level, cause, refuses, ...of }) => `The node refuses ${level === 2 ? 'all but critical_plus' :
+some(refuses)}: ${CAUSES[cause]} ${found[cause](of[cause])}`;
+
 /** Why there are no roles. */
 export const noRoles = ({ services }) =>
   services?.erlmcp_queue_limits === false
@@ -45,7 +57,10 @@ export const switches = ({ services, switches: states }) => [
  * @param {import('./model.js').Model} model that has a snapshot
  * @returns {{level: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
  */
-export const verdict = ({ snapshot, roles, resetAt }) => {
+export const verdict = ({ snapshot, roles: all, resetAt }) => {
+  const { pressure } = snapshot;
+  // Its role says in a number what is said in words here.
+  const roles = pressure ? all.filter(({ role }) => role !== 'node') : all;
   const down = Object.keys(SERVICES).filter((key) => snapshot.services?.[key] === false);
   const off = Object.keys(SWITCHES).filter((key) => snapshot.switches?.[key] === false);
   const refusing = roles.filter((role) => role.refusing).sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0));
@@ -55,6 +70,7 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
   const open = roles.filter(({ breaker }) => breaker === 'open');
   const reasons = [];
 
+  if (pressure?.level) reasons.push(strain(pressure));
   if (overload.length) reasons.push(`In overload: ${named(overload)}`);
   if (critical.length) reasons.push(`Critical, from 90 %: ${named(critical)}`);
   if (warning.length) reasons.push(`Warning, from 80 %: ${named(warning)}`);
@@ -66,6 +82,7 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
 
   const of = `of ${plural(roles.length, 'role')}`;
   const result = (level, short, headline) => ({ level, short, headline, reasons });
+  if (pressure?.level === 2) return result('overload', 'node pressed', strain(pressure));
   if (refusing.length) {
     return result('overload', `${refusing.length} refusing`,
       `${refusing.length} ${of} ${refusing.length === 1 ? 'refuses' : 'refuse'}: ${some(refusing.map(refusal))}`);
@@ -73,6 +90,7 @@ export const verdict = ({ snapshot, roles, resetAt }) => {
   if (overload.length) {
     return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
   }
+  if (pressure?.level) return result('critical', 'node pressed', strain(pressure));
   if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, nothing refused`);
   if (down.length) {
     return result('critical', 'service down',

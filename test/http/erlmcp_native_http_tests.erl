@@ -12,6 +12,7 @@
 endpoints_test_() ->
     with_listener([
         fun a_summary_says_what_was_counted/0,
+        fun a_summary_says_what_presses_the_node/0,
         fun a_summary_has_every_field/0,
         fun a_summary_without_any_service/0,
         fun odd_names_are_strings/0,
@@ -80,7 +81,7 @@ a_summary_has_every_field() ->
     {ok, _} = erlmcp_control_plane:send_health_check(server, full),
     Summary = json("/api/summary"),
     ?assertEqual(
-        fields("at_ms node version services switches roles control self"), fields(Summary)
+        fields("at_ms node version services switches roles control pressure self"), fields(Summary)
     ),
     #{~"roles" := [Role | _], ~"control" := Control, ~"self" := Self, ~"node" := Node, ~"version" := Version} = Summary,
     ?assertEqual(lists:sort([atom_to_binary(Name) || #{name := Name} <- erlmcp_native_role:numbers()]), fields(Role)),
@@ -121,6 +122,31 @@ a_summary_has_every_field() ->
 
 fields(Map) when is_map(Map) -> lists:sort(maps:keys(Map));
 fields(Names) -> lists:sort([list_to_binary(Name) || Name <- string:lexemes(Names, " ")]).
+
+a_summary_says_what_presses_the_node() ->
+    ?assertMatch(#{~"pressure" := null}, json("/api/summary")),
+    ok = erlmcp_overload_test_lib:configure([{node, #{memory_limit => 1048576, run_queue => off, sample_ms => 10}}]),
+    Pressed = fun() -> maps:get(~"pressure", json("/api/summary")) end,
+    erlmcp_native_test_lib:eventually(fun() -> Pressed() =/= null andalso maps:get(~"level", Pressed()) =:= 2 end),
+    ?assertMatch(
+        #{
+            ~"level" := 2,
+            ~"cause" := ~"memory",
+            ~"refuses" := [~"critical", ~"sheddable_plus", ~"sheddable"],
+            ~"since_ms" := _,
+            ~"memory" := #{
+                ~"level" := 2,
+                ~"used" := _,
+                ~"limit" := 1048576,
+                ~"share" := _,
+                ~"marks" := [0.7, 0.85],
+                ~"source" := ~"configured"
+            },
+            ~"run_queue" := null
+        },
+        Pressed()
+    ),
+    ok = erlmcp_overload_test_lib:configure([{node, off}]).
 
 a_summary_without_any_service() ->
     stop([erlmcp_control_plane, erlmcp_overload_monitor, erlmcp_queue_limits]),

@@ -162,7 +162,7 @@ panels_are_complete_test_() ->
     [
         ?_assertEqual(length(Panels), length(lists:uniq([Id || #{~"id" := Id} <- Panels]))),
         ?_assertEqual(
-            [~"Overview", ~"Queues", ~"Overload", ~"Control plane", ~"The extension itself"],
+            [~"Overview", ~"Queues", ~"Overload", ~"Control plane", ~"The node", ~"The extension itself"],
             [Title || #{~"type" := ~"row", ~"title" := Title} <- Panels]
         ),
         [

@@ -24,6 +24,7 @@ metrics_test_() ->
             {memory_is_near_what_the_allocator_says, fun memory_is_near_what_the_allocator_says/0},
             {the_fullest_of_all_roles, fun the_fullest_of_all_roles/0},
             {switches_as_they_stand, fun switches_as_they_stand/0},
+            {what_presses_the_node, fun what_presses_the_node/0},
             {a_lost_wakeup_is_counted, fun a_lost_wakeup_is_counted/0}
         ]
     ]}.
@@ -36,6 +37,7 @@ up() ->
     Level.
 
 down(Level) ->
+    ok = application:unset_env(erlmcp_native, node),
     ok = gen_server:stop(erlmcp_control_plane),
     erlmcp_overload_test_lib:stop(),
     erlmcp_native_test_lib:stop(Level).
@@ -185,6 +187,8 @@ as_many_components_as_there_can_be() ->
 each_field_has_a_value() ->
     ok = erlmcp_native_self:start(),
     ok = erlmcp_control_plane:register_component(c, fun(_) -> ok end),
+    %% A guard knows how much memory there is: on a machine that says nothing, too.
+    ok = erlmcp_overload_test_lib:configure([{node, #{memory_limit => 1 bsl 50}}]),
     With = [Name || {#{name := Name}, _} <- ?M:collect()],
     ?assertEqual([Name || #{name := Name} <- ?M:fields()], With).
 
@@ -268,6 +272,25 @@ switches_as_they_stand() ->
     ok = erlmcp_control_plane:set_enabled(false),
     ?assertMatch(#{switches := #{limits := false, overload := false, priority := false}}, ?M:snapshot()),
     ?assertEqual(0, value(~"erlmcp_switch_enabled", [~"limits"])).
+
+what_presses_the_node() ->
+    Gauges = ["pressure", "memory_used_bytes", "memory_limit_bytes", "run_queue"],
+    Names = [list_to_binary("erlmcp_node_" ++ Gauge) || Gauge <- Gauges],
+    ?assertEqual([[], [], [], []], [samples(Name) || Name <- Names]),
+    %% What is in use is more than all of it.
+    Options = #{memory_limit => 1048576, run_queue => {1000, 1000}, sample_ms => 10},
+    ok = erlmcp_overload_test_lib:configure([{node, Options}]),
+    erlmcp_native_test_lib:eventually(fun() -> value(~"erlmcp_node_pressure", [~"memory"]) =:= 2 end),
+    ?assertEqual(0, value(~"erlmcp_node_pressure", [~"run_queue"])),
+    ?assertEqual(1048576, value(~"erlmcp_node_memory_limit_bytes", [])),
+    ?assert(value(~"erlmcp_node_memory_used_bytes", []) > 1048576),
+    ?assert(value(~"erlmcp_node_run_queue", []) >= 0),
+    ?assertMatch(#{level := overload, depth := 0, owners := 0, limit := infinity}, row(node)),
+    %% What is not looked at has no value.
+    ok = erlmcp_overload_test_lib:configure([{node, Options#{memory => off}}]),
+    erlmcp_native_test_lib:eventually(fun() -> samples(~"erlmcp_node_memory_limit_bytes") =:= [] end),
+    ok = erlmcp_overload_test_lib:configure([{node, off}]),
+    ?assertEqual([[], [], [], []], [samples(Name) || Name <- Names]).
 
 a_lost_wakeup_is_counted() ->
     #{wakeups_dropped := Before} = own(),

@@ -96,6 +96,21 @@ snapshot(Roles, Components) ->
              || Id <- Components
             }
         },
+        pressure => #{
+            level => 2,
+            cause => memory,
+            refuses => [critical, sheddable_plus, sheddable],
+            since_ms => 1795426368412,
+            memory => #{
+                level => 2,
+                used => 123456789012,
+                limit => 137438953472,
+                share => 0.898,
+                marks => {0.7, 0.85},
+                source => {file, "/sys/fs/cgroup/memory.max"}
+            },
+            run_queue => #{level => 1, length => 123456, schedulers => 64, per_scheduler => 1929.0, marks => {4, 8}}
+        },
         self => #{
             owners => 1000000,
             memory_bytes => 341000000,

@@ -22,6 +22,7 @@ shell_test_() ->
             {signs_of_wrong_counts, fun signs_of_wrong_counts/0},
             {no_signs_of_right_ones, fun no_signs_of_right_ones/0},
             {switched_off, fun switched_off/0},
+            {a_node_that_is_pressed, fun a_node_that_is_pressed/0},
             {the_fullest, fun the_fullest/0},
             {nothing_is_changed, fun nothing_is_changed/0},
             {misuse, fun misuse/0}
@@ -34,6 +35,7 @@ up() ->
     Level.
 
 down(Level) ->
+    ok = application:unset_env(erlmcp_native, node),
     erlmcp_overload_test_lib:stop(),
     erlmcp_native_test_lib:stop(Level).
 
@@ -179,6 +181,36 @@ switched_off() ->
     says("r refuses nothing: limits are switched off", Told),
     says("alerts are switched off", Told),
     says("a in r is not refused: limits are switched off: it has 3 of 1", told(fun() -> erlmcp_overload:why(r, a) end)).
+
+a_node_that_is_pressed() ->
+    says("nothing was ever counted for node", told(fun() -> erlmcp_overload:why(node) end)),
+    Options = #{memory_limit => 1048576, run_queue => {1000, 1000.5}, sample_ms => 10},
+    ok = erlmcp_overload_test_lib:configure([{node, Options}]),
+    erlmcp_native_test_lib:eventually(fun() -> maps:get(level, pressure(), 0) =:= 2 end),
+    Told = told(fun() -> erlmcp_overload:why(node) end),
+    says("node refuses critical, sheddable_plus and sheddable in every role, for its memory", Told),
+    Memory = "\\d+\\.\\d MB of 1\\.0 MB in use, \\d+ %; marks at 70 % and 85 %; the limit is that of the options",
+    says("  memory      " ++ Memory, Told),
+    says("  run queue   \\d+ waiting for \\d+ schedulers, \\d+\\.\\d for each; marks at 1000 and 1000\\.5", Told),
+    says("  since       \\d\\d:\\d\\d:\\d\\d \\(\\d+ ms ago\\)", Told),
+    says("  level       overload; in the last hour \\d+ ms at overload", Told),
+    says("  alerts      \\d\\d:\\d\\d:\\d\\d overload memory \\d+ of 1048576", Told),
+    fill(session, a, 1),
+    Line = "node        refuses critical, sheddable_plus and sheddable, whatever the role: memory " ++ Memory,
+    says(Line, told(fun() -> erlmcp_overload:why(session) end)),
+    says(Line, told(fun() -> erlmcp_overload:why(session, a) end)),
+    ok = erlmcp_overload_test_lib:configure([{node, Options#{memory_limit := 1 bsl 50, memory => {0.9, 0.9}}}]),
+    erlmcp_native_test_lib:eventually(fun() -> map_get(level, pressure()) =:= 0 end, 15000),
+    says("node refuses nothing: it is not pressed", told(fun() -> erlmcp_overload:why(node) end)),
+    ok = erlmcp_overload_test_lib:configure([{node, Options#{memory => off}}]),
+    erlmcp_native_test_lib:eventually(fun() -> map_get(memory, pressure()) =:= off end),
+    says("memory      is not looked at", told(fun() -> erlmcp_overload:why(node) end)).
+
+pressure() ->
+    case erlmcp_overload_node:pressure() of
+        off -> #{};
+        Pressure -> Pressure
+    end.
 
 the_fullest() ->
     ok = ?L:set_limit('r \x{e9}', 4),

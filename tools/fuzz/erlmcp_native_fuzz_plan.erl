@@ -57,6 +57,7 @@ not.
     {erlmcp_native_request, "is called by those that have requests, with options of theirs; those call it here"},
     {erlmcp_native_owner, "is called by erlmcp_queue_limits, which raises what it returns"},
     {erlmcp_overload_signs, "is called by erlmcp_overload, which checks"},
+    {erlmcp_overload_strain, "is called by erlmcp_overload, with what erlmcp_overload_node:pressure/0 returns"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
     {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
     {erlmcp_native_deadline, "is called by the services, with times of their own"},
