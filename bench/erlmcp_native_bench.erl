@@ -61,6 +61,7 @@ groups() ->
         {overload, erlmcp_native_bench_overload},
         {mailbox, erlmcp_native_bench_mailbox},
         {watch, erlmcp_native_bench_watch},
+        {node, erlmcp_native_bench_node},
         {http, erlmcp_native_bench_http}
     ].
 
