@@ -44,7 +44,7 @@ good() ->
         #{class => sheddable},
         #{bytes => 1},
         #{bytes => 1 bsl 48 - 1},
-        #{deadline_ms => 1},
+        #{deadline_ms => 60000},
         #{deadline_ms => ?END - 1},
         #{class => sheddable, bytes => 5, deadline_ms => 60000}
     ].
@@ -85,6 +85,8 @@ bad() ->
 
 every_function_takes_options() ->
     Pid = idle(),
+    %% Nothing was measured of it yet.
+    ?assertEqual(ok, ?LIMITS:check_capacity(session, Pid, #{deadline_ms => 1})),
     Answers = [
         {Function, apply(Module, Function, Args ++ [Options])}
      || {Module, Function, Args} <- calls(Pid), Options <- good()
