@@ -27,6 +27,16 @@ snapshot() ->
              || Id := N <- #{server => 1, 'сервер' => 20}
             }
         },
+        pressure => #{
+            level => 1,
+            cause => memory,
+            refuses => [sheddable_plus, sheddable],
+            since_ms => ?AT_MS - 1000,
+            memory => #{
+                level => 1, used => 750, limit => 1000, share => 0.75, marks => {0.7, 0.85}, source => machine
+            },
+            run_queue => #{level => 0, length => 3, schedulers => 2, per_scheduler => 1.5, marks => {4, 8}}
+        },
         self => #{
             owners => 11,
             memory_bytes => 12345678901234,

@@ -445,7 +445,8 @@ an_interval_by_hand_that_was_configured_before_wins_too() ->
 
 configured_options_apply() ->
     Tag = make_ref(),
-    ok = application:set_env(erlmcp_core, overload, #{max_alert_history => 1, handlers => [handler(Tag)]}),
+    Given = #{max_alert_history => 1, handlers => [handler(Tag)], breaker_min_open => 0},
+    ok = application:set_env(erlmcp_core, overload, Given),
     {ok, Pid} = ?M:start_link(),
     unlink(Pid),
     [ok = set_limit(Role, 10) || Role <- [r, s]],
@@ -458,6 +459,7 @@ configured_options_apply() ->
             clear_margin => 0,
             open_breaker_at => critical,
             handlers => [handler(Tag)],
+            breaker_min_open => 0,
             check_interval => 5
         }}
     ]),
@@ -467,7 +469,7 @@ configured_options_apply() ->
     drain(s, a, 1),
     ?assertEqual([{clear, {critical, s, a, 8, 10}}], until(Tag, {s, close})),
     checks(t),
-    ok = configure([{overload, #{open_breaker_at => never, handlers => [handler(Tag)]}}]),
+    ok = configure([{overload, #{open_breaker_at => never, handlers => [handler(Tag)], breaker_min_open => 0}}]),
     ?assertEqual(close, role(Tag, r, 5000)).
 
 options_at_the_start_win() ->
