@@ -298,8 +298,9 @@ def test_what_was_before_the_page_is_told_in_words(node, browser):
     dequeue(node, "early", "early_0", 10)
     limit(node, "full", 4)
     enqueue(node, "full", "full_0", 4)
+    # Those of the others stay open for five seconds, a tenth more or less.
     eventually(lambda: [role["role"] for role in node.get("/api/summary").json()["roles"] if role["breaker"] == "open"]
-               == ["full"], 5, "the node has told of its breakers")
+               == ["full"], 10, "the node has told of its breakers")
     page = Page(node, browser)
     page.size(360, 740)
     eventually(lambda: len(page.alerts(role="early")) == 3, what="the history is there")

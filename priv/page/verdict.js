@@ -25,8 +25,6 @@ const refusal = ({ role, refusedRate, retry_after_ms: retry, closed }) =>
   `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${
     closed ? CLOSED : `retry in ${duration(retry)}`})`;
 
-const CAUSES = { memory: 'memory', run_queue: 'run queue' };
-
 /** What one of the two that press a node has come to. */
 export const found = {
   memory: ({ used, limit: most, share }) =>
@@ -34,8 +32,9 @@ export const found = {
   run_queue: ({ length, per_scheduler: each }) => `${count(length)} waiting, ${rate(each)} for each scheduler`,
 };
 
-const strain = ({ level, cause, refuses, ...of }) => `The node refuses ${level === 2 ? 'all but critical_plus' :
-some(refuses)}: ${CAUSES[cause]} ${found[cause](of[cause])}`;
+const strain = ({ level, cause, refuses, ...of }) =>
+  `The node refuses ${level === 2 ? 'all but critical_plus' : some(refuses)}: ${
+    cause.replace('_', ' ')} ${found[cause](of[cause])}`;
 
 /** Why there are no roles. */
 export const noRoles = ({ services }) =>

@@ -87,14 +87,9 @@ const panel = () => h('li', {},
 const byLevel = (counts, levels) =>
   levels.filter((level) => counts?.[level] > 0).map((level) => `${count(counts[level])} ${level}`).join(', ') || 'none';
 
-const bands = (rows) => {
+const spread = (rows, words, from = 'from') => {
   const some = (rows ?? []).filter(({ owners }) => owners > 0);
-  return some.map(({ owners, from }) => `${count(owners)} from ${percent(from)}`).join(', ') || 'none';
-};
-
-const waits = (rows) => {
-  const some = (rows ?? []).filter(({ owners }) => owners > 0);
-  return some.map(({ owners, from_ms: from }) => `${count(owners)} from ${duration(from)}`).join(', ') || 'none known';
+  return some.map((row) => `${count(row.owners)} from ${words(row[from])}`).join(', ') || 'none';
 };
 
 const byReason = (rows) =>
@@ -108,10 +103,10 @@ const details = (role, now) => [
   ['Depth of all owners', count(role.depth), 'depth'],
   ['Owners', plural(role.owners, 'owner'), 'owners'],
   ['Owners above 80 %', byLevel(role.owners_by_level, ['overload', 'critical', 'warning']), 'owners_by_level'],
-  ['Owners by utilisation, at the last check', bands(role.owners_by_utilization), 'owners_by_utilization'],
-  ['Owners by waiting time, at the last check', waits(role.owners_by_wait), 'owners_by_wait'],
+  ['Owners by utilisation, at the last check', spread(role.owners_by_utilization, percent), 'owners_by_utilization'],
+  ['Owners by waiting time, at the last check', spread(role.owners_by_wait, duration, 'from_ms'), 'owners_by_wait'],
   ['Longest wait', duration(role.max_wait_ms), 'max_wait'],
-  ['Longest without a dequeue, while somebody waits', duration(role.max_stalled_ms), 'max_stalled'],
+  ['Longest without a dequeue', duration(role.max_stalled_ms), 'max_stalled'],
   ['Last check', role.as_of_ms === null ? 'none yet' : `${duration(Math.max(0, now - role.as_of_ms))} ago`, 'as_of'],
   ['Enqueued', `${count(role.enqueued)}, ${rate(role.enqueuedRate)}/s`, 'enqueued'],
   ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],

@@ -77,7 +77,7 @@ impl<T> Account<T> {
     }
 
     /// Counts at the calling thread's `seat`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_enqueue(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
         if let Some(caps) = self.role().caps_for(request.bytes) {
             return self.try_enqueue_capped(caps, request, seat);
@@ -87,7 +87,7 @@ impl<T> Account<T> {
         Ok(self.admitted(admission, request, mine))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admitted(
         &self,
         admission: Admission,

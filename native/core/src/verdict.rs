@@ -145,7 +145,7 @@ impl Permit {
 }
 
 /// Whether an account has room for a request.
-#[inline]
+#[inline(always)]
 pub(crate) fn room<W>(
     account: &Account<W>,
     request: &Request,
@@ -153,13 +153,27 @@ pub(crate) fn room<W>(
 ) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
     let verdict = has_room(account, depth, request, host);
-    if matches!(verdict, Verdict::Granted)
-        && let Some(reason) = account.role().cap_refuses(request.bytes)
-    {
-        let case = account.case(depth, request).of(reason);
-        return Ok(Verdict::Refused(refuse(account.role(), &case, host)));
+    if account.role().caps().is_some() && matches!(verdict, Verdict::Granted) {
+        return Ok(room_of_role(account, depth, request, host));
     }
     Ok(verdict)
+}
+
+/// Whether its role has room, where it has caps.
+#[inline(never)]
+fn room_of_role<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    host: &impl Runtime,
+) -> Verdict {
+    match account.role().cap_refuses(request.bytes) {
+        Some(reason) => {
+            let case = account.case(depth, request).of(reason);
+            Verdict::Refused(refuse(account.role(), &case, host))
+        }
+        None => Verdict::Granted,
+    }
 }
 
 /// Whether an account at this depth has room for a request.
