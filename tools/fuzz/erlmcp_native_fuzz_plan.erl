@@ -30,6 +30,7 @@ not.
     {erlmcp_overload_handler, "is called by erlmcp_overload_monitor, which checks"},
     {erlmcp_overload_handlers, "is called by erlmcp_overload_server"},
     {erlmcp_overload_looker, "is called by erlmcp_overload_server"},
+    {erlmcp_overload_watch, "is called by erlmcp_overload_server, which has one at a time"},
     {erlmcp_overload_default_handler, "is called with alerts"},
     {erlmcp_overload_log, "is called with alerts"},
     {erlmcp_overload_runner, "is called by erlmcp_overload_server"},
