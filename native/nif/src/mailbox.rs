@@ -1,7 +1,7 @@
 //! Natives of limits on mailboxes. The first argument is a table, or `own` for the library's. The calling process is
 //! who sends, and reads the length of the mailbox between two of these.
 
-use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::limits::{Limits, Refusal, Verdict};
 use erlmcp_core::survey::Row;
 use erlmcp_core::{Admittance, Claim, Entry, Kind, OwnerId, RoleId, Told};
 use rustler::{Encoder, Env, Term};
@@ -63,13 +63,9 @@ fn admit<'a>(env: Env<'a>, [table, role, owner, note, length, is_last]: [Term<'a
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
         let is_last = term::switch(is_last)?;
-        Ok(
-            match limits.admit(role, owner, sender, told?, is_last, beam) {
-                Admittance::Granted(Claim(place)) => place.encode(env),
-                Admittance::Again => atoms::again().encode(env),
-                Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
-            },
-        )
+        let admittance = limits.admit(role, owner, sender, told?, is_last, beam);
+        let refused = |refusal: Box<Refusal>| refused(beam, role, owner, &refusal);
+        Ok(admitted(env, admittance, refused))
     })
 }
 
@@ -87,14 +83,21 @@ fn mailbox_offer<'a>(
     let sender = term::process_id(env, env.pid());
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
         let (told, is_last) = (told(note, length)?, term::switch(is_last)?);
-        Ok(
-            match limits.offer_message(role, owner, sender, told, is_last, beam) {
-                Admittance::Granted(Claim(place)) => place.encode(env),
-                Admittance::Again => atoms::again().encode(env),
-                Admittance::Refused(()) => atoms::full().encode(env),
-            },
-        )
+        let admittance = limits.offer_message(role, owner, sender, told, is_last, beam);
+        Ok(admitted(env, admittance, |()| atoms::full().encode(env)))
     })
+}
+
+fn admitted<'a, R>(
+    env: Env<'a>,
+    admittance: Admittance<R>,
+    refused: impl FnOnce(R) -> Term<'a>,
+) -> Term<'a> {
+    match admittance {
+        Admittance::Granted(Claim(place)) => place.encode(env),
+        Admittance::Again => atoms::again().encode(env),
+        Admittance::Refused(refusal) => refused(refusal),
+    }
 }
 
 fn told(note: Term<'_>, length: Term<'_>) -> Answer<Told> {
