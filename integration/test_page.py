@@ -604,7 +604,7 @@ def test_long_texts_do_not_make_it_wider(node, page, width):
       base.roles.push({...base.roles[0], role: long}, {...base.roles[0], role: `${'y'.repeat(40)} ${long}`},
         {...base.roles[0], role: `closed ${long}`});
       base.fullest = base.roles.map(({role}) =>
-        ({role, process: long, depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload'}));
+        ({role, process: long, kind: 'mailbox', depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload'}));
       const longest = (role) => Object.assign(role, {depth: 2 ** 59, fullest: 2 ** 59, limit: 2 ** 59,
         max_depth: 2 ** 59, level: 'overload', breaker: 'open', refused: role.refused + 123456789,
         retry_after_ms: 59999, last_refused_ms: base.at_ms - 400 * day, drained_per_s: 1234567.8,

@@ -28,9 +28,9 @@ A looker has the timer until mailboxes are looked at, or the monitor of who does
 at, and the helpers who were late, with what they have in hand.
 """.
 -opaque looker() :: {Waits :: none | reference(), All :: boolean(), Late :: [helper()]}.
--doc "A helper asks how long these mailboxes are.".
+-doc "A helper is who asks, and for what it was started.".
 -type helper() :: {pid(), [mailbox()]}.
--doc "A mailbox is that of an owner in a role.".
+-doc "A mailbox is that of a process in a role.".
 -type mailbox() :: {erlmcp_queue_limits:role(), pid()}.
 
 -doc "Returns one that waits for nothing.".

@@ -163,7 +163,7 @@ Calls a `gen_server` if its mailbox has room in the role, and returns its reply.
 
 It exits as `gen_server:call/3` does, term for term, if the server does not answer in time, dies meanwhile, or is the
 caller itself. A request that was not answered in time counts for as long as it is in the mailbox; its reply, if it
-comes, is dropped.
+comes, is dropped. The timeout is for the reply: the question for the length of the mailbox comes before it.
 """.
 -spec call(erlmcp_queue_limits:role(), destination(), Request :: term(), timeout()) ->
     {ok, Reply :: term()} | refused() | {error, noproc}.

@@ -68,6 +68,8 @@ builtin(byte, Value) -> is_integer(Value) andalso Value >= 0 andalso Value < 256
 builtin(float, Value) -> is_float(Value);
 builtin(number, Value) -> is_number(Value);
 builtin(timeout, Value) -> Value =:= infinity orelse builtin(non_neg_integer, Value);
+builtin(mfa, {Module, Function, Arity}) -> is_atom(Module) andalso is_atom(Function) andalso builtin(byte, Arity);
+builtin(mfa, _) -> false;
 builtin(binary, Value) -> is_binary(Value);
 builtin(bitstring, Value) -> is_bitstring(Value);
 builtin(Name, Value) when Name =:= iodata; Name =:= iolist -> is_binary(Value) orelse is_list(Value);

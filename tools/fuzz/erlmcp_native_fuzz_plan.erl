@@ -36,6 +36,7 @@ not.
     {erlmcp_overload_hysteresis, "is called by erlmcp_overload_guard; it has properties of its own"},
     {erlmcp_overload_memory, "is called by erlmcp_overload_guard; files without sense are in its tests"},
     {erlmcp_overload_resident, "is a process of the overload monitor's"},
+    {erlmcp_overload_watch, "is called by erlmcp_overload_server, which has one at a time"},
     {erlmcp_overload_default_handler, "is called with alerts"},
     {erlmcp_overload_log, "is called with alerts"},
     {erlmcp_overload_runner, "is called by erlmcp_overload_server"},

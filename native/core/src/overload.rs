@@ -115,14 +115,18 @@ pub(crate) fn depth_at(percent: u64, limit: u64) -> u64 {
 /// assert_eq!(Scale::Steps(steps).status(5_000), Level::Critical);
 /// assert_eq!(Steps::new([2, 1, 3]), None);
 /// assert_eq!(Steps::new([0, 1, 2]), None);
+/// assert_eq!(Steps::new([1, 2, 1 << 32]), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Steps([u64; 3]);
 
 impl Steps {
-    /// Makes steps of depths of which the first is at least 1, and none is below the one before.
+    /// Makes steps of depths of which the first is at least 1, the last at most 2^32 - 1, and none is below the one
+    /// before.
     pub fn new(depths: [u64; 3]) -> Option<Self> {
-        (depths.is_sorted() && !depths.contains(&0)).then_some(Self(depths))
+        let [least, _, most] = depths;
+        let fit = depths.is_sorted() && 1 <= least && most <= u32::MAX.into();
+        fit.then_some(Self(depths))
     }
 
     /// Gives the depths.

@@ -128,31 +128,8 @@ mod tests {
     use crate::judge::Rules;
     use crate::limits::Verdict;
     use crate::overload::Margin;
-    use crate::vocabulary::{Dead, Instant, Runtime};
+    use crate::vocabulary::{Runtime, immortals::Immortals};
     use crate::watch::MAX_HELD;
-
-    struct Immortals;
-
-    impl Runtime for Immortals {
-        fn now(&self) -> Instant {
-            Instant {
-                monotonic_ms: 0,
-                system_ms: 0,
-            }
-        }
-        fn wake(&self) {}
-    }
-
-    impl Host for Immortals {
-        type Watch = ();
-        fn is_alive(&self, _: OwnerId) -> bool {
-            true
-        }
-        fn watch(&self, _: OwnerId) -> Result<Option<()>, Dead> {
-            Ok(Some(()))
-        }
-        fn unwatch(&self, (): ()) {}
-    }
 
     const ROLE: RoleId = RoleId(1);
     const OTHER: RoleId = RoleId(2);

@@ -1,7 +1,7 @@
 //! Natives of limits on mailboxes. The first argument is a table, or `own` for the library's. The calling process is
 //! who sends, and reads the length of the mailbox between two of these.
 
-use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::limits::{Limits, Refusal, Verdict};
 use erlmcp_core::request::Request;
 use erlmcp_core::survey::Row;
 use erlmcp_core::timing::Timing;
@@ -100,11 +100,8 @@ fn ask<'a>(
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
         let is_last = term::switch(is_last)?;
         let admittance = limits.admit_with(role, owner, (sender, told?), is_last, request, beam);
-        Ok(match admittance {
-            Admittance::Granted(Claim(place)) => place.encode(env),
-            Admittance::Again => atoms::again().encode(env),
-            Admittance::Refused(refusal) => refused(beam, role, owner, &refusal),
-        })
+        let refused = |refusal: Box<Refusal>| refused(beam, role, owner, &refusal);
+        Ok(admitted(env, admittance, refused))
     })
 }
 
@@ -118,12 +115,20 @@ fn offer<'a>(
         let (asks, is_last) = ((sender, told(note, length)?), term::switch(is_last)?);
         let request = request::read(options)?;
         let admittance = limits.offer_message(role, owner, asks, is_last, &request, beam);
-        Ok(match admittance {
-            Admittance::Granted(Claim(place)) => place.encode(env),
-            Admittance::Again => atoms::again().encode(env),
-            Admittance::Refused(()) => atoms::full().encode(env),
-        })
+        Ok(admitted(env, admittance, |()| atoms::full().encode(env)))
     })
+}
+
+fn admitted<'a, R>(
+    env: Env<'a>,
+    admittance: Admittance<R>,
+    refused: impl FnOnce(R) -> Term<'a>,
+) -> Term<'a> {
+    match admittance {
+        Admittance::Granted(Claim(place)) => place.encode(env),
+        Admittance::Again => atoms::again().encode(env),
+        Admittance::Refused(refusal) => refused(refusal),
+    }
 }
 
 fn told(note: Term<'_>, length: Term<'_>) -> Answer<Told> {
