@@ -4,8 +4,8 @@ Runs the tests on an older runtime that has no more than kernel, stdlib, crypto 
 
 What the newer OTP compiled for the older is looked at first: the call of a function that the older runtime does not
 have is a failure, whether a test comes there or not. Then all tests run that `m:erlmcp_native_otp28_plan` does not
-leave out, and those that it leaves out are named, with what they miss. The exit status is 0 when every call can be
-made and every test passes.
+leave out, and those that it leaves out are named, with what they miss. What did not pass is said last. The exit status
+is 0 when every call can be made and every test passes.
 """.
 
 -export([main/0]).
@@ -21,12 +21,16 @@ main() ->
         fun({Module, {M, F, A}}) -> io:format("~s calls ~s:~s/~b, which is not there~n", [Module, M, F, A]) end,
         Absent
     ),
-    Counts = [run(Suite, Tests) || {Suite, All} <- Plan, [_ | _] = Tests <- [[Test || {Test, []} <- All]]],
+    {Counts, Faults} = lists:unzip([
+        run(Suite, Tests)
+     || {Suite, All} <- Plan, [_ | _] = Tests <- [[Test || {Test, []} <- All]]
+    ]),
     io:format("~nleft out for what they miss:~n"),
     [
         io:format("  ~s:~s: ~s~n", [Suite, Test, lists:join(", ", [atom_to_list(Name) || Name <- Missing])])
      || {Suite, All} <- Plan, {Test, [_ | _] = Missing} <- All
     ],
+    [io:format("~ndid not pass: ~tp~n~tP~n", [Test, Why, 30]) || {Test, Why} <- lists:append(Faults)],
     halt(status(Absent, length(Plan), Counts)).
 
 status(Absent, Suites, Counts) ->
@@ -42,14 +46,14 @@ status(Absent, Suites, Counts) ->
         _ -> 1
     end.
 
-%% What eunit counted, or nothing where it broke off.
+%% What eunit counted, or nothing where it broke off, and what did not pass.
 run(Suite, Tests) ->
     io:format("~s~n", [Suite]),
     Tag = make_ref(),
     Report = {erlmcp_native_otp28_counts, [{to, self()}, {tag, Tag}]},
     _ = eunit:test({atom_to_list(Suite), [test(Suite, Test) || Test <- Tests]}, [{report, Report}]),
     receive
-        {Tag, Counts} -> Counts
+        {Tag, Counts, Faults} -> {Counts, Faults}
     end.
 
 test(Suite, Test) ->
