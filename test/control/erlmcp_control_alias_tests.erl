@@ -141,7 +141,7 @@ its_process_dies_while_a_sender_waits() ->
     Sender = ?C:async(fun() -> ?P:send_cancel_task(a, 1) end),
     ?C:waits_in(Server, 1),
     ?LIB:kill(Server),
-    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender, 1000)),
+    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender)),
     ok = ?LIB:eventually(fun() -> ?P:components() =:= [] end),
     ?assertEqual({error, component_not_registered}, ?P:send_cancel_task(a, 1)).
 
@@ -150,7 +150,7 @@ its_process_ends_normally_while_a_sender_waits() ->
     Sender = ?C:async(fun() -> ?P:send_cancel_task(a, 1) end),
     ?C:waits_in(Server, 1),
     Server ! {run, fun() -> exit(normal) end},
-    ?assertMatch({error, _}, ?C:result(Sender, 1000)).
+    ?assertMatch({error, _}, ?C:result(Sender)).
 
 its_process_dies() ->
     Server = server(a, #{}),
@@ -163,7 +163,7 @@ its_owner_dies() ->
     register_self(a, #{owner => Owner}),
     ?assertEqual([a], ?P:components()),
     ?LIB:kill(Owner),
-    ok = ?LIB:eventually(fun() -> ?P:components() =:= [] end, 1000).
+    ok = ?LIB:eventually(fun() -> ?P:components() =:= [] end).
 
 %% Nobody gets it: the sender must not believe that it was delivered.
 its_alias_is_given_up() ->

@@ -87,7 +87,7 @@ a_death_is_logged() ->
     Captured = ?C:capture(),
     try
         ?LIB:kill(Pid),
-        {_, Text} = ?C:logged(1000),
+        {_, Text} = ?C:logged(5000),
         [?assertNotEqual(nomatch, string:find(Text, Part)) || Part <- ["dying", "killed"]]
     after
         ?C:release(Captured)
@@ -98,7 +98,7 @@ a_handler_is_killed() ->
     Sender = ?C:async(fun() -> ?P:send_cancel_task(a, 1) end),
     {Pid, _} = ?C:running(a),
     ?LIB:kill(Pid),
-    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender, 1000)),
+    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender)),
     ?assertEqual([a], ?P:components()),
     ?assertNotEqual(Pid, ?C:idle_pid(a)),
     ?assertEqual(1, ?C:stat(handler_crashes)).
@@ -110,7 +110,7 @@ the_waiting_are_told() ->
     Senders = [?C:async(fun() -> ?P:send_health_check(a, full) end) || _ <- lists:seq(1, 50)],
     ?C:waits_in(Pid, 50),
     ?LIB:kill(Pid),
-    [?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender, 1000)) || Sender <- Senders],
+    [?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender)) || Sender <- Senders],
     usable(a).
 
 with_linked(Exit) ->
@@ -206,14 +206,14 @@ unregister_while_waiting() ->
     ?C:down(Pid).
 
 unregister_while_hanging() ->
-    ?C:gate(a, #{timeout_ms => 100}),
+    ?C:gate(a, #{timeout_ms => 1000}),
     Running = ?C:async(fun() -> ?P:send_cancel_task(a, 0) end),
     {Pid, _} = ?C:running(a),
     Waiting = ?C:async(fun() -> ?P:send_cancel_task(a, 1) end),
     ?C:waits_in(Pid, 1),
     ok = ?P:unregister_component(a),
-    ?assertMatch({error, _}, ?C:result(Running, 1000)),
-    ?assertMatch({error, _}, ?C:result(Waiting, 1000)),
+    ?assertMatch({error, _}, ?C:result(Running)),
+    ?assertMatch({error, _}, ?C:result(Waiting)),
     ?C:down(Pid).
 
 reregister_while_waiting() ->

@@ -115,7 +115,7 @@ a_handler_dies_meanwhile() ->
     {Pid, _} = ?C:running(a),
     ?C:crash(),
     ?LIB:kill(Pid),
-    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender, 1000)),
+    ?assertEqual({error, {handler_crashed, killed}}, ?C:result(Sender)),
     ?assertMatch({error, {handler_crashed, _}}, ?P:send_cancel_task(a, 2)),
     ok = ?C:restart(),
     ?assertNotEqual(Pid, ?C:idle_pid(a)),
@@ -143,7 +143,7 @@ an_unregistered_handler_does_not_outlive_its_time() ->
     ok = ?P:unregister_component(a),
     ?C:crash(),
     ok = ?C:restart(),
-    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end, 1000).
+    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end).
 
 an_owner_dies() ->
     Owner = ?LIB:idle(),
@@ -223,7 +223,7 @@ a_stop_tells_those_who_wait() ->
     Senders = [First | [Sender(N) || N <- lists:seq(2, 5)]],
     ?C:waits_in(Pid, 4),
     ok = gen_server:stop(?P, shutdown, 5000),
-    [?assertEqual({error, component_not_registered}, ?C:result(Waiting, 1000)) || Waiting <- Senders].
+    [?assertEqual({error, component_not_registered}, ?C:result(Waiting)) || Waiting <- Senders].
 
 a_stop_ends_a_handler_that_traps_exits() ->
     Test = self(),
@@ -231,7 +231,7 @@ a_stop_ends_a_handler_that_traps_exits() ->
     {ok, _} = ?P:send_cancel_task(a, 1),
     Pid = receive P when is_pid(P) -> P end,
     ok = gen_server:stop(?P),
-    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end, 1000).
+    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end).
 
 a_stop_ends_an_unregistered_handler() ->
     ?C:gate(a, #{timeout_ms => 100}),
@@ -239,7 +239,7 @@ a_stop_ends_an_unregistered_handler() ->
     {Pid, _} = ?C:running(a),
     ok = ?P:unregister_component(a),
     ok = gen_server:stop(?P),
-    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end, 1000).
+    ok = ?LIB:eventually(fun() -> not is_process_alive(Pid) end).
 
 a_stop_after_a_crash() ->
     ?C:gate(a),

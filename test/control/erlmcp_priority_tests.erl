@@ -11,14 +11,13 @@
     send_priority/3,
     send_urgent/2
 ]).
--import(erlmcp_native_test_lib, [eventually/2, kill/1, dead/0, foreign_pid/0, in_process/1]).
+-import(erlmcp_native_test_lib, [eventually/1, kill/1, dead/0, foreign_pid/0, in_process/1]).
 -import(erlmcp_priority_test_lib, [
     receiver/0, receiver/1, in/2, alias_in/1, arrived/2, mailbox/1, stop/1, words/1
 ]).
 
 -define(PRIORITY, erlmcp_priority).
 -define(NAME, erlmcp_priority_tests_receiver).
--define(FORGOTTEN_MS, 1000).
 %% Less than the smallest thing that could be kept of a process.
 -define(BYTES_KEPT, 8).
 
@@ -392,7 +391,7 @@ no_more_memory_than(Memory, Number) ->
     ?assert(erlmcp_native:native_memory() - Memory < ?BYTES_KEPT * Number).
 
 forgotten(Before) ->
-    eventually(fun() -> erlmcp_native:alias_processes() =< Before end, ?FORGOTTEN_MS).
+    eventually(fun() -> erlmcp_native:alias_processes() =< Before end).
 
 %% A send that races with an alias's end is delivered, dropped or refused, and nothing else.
 sending_while_aliases_change_test_() ->
@@ -431,7 +430,7 @@ sending_to_the_dying_test() ->
             Killer = spawn(fun() -> exit(Pid, kill) end),
             Answers = [sent(Pid, N) || N <- lists:seq(1, 20)],
             ?assertEqual([], [Other || {Answer, _} = Other <- Answers, Answer =/= ok]),
-            eventually(fun() -> not is_process_alive(Killer) andalso not is_process_alive(Pid) end, 5000)
+            eventually(fun() -> not is_process_alive(Killer) andalso not is_process_alive(Pid) end)
         end
      || _ <- lists:seq(1, 200)
     ].

@@ -10,7 +10,7 @@
 %% Well before a timer would do it.
 -define(AT_ONCE_MS, 500).
 %% With the next line, a second later.
--define(NEXT_MS, 2000).
+-define(NEXT_MS, 5000).
 
 log_test_() ->
     erlmcp_native_test_lib:with_service([

@@ -16,7 +16,7 @@
     get_queue_depth/2,
     set_limit/2
 ]).
--import(erlmcp_native_test_lib, [stats/2, at_rest/1, parallel/2, eventually/2, idle/0, kill/1]).
+-import(erlmcp_native_test_lib, [stats/2, at_rest/1, parallel/2, eventually/1, idle/0, kill/1]).
 
 load_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -129,7 +129,7 @@ crashes_lose_no_count() ->
     end),
     ?assertEqual([ok, true], lists:usort(Results)),
     ?assertEqual(4 * (Ups - Downs), get_queue_depth(session, shared)),
-    eventually(fun() -> stats([owners], session) =:= [1] end, 100),
+    eventually(fun() -> stats([owners], session) =:= [1] end),
     ?assertEqual(
         [8 * Ups, 8 * Downs, 4 * (Ups - Downs), 0],
         stats([total_enqueued, total_dequeued, total_released, unmatched_dequeues], session)
@@ -178,7 +178,7 @@ owners_of_their_own_are_exact() ->
         get_queue_depth(self())
     end),
     ?assertEqual([1000 - N || N <- lists:seq(1, 32)], Results),
-    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end, 100).
+    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end).
 
 %% In a node of its own, whose memory nothing else changes. What grows does so each time; what the runtime has not yet
 %% given back on a busy machine does not: so it is tried up to three times.
@@ -235,12 +235,12 @@ come_and_go(Owners) ->
         end
      || _ <- Pids
     ],
-    eventually(fun() -> erlmcp_native:limits_owners(own) =:= 0 end, 1000),
+    eventually(fun() -> erlmcp_native:limits_owners(own) =:= 0 end),
     [
-        eventually(fun() -> stats([owners, current_depth], Role) =:= [0, 0] end, 100)
+        eventually(fun() -> stats([owners, current_depth], Role) =:= [0, 0] end)
      || Role <- [session, transport]
     ],
-    eventually(fun() -> length(processes()) =:= Before end, 1000).
+    eventually(fun() -> length(processes()) =:= Before end).
 
 owner(Starter) ->
     [ok = record_enqueue(Role, self()) || Role <- [session, session, transport]],

@@ -17,12 +17,10 @@
     set_enabled/1
 ]).
 -import(erlmcp_native_test_lib, [
-    stats/2, at_rest/1, eventually/1, eventually/2, idle/0, kill/1, dead/0, crash/0
+    stats/2, at_rest/1, eventually/1, idle/0, kill/1, dead/0, crash/0
 ]).
 
 -define(LIMITS, erlmcp_queue_limits).
-%% An owner's death frees within this.
--define(FREED_MS, 100).
 
 deaths_test_() ->
     erlmcp_native_test_lib:with_service([
@@ -40,9 +38,9 @@ a_death_frees_all_its_roles() ->
     Pid = idle(),
     [ok = record_enqueue(Role, Owner) || Owner <- [Pid, a], Role <- [session, session, transport]],
     ok = kill(Pid),
-    eventually(fun() -> get_queue_depth(Pid) =:= {error, not_found} end, ?FREED_MS),
+    eventually(fun() -> get_queue_depth(Pid) =:= {error, not_found} end),
     ?assertEqual([0, 0], [get_queue_depth(Role, Pid) || Role <- [session, transport]]),
-    eventually(fun() -> stats([owners], transport) =:= [1] end, ?FREED_MS),
+    eventually(fun() -> stats([owners], transport) =:= [1] end),
     ?assertEqual([1, 2, 2, 0], stats([owners, current_depth, total_released, total_dequeued], session)),
     ?assertEqual([1, 1, 1, 0], stats([owners, current_depth, total_released, total_dequeued], transport)),
     ?assertEqual(3, get_queue_depth(a)),
@@ -58,7 +56,7 @@ any_way_to_die_frees() ->
             receive
                 {'DOWN', Ref, process, Pid, _} -> ok
             end,
-            eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end, ?FREED_MS)
+            eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end)
         end
      || Die <- [
             fun() -> ok end,
@@ -74,7 +72,7 @@ a_death_frees_room_for_nobody_else() ->
     ok = set_limit(session, 1),
     [ok, ok] = [try_enqueue(session, Owner) || Owner <- [Pid, a]],
     ok = kill(Pid),
-    eventually(fun() -> stats([owners], session) =:= [1] end, ?FREED_MS),
+    eventually(fun() -> stats([owners], session) =:= [1] end),
     ?assertMatch({error, _}, try_enqueue(session, a)).
 
 the_dead_are_counted_for_nothing() ->
@@ -106,11 +104,11 @@ the_dead_are_never_there_again() ->
     %% From here on it is dead, whether its count has gone already or not.
     [?assertEqual(ok, record_dequeue(session, Pid)) || _ <- "abc"],
     [?assertEqual(ok, record_enqueue(session, Pid)) || _ <- "abc"],
-    eventually(fun() -> get_queue_depth(Pid) =:= {error, not_found} end, ?FREED_MS),
+    eventually(fun() -> get_queue_depth(Pid) =:= {error, not_found} end),
     ok = record_dequeue(session, Pid),
     ok = record_enqueue(session, Pid),
     ?assertEqual({error, not_found}, get_queue_depth(Pid)),
-    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end, ?FREED_MS),
+    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end),
     ?assert(at_rest(session)).
 
 %% Whenever the owner dies among what others count for it, nothing of that stays.
@@ -127,12 +125,12 @@ many_processes_count_for_one_that_dies() ->
                     ok
             end),
             ?assertEqual([ok, ok, ok, ok], Results),
-            eventually(fun() -> get_queue_depth(Owner) =:= {error, not_found} end, ?FREED_MS)
+            eventually(fun() -> get_queue_depth(Owner) =:= {error, not_found} end)
         end
      || Round <- lists:seq(1, 200)
     ],
     [
-        eventually(fun() -> stats([owners, current_depth], Role) =:= [0, 0] end, ?FREED_MS)
+        eventually(fun() -> stats([owners, current_depth], Role) =:= [0, 0] end)
      || Role <- [session, r]
     ],
     ?assertEqual([true, true], [at_rest(Role) || Role <- [session, r]]),
@@ -148,7 +146,7 @@ a_death_while_the_service_is_away_frees() ->
     ok = record_enqueue(session, Pid),
     crash(),
     ok = kill(Pid),
-    eventually(fun() -> stats([owners, total_released], session) =:= [0, 1] end, ?FREED_MS),
+    eventually(fun() -> stats([owners, total_released], session) =:= [0, 1] end),
     ?assertEqual({error, not_found}, get_queue_depth(Pid)).
 
 forgetting_ends_the_monitor() ->
@@ -243,14 +241,14 @@ a_permit_goes_back_when_its_holder_is_killed() ->
     Holder = holder(a),
     ?assertMatch({error, _}, try_enqueue(session, a)),
     ok = kill(Holder),
-    eventually(fun() -> get_queue_depth(session, a) =:= 0 end, ?FREED_MS),
+    eventually(fun() -> get_queue_depth(session, a) =:= 0 end),
     ?assertEqual([1, 1, 0, 0], stats([total_enqueued, total_dequeued, unmatched_dequeues, total_released], session)),
     ?assertEqual(ok, try_enqueue(session, a)).
 
 a_permit_goes_back_when_its_holder_is_the_owner() ->
     ok = kill(holder(self)),
-    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end, ?FREED_MS),
-    eventually(fun() -> at_rest(session) end, ?FREED_MS),
+    eventually(fun() -> stats([owners, current_depth], session) =:= [0, 0] end),
+    eventually(fun() -> at_rest(session) end),
     ?assertEqual([1, 0], stats([total_enqueued, unmatched_dequeues], session)).
 
 no_permit_when_full() ->
@@ -274,7 +272,7 @@ the_owner_dies_meanwhile() ->
     Owner = idle(),
     Holder = holder(Owner),
     ok = kill(Owner),
-    eventually(fun() -> stats([owners], session) =:= [0] end, ?FREED_MS),
+    eventually(fun() -> stats([owners], session) =:= [0] end),
     ok = leave(Holder),
     ?assertEqual([1, 0, 1, 0], stats([total_enqueued, total_dequeued, total_released, owners], session)),
     ?assert(at_rest(session)).

@@ -9,7 +9,7 @@
 -export([initial_state/0, command/1, precondition/2, next_state/3, postcondition/3]).
 -export([call/3, acquire/4, release/3, drop/2, kill/1, kill_within/3, crash/0, restart/0]).
 
--import(erlmcp_native_test_lib, [eventually/1, eventually/2]).
+-import(erlmcp_native_test_lib, [eventually/1]).
 
 -define(LIMITS, erlmcp_queue_limits).
 -define(WORKERS, [1, 2, 3]).
@@ -158,7 +158,7 @@ settles(State) ->
     {Expected, _} = answer(get_all_stats, [], State),
     Stats = fun() -> simplified(?LIMITS:get_all_stats()) end,
     try
-        eventually(fun() -> Stats() =:= Expected end, 500) =:= ok
+        eventually(fun() -> Stats() =:= Expected end) =:= ok
     catch
         error:{not_within_ms, _, _} -> same(Expected, Stats(), settles)
     end.
@@ -516,7 +516,7 @@ kill_after(Yields, Pid) ->
 
 wait_for_none(Failed) ->
     try
-        eventually(fun() -> Failed() =:= [] end, 500),
+        eventually(fun() -> Failed() =:= [] end),
         []
     catch
         error:{not_within_ms, _, _} -> Failed()

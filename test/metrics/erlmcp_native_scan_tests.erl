@@ -94,7 +94,7 @@ what_is_older_is_looked_for_again() ->
     fill(r, a, 1),
     {ok, [#{depth := 1}]} = ?M:fullest(all, 1),
     fill(r, a, 1),
-    erlmcp_native_test_lib:eventually(fun() -> ?M:fullest(all, 1) =/= {ok, []} andalso depth() =:= 2 end, 1000).
+    erlmcp_native_test_lib:eventually(fun() -> ?M:fullest(all, 1) =/= {ok, []} andalso depth() =:= 2 end).
 
 depth() ->
     {ok, [#{depth := Depth}]} = ?M:fullest(all, 1),
