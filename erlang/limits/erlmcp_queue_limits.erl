@@ -387,13 +387,17 @@ record_dequeue(Role, Owner, #{bytes := Bytes} = How) when map_size(How) =:= 1, i
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
-    case erlmcp_native_request:leaving(How) of
-        {ok, #{bytes := _} = Read} -> record_dequeue(Role, Owner, Read);
-        {ok, #{}} -> record_dequeue(Role, Owner);
-        _ -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+    case dequeue_with(Role, Owner, erlmcp_native_request:leaving(How)) of
+        ok -> ok;
+        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
+        Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) ->
     raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+
+dequeue_with(Role, Owner, {ok, #{bytes := Bytes}}) -> erlmcp_native:limits_dequeue(own, Role, Owner, Bytes);
+dequeue_with(Role, Owner, {ok, #{}}) -> erlmcp_native:limits_dequeue(own, Role, Owner);
+dequeue_with(_, _, _) -> bad_option.
 
 -spec wrongly_left(term(), term(), {module(), atom(), [term()]}) -> no_return().
 wrongly_left(Role, How, Call) ->

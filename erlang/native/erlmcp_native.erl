@@ -960,8 +960,8 @@ latency_summary(_Histogram) -> absent().
 -spec latency_reset(histogram()) -> ok | fault().
 latency_reset(_Histogram) -> absent().
 
--doc "Returns everything that exporters read, whatever is started.".
--spec metrics_snapshot(table()) -> erlmcp_native_metrics:snapshot() | fault().
+-doc "Returns everything of `t:erlmcp_native_metrics:snapshot/0` but the pressure, whatever is started.".
+-spec metrics_snapshot(table()) -> #{at_ms | services | switches | roles | control | self => term()} | fault().
 metrics_snapshot(_Table) -> absent().
 
 -doc """
