@@ -135,10 +135,9 @@ what_is_held_is_forgotten_while_it_works(Bath) ->
 goes_on(#{runs := Runs} = Bath, Lose) ->
     Consumers = consumers(Bath),
     Asking = [spawn_monitor(fun() -> exit({is, ask(Bath, endless)}) end) || _ <- lists:seq(1, Runs)],
-    First = working(),
+    eventually(fun() -> at_work() + lists:sum(lengths(Bath)) >= Runs end),
     _ = Lose(),
-    First ! finish,
-    [working() ! finish || _ <- lists:seq(2, Runs)],
+    [working() ! finish || _ <- lists:seq(1, Runs)],
     [?assertEqual(served, ?receiving({'DOWN', Ref, process, _, {is, How}}, How)) || {_, Ref} <- Asking],
     ?assertEqual(Consumers, consumers(Bath)).
 
@@ -168,6 +167,10 @@ blocked(#{block := Block, runs := Runs}) ->
 
 working() ->
     ?receiving({works, Work}, Work).
+
+at_work() ->
+    {messages, Messages} = process_info(self(), messages),
+    length([works || {works, _} <- Messages]).
 
 asking(Bath, Counts) ->
     How = ask(Bath, quick),
