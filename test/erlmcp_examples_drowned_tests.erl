@@ -5,7 +5,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_test_lib, [eventually/1, kill/1, parallel/2, quiet/0, loud/1]).
+-import(erlmcp_native_test_lib, [eventually/1, parallel/2, quiet/0, loud/1]).
 -import(erlmcp_examples_drowned, [ask/2, ask/3, consumers/1, lengths/1, bounded/1]).
 
 -define(LIMITS, erlmcp_queue_limits).
@@ -114,7 +114,9 @@ killed_and_started_again(Bath, Places) ->
     Waiting = [waiting(Bath) || _ <- lists:seq(1, Places)],
     full(Bath),
     ?assertEqual(refused, ask(Bath, quick)),
-    [ok = kill(Consumer) || Consumer <- Consumers],
+    %% One that is killed may take others along, by the supervisor that gives up.
+    Killed = [{monitor(process, Consumer), exit(Consumer, kill)} || Consumer <- Consumers],
+    [?receiving({'DOWN', Ref, process, _, _}, gone) || {Ref, true} <- Killed],
     [?assertEqual(gone, ?receiving({'DOWN', Ref, process, _, {is, How}}, How)) || {_, Ref} <- Waiting],
     eventually(fun() ->
         Next = consumers(Bath),
@@ -135,10 +137,9 @@ what_is_held_is_forgotten_while_it_works(Bath) ->
 goes_on(#{runs := Runs} = Bath, Lose) ->
     Consumers = consumers(Bath),
     Asking = [spawn_monitor(fun() -> exit({is, ask(Bath, endless)}) end) || _ <- lists:seq(1, Runs)],
-    First = working(),
+    eventually(fun() -> at_work() + lists:sum(lengths(Bath)) >= Runs end),
     _ = Lose(),
-    First ! finish,
-    [working() ! finish || _ <- lists:seq(2, Runs)],
+    [working() ! finish || _ <- lists:seq(1, Runs)],
     [?assertEqual(served, ?receiving({'DOWN', Ref, process, _, {is, How}}, How)) || {_, Ref} <- Asking],
     ?assertEqual(Consumers, consumers(Bath)).
 
@@ -168,6 +169,10 @@ blocked(#{block := Block, runs := Runs}) ->
 
 working() ->
     ?receiving({works, Work}, Work).
+
+at_work() ->
+    {messages, Messages} = process_info(self(), messages),
+    length([works || {works, _} <- Messages]).
 
 asking(Bath, Counts) ->
     How = ask(Bath, quick),

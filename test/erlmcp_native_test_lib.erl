@@ -42,7 +42,7 @@ crash() ->
     kill(whereis(erlmcp_queue_limits)).
 
 eventually(Condition) ->
-    eventually(Condition, 5000).
+    eventually(Condition, 20000).
 
 %% Waits for an event that sends no message to be waited for: until the fun returns true.
 eventually(Condition, Ms) ->
@@ -74,7 +74,8 @@ kill(Pid) ->
     Ref = monitor(process, Pid),
     exit(Pid, kill),
     receive
-        {'DOWN', Ref, process, Pid, killed} -> ok
+        {'DOWN', Ref, process, Pid, killed} -> ok;
+        {'DOWN', Ref, process, Pid, Reason} -> error({died_of, Reason})
     after 10000 -> error({still_alive, Pid})
     end.
 

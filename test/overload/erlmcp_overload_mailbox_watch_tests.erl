@@ -190,8 +190,10 @@ a_hundred_are_held_and_the_rest_is_counted() ->
     ?assertMatch(#{held := 100, warning := 100, critical := 200, overload := 300}, ?B:watched()),
     [Last] = lists:usort(Pids) -- held(),
     ?assertEqual(100, length([alert || {alert, _} <- [next(Tag) || _ <- lists:seq(1, 100)]])),
-    #{passed_over := PassedOver} = ?B:watched(),
-    ?assertMatch(#{self := #{mailboxes_passed_over := PassedOver}}, erlmcp_native_metrics:snapshot()),
+    #{passed_over := Before} = ?B:watched(),
+    #{self := #{mailboxes_passed_over := PassedOver}} = erlmcp_native_metrics:snapshot(),
+    #{passed_over := After} = ?B:watched(),
+    ?assert(Before =< PassedOver andalso PassedOver =< After),
     %% There is room, and it is found.
     end_all([hd(held())]),
     eventually(fun() -> lists:member(Last, held()) end, 10000),
