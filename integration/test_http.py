@@ -58,9 +58,11 @@ def test_why_a_request_was_refused_can_be_read(node):
     assert (role["depth"], role["limit"], role["refused"], role["level"]) == (2, 2, 3, "overload")
     assert role["retry_after_ms"] == 1000 and role["last_refused_ms"] > 0
     (queue,) = node.get("/api/queues?role=work&top=5").json()["queues"]
+    assert queue.pop("stalled_ms") >= 0
     assert queue == {
         "role": "work", "process": "a", "kind": "counted",
-        "depth": 2, "limit": 2, "utilization": 1.0, "status": "overload"}
+        "depth": 2, "limit": 2, "utilization": 1.0, "status": "overload",
+        "wait_ms": None, "sojourn_ms": None, "drain_per_s": None}
     assert {alert["level"] for alert in node.get("/api/alerts?role=work").json()["alerts"]} >= {"overload"}
 
 
