@@ -467,11 +467,13 @@ ok
 The limit is between `min`, 10 unless it is given, and `max`, which is the number there was before, unless it is given,
 and 4194303 at most; in the configuration it is the default limit of the role. It is `max` before anything was
 measured. With each measurement it falls as far as it should, or rises, at most to twice what it was; and it stays
-while fewer wait than half of it, and than half of what it should be. Of less than 75 that are done within the target
-some are left out, since chance makes more of a difference then. Below 2 nothing could be measured any more, so that is
-the least, unless `max` is 1. Mailboxes (`m:erlmcp_overload_mailbox`) have `max`, since nobody says when something is
-taken out of one. What `get_role_stats/1` has as the limit of such a role is `max`; each owner's own is in the rows of
-`m:erlmcp_overload_monitor`, in alerts, and in refusals.
+while fewer wait than half of what it should be, and does not rise while fewer wait than half of what the lowest class
+may use of it (`set_reserve/2`). Of less than 75 that are done within the target some are left out, since chance makes
+more of a difference then. Below 2 nothing could be measured any more, so that is the least, unless `max` is 1; for the
+same reason `min` should leave two places to each class that may be the only one that comes. Mailboxes
+(`m:erlmcp_overload_mailbox`) have `max`, since nobody says when something is taken out of one. What `get_role_stats/1`
+has as the limit of such a role is `max`; each owner's own is in the rows of `m:erlmcp_overload_monitor`, in alerts, and
+in refusals.
 """.
 -spec set_limit(role(), limit_setting()) -> ok.
 set_limit(Role, Limit) ->

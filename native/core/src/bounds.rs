@@ -74,7 +74,7 @@ impl<T> Account<T> {
     #[inline(never)]
     fn limit_by(&self, wait: Wait) -> u32 {
         match (self.moved_to(), self.pace()) {
-            (None, Some(pace)) => wait.next(None, pace.per_ms, 0),
+            (None, Some(pace)) => wait.next(None, pace.per_ms, 0, |limit| limit),
             (moved_to, _) => wait.limit(moved_to),
         }
     }
@@ -87,7 +87,9 @@ impl<T> Account<T> {
     /// mark.
     pub(crate) fn move_limit(&self, pace: Pace) {
         if let (Limit::Wait(wait), Ok(depth)) = (self.role().set_to(), self.depth()) {
-            let next = wait.next(self.moved_to(), pace.per_ms, depth);
+            let reserve = self.role().reserve.get();
+            let usable = |limit: u32| reserve.least_bound(limit.into()) as u32;
+            let next = wait.next(self.moved_to(), pace.per_ms, depth, usable);
             self.moved_to.store(next, Ordering::Relaxed);
         }
     }
