@@ -328,6 +328,18 @@ fn one_that_was_slow_once_is_not_refused_for_ever() {
         server.clock.now_us.set(server.clock.now_us.get() + 1_000);
         server.table.dequeue(ROLE, OWNER, &server.clock).unwrap();
     }
-    let timing = server.table.timing(ROLE, OWNER, &server.clock);
-    assert!(timing.drain_per_s.unwrap() > 0.5);
+    assert_eq!([(); 10].map(|()| admitted(&server)), [true; 10]);
+}
+
+/// The consumer hangs for a minute. What that has measured is no reason to refuse for minutes who would be in time.
+#[test]
+fn one_that_hung_is_believed_to_be_quick_again() {
+    let mut server = Server::new(true);
+    let roles = server.table.roles();
+    roles.set_limit(ROLE, 1_000, server.clock.now()).unwrap();
+    (server.request.deadline_ms, server.at_once) = (Some(100), 10);
+    server.run(10, 20_000, 1_000.0);
+    server.run(1, 20_000, 60_000_000.0);
+    server.run(80, 20_000, 1_000.0);
+    assert_eq!(server.run(10, 20_000, 1_000.0), 10 * 500);
 }
