@@ -6,8 +6,10 @@ use crate::marker::{LEAST, Pace};
 use crate::overload::Scale;
 use crate::reason::Reason;
 use crate::request::{Class, Request};
+use crate::retry;
 use crate::role::Role;
 use crate::sync::Ordering;
+use crate::vocabulary::Instant;
 use crate::wait::Wait;
 
 /// Why a request was refused, and by what.
@@ -43,6 +45,19 @@ impl Role {
             u64::MAX => u64::MAX,
             _ if is_over(request) => 0,
             refuses_at => refuses_at,
+        }
+    }
+
+    /// How long a caller that is refused so should wait before it asks again, in milliseconds: what decided is what has
+    /// to give way. When the node does nobody knows.
+    pub(crate) fn retry_after(&self, case: &Case, now: Instant) -> u64 {
+        match case.reason {
+            Reason::Node => retry::NOT_KNOWN_MS,
+            Reason::Role => self.retry_after_any_ms(self.beyond_cap(), now),
+            Reason::Bytes => self.retry_after_any_ms(1, now),
+            Reason::Full | Reason::Class | Reason::Deadline => {
+                self.retry_after_ms(case.depth, case.refused_at, case.pace, now)
+            }
         }
     }
 
