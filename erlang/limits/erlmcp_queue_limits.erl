@@ -136,17 +136,20 @@ since the last `reset_stats/1`.
     retry_after_ms => 1..60000
 }.
 -doc """
-A reason says why a request was refused: the first of these that held. `full`: the owner's depth was at the limit.
-`class`: what was left of the limit is reserved for higher classes. `role` and `bytes`: all owners of the role together
-had as many, or as many bytes, as they may (`set_caps/2`). Before all of them, `node`: the node is hard pressed, and has
-to do without requests of this class.
+A reason says why a request was refused: the first of these that held. `node`: the node is hard pressed, and has to do
+without requests of this class (`m:erlmcp_overload_node`). `full`: the owner's depth was at the limit. `class`: what was
+left of the limit is reserved for higher classes (`set_reserve/2`). `deadline`: it would not have been done in time.
+`role` and `bytes`: all owners of the role together had as many, or as many bytes, as they may (`set_caps/2`).
 """.
 -type reason() :: node | full | class | deadline | role | bytes.
 -doc """
 A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
-estimate of when there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last
-ten seconds, or since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing
-drained. The limit is what the class may use of it.
+estimate of when there will be room: (depth - limit + 1) / what the owner does per millisecond while any wait, which is
+measured by those that waited. The limit is what the class may use of it, or what is done until the deadline. Of an
+owner for which nobody has waited yet behind another it is (depth - limit + 1) × owners / what the role drained per
+millisecond over the last ten seconds, or since it began to drain after a quiet time, if that is less. Where it is the
+role that has no room, as many have to leave as it has too many, of whichever owners. It is between 1 and 60000, and
+1000 when nothing drained, or when the node is hard pressed, of which nobody knows the end.
 """.
 -type refusal() :: role_stats().
 
@@ -471,11 +474,13 @@ ok
 The limit is between `min`, 10 unless it is given, and `max`, which is the number there was before, unless it is given,
 and 4194303 at most; in the configuration it is the default limit of the role. It is `max` before anything was
 measured. With each measurement it falls as far as it should, or rises, at most to twice what it was; and it stays
-while fewer wait than half of it, and than half of what it should be. Of less than 75 that are done within the target
-some are left out, since chance makes more of a difference then. Below 2 nothing could be measured any more, so that is
-the least, unless `max` is 1. Mailboxes (`m:erlmcp_overload_mailbox`) have `max`, since nobody says when something is
-taken out of one. What `get_role_stats/1` has as the limit of such a role is `max`; each owner's own is in the rows of
-`m:erlmcp_overload_monitor`, in alerts, and in refusals.
+while fewer wait than half of what it should be, and does not rise while fewer wait than half of what the lowest class
+may use of it (`set_reserve/2`). Of less than 75 that are done within the target some are left out, since chance makes
+more of a difference then. Below 2 nothing could be measured any more, so that is the least, unless `max` is 1; for the
+same reason `min` should leave two places to each class that may be the only one that comes. Mailboxes
+(`m:erlmcp_overload_mailbox`) have `max`, since nobody says when something is taken out of one. What `get_role_stats/1`
+has as the limit of such a role is `max`; each owner's own is in the rows of `m:erlmcp_overload_monitor`, in alerts, and
+in refusals.
 """.
 -spec set_limit(role(), limit_setting()) -> ok.
 set_limit(Role, Limit) ->

@@ -6,8 +6,10 @@ use crate::marker::{LEAST, Pace};
 use crate::overload::Scale;
 use crate::reason::Reason;
 use crate::request::{Class, Request};
+use crate::retry;
 use crate::role::Role;
 use crate::sync::Ordering;
+use crate::vocabulary::Instant;
 use crate::wait::Wait;
 
 /// Why a request was refused, and by what.
@@ -46,6 +48,19 @@ impl Role {
         }
     }
 
+    /// How long a caller that is refused so should wait before it asks again, in milliseconds: what decided is what has
+    /// to give way. When the node does nobody knows.
+    pub(crate) fn retry_after(&self, case: &Case, now: Instant) -> u64 {
+        match case.reason {
+            Reason::Node => retry::NOT_KNOWN_MS,
+            Reason::Role => self.retry_after_any_ms(self.beyond_cap(), now),
+            Reason::Bytes => self.retry_after_any_ms(1, now),
+            Reason::Full | Reason::Class | Reason::Deadline => {
+                self.retry_after_ms(case.depth, case.refused_at, case.pace, now)
+            }
+        }
+    }
+
     /// Why an owner is refused such a request of whom nothing is known.
     #[cold]
     pub(crate) fn case(&self, request: &Request) -> Case {
@@ -74,7 +89,7 @@ impl<T> Account<T> {
     #[inline(never)]
     fn limit_by(&self, wait: Wait) -> u32 {
         match (self.moved_to(), self.pace()) {
-            (None, Some(pace)) => wait.next(None, pace.per_ms, 0),
+            (None, Some(pace)) => wait.next(None, pace.per_ms, 0, |limit| limit),
             (moved_to, _) => wait.limit(moved_to),
         }
     }
@@ -87,7 +102,9 @@ impl<T> Account<T> {
     /// mark.
     pub(crate) fn move_limit(&self, pace: Pace) {
         if let (Limit::Wait(wait), Ok(depth)) = (self.role().set_to(), self.depth()) {
-            let next = wait.next(self.moved_to(), pace.per_ms, depth);
+            let reserve = self.role().reserve.get();
+            let usable = |limit: u32| reserve.least_bound(limit.into()) as u32;
+            let next = wait.next(self.moved_to(), pace.per_ms, depth, usable);
             self.moved_to.store(next, Ordering::Relaxed);
         }
     }

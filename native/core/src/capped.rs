@@ -2,7 +2,7 @@
 
 use crate::account::Account;
 use crate::caps::{Caps, Grant, Turn};
-use crate::gauge::{Admission, Leave, Vacant};
+use crate::gauge::{Admission, Vacant};
 use crate::places::Step;
 use crate::reason::Reason;
 use crate::request::Request;
@@ -52,7 +52,7 @@ impl<T> Account<T> {
         admit: impl Fn() -> Result<Admission, Vacant>,
     ) -> Result<Admission, Vacant> {
         let (tally, enforcing) = (self.role().tally(), self.role().is_enforcing());
-        let mine = tally.at(seat);
+        let (mine, tenure) = (tally.at(seat), self.tenure());
         let grant = if enforcing {
             caps.take(tally, seat)
         } else {
@@ -69,11 +69,13 @@ impl<T> Account<T> {
         let admission = admit().map(|admission| self.admitted(admission, request, mine));
         mine.settle(granted);
         match admission {
-            Ok(Admission::Admitted(added)) if !self.has_kept(caps, request.bytes, turn) => {
-                let _ = self.leave(Leave::Undone, seat);
-                Ok(Admission::Refused(added.depth, Reason::Bytes))
+            Ok(Admission::Admitted(_)) if self.has_kept(caps, request.bytes, tenure, turn) => {
+                admission
             }
-            Ok(Admission::Admitted(_)) => admission,
+            Ok(Admission::Admitted(_)) => {
+                let left = self.leave_unmeasured(seat)?;
+                Ok(Admission::Refused(left.depth, Reason::Bytes))
+            }
             _ => {
                 self.give_bytes(request.bytes, Some(turn));
                 admission
@@ -108,10 +110,19 @@ impl<T> Account<T> {
         turn
     }
 
-    /// Whether the bytes of a request that was admitted are still counted: if the owner has given up all of it
-    /// meanwhile, and was taken into use again, they are counted once more, where there is room.
-    fn has_kept(&self, caps: &Caps, bytes: u64, turn: Turn) -> bool {
-        bytes == 0 || self.bytes().turn() == turn || self.add_bytes(caps, bytes, true).is_some()
+    /// Whether the bytes of a request that was admitted are still counted, or went with its place: if the owner has
+    /// given up all of it meanwhile, and was taken into use again, they are counted once more, where there is room. It
+    /// may be that the place went then, too. So they may be counted until all is given up again, and are never missing.
+    fn has_kept(&self, caps: &Caps, bytes: u64, tenure: u64, turn: Turn) -> bool {
+        if bytes == 0 || self.tenure() == tenure || self.bytes().turn() == turn {
+            return true;
+        }
+        let again = self.add_bytes(caps, bytes, true);
+        if again.is_some() && self.counted().is_err() {
+            // Nobody gives up any more what was given up before.
+            self.give_bytes(bytes, again);
+        }
+        again.is_some()
     }
 
     /// Counts so many bytes out, of this turn or whichever it is, or as many as there are.
@@ -134,5 +145,86 @@ impl<T> Account<T> {
     /// The turn that bytes are of which were just counted in, while nobody gives them up.
     pub(crate) fn turn(&self) -> Turn {
         self.some_bytes().map_or(Turn::FIRST, |bytes| bytes.turn())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::gauge::Kind;
+    use crate::judge::Judge;
+    use crate::role::{Policy, Role};
+    use crate::sync::Arc;
+    use crate::vocabulary::{Instant, OwnerId, RoleId, UNLIMITED};
+
+    const NOW: Instant = Instant {
+        monotonic_ms: 0,
+        system_ms: 0,
+    };
+
+    fn open(account: &Account<()>) {
+        account.open(Kind::Counted, &Judge::new()).unwrap();
+    }
+
+    fn close(account: &Account<()>) {
+        account.close(OwnerId(9), &Judge::new(), NOW);
+    }
+
+    /// A request of three bytes has counted them, and is about to take a place. It says whether they are counted when
+    /// it has one, and how many are in all, when this happened before and that after it.
+    fn kept(
+        most: u64,
+        before: impl FnOnce(&Account<()>),
+        after: impl FnOnce(&Account<()>),
+    ) -> (bool, u64) {
+        let role = Arc::new(Role::new(RoleId(1), Arc::new(Policy::new(9)), NOW));
+        role.set_caps(UNLIMITED, most);
+        let (account, caps) = (
+            Account::vacant(Arc::clone(&role)),
+            role.caps_for(3).unwrap(),
+        );
+        open(&account);
+        let (tenure, turn) = (account.tenure(), account.add_bytes(caps, 3, true).unwrap());
+        before(&account);
+        assert!(account.gauge.admit(|| 9).unwrap().is_admitted());
+        after(&account);
+        let kept = account.has_kept(caps, 3, tenure, turn);
+        (kept, caps.bytes())
+    }
+
+    fn anew(account: &Account<()>) {
+        close(account);
+        open(account);
+    }
+
+    #[test]
+    fn bytes_are_counted_for_as_long_as_their_place() {
+        assert_eq!(kept(3, |_| (), |_| ()), (true, 3));
+        // Forgotten, and entered again: the place is of the second use, and so are they.
+        assert_eq!(kept(3, anew, |_| ()), (true, 3));
+        assert_eq!(kept(3, anew, anew), (true, 3));
+        // There is room for others' by then, and none for these.
+        let others = |account: &Account<()>| {
+            anew(account);
+            account.role().caps().unwrap().add_bytes(1, true);
+        };
+        assert_eq!(kept(3, others, |_| ()), (false, 1));
+    }
+
+    #[test]
+    fn bytes_of_a_place_that_went_with_its_owner_went_too() {
+        assert_eq!(kept(3, |_| (), close), (true, 0));
+        assert_eq!(kept(3, anew, close), (true, 0));
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_at_once_leaves_no_mark_behind() {
+        let role = Arc::new(Role::new(RoleId(1), Arc::new(Policy::new(9)), NOW));
+        let (account, seat) = (Account::<()>::vacant(role), Seat::mine());
+        open(&account);
+        (0..2).for_each(|_| _ = account.add(seat).unwrap());
+        account.marker.arm(&account.gauge, 1);
+        (0..2).for_each(|_| _ = account.leave_unmeasured(seat).unwrap());
+        assert!(account.marker.is_due(2, 1) && account.pace().is_none());
     }
 }

@@ -90,6 +90,14 @@ impl Caps {
         (total.saturating_sub(tally.committed(granted)), granted)
     }
 
+    /// How many have to leave until there is a place: at least 1.
+    pub(crate) fn beyond(&self, tally: &Tally) -> u64 {
+        let (total, _) = self.get();
+        let granted = self.granted.load(Ordering::SeqCst);
+        let beyond = tally.committed(granted).saturating_sub(total);
+        beyond.saturating_add(1)
+    }
+
     /// Asks for a place, for the thread with this seat.
     pub(crate) fn take(&self, tally: &Tally, seat: Seat) -> Option<Grant> {
         let total = self.total.load(Ordering::SeqCst);

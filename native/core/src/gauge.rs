@@ -314,8 +314,9 @@ impl Gauge {
             Kind::Watched => MAILBOX | WATCHED,
         };
         let empty = empty | self.0.load(Ordering::Relaxed) & REUSED;
-        // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other.
-        self.0.swap(empty, Ordering::Relaxed);
+        // A swap: loom lets a plain store and the exchange of an `add` that finds the gauge vacant pass each other. It
+        // pairs with the step of whoever is counted from now on: that finds the tenure of this use.
+        self.0.swap(empty, Ordering::Release);
     }
 
     /// Takes the gauge out of use. Returns what it gives up.

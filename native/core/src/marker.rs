@@ -104,10 +104,24 @@ impl Marker {
         claim & FREE != 0 && (claim as u32 != tick || depth / 2 > of)
     }
 
-    /// Whether there is no mark, and has been none for ten seconds.
+    /// Whether there is no mark, and none was set for ten seconds.
     pub(crate) fn is_old(&self, tick: u32) -> bool {
         let claim = self.claim.load(Ordering::Relaxed);
         claim & FREE != 0 && ms_between(claim as u32, tick) >= OLD_MS
+    }
+
+    /// The last mark was set in one tick, and reached about its sojourn time later. If that was ten seconds before
+    /// another, what was measured by then is doubted from now on.
+    fn doubt_if_old(&self, set_in: u32, tick: u32) {
+        let sojourn_ms = f32::from_bits(self.sojourn_ms.load(Ordering::Relaxed)) as u64;
+        if ms_between(set_in, tick) >= sojourn_ms.saturating_add(OLD_MS) {
+            let word = self.smoothed.load(Ordering::Relaxed);
+            let doubted = Smoothed::from_word(word).doubted().to_word();
+            // What was forgotten meanwhile stays so.
+            let _ =
+                self.smoothed
+                    .compare_exchange(word, doubted, Ordering::Relaxed, Ordering::Relaxed);
+        }
     }
 
     /// Marks the gauge, which had no mark a moment ago and [`LEAST`] or more, unless somebody else does.
@@ -123,8 +137,11 @@ impl Marker {
             self.of
                 .store(u32::try_from(depth).unwrap_or(u32::MAX), Ordering::Relaxed);
         };
-        if claimed && gauge.mark(LEAST, of) != Ok(true) {
-            self.let_go();
+        if claimed {
+            self.doubt_if_old(free as u32, tick(now_ns));
+            if gauge.mark(LEAST, of) != Ok(true) {
+                self.let_go();
+            }
         }
     }
 
@@ -188,7 +205,11 @@ impl Marker {
 
 /// How many were done in how much time, each smoothed by itself: so the rate is that of all the requests of the last
 /// few marks, and one mark of few, which errs most, counts as little as it has measured.
-#[derive(Clone, Copy, Debug)]
+///
+/// Nor would it count where the last few took very long, and that long ago: of a minute in which the consumer hung,
+/// little would be gone after ten of them. So the time of what is doubted is negative, and a mark that measures a
+/// faster rate begins anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Smoothed {
     done: f32,
     ms: f32,
@@ -197,19 +218,29 @@ struct Smoothed {
 impl Smoothed {
     const NONE: Self = Self { done: 0.0, ms: 0.0 };
 
+    fn doubted(self) -> Self {
+        Self {
+            ms: -self.ms.abs(),
+            ..self
+        }
+    }
+
     fn with(self, done: f32, ms: f32) -> Self {
-        if self.ms > 0.0 {
-            Self {
-                done: self.done + (done - self.done) * WEIGHT,
-                ms: self.ms + (ms - self.ms) * WEIGHT,
-            }
-        } else {
-            Self { done, ms }
+        let now = Self { done, ms };
+        let is_faster = now.per_ms() > self.per_ms();
+        if self.ms == 0.0 || self.ms < 0.0 && is_faster {
+            return now;
+        }
+        let before_ms = self.ms.abs();
+        Self {
+            done: self.done + (done - self.done) * WEIGHT,
+            ms: before_ms + (ms - before_ms) * WEIGHT,
         }
     }
 
     fn per_ms(self) -> Option<f64> {
-        (self.ms > 0.0).then(|| f64::from(self.done) / f64::from(self.ms))
+        let ms = f64::from(self.ms.abs());
+        (ms > 0.0).then(|| f64::from(self.done) / ms)
     }
 
     fn to_word(self) -> u64 {
@@ -221,5 +252,24 @@ impl Smoothed {
             done: f32::from_bits(word as u32),
             ms: f32::from_bits((word >> u32::BITS) as u32),
         }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_doubted_and_was_slower_is_given_up_for_one_measurement() {
+        let slow = Smoothed::NONE.with(100.0, 60_000.0);
+        assert_eq!(slow.with(2.0, 2.0).per_ms(), Some(75.5 / 45_000.5));
+        assert_eq!(slow.doubted().per_ms(), slow.per_ms());
+        assert_eq!(slow.doubted().doubted(), slow.doubted());
+        let quick = slow.doubted().with(2.0, 2.0);
+        assert_eq!(quick.per_ms(), Some(1.0));
+        // Few consumers that are at work are no slower ones.
+        assert_eq!(quick.doubted().with(2.0, 10.0), quick.with(2.0, 10.0));
+        // What nobody has measured cannot be doubted.
+        assert_eq!(Smoothed::NONE.doubted().per_ms(), None);
     }
 }

@@ -145,6 +145,16 @@ impl<T> Account<T> {
         }
     }
 
+    /// Takes one away that was never to be there, for who has no clock: a mark that this reaches measures nothing.
+    #[cold]
+    pub(crate) fn leave_unmeasured(&self, seat: Seat) -> Result<Step, Vacant> {
+        let left = self.leave(Leave::Undone, seat)?;
+        if let Mark::Reached(_) = left.mark {
+            self.marker.let_go();
+        }
+        Ok(left.depth.into())
+    }
+
     /// Somebody was taken out, or has come to wait alone.
     #[inline]
     fn note_moved(&self) {

@@ -61,6 +61,14 @@ impl Reserve {
     }
 }
 
+impl Reserve {
+    /// Gives how many of a limit the lowest class may use that may use any.
+    pub(crate) fn least_bound(self, limit: u64) -> u64 {
+        let bounds = Class::ALL.map(|class| self.bound(class, limit));
+        bounds.into_iter().find(|bound| *bound > 0).unwrap_or(0)
+    }
+}
+
 impl Word for Reserve {
     fn to_word(self) -> u64 {
         self.percents
@@ -102,6 +110,13 @@ mod tests {
             }
             prop_assert_eq!(Reserve::from_word(reserve.to_word()), reserve);
         }
+    }
+
+    #[test]
+    fn the_least_that_may_be_used_is_that_of_the_lowest_class_that_may_use_any() {
+        let reserve = Reserve::new(0, 50, 90).unwrap();
+        let least = [100, 9, 1, 0].map(|limit| reserve.least_bound(limit));
+        assert_eq!(least, [10, 4, 1, 0]);
     }
 
     #[test]

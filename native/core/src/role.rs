@@ -417,11 +417,23 @@ impl Role {
             return retry::after_ms(excess, 1, pace.per_ms);
         }
         let owners = self.owners.load(Ordering::Relaxed);
+        retry::after_ms(excess, owners, self.draining_per_ms(now))
+    }
+
+    /// How long it takes until so many have left, of whichever owners.
+    pub(crate) fn retry_after_any_ms(&self, excess: u64, now: Instant) -> u64 {
+        retry::after_ms(excess, 1, self.draining_per_ms(now))
+    }
+
+    fn draining_per_ms(&self, now: Instant) -> f64 {
         let drained = || self.tally.drained();
-        let per_ms = self
-            .drained
-            .since_it_grows_per_ms(now.monotonic_ms, drained);
-        retry::after_ms(excess, owners, per_ms)
+        self.drained
+            .since_it_grows_per_ms(now.monotonic_ms, drained)
+    }
+
+    /// How many have to leave until one more may come of all its owners: at least 1.
+    pub(crate) fn beyond_cap(&self) -> u64 {
+        self.caps().map_or(1, |caps| caps.beyond(&self.tally))
     }
 
     /// What the next request meets that comes for an owner at `depth`, with this limit, of whom this was measured, and

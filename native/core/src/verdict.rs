@@ -246,15 +246,14 @@ pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refus
     let Case {
         depth,
         limit,
-        refused_at,
-        pace,
         class,
         reason,
+        ..
     } = *case;
     let now = host.now();
     let announce = role.count_refusal(class, reason, now);
     Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, refused_at, pace, now),
+        retry_after_ms: role.retry_after(case, now),
         stats: RoleStats {
             limit,
             ..role.stats()

@@ -10,6 +10,8 @@ const TOO_LONG: f64 = 1.3;
 /// How far beyond their mean the slowest hundredth of a sum of exponential times lies, in standard deviations (2.33),
 /// and some more for what is measured, which errs as well.
 const SLOWEST: f64 = 2.6;
+/// With fewer nobody waits for another, and nothing is measured.
+const LEAST: u32 = 2;
 
 /// A wait is a limit that follows how fast an owner drains: nobody should wait longer than the target.
 ///
@@ -20,13 +22,14 @@ const SLOWEST: f64 = 2.6;
 /// // Nothing was measured yet.
 /// assert_eq!(wait.limit(None), 10_000);
 /// // It drains 200 a second: 100 of them in half a second.
-/// let limit = wait.next(None, 0.2, 1);
+/// let all = |limit| limit;
+/// let limit = wait.next(None, 0.2, 1, all);
 /// assert_eq!(limit, 100);
 /// // It drains three times as fast. The limit follows, and not too quickly; but while few wait, it stays.
-/// assert_eq!(wait.next(Some(limit), 0.6, 100), 200);
-/// assert_eq!(wait.next(Some(limit), 0.6, 49), 100);
+/// assert_eq!(wait.next(Some(limit), 0.6, 100, all), 200);
+/// assert_eq!(wait.next(Some(limit), 0.6, 49, all), 100);
 /// // It is slow. Few are at the mercy of chance, so there are fewer than the ten that drain in half a second.
-/// assert_eq!(Wait::new(500, 1, 10_000).map(|wait| wait.next(None, 0.02, 1)), Some(7));
+/// assert_eq!(Wait::new(500, 1, 10_000).map(|wait| wait.next(None, 0.02, 1, all)), Some(7));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait {
@@ -80,17 +83,30 @@ impl Wait {
         moved_to.map_or(self.max, |limit| self.between(limit))
     }
 
-    /// Gives the limit after a measurement: what it was moved to last, how many drain in a millisecond, and how many
-    /// wait now.
+    /// Gives the limit after a measurement: what it was moved to last, how many drain in a millisecond, how many wait
+    /// now, and how many of a limit the lowest class may use.
     ///
     /// While few wait, the limit stays: what few have measured errs most, and several consumers are not all at work.
-    /// How many are few is a matter of the smaller of both limits. Of one that is far too large they would be all.
-    pub fn next(self, moved_to: Option<u32>, per_ms: f64, depth: u64) -> u32 {
+    /// How many are few is a matter of the smaller of both limits. Of one that is far too large they would be all. Nor
+    /// does it rise then, where few is half of what the lowest class may use: it may be the only one that comes, and
+    /// never be more than that. Two are never few, since nobody waits when the second, who was marked, has left.
+    pub fn next(
+        self,
+        moved_to: Option<u32>,
+        per_ms: f64,
+        depth: u64,
+        usable: impl FnOnce(u32) -> u32,
+    ) -> u32 {
         let wanted = self.between(places(per_ms * f64::from(self.target_ms)));
         let Some(limit) = moved_to.map(|limit| self.between(limit)) else {
             return wanted;
         };
-        if depth < u64::from(limit.min(wanted) / 2) {
+        let few = match usable(limit) {
+            _ if wanted <= limit => wanted / 2,
+            ..=LEAST => 0,
+            usable => usable / 2,
+        };
+        if depth < few.into() {
             return limit;
         }
         self.between(wanted.min((f64::from(limit) * RISE) as u32))
@@ -98,7 +114,7 @@ impl Wait {
 
     /// A limit of 1 keeps all from waiting for another, so nothing is measured any more: it would stay for good.
     fn between(self, limit: u32) -> u32 {
-        limit.max(self.min).max(2).min(self.max)
+        limit.max(self.min).max(LEAST).min(self.max)
     }
 }
 
@@ -116,6 +132,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Of a role in which nothing is kept for the higher classes.
+    fn all(limit: u32) -> u32 {
+        limit
+    }
 
     fn any_wait() -> impl Strategy<Value = Wait> {
         (1..=Wait::MAX_TARGET_MS, 1..=1_000_u32, 0..=100_000_u32)
@@ -142,22 +163,41 @@ mod tests {
     fn rates_that_are_none_are_taken_as_far_as_the_range_goes() {
         let wait = Wait::new(500, 10, 100).unwrap();
         for (per_ms, limit) in [(0.0, 10), (f64::NAN, 10), (-1.0, 10), (f64::INFINITY, 100)] {
-            assert_eq!(wait.next(None, per_ms, 0), limit);
+            assert_eq!(wait.next(None, per_ms, 0, all), limit);
         }
     }
 
     #[test]
     fn a_limit_below_two_measures_nothing_and_is_none() {
         let wait = Wait::new(500, 1, 100).unwrap();
-        assert_eq!(wait.next(None, 1e-9, 5), 2);
-        assert_eq!(Wait::new(500, 1, 1).unwrap().next(None, 9.0, 5), 1);
+        assert_eq!(wait.next(None, 1e-9, 5, all), 2);
+        assert_eq!(Wait::new(500, 1, 1).unwrap().next(None, 9.0, 5, all), 1);
     }
 
     #[test]
     fn a_limit_that_is_far_too_large_falls_at_once_though_few_of_it_are_in_use() {
         let wait = Wait::new(500, 10, 10_000).unwrap();
-        assert_eq!(wait.next(Some(10_000), 1.0, 300), 500);
-        assert_eq!(wait.next(Some(10_000), 1.0, 249), 10_000);
+        assert_eq!(wait.next(Some(10_000), 1.0, 300, all), 500);
+        assert_eq!(wait.next(Some(10_000), 1.0, 249, all), 10_000);
+    }
+
+    /// However small the part of it that the lowest class may use, which may be the only one that comes.
+    #[test]
+    fn a_limit_rises_for_a_class_that_never_fills_half_of_it() {
+        let wait = Wait::new(500, 2, 10_000).unwrap();
+        for (limit, usable, depth, next) in [
+            (100, 100, 50, 200),
+            (100, 100, 49, 100),
+            (100, 40, 20, 200),
+            (100, 40, 19, 100),
+            (10, 2, 0, 20),
+            (2, 2, 0, 4),
+        ] {
+            assert_eq!(wait.next(Some(limit), 1.0, depth, |_| usable), next);
+        }
+        // It falls as if that class were none: it is not to be measured by few.
+        assert_eq!(wait.next(Some(1_000), 0.6, 149, |_| 100), 1_000);
+        assert_eq!(wait.next(Some(1_000), 0.6, 150, |_| 100), 300);
     }
 
     #[test]
@@ -176,12 +216,12 @@ mod tests {
             per_ms in 0.0..1_000.0_f64,
             depth in 0..200_000_u64,
         ) {
-            let (limit, next) = (wait.limit(before), wait.next(before, per_ms, depth));
+            let (limit, next) = (wait.limit(before), wait.next(before, per_ms, depth, all));
             prop_assert!(next >= wait.min && next <= wait.max);
             if before.is_some() {
                 prop_assert!(f64::from(next) <= f64::from(limit) * RISE);
-                let few = depth < u64::from(limit.min(wait.next(None, per_ms, 0)) / 2);
-                prop_assert!(next == limit || !few);
+                let few = u64::from(limit.min(wait.next(None, per_ms, 0, all)) / 2);
+                prop_assert!(next == limit || depth >= few || limit == 2);
             }
         }
 
@@ -193,7 +233,7 @@ mod tests {
         ) {
             let wait = Wait::new(target_ms, 10, 20_000).unwrap();
             let per_ms = f64::from(per_s) / 1_000.0;
-            let step = |limit: u32, _| wait.next(Some(limit), per_ms, limit.into());
+            let step = |limit: u32, _| wait.next(Some(limit), per_ms, limit.into(), all);
             let settled = (0..40).fold(before, step);
             let drained = per_ms * f64::from(target_ms);
             let wanted = f64::from(places(drained)).clamp(10.0, 20_000.0);

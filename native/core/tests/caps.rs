@@ -1,5 +1,5 @@
 //! Caps over all owners of a role, whichever way a place is taken and given back.
-#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
 mod common;
 
@@ -11,7 +11,7 @@ use erlmcp_core::near::Near;
 use erlmcp_core::reason::Reason;
 use erlmcp_core::request::{Class, Request};
 use erlmcp_core::reserve::Reserve;
-use erlmcp_core::{OwnerId, RoleId, Runtime, UNLIMITED};
+use erlmcp_core::{OwnerId, RoleId, Runtime, Strain, UNLIMITED};
 
 const ROLE: RoleId = RoleId(1);
 const A: OwnerId = OwnerId(0);
@@ -255,4 +255,34 @@ fn many_at_once_never_pass_a_cap() {
         let admitted = (0..=total).filter(|_| take(&table, A, 0, &host).is_none());
         assert_eq!(admitted.count() as u64, total);
     }
+}
+
+/// What decided has to give way: not the owner, which has room.
+#[test]
+fn who_is_refused_for_all_owners_is_told_when_any_of_them_makes_room() {
+    let host = TestHost::default();
+    let table = table(&host);
+    // One leaves every ten milliseconds, of one of a hundred owners.
+    for owner in (0..100).cycle().take(1_000).map(OwnerId) {
+        table.enqueue(ROLE, owner, &host).unwrap();
+    }
+    for owner in (0..100).cycle().take(500).map(OwnerId) {
+        host.advance(10);
+        table.dequeue(ROLE, owner, &host).unwrap();
+        table.roles().sample_rates(host.now());
+    }
+    let retry_after_ms = |bytes| match table.check_with(ROLE, A, &of(bytes), &host).unwrap() {
+        Verdict::Refused(refusal) => (refusal.reason, refusal.retry_after_ms),
+        Verdict::Granted => panic!("there is no room"),
+    };
+    cap(&table, 500, UNLIMITED, &host);
+    assert_eq!(retry_after_ms(0), (Reason::Role, 10));
+    // Nine more have to leave first.
+    cap(&table, 491, UNLIMITED, &host);
+    assert_eq!(retry_after_ms(0), (Reason::Role, 100));
+    cap(&table, UNLIMITED, 5, &host);
+    assert_eq!(retry_after_ms(6), (Reason::Bytes, 10));
+    // Nobody knows how long the node is pressed.
+    table.roles().press(Strain::Dire, u64::MAX);
+    assert_eq!(retry_after_ms(0), (Reason::Node, 1_000));
 }

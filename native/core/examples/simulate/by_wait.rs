@@ -53,7 +53,9 @@ impl Policy for ByWait {
         if let Some(pace) = self.meter.dequeue(ns(now)) {
             let next = self
                 .wait
-                .next(self.moved_to, pace.per_ms, self.meter.depth());
+                .next(self.moved_to, pace.per_ms, self.meter.depth(), |limit| {
+                    limit
+                });
             self.moved_to = Some(next);
         }
     }

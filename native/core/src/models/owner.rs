@@ -6,10 +6,11 @@ use super::{NOW, ORDINARY, OWNER, admitted, assert_settled, end, enter, explore,
 use crate::gauge::Admission;
 use crate::judge::Judge;
 use crate::owner::{Ended, Owner};
+use crate::request::Request;
 use crate::role::{Policy, Role};
 use crate::sync::Arc;
 use crate::tally::Seat;
-use crate::vocabulary::RoleId;
+use crate::vocabulary::{RoleId, UNLIMITED};
 
 #[test]
 fn admission_against_death_leaves_nothing_in_the_role() {
@@ -31,6 +32,47 @@ fn admission_against_death_leaves_nothing_in_the_role() {
         assert_settled(&role);
         assert_eq!(admitted(&owner, &role), Err(Ended));
     });
+}
+
+/// A request with bytes, of an owner that dies or is forgotten while it is let in, and may be entered again.
+#[test]
+fn bytes_go_with_the_place_that_they_were_counted_for() {
+    for is_forgotten in [false, true] {
+        explore(move || {
+            let role = role(5);
+            role.set_caps(UNLIMITED, 5);
+            let owner = Arc::new(Owner::<()>::new(Arc::clone(&role)));
+            enter(&owner, &role, |account| _ = account.bytes()).unwrap();
+            // A second account keeps the owner from ending when the first is forgotten.
+            let other = Arc::new(Role::new(RoleId(2), Arc::new(Policy::new(1)), NOW));
+            enter(&owner, &other, |_| ()).unwrap();
+            let caller = {
+                let owner = Arc::clone(&owner);
+                thread::spawn(move || {
+                    let request = Request {
+                        bytes: 5,
+                        ..ORDINARY
+                    };
+                    let account = owner.account(RoleId(1)).unwrap();
+                    _ = account.try_enqueue(&request, Seat::mine());
+                })
+            };
+            let bytes = || role.caps().unwrap().bytes();
+            if is_forgotten {
+                owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
+                enter(&owner, &role, |_| ()).unwrap();
+                caller.join().unwrap();
+                // They may be counted for longer than the place, and never for less.
+                assert!(bytes() >= role.stats().depth * 5);
+            } else {
+                end(&owner);
+                caller.join().unwrap();
+            }
+            end(&owner);
+            assert_settled(&role);
+            assert_eq!(bytes(), 0);
+        });
+    }
 }
 
 #[test]
