@@ -103,7 +103,7 @@ A limit is set as a number, as `infinity`, or in milliseconds: for so long someb
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
 -type limit_config() :: #{role() => limit_setting()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
-%% last three are always there.
+%% last four are always there.
 -doc """
 These are a role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
 `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they were counted
@@ -132,6 +132,7 @@ since the last `reset_stats/1`.
     %% In a refusal only: see refusal().
     process => owner_key(),
     depth => non_neg_integer(),
+    class => class(),
     reason => reason(),
     retry_after_ms => 1..60000
 }.
@@ -143,10 +144,11 @@ to do without requests of this class.
 """.
 -type reason() :: node | full | class | deadline | role | bytes.
 -doc """
-A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
-estimate of when there will be room: (depth - limit + 1) × owners / what the role drained per millisecond over the last
-ten seconds, or since it began to drain after a quiet time, if that is less; between 1 and 60000, and 1000 when nothing
-drained. The limit is what the class may use of it.
+A refusal has the role's numbers with `process`, its `depth` that decided, the `class` of the request, the `reason`, and
+`retry_after_ms`, an estimate of when there will be room: (depth - limit + 1) / what the owner drains per millisecond.
+Of one for which that was not measured it is that many × owners / what the role drained per millisecond over the last
+ten seconds, or since it began to drain after a quiet time, if that is less. It is between 1 and 60000, and 1000 when
+nothing drained. The limit in it is what the class may use of the one that is told.
 """.
 -type refusal() :: role_stats().
 
@@ -636,14 +638,18 @@ set_enabled(Enabled) ->
     end.
 
 -doc """
-Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with the `reason` among its data; code -32010 is
-erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
+Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with `class` and `reason` among its data; code
+-32010 is erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
 to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs} = Stats) when
-    is_atom(Role), not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats))
+    is_atom(Role),
+    not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats)),
+    not is_map_key(class, Stats) orelse is_atom(map_get(class, Stats))
 ->
+    %% As of erlmcp's own, which knows neither.
     Reason = maps:get(reason, Stats, full),
+    Class = maps:get(class, Stats, critical),
     #{
         <<"jsonrpc">> => <<"2.0">>,
         <<"id">> => Id,
@@ -654,6 +660,7 @@ to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_afte
                 <<"role">> => atom_to_binary(Role),
                 <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
                 <<"depth">> => Depth,
+                <<"class">> => atom_to_binary(Class),
                 <<"reason">> => atom_to_binary(Reason),
                 <<"retryAfterMs">> => RetryAfterMs
             }

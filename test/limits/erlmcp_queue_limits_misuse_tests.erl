@@ -310,5 +310,6 @@ to_json_rpc_error_wants_a_refusal_test_() ->
     [
         ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Wrong))
      || Wrong <- [#{}, undefined, [], {capacity_exceeded, Stats}, Stats#{role := "session"}] ++
-            [Stats#{reason => "full"} | [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]]
+            [Stats#{reason => "full"}, Stats#{class => ~"critical"}] ++
+            [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]
     ].
