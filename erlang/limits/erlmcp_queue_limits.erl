@@ -148,7 +148,8 @@ A refusal has the role's numbers with `process`, its `depth` that decided, the `
 `retry_after_ms`, an estimate of when there will be room: (depth - limit + 1) / what the owner drains per millisecond.
 Of one for which that was not measured it is that many × owners / what the role drained per millisecond over the last
 ten seconds, or since it began to drain after a quiet time, if that is less. It is between 1 and 60000, and 1000 when
-nothing drained. The limit in it is what the class may use of the one that is told.
+nothing drained. The limit in it is what the class may use of the one that is told. Where the reason is `node` it is
+1000 at least, since how long the node is pressed its queues do not tell.
 """.
 -type refusal() :: role_stats().
 

@@ -1,7 +1,8 @@
 //! Whether a caller is refused, and how long it should wait then before it asks again.
 
-/// The advice when nothing drained, in milliseconds.
-const NOTHING_DRAINED_MS: u64 = 1_000;
+/// The advice in milliseconds when nothing drained; and the least while the node refuses, since how long that lasts no
+/// queue tells.
+pub(crate) const NOT_KNOWN_MS: u64 = 1_000;
 /// The longest advice, in milliseconds.
 const LONGEST_MS: u64 = 60_000;
 
@@ -44,7 +45,7 @@ pub(crate) fn after_ms(excess: u64, owners: u64, drained_per_ms: f64) -> u64 {
         let wait = (excess as f64 * owners.max(1) as f64 / drained_per_ms).ceil();
         (wait as u64).clamp(1, LONGEST_MS)
     } else {
-        NOTHING_DRAINED_MS
+        NOT_KNOWN_MS
     }
 }
 

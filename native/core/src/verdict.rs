@@ -6,6 +6,7 @@ use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::reason::Reason;
 use crate::request::{Class, Request};
+use crate::retry;
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
 use crate::sync::{AtomicBool, Ordering};
@@ -255,8 +256,12 @@ pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refus
     } = *case;
     let now = host.now();
     let announce = role.count_refusal(class, reason, now);
+    let room_after_ms = role.retry_after_ms(depth, refused_at, pace, now);
     Box::new(Refusal {
-        retry_after_ms: role.retry_after_ms(depth, refused_at, pace, now),
+        retry_after_ms: match reason {
+            Reason::Node => room_after_ms.max(retry::NOT_KNOWN_MS),
+            _ => room_after_ms,
+        },
         stats: RoleStats {
             limit,
             ..role.stats()
