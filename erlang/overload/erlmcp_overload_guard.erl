@@ -157,6 +157,9 @@ helped(Helper, Value, #state{helpers = Helpers} = State) ->
             State
     end.
 
+%% What the limit was stays known where nobody can find out: a node that has no file left to open has one all the same.
+note(limit, Value, AtMs, #state{found = #{limit := {{_, _} = Known, _}} = Found} = State) when not is_tuple(Value) ->
+    State#state{found = Found#{limit := {Known, AtMs}}};
 note(Finding, Value, AtMs, #state{found = Found} = State) ->
     State#state{found = Found#{Finding => {Value, AtMs}}}.
 
