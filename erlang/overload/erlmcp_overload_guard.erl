@@ -285,7 +285,15 @@ helper(Finding, #state{root = Root}) ->
 find(limit, Root) ->
     exit({found, erlmcp_overload_memory:limit(Root)});
 find(total, _) ->
-    exit({found, erlang:memory(total)}).
+    exit({found, total()}).
+
+%% A runtime that was started without some of its allocators does not know.
+total() ->
+    try
+        erlang:memory(total)
+    catch
+        error:notsup -> unknown
+    end.
 
 %% The same again costs nothing.
 tell(#state{options = Options} = State) ->

@@ -41,6 +41,18 @@ node_test_() ->
         fun wrong_options/0
     ]).
 
+%% Where the runtime cannot say what it has allocated, it is known all the same how much is resident.
+without_allocators_test_() ->
+    erlmcp_overload_watch_test_lib:in_node(["+Mea", "min"], [fun what_the_runtime_does_not_know/0]).
+
+what_the_runtime_does_not_know() ->
+    ?assertError(notsup, erlang:memory(total)),
+    {Helper, Monitor} = spawn_monitor(erlmcp_overload_guard, find, [total, ""]),
+    receive {'DOWN', Monitor, process, Helper, Found} -> ?assertEqual({found, unknown}, Found) end,
+    Resident = resident(),
+    Tag = guarded(no_run_queue(#{memory_limit => round(Resident / 0.9)})),
+    ?assertMatch({alert, {overload, node, memory, _, _}}, next(Tag)).
+
 no_run_queue(Options) ->
     Options#{run_queue => off, sample_ms => 20}.
 
