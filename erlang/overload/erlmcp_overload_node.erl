@@ -107,7 +107,12 @@ and is left as the new ones say.
 -spec pressure() -> pressure() | off.
 pressure() ->
     case {erlmcp_native:node_pressure(own), erlmcp_overload_guard:told()} of
-        {{Level, SinceMs, {Memory, RunQueue}}, #{} = Told} ->
+        {{Level, SinceMs, {LastMemory, LastRunQueue}}, #{} = Told} ->
+            %% What was said too long ago is refused for no more.
+            [Memory, RunQueue] = [
+                {min(Found, Level), Amount, Limit}
+             || {Found, Amount, Limit} <- [LastMemory, LastRunQueue]
+            ],
             #{
                 level => Level,
                 cause => cause(Level, Memory, RunQueue),

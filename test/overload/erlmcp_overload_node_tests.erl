@@ -263,6 +263,9 @@ when_nobody_comes_after_it_the_level_is_over() ->
     eventually(fun() -> level() =:= 1 end),
     erlmcp_overload_test_lib:crash(),
     eventually(fun() -> level() =:= 0 end),
+    ?assertMatch(#{cause := none, refuses := [], memory := #{level := 0}}, ?N:pressure()),
+    Metrics = [{Name, Samples} || {#{name := Name}, Samples} <- erlmcp_native_metrics:collect()],
+    ?assertEqual({~"erlmcp_node_pressure", [{[~"memory"], 0}]}, lists:keyfind(~"erlmcp_node_pressure", 1, Metrics)),
     ok = application:unset_env(erlmcp_native, node),
     Tag = monitor([]),
     %% The handlers of before are not these.
