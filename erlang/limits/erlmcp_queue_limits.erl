@@ -153,6 +153,9 @@ nothing drained. The limit in it is what the class may use of the one that is to
 """.
 -type refusal() :: role_stats().
 
+%% As of `m:erlmcp_native_request`.
+-define(MOST_BYTES, 16#ffffffffffff).
+
 -import(erlmcp_native_error, [raise/2]).
 -import(erlmcp_native_owner, [by_name/4, by_name/5, counted/6]).
 
@@ -383,24 +386,30 @@ record_dequeue(Role, Owner, dropped = How) ->
         ok -> ok;
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
-record_dequeue(Role, Owner, #{bytes := Bytes} = How) when map_size(How) =:= 1, is_integer(Bytes), Bytes > 0 ->
+record_dequeue(Role, Owner, #{bytes := Bytes} = How) when
+    map_size(How) =:= 1, is_integer(Bytes), Bytes > 0, Bytes =< ?MOST_BYTES
+->
     case erlmcp_native:limits_dequeue(own, Role, Owner, Bytes) of
         ok -> ok;
-        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
     case erlmcp_native_request:leaving(How) of
         {ok, #{bytes := _} = Read} -> record_dequeue(Role, Owner, Read);
         {ok, #{}} -> record_dequeue(Role, Owner);
-        _ -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
+        Bad -> wrongly_left(Role, Bad, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) ->
-    raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+    wrongly_left(Role, bad_dequeue, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
 
--spec wrongly_left(term(), term(), {module(), atom(), [term()]}) -> no_return().
-wrongly_left(Role, How, Call) ->
-    raise(erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:leaving(How)), Call).
+%% A service that is not started is no fault here, and what is wrong is wrong all the same.
+-spec wrongly_left(term(), erlmcp_native_error:reason(), {module(), atom(), [term()]}) -> no_return().
+wrongly_left(Role, Bad, Call) ->
+    case erlmcp_native_owner:unless_earlier(Role, Bad) of
+        not_started when is_atom(Role) -> raise(Bad, Call);
+        not_started -> raise(bad_role, Call);
+        Fault -> raise(Fault, Call)
+    end.
 
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
