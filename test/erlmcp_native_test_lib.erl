@@ -203,6 +203,8 @@ copy(File, Dir) ->
 peer(Paths, Args) ->
     {ok, Peer, _} = peer:start_link(#{
         connection => standard_io,
+        %% On a machine that has other things to do.
+        wait_boot => 120000,
         args => lists:append([["-pa", Path] || Path <- Paths]) ++ ["-kernel", "logger_level", "none" | Args]
     }),
     Peer.

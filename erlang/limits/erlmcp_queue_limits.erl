@@ -103,7 +103,7 @@ A limit is set as a number, as `infinity`, or in milliseconds: for so long someb
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
 -type limit_config() :: #{role() => limit_setting()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
-%% last three are always there.
+%% last four are always there.
 -doc """
 These are a role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
 `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they were counted
@@ -132,6 +132,7 @@ since the last `reset_stats/1`.
     %% In a refusal only: see refusal().
     process => owner_key(),
     depth => non_neg_integer(),
+    class => class(),
     reason => reason(),
     retry_after_ms => 1..60000
 }.
@@ -143,15 +144,19 @@ left of the limit is reserved for higher classes (`set_reserve/2`). `deadline`: 
 """.
 -type reason() :: node | full | class | deadline | role | bytes.
 -doc """
-A refusal has the role's numbers with `process`, its `depth` that decided, the `reason`, and `retry_after_ms`, an
-estimate of when there will be room: (depth - limit + 1) / what the owner does per millisecond while any wait, which is
-measured by those that waited. The limit is what the class may use of it, or what is done until the deadline. Of an
-owner for which nobody has waited yet behind another it is (depth - limit + 1) × owners / what the role drained per
-millisecond over the last ten seconds, or since it began to drain after a quiet time, if that is less. Where it is the
-role that has no room, as many have to leave as it has too many, of whichever owners. It is between 1 and 60000, and
-1000 when nothing drained, or when the node is hard pressed, of which nobody knows the end.
+A refusal has the role's numbers with `process`, its `depth` that decided, the `class` of the request, the `reason`, and
+`retry_after_ms`, an estimate of when there will be room: (depth - limit + 1) / what the owner does per millisecond
+while any wait, which is measured by those that waited. The limit is what the class may use of it, or what is done until
+the deadline. Of an owner for which nobody has waited yet behind another it is (depth - limit + 1) × owners / what the
+role drained per millisecond over the last ten seconds, or since it began to drain after a quiet time, if that is less.
+Where it is the role that has no room, as many have to leave as it has too many, of whichever owners. It is between 1
+and 60000, and 1000 when nothing drained. Where the reason is `node` it is 1000 at least, since how long the node is
+pressed its queues do not tell.
 """.
 -type refusal() :: role_stats().
+
+%% As of `m:erlmcp_native_request`.
+-define(MOST_BYTES, 16#ffffffffffff).
 
 -import(erlmcp_native_error, [raise/2]).
 -import(erlmcp_native_owner, [by_name/4, by_name/5, counted/6]).
@@ -383,28 +388,35 @@ record_dequeue(Role, Owner, dropped = How) ->
         ok -> ok;
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
-record_dequeue(Role, Owner, #{bytes := Bytes} = How) when map_size(How) =:= 1, is_integer(Bytes), Bytes > 0 ->
+record_dequeue(Role, Owner, #{bytes := Bytes} = How) when
+    map_size(How) =:= 1, is_integer(Bytes), Bytes > 0, Bytes =< ?MOST_BYTES
+->
     case erlmcp_native:limits_dequeue(own, Role, Owner, Bytes) of
         ok -> ok;
-        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
-    case dequeue_with(Role, Owner, erlmcp_native_request:leaving(How)) of
+    Leaving = erlmcp_native_request:leaving(How),
+    case dequeue_with(Role, Owner, Leaving) of
         ok -> ok;
-        bad_option -> wrongly_left(Role, How, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
+        bad_option -> wrongly_left(Role, Leaving, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]});
         Fault -> not_recorded(Fault, Role, Owner, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]})
     end;
 record_dequeue(Role, Owner, How) ->
-    raise(erlmcp_native_owner:unless_earlier(Role, bad_dequeue), {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
+    wrongly_left(Role, bad_dequeue, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
 
 dequeue_with(Role, Owner, {ok, #{bytes := Bytes}}) -> erlmcp_native:limits_dequeue(own, Role, Owner, Bytes);
 dequeue_with(Role, Owner, {ok, #{}}) -> erlmcp_native:limits_dequeue(own, Role, Owner);
 dequeue_with(_, _, _) -> bad_option.
 
--spec wrongly_left(term(), term(), {module(), atom(), [term()]}) -> no_return().
-wrongly_left(Role, How, Call) ->
-    raise(erlmcp_native_owner:unless_earlier(Role, erlmcp_native_request:leaving(How)), Call).
+%% A service that is not started is no fault here, and what is wrong is wrong all the same.
+-spec wrongly_left(term(), erlmcp_native_error:reason(), {module(), atom(), [term()]}) -> no_return().
+wrongly_left(Role, Bad, Call) ->
+    case erlmcp_native_owner:unless_earlier(Role, Bad) of
+        not_started when is_atom(Role) -> raise(Bad, Call);
+        not_started -> raise(bad_role, Call);
+        Fault -> raise(Fault, Call)
+    end.
 
 %% The library has not looked at the arguments of a call to a service that is not started.
 not_recorded(not_started, Role, Owner, Call) when is_atom(Role) ->
@@ -645,14 +657,18 @@ set_enabled(Enabled) ->
     end.
 
 -doc """
-Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with the `reason` among its data; code -32010 is
-erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
+Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with `class` and `reason` among its data; code
+-32010 is erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
 -spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
 to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs} = Stats) when
-    is_atom(Role), not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats))
+    is_atom(Role),
+    not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats)),
+    not is_map_key(class, Stats) orelse is_atom(map_get(class, Stats))
 ->
+    %% As of erlmcp's own, which knows neither.
     Reason = maps:get(reason, Stats, full),
+    Class = maps:get(class, Stats, critical),
     #{
         <<"jsonrpc">> => <<"2.0">>,
         <<"id">> => Id,
@@ -663,6 +679,7 @@ to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_afte
                 <<"role">> => atom_to_binary(Role),
                 <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
                 <<"depth">> => Depth,
+                <<"class">> => atom_to_binary(Class),
                 <<"reason">> => atom_to_binary(Reason),
                 <<"retryAfterMs">> => RetryAfterMs
             }

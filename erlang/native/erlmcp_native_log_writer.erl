@@ -61,7 +61,8 @@ count(Source) ->
 
 %% At high priority, so that a caller that has it does not wait for those that have not.
 start() ->
-    _ = gen_server:start({local, ?MODULE}, ?MODULE, [], [{spawn_opt, [{priority, high}]}]),
+    Start = fun() -> gen_server:start({local, ?MODULE}, ?MODULE, [], [{spawn_opt, [{priority, high}]}]) end,
+    _ = erlmcp_native_process:start(Start),
     ok.
 
 -doc "Has a line written that was admitted.".
@@ -129,12 +130,16 @@ handle_info({line, Source, Event}, State) ->
 handle_info({'DOWN', Writer, process, _, _}, #state{writer = Writer} = State) ->
     {noreply, next(State#state{writer = none})};
 handle_info(tick, State) ->
-    case next(sweep(State)) of
-        #state{writer = none, lines = Lines} = Idle when map_size(Lines) =:= 0 -> {stop, normal, Idle};
-        Busy -> tick(), {noreply, Busy}
+    Next = next(sweep(State)),
+    case is_idle(Next) of
+        true -> {stop, normal, Next};
+        false -> tick(), {noreply, Next}
     end;
 handle_info(_Info, State) ->
     {noreply, State}.
+
+is_idle(#state{writer = Writer, waiting = Waiting, lost = Lost, lines = Lines}) ->
+    Writer =:= none andalso queue:is_empty(Waiting) andalso Lost =:= 0 andalso map_size(Lines) =:= 0.
 
 %% A line that came at the last moment is the first of another process. Whoever had found the name may still be sending
 %% when it is gone: how long its thread takes for that is the system's affair.
@@ -207,24 +212,27 @@ wait(Event, #state{waiting = Waiting, lost = Lost} = State) ->
 weight({_, #{left_out := Count}, _}) -> Count;
 weight(_) -> 1.
 
-%% The lines that wait, and then how many there would have been more.
+%% The lines that wait, and then how many there would have been more. Where the node has no room for who writes, they
+%% wait for the next second.
 next(#state{writer = none, waiting = Waiting, lost = Lost, flushing = Flushing} = State) ->
     case {queue:out(Waiting), Lost} of
         {{{value, Event}, Rest}, _} ->
-            State#state{writer = start_writer(Event), waiting = Rest};
+            written(start_writer(Event), State#state{waiting = Rest}, State);
         {{empty, _}, 0} ->
             lists:foreach(fun(From) -> gen_server:reply(From, true) end, Flushing),
             State#state{flushing = []};
         {{empty, _}, _} ->
-            State#state{writer = start_writer(lost(State)), lost = 0}
+            written(start_writer(lost(State)), State#state{lost = 0}, State)
     end;
 next(State) ->
     State.
+
+written(no_room, _, State) -> State;
+written({_, Writer}, State, _) -> State#state{writer = Writer}.
 
 lost(#state{lost = Lost}) ->
     event(error, "erlmcp_native: ~b log lines were lost while the logger was stuck or slow", lost_lines, Lost).
 
 %% No code of ours is in what waits there, so that it can be replaced meanwhile.
 start_writer({Level, Report, Meta}) ->
-    {_, Writer} = spawn_monitor(logger, log, [Level, Report, Meta#{report_cb => fun ?MODULE:text/2}]),
-    Writer.
+    erlmcp_native_process:helper(logger, log, [Level, Report, Meta#{report_cb => fun ?MODULE:text/2}], []).

@@ -81,11 +81,10 @@ close() ->
 -doc false.
 -spec init({erlmcp_overload_node:options(), file:filename()}) -> {ok, #state{}} | {error, term()}.
 init({Options, Root}) ->
-    case begun(erlmcp_native:node_pressure(own)) of
-        {ok, Levels} ->
-            {ok, Reader} = erlmcp_overload_resident:start_link(Root),
-            {ok, glance(tell(with_options(Options, Levels, Root, Reader)))};
-        {error, _} = Error -> Error
+    maybe
+        {ok, Levels} ?= begun(erlmcp_native:node_pressure(own)),
+        {ok, Reader} ?= erlmcp_native_process:start(fun() -> erlmcp_overload_resident:start_link(Root) end),
+        {ok, glance(tell(with_options(Options, Levels, Root, Reader)))}
     end.
 
 %% Goes on from where whoever was here before has left. To begin needs a dirty scheduler, to go on does not.
@@ -149,14 +148,20 @@ handle_info({'DOWN', Helper, process, _, _Lost}, State) ->
 handle_info(_Info, State) ->
     {noreply, State}.
 
-helped(Helper, Value, #state{helpers = Helpers, found = Found} = State) ->
+helped(Helper, Value, #state{helpers = Helpers} = State) ->
     case [{Finding, BegunMs} || Finding := {Of, BegunMs} <- Helpers, Of =:= Helper] of
         [{Finding, BegunMs}] ->
-            Left = State#state{helpers = maps:remove(Finding, Helpers), found = Found#{Finding => {Value, BegunMs}}},
-            learnt(Finding, Left, State);
+            Left = State#state{helpers = maps:remove(Finding, Helpers)},
+            learnt(Finding, note(Finding, Value, BegunMs, Left), State);
         [] ->
             State
     end.
+
+%% What the limit was stays known where nobody can find out: a node that has no file left to open has one all the same.
+note(limit, Value, AtMs, #state{found = #{limit := {{_, _} = Known, _}} = Found} = State) when not is_tuple(Value) ->
+    State#state{found = Found#{limit := {Known, AtMs}}};
+note(Finding, Value, AtMs, #state{found = Found} = State) ->
+    State#state{found = Found#{Finding => {Value, AtMs}}}.
 
 learnt(limit, State, Before) ->
     case {limit(State), found(limit, Before)} of
@@ -226,13 +231,12 @@ in_use(Finding, NowMs, #state{found = Found}) ->
         #{} -> 0
     end.
 
-%% Of a limit that is looked up, the last that is known holds as long as nothing else is.
 limit(#state{options = #{memory_limit := Bytes}}) when is_integer(Bytes) ->
     {Bytes, configured};
 limit(State) ->
     case found(limit, State) of
-        {ok, Limit} -> Limit;
-        none -> unknown
+        {ok, {_, _} = Limit} -> Limit;
+        _NotKnown -> unknown
     end.
 
 found(Finding, #state{found = Found}) ->
@@ -261,22 +265,35 @@ help(Finding, EveryMs, NowMs, #state{helpers = Helpers, found = Found} = State) 
         {_, #{Finding := {_, BegunMs}}} when NowMs - BegunMs < EveryMs ->
             State;
         _ ->
-            State#state{helpers = Helpers#{Finding => {helper(Finding, State), NowMs}}}
+            case helper(Finding, State) of
+                no_room -> note(Finding, no_room, NowMs, State);
+                Helper -> State#state{helpers = Helpers#{Finding => {Helper, NowMs}}}
+            end
     end.
 
 helper(resident, #state{reader = Reader}) ->
     ok = erlmcp_overload_resident:read(Reader),
     Reader;
 helper(Finding, #state{root = Root}) ->
-    {_, Helper} = spawn_opt(?MODULE, find, [Finding, Root], [monitor, {priority, high}]),
-    Helper.
+    case erlmcp_native_process:helper(?MODULE, find, [Finding, Root], [{priority, high}]) of
+        {_, Helper} -> Helper;
+        no_room -> no_room
+    end.
 
 -doc false.
 -spec find(total | limit, file:filename()) -> no_return().
 find(limit, Root) ->
     exit({found, erlmcp_overload_memory:limit(Root)});
 find(total, _) ->
-    exit({found, erlang:memory(total)}).
+    exit({found, total()}).
+
+%% A runtime that was started without some of its allocators does not know.
+total() ->
+    try
+        erlang:memory(total)
+    catch
+        error:notsup -> unknown
+    end.
 
 %% The same again costs nothing.
 tell(#state{options = Options} = State) ->

@@ -72,12 +72,13 @@ stop(#{guard := Guard} = Kept) ->
     end.
 
 start(#{options := Options} = Kept) ->
-    case erlmcp_overload_guard:start_link(Options, "") of
+    case erlmcp_native_process:start(fun() -> erlmcp_overload_guard:start_link(Options, "") end) of
         {ok, Guard} ->
             Kept#{guard := Guard, begun_ms := now_ms()};
         {error, Reason} ->
             log("the node cannot be guarded, which is tried again", Reason),
-            pause(?FAILED_MS, Kept)
+            %% There may be room for a process as soon as one ends.
+            pause(case Reason of system_limit -> ?PAUSE_MS; _ -> ?FAILED_MS end, Kept)
     end.
 
 pause(Ms, Kept) ->

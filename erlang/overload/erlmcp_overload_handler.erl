@@ -52,8 +52,8 @@ and counted in the log.
 callbacks() ->
     [{init, 1}, {handle_alert, 2}, {handle_clear, 2}, {handle_role, 3}].
 
--doc "Starts the processes of a handler, not linked to the caller.".
--spec start(module(), term()) -> pid().
+-doc "Starts the processes of a handler, not linked to the caller, if the node has room for them.".
+-spec start(module(), term()) -> pid() | no_room.
 start(Module, Arg) ->
     erlmcp_overload_runner:start(Module, Arg).
 

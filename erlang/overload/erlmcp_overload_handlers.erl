@@ -23,12 +23,15 @@ kept() ->
 
 -doc """
 Has these run and no others, but for the log, which always does; running ones go on as they are. The calling process
-monitors them.
+monitors them. One for which the node has no room is left out.
 """.
 -spec run(Configured :: [handler()], Added :: [handler()], running()) -> running().
 run(Configured, Added, Running) ->
     All = [{erlmcp_overload_log, []} | Configured ++ Added],
-    Handlers = [{Handler, keep_or_start(Handler, Running)} || Handler <- lists:uniq(All)],
+    Handlers = [
+        {Handler, Pid}
+     || Handler <- lists:uniq(All), Pid <- [keep_or_start(Handler, Running)], Pid =/= no_room
+    ],
     _ = [erlmcp_overload_handler:stop(Pid) || {Handler, Pid} <- Running, process(Handler, Handlers) =:= none],
     Kept = {Handlers, Added},
     Kept =:= kept() orelse persistent_term:put(?KEPT, Kept),
@@ -64,6 +67,8 @@ process(Handler, Running) ->
         [] -> none
     end.
 
+watch(no_room) ->
+    no_room;
 watch(Pid) ->
     case get({watched, Pid}) of
         undefined ->

@@ -62,9 +62,12 @@ handle({'DOWN', Monitor, process, _, {late, Late}}, {Monitor, All, _}) -> {looke
 handle({'DOWN', Monitor, process, _, _}, {Monitor, All, Late}) -> {looked, {none, All, Late}};
 handle(_Message, _Looker) -> other.
 
+%% Where there is no room for who looks, that is over, until somebody wants it again.
 looking(Which, Late) ->
-    {_, Monitor} = spawn_opt(?MODULE, look, [Which, Late], [monitor, {priority, priority(Which)}]),
-    Monitor.
+    case erlmcp_native_process:helper(?MODULE, look, [Which, Late], [{priority, priority(Which)}]) of
+        {_, Monitor} -> Monitor;
+        no_room -> none
+    end.
 
 %% Where schedulers are busy each turn that is waited for is long. All may be very many, and are in no haste.
 priority(held) -> high;
@@ -77,7 +80,7 @@ look(Which, Helpers) ->
     InHand = #{Mailbox => true || {_, Mailboxes} <- Busy, Mailbox <- Mailboxes},
     Mailboxes = [Mailbox || Mailbox <- mailboxes(Which), not is_map_key(Mailbox, InHand)],
     Shares = shares(Mailboxes, ?MOST_HELPERS - length(Busy)),
-    Asking = [asking(Share) || Share <- Shares],
+    Asking = [Helper || Share <- Shares, {_, _} = Helper <- [asking(Share)]],
     _ = erlang:send_after(?LATE_MS, self(), late),
     exit({late, ended(Asking) ++ Busy}).
 
@@ -101,8 +104,10 @@ asking(Share) ->
             [_] -> high;
             _ -> normal
         end,
-    {Pid, Monitor} = spawn_opt(?MODULE, ask, [Share], [monitor, {priority, Priority}]),
-    {Monitor, {Pid, Share}}.
+    case erlmcp_native_process:helper(?MODULE, ask, [Share], [{priority, Priority}]) of
+        {Pid, Monitor} -> {Monitor, {Pid, Share}};
+        no_room -> no_room
+    end.
 
 %% Gives those who are late.
 ended([]) ->

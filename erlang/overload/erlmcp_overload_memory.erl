@@ -71,7 +71,7 @@ group_files(Root) ->
     lists:uniq([
         File
      || {Version, Path} <- Groups,
-        {Top, At} <- mounts(Version, Mounts),
+        {Top, At} <- mounts(Version, Path, Mounts),
         File <- files(Version, At, steps(Top, Path))
     ]).
 
@@ -102,12 +102,15 @@ mount([_, _, _, Top, At, _ | Rest]) ->
 mount(_) ->
     {none, ~"/", ~"/"}.
 
-mounts(none, _) ->
+%% Where this group is: what others' groups are mounted at does not matter.
+mounts(none, _, _) ->
     [];
-mounts(Version, Mounts) ->
-    case [{Top, At} || {Of, Top, At} <- Mounts, Of =:= Version] of
-        [] -> [{~"/", usual(Version)}];
-        Found -> Found
+mounts(Version, Path, Mounts) ->
+    All = [{Top, At} || {Of, Top, At} <- Mounts, Of =:= Version],
+    case {All, [Mount || {Top, _} = Mount <- All, lists:prefix(names(Top), names(Path))]} of
+        {[], []} -> [{~"/", usual(Version)}];
+        {_, []} -> All;
+        {_, Own} -> Own
     end.
 
 usual(v1) -> ~"/sys/fs/cgroup/memory";
@@ -134,7 +137,7 @@ steps(Top, Path) ->
     Below =
         case lists:prefix(Above, Steps) of
             true -> lists:nthtail(length(Above), Steps);
-            false -> Steps
+            false -> []
         end,
     case lists:member(~"..", Below) of
         true -> [];

@@ -21,9 +21,9 @@ but those of `critical_plus`, with reason `node`, in every role. Requests that n
 
 *Memory* in use is what the node has resident, or `erlang:memory(total)` if that is more. Its limit is the least of what
 the control group of the node's operating system process allows, what each group around it does (version 1 and 2), and
-what the machine has; it is looked up every ten seconds. Where none is known, on other systems than Linux, memory is not
-looked at unless `memory_limit` says it. A level rises at the first look at which the share is reached, and is left when
-it was 5 points lower for 2 s.
+what the machine has; it is looked up every ten seconds, and stays what it was where that cannot be done. Where none was
+ever known, on other systems than Linux, memory is not looked at unless `memory_limit` says it. A level rises at the
+first look at which the share is reached, and is left when it was 5 points lower for 2 s.
 
 The *run queue* is the number of processes and ports that are ready to run and have to wait, per scheduler that is
 online: the mean of five moments between two looks, since it changes from one to the next. A level rises when that was
@@ -107,7 +107,12 @@ and is left as the new ones say.
 -spec pressure() -> pressure() | off.
 pressure() ->
     case {erlmcp_native:node_pressure(own), erlmcp_overload_guard:told()} of
-        {{Level, SinceMs, {Memory, RunQueue}}, #{} = Told} ->
+        {{Level, SinceMs, {LastMemory, LastRunQueue}}, #{} = Told} ->
+            %% What was said too long ago is refused for no more.
+            [Memory, RunQueue] = [
+                {min(Found, Level), Amount, Limit}
+             || {Found, Amount, Limit} <- [LastMemory, LastRunQueue]
+            ],
             #{
                 level => Level,
                 cause => cause(Level, Memory, RunQueue),

@@ -32,10 +32,13 @@ handler's code, and so always takes what it is told; its worker (`m:erlmcp_overl
 }).
 
 -doc "Starts the process, not linked to the caller.".
--spec start(module(), term()) -> pid().
+-spec start(module(), term()) -> pid() | no_room.
 start(Module, Arg) ->
-    {ok, Pid} = gen_server:start(?MODULE, {Module, Arg}, [{spawn_opt, [{priority, high}]}]),
-    Pid.
+    Start = fun() -> gen_server:start(?MODULE, {Module, Arg}, [{spawn_opt, [{priority, high}]}]) end,
+    case erlmcp_native_process:start(Start) of
+        {ok, Pid} -> Pid;
+        {error, system_limit} -> no_room
+    end.
 
 -doc false.
 -spec init({module(), term()}) -> {ok, #state{}}.
@@ -148,7 +151,7 @@ lost(Reason, #state{module = Module, at = At} = State) ->
     ),
     Idle = idle(State#state{worker = undefined, monitor = undefined}),
     case At of
-        start -> _ = erlang:send_after(?PAUSE_MS, self(), restart), Idle;
+        start -> start_later(Idle);
         _ -> start_worker(Idle)
     end.
 
@@ -160,6 +163,14 @@ kill(#state{worker = Worker, monitor = Monitor}) ->
     ok.
 
 start_worker(#state{module = Module, arg = Arg} = State) ->
-    {Worker, Monitor} = erlmcp_overload_worker:start(Module),
-    ok = erlmcp_overload_worker:call(Worker, Monitor, init, [Arg]),
-    busy(start, State#state{worker = Worker, monitor = Monitor}).
+    case erlmcp_native_process:start(fun() -> erlmcp_overload_worker:start(Module) end) of
+        {error, system_limit} ->
+            start_later(State);
+        {Worker, Monitor} ->
+            ok = erlmcp_overload_worker:call(Worker, Monitor, init, [Arg]),
+            busy(start, State#state{worker = Worker, monitor = Monitor})
+    end.
+
+start_later(State) ->
+    _ = erlang:send_after(?PAUSE_MS, self(), restart),
+    State.

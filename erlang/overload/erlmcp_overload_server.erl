@@ -227,7 +227,9 @@ handle_info(more, State) ->
     {noreply, pass_on(State#state{more = false})};
 handle_info({timeout, Timer, check}, #state{timer = Timer, interval_ms = IntervalMs, looker = Looker} = State) ->
     _ = erlmcp_native:overload_check(own),
-    {noreply, pass_on(State#state{timer = check_later(IntervalMs), looker = erlmcp_overload_looker:all(Looker)})};
+    Checked = State#state{timer = check_later(IntervalMs), looker = erlmcp_overload_looker:all(Looker)},
+    %% There may not have been room for a handler before.
+    {noreply, pass_on(run(Checked))};
 handle_info({'EXIT', Watcher, Reason}, #state{watcher = Watcher} = State) ->
     erlmcp_native_log:write(
         error,
@@ -301,7 +303,7 @@ watch(Lengths, #state{options = Options, watch = Watch, watcher = Watcher} = Sta
     end.
 
 start_watcher(#state{watch = {Lengths, Margin}} = State) ->
-    case erlmcp_overload_watch:start_link(Lengths, Margin) of
+    case erlmcp_native_process:start(fun() -> erlmcp_overload_watch:start_link(Lengths, Margin) end) of
         {ok, Watcher} ->
             State#state{watcher = Watcher};
         {error, Reason} ->

@@ -45,7 +45,7 @@ judged then. Between two such looks pass a second, and 20 times what the last on
     warning :: pos_integer(),
     %% By their monitors, those whose length is asked for.
     readers = #{} :: #{reference() => pid()},
-    scan = none :: none | {Monitor :: reference(), BegunMs :: integer()},
+    scan = none :: none | wanted | {Monitor :: reference(), BegunMs :: integer()},
     next_scan_ms :: integer()
 }).
 
@@ -106,9 +106,14 @@ handle_cast(_Cast, State) ->
 handle_info({monitor, Pid, long_message_queue, true}, #state{readers = Readers, warning = Warning} = State) when
     map_size(Readers) < ?MOST_READERS
 ->
-    {_, Reader} = spawn_opt(?MODULE, read, [Pid, Warning], [link, monitor, {priority, high}]),
-    _ = erlang:send_after(?LATE_MS, self(), {late, Reader}),
-    {noreply, State#state{readers = Readers#{Reader => Pid}}};
+    case erlmcp_native_process:helper(?MODULE, read, [Pid, Warning], [link, {priority, high}]) of
+        {_, Reader} ->
+            _ = erlang:send_after(?LATE_MS, self(), {late, Reader}),
+            {noreply, State#state{readers = Readers#{Reader => Pid}}};
+        no_room ->
+            _ = erlmcp_native:mailbox_seen(own, Pid, Warning),
+            {noreply, State}
+    end;
 handle_info({monitor, Pid, long_message_queue, true}, #state{warning = Warning} = State) ->
     _ = erlmcp_native:mailbox_seen(own, Pid, Warning),
     {noreply, State};
@@ -131,13 +136,17 @@ look_for_missed(#state{scan = none, next_scan_ms = NextMs} = State) ->
         true -> begin_scan(State);
         false -> State
     end;
+look_for_missed(#state{scan = wanted} = State) ->
+    begin_scan(State);
 look_for_missed(State) ->
     State.
 
 begin_scan(#state{warning = Warning} = State) ->
     Arguments = [erlang:processes_iterator(), Warning],
-    {_, Monitor} = spawn_opt(?MODULE, scan, Arguments, [link, monitor]),
-    State#state{scan = {Monitor, now_ms()}}.
+    case erlmcp_native_process:helper(?MODULE, scan, Arguments, [link]) of
+        {_, Monitor} -> State#state{scan = {Monitor, now_ms()}};
+        no_room -> State#state{scan = wanted}
+    end.
 
 %% It was that long, even if it is not any more.
 -doc false.

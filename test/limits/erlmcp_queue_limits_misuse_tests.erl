@@ -218,7 +218,9 @@ too_many_roles_test_() ->
             {with_capacity, [one_too_many, a, fun() -> error(not_reached) end]},
             {acquire, [one_too_many, a]},
             {try_enqueue_any, [one_too_many, [a]]},
-            {set_limit, [one_too_many, 1]}
+            {set_limit, [one_too_many, 1]},
+            {set_reserve, [one_too_many, #{}]},
+            {set_caps, [one_too_many, #{}]}
         ]
     ] ++ [fun a_refusal_makes_no_role_too_many/0, fun what_makes_no_role_goes_on/0]).
 
@@ -302,6 +304,17 @@ records_do_nothing() ->
      || Function <- Functions,
         {Position, Args} <- [{1, [Role, a]} || Role <- no_atoms()] ++ [{2, [session, Owner]} || Owner <- no_owners()]
     ],
+    How = [dropped, #{}, [], #{bytes => 5}, [{bytes, 5}]],
+    [?assertEqual({Said, ok}, {Said, ?LIMITS:record_dequeue(session, a, Said)}) || Said <- How],
+    [
+        ?assertEqual({Position, [Position]}, {Position, wrong_argument(record_dequeue, Args)})
+     || Said <- How, {Position, Args} <- [{1, ["session", a, Said]}, {2, [session, "a", Said]}]
+    ],
+    [
+        ?assertEqual({Wrong, [Position]}, {Wrong, wrong_argument(record_dequeue, [Role, a, Wrong])})
+     || Wrong <- [done, #{bytes => 0}, #{bytes => 1 bsl 48}, #{byte => 1}, [{bytes, 1} | x]],
+        {Position, Role} <- [{3, session}, {1, "session"}]
+    ],
     ?assertExit({noproc, _}, ?LIMITS:get_all_stats()),
     ok.
 
@@ -320,5 +333,6 @@ to_json_rpc_error_wants_a_refusal_test_() ->
     [
         ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Wrong))
      || Wrong <- [#{}, undefined, [], {capacity_exceeded, Stats}, Stats#{role := "session"}] ++
-            [Stats#{reason => "full"} | [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]]
+            [Stats#{reason => "full"}, Stats#{class => ~"critical"}] ++
+            [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]
     ].

@@ -19,7 +19,8 @@ request_test_() ->
         fun a_role_comes_first/0,
         fun the_library_reads_what_is_read_here/0,
         fun what_is_over_is_refused/0,
-        fun a_refusal_has_a_reason/0
+        fun a_refusal_has_a_reason/0,
+        fun a_refusal_has_the_class_that_was_said/0
     ]).
 
 %% Each function that admits, for an owner that is a process.
@@ -187,6 +188,23 @@ a_refusal_has_a_reason() ->
     [
         ?assertMatch({error, {capacity_exceeded, #{reason := full}}}, apply(Module, Function, Args ++ Options))
      || {Module, Function, Args} <- calls(Pid), Options <- [[], [#{class => critical_plus}]]
+    ].
+
+a_refusal_has_the_class_that_was_said() ->
+    Pid = idle(),
+    [ok = ?LIMITS:set_limit(Role, 0) || Role <- [session, mail]],
+    [
+        begin
+            {error, {capacity_exceeded, Stats}} = apply(Module, Function, Args ++ Options),
+            ?assertMatch({Function, Class, #{class := Class}}, {Function, Class, Stats}),
+            #{~"error" := #{~"data" := #{~"class" := Text}}} = ?LIMITS:to_json_rpc_error(1, Stats),
+            ?assertEqual(atom_to_binary(Class), Text)
+        end
+     || {Module, Function, Args} <- calls(Pid),
+        {Class, Options} <- [
+            {critical, []}
+            | [{Class, [#{class => Class}]} || Class <- [critical_plus, critical, sheddable_plus, sheddable]]
+        ]
     ].
 
 %% Which arguments of a call are said to be wrong.

@@ -163,6 +163,7 @@ a_refusal_says_why() ->
             ?assertEqual(
                 [
                     capacity_exceeded_count,
+                    class,
                     current_depth,
                     depth,
                     last_capacity_exceeded,
@@ -182,11 +183,14 @@ a_refusal_says_why() ->
                 lists:sort(maps:keys(Stats))
             ),
             ?assertMatch(
-                #{role := session, process := a, depth := 3, limit := 2, current_depth := 4, owners := 2},
+                #{
+                    role := session, process := a, class := critical,
+                    depth := 3, limit := 2, current_depth := 4, owners := 2
+                },
                 Stats
             ),
             ?assertEqual(
-                get_role_stats(session), maps:without([process, depth, reason, retry_after_ms], Stats)
+                get_role_stats(session), maps:without([process, class, depth, reason, retry_after_ms], Stats)
             )
         end
      || Refuse <- [
@@ -422,6 +426,7 @@ to_json_rpc_error_test() ->
                     <<"role">> => <<"session">>,
                     <<"limit">> => 10,
                     <<"depth">> => 12,
+                    <<"class">> => <<"critical">>,
                     <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 250
                 }
@@ -444,6 +449,7 @@ a_refusal_becomes_a_json_rpc_error_test_() ->
                     <<"role">> => <<"rôle"/utf8>>,
                     <<"limit">> => 0,
                     <<"depth">> => 0,
+                    <<"class">> => <<"critical">>,
                     <<"reason">> => <<"full">>,
                     <<"retryAfterMs">> => 1000
                 },

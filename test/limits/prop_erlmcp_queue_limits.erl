@@ -433,7 +433,7 @@ within(Class, _, _) ->
 simplified({error, {capacity_exceeded, #{process := Owner, retry_after_ms := Ms} = Stats}}) when
     is_integer(Ms), Ms >= 1, Ms =< 60000
 ->
-    {refused, simplified((maps:without([reason, retry_after_ms], Stats))#{process := model_of(Owner)})};
+    {refused, simplified((maps:without([class, reason, retry_after_ms], Stats))#{process := model_of(Owner)})};
 simplified(#{last_capacity_exceeded := undefined} = Stats) ->
     Stats#{last_capacity_exceeded := false};
 simplified(#{last_capacity_exceeded := At} = Stats) ->

@@ -17,6 +17,8 @@ memory_test_() ->
         fun a_group_of_version_1/1,
         fun a_container_sees_its_own_group_as_the_top/1,
         fun a_container_whose_group_is_named_as_outside/1,
+        fun groups_of_others_that_are_mounted_too/1,
+        fun a_group_that_no_mount_has/1,
         fun both_versions_at_once/1,
         fun a_group_outside_of_what_is_mounted/1,
         fun paths_with_blanks/1,
@@ -125,6 +127,36 @@ a_container_whose_group_is_named_as_outside(Root) ->
         {"/sys/fs/cgroup/memory/sub/memory.limit_in_bytes", integer_to_list(?GB)}
     ]),
     ?assertEqual({?GB, "/sys/fs/cgroup/memory/sub/memory.limit_in_bytes"}, limit(Root)).
+
+%% As into the container of who looks after the others.
+groups_of_others_that_are_mounted_too(Root) ->
+    Mine = {?GB, "/sys/fs/cgroup/mine/memory.max"},
+    [
+        begin
+            write(Root, [
+                machine(8),
+                groups(["0::/mine"]),
+                mounts(Mounts),
+                {"/sys/fs/cgroup/mine/memory.max", integer_to_list(?GB)},
+                {"/watched/memory.max", "4096"},
+                {"/watched/mine/memory.max", "4096"}
+            ]),
+            ?assertEqual({Mounts, Mine}, {Mounts, limit(Root)})
+        end
+     || Own <- [{v2, "/", "/sys/fs/cgroup"}, {v2, "/mine", "/sys/fs/cgroup/mine"}],
+        Other <- [{v2, "/other", "/watched"}, {v2, "/mine2", "/watched"}, {v2, "/mine/below", "/watched"}],
+        Mounts <- [[Own, Other], [Other, Own]]
+    ].
+
+%% Where none of what is mounted has it, it is named in another view than that.
+a_group_that_no_mount_has(Root) ->
+    write(Root, [
+        machine(8),
+        groups(["0::/"]),
+        mounts([{v2, "/docker/f00", "/sys/fs/cgroup"}]),
+        {"/sys/fs/cgroup/memory.max", integer_to_list(?GB)}
+    ]),
+    ?assertEqual({?GB, "/sys/fs/cgroup/memory.max"}, limit(Root)).
 
 both_versions_at_once(Root) ->
     write(Root, [

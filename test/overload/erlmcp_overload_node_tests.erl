@@ -36,9 +36,22 @@ node_test_() ->
         fun a_stop_of_queue_limits_is_no_end/0,
         fun where_no_limit_is_known_memory_is_not_looked_at/0,
         fun a_limit_is_found_below_the_root/0,
+        fun a_limit_that_was_found_stays_known/0,
         fun who_reads_files_is_not_waited_for/0,
         fun wrong_options/0
     ]).
+
+%% Where the runtime cannot say what it has allocated, it is known all the same how much is resident.
+without_allocators_test_() ->
+    erlmcp_overload_watch_test_lib:in_node(["+Mea", "min"], [fun what_the_runtime_does_not_know/0]).
+
+what_the_runtime_does_not_know() ->
+    ?assertError(notsup, erlang:memory(total)),
+    {Helper, Monitor} = spawn_monitor(erlmcp_overload_guard, find, [total, ""]),
+    receive {'DOWN', Monitor, process, Helper, Found} -> ?assertEqual({found, unknown}, Found) end,
+    Resident = resident(),
+    Tag = guarded(no_run_queue(#{memory_limit => round(Resident / 0.9)})),
+    ?assertMatch({alert, {overload, node, memory, _, _}}, next(Tag)).
 
 no_run_queue(Options) ->
     Options#{run_queue => off, sample_ms => 20}.
@@ -250,6 +263,9 @@ when_nobody_comes_after_it_the_level_is_over() ->
     eventually(fun() -> level() =:= 1 end),
     erlmcp_overload_test_lib:crash(),
     eventually(fun() -> level() =:= 0 end),
+    ?assertMatch(#{cause := none, refuses := [], memory := #{level := 0}}, ?N:pressure()),
+    Metrics = [{Name, Samples} || {#{name := Name}, Samples} <- erlmcp_native_metrics:collect()],
+    ?assertEqual({~"erlmcp_node_pressure", [{[~"memory"], 0}]}, lists:keyfind(~"erlmcp_node_pressure", 1, Metrics)),
     ok = application:unset_env(erlmcp_native, node),
     Tag = monitor([]),
     %% The handlers of before are not these.
@@ -353,6 +369,40 @@ a_limit_is_found_below_the_root() ->
     eventually(fun() -> map_get(used, map_get(memory, ?N:pressure())) < Limit div 100 end),
     stop_guard(Guard),
     erlmcp_native_test_lib:remove_dir(Root).
+
+%% As where there is no file left to be opened.
+a_limit_that_was_found_stays_known() ->
+    Root = erlmcp_native_test_lib:temp_dir(),
+    File = Root ++ "/sys/fs/cgroup/memory.max",
+    ok = filelib:ensure_dir(File),
+    ok = file:write_file(File, "5000000000\n"),
+    ok = filelib:ensure_dir(Root ++ "/proc/self/cgroup"),
+    ok = file:write_file(Root ++ "/proc/self/cgroup", "0::/\n"),
+    _ = monitor([]),
+    Guard = guard_below(Root, no_run_queue(#{})),
+    eventually(fun() -> limit_of() =:= 5000000000 end),
+    erlmcp_native_test_lib:remove_dir(Root),
+    {{5000000000, {file, _}}, FoundMs} = looked_up(Guard),
+    %% It is looked up again when it was found long ago.
+    Aged = fun
+        (#{limit := {{_, {file, _}} = Limit, AtMs}} = Found) -> Found#{limit := {Limit, AtMs - 60000}};
+        (Other) -> Other
+    end,
+    _ = sys:replace_state(Guard, fun(State) -> list_to_tuple([Aged(Element) || Element <- tuple_to_list(State)]) end),
+    eventually(fun() -> element(2, looked_up(Guard)) >= FoundMs end),
+    ?assertMatch({{5000000000, {file, _}}, _}, looked_up(Guard)),
+    ?assertEqual(5000000000, limit_of()),
+    stop_guard(Guard).
+
+limit_of() ->
+    case ?N:pressure() of
+        #{memory := #{limit := Limit}} -> Limit;
+        off -> off
+    end.
+
+looked_up(Guard) ->
+    [Found] = [Found || #{limit := {Limit, _} = Found} <- tuple_to_list(sys:get_state(Guard)), not is_reference(Limit)],
+    Found.
 
 until_clear(Tag) ->
     case next(Tag) of

@@ -1,7 +1,7 @@
 %% What the suites of the watch over all mailboxes share.
 -module(erlmcp_overload_watch_test_lib).
 
--export([in_node/1, run/1]).
+-export([in_node/1, in_node/2, run/1]).
 -export([lengths/0, receiver/0, drown/2, take/2, watched/0, watched/1, held/0, row/1]).
 -export([watcher/0, is_watched_by_another/1, sessions/0]).
 
@@ -10,15 +10,19 @@
 
 %% Each test in a process of its own, all in a node of their own: whoever else has a long mailbox would be told of too.
 in_node(Tests) ->
-    {setup, fun start_node/0, fun peer:stop/1, fun(Node) ->
+    in_node([], Tests).
+
+%% The runtime is started with these arguments.
+in_node(Args, Tests) ->
+    {setup, fun() -> start_node(Args) end, fun peer:stop/1, fun(Node) ->
         [
             {atom_to_list(Name), {timeout, 120, fun() -> ok = peer:call(Node, ?MODULE, run, [Test], infinity) end}}
          || Test <- Tests, {name, Name} <- [erlang:fun_info(Test, name)]
         ]
     end}.
 
-start_node() ->
-    erlmcp_native_test_lib:peer([Path || Path <- code:get_path(), filelib:is_dir(Path)], []).
+start_node(Args) ->
+    erlmcp_native_test_lib:peer([Path || Path <- code:get_path(), filelib:is_dir(Path)], Args).
 
 run(Test) ->
     Level = erlmcp_overload_test_lib:up(),

@@ -62,6 +62,7 @@ not.
     {erlmcp_native_config, "is called by the services, with tables of their own"},
     {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
     {erlmcp_native_deadline, "is called by the services, with times of their own"},
+    {erlmcp_native_process, "is called by our own processes, with functions of ours"},
     {erlmcp_native_log, "is called with formats and fields of our own"},
     {erlmcp_native_log_text, "is called by erlmcp_native_log"},
     {erlmcp_native_log_writer, "is called by erlmcp_native_log"},

@@ -49,16 +49,18 @@ impl Role {
     }
 
     /// How long a caller that is refused so should wait before it asks again, in milliseconds: what decided is what has
-    /// to give way. When the node does nobody knows.
+    /// to give way. When the node does its queues do not tell.
     pub(crate) fn retry_after(&self, case: &Case, now: Instant) -> u64 {
         match case.reason {
-            Reason::Node => retry::NOT_KNOWN_MS,
+            Reason::Node => self.room_after(case, now).max(retry::NOT_KNOWN_MS),
             Reason::Role => self.retry_after_any_ms(self.beyond_cap(), now),
             Reason::Bytes => self.retry_after_any_ms(1, now),
-            Reason::Full | Reason::Class | Reason::Deadline => {
-                self.retry_after_ms(case.depth, case.refused_at, case.pace, now)
-            }
+            Reason::Full | Reason::Class | Reason::Deadline => self.room_after(case, now),
         }
+    }
+
+    fn room_after(&self, case: &Case, now: Instant) -> u64 {
+        self.retry_after_ms(case.depth, case.refused_at, case.pace, now)
     }
 
     /// Why an owner is refused such a request of whom nothing is known.

@@ -1,6 +1,7 @@
 //! Whether a caller is refused, and how long it should wait then before it asks again.
 
-/// The advice when nothing drained, or nobody knows when there will be room, in milliseconds.
+/// The advice in milliseconds when nothing drained; and the least while the node refuses, since how long that lasts no
+/// queue tells.
 pub(crate) const NOT_KNOWN_MS: u64 = 1_000;
 /// The longest advice, in milliseconds.
 const LONGEST_MS: u64 = 60_000;

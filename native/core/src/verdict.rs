@@ -5,7 +5,7 @@ use crate::caps::Turn;
 use crate::gauge::{Admission, Vacant};
 use crate::owner::Account;
 use crate::reason::Reason;
-use crate::request::Request;
+use crate::request::{Class, Request};
 use crate::role::{Role, RoleStats};
 use crate::roles::TooManyRoles;
 use crate::sync::{AtomicBool, Ordering};
@@ -34,6 +34,8 @@ pub struct Refusal {
     pub stats: RoleStats,
     /// This depth of the owner decided.
     pub depth: u64,
+    /// The request was of this class.
+    pub class: Class,
     /// This is why.
     pub reason: Reason,
     /// The caller should wait so many milliseconds before it asks again: 1 to 60000. It is an estimate.
@@ -259,6 +261,7 @@ pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refus
             ..role.stats()
         },
         depth,
+        class,
         reason,
         announce,
     })

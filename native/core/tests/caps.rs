@@ -249,7 +249,9 @@ fn many_at_once_never_pass_a_cap() {
                     }
                 })
             });
-            threads.map(|thread| thread.join().unwrap());
+            for thread in threads {
+                thread.join().unwrap();
+            }
         });
         assert_eq!(table.roles().bytes(ROLE), 0);
         let admitted = (0..=total).filter(|_| take(&table, A, 0, &host).is_none());

@@ -205,6 +205,8 @@ proptest! {
         let mut marked: Option<(u64, u64, u64)> = None;
         let (mut last_depth, mut last_tick) = (0, u64::MAX);
         let (mut done, mut ms, mut marks) = (0.0, 0.0, 0);
+        // Whether what was measured by then was old, so that a mark that is faster begins anew.
+        let (mut last_sojourn_ms, mut is_doubted) = (0.0_f64, false);
         for step in steps {
             match step {
                 Step::Arrive => {
@@ -212,6 +214,8 @@ proptest! {
                     let (depth, tick) = (queue.depth() as u64, queue.now_ns >> 24);
                     let is_due = tick != last_tick || depth / 2 > last_depth;
                     if depth >= 2 && marked.is_none() && is_due {
+                        let free_ms = tick.wrapping_sub(last_tick).wrapping_mul(1 << 24) / MS;
+                        is_doubted |= marks > 0 && free_ms >= last_sojourn_ms as u64 + 10_000;
                         marked = Some((number, depth, queue.now_ns));
                         (last_depth, last_tick) = (depth, tick);
                     }
@@ -222,7 +226,10 @@ proptest! {
                         && number == Some(of)
                     {
                         let sojourn_ms = (queue.now_ns - since_ns) as f64 / MS as f64;
-                        let weight = if marks == 0 { 1.0 } else { 0.25 };
+                        let is_faster = depth as f64 / sojourn_ms > done / ms;
+                        let is_first = marks == 0 || is_doubted && is_faster;
+                        let weight = if is_first { 1.0 } else { 0.25 };
+                        (last_sojourn_ms, is_doubted) = (sojourn_ms, false);
                         done += weight * (depth as f64 - done);
                         ms += weight * (sojourn_ms - ms);
                         marks += 1;

@@ -190,3 +190,29 @@ fn an_owner_that_nobody_knows_is_refused_too_and_no_place_is_taken() {
     let top = table.try_enqueue_with(ROLE, owner, &of(Class::CriticalPlus), &host);
     assert_eq!(reason(top.unwrap()), Some(Reason::Full));
 }
+
+/// How long a node is pressed its queues do not tell, however short and fast they are.
+#[test]
+fn whoever_the_node_refuses_is_not_told_to_come_back_at_once() {
+    let host = TestHost::default();
+    let table = table(&host);
+    table.roles().set_limit(ROLE, 10, host.now()).unwrap();
+    let refuse = |class| match table.check_with(ROLE, OWNER, &of(class), &host).unwrap() {
+        Verdict::Refused(refusal) => (refusal.reason, refusal.retry_after_ms),
+        Verdict::Granted => panic!("{class:?} is let in"),
+    };
+    for _ in 0..100 {
+        table.enqueue(ROLE, OWNER, &host).unwrap();
+        table.dequeue(ROLE, OWNER, &host).unwrap();
+        host.advance(10);
+    }
+    press(&table, Strain::Pressed, &host);
+    assert_eq!(refuse(Class::Sheddable), (Reason::Node, 1_000));
+    (0..10).for_each(|_| table.enqueue(ROLE, OWNER, &host).unwrap());
+    assert_eq!(refuse(Class::Critical), (Reason::Full, 10));
+    // A queue that takes longer is believed.
+    (0..990).for_each(|_| table.enqueue(ROLE, OWNER, &host).unwrap());
+    let (reason, retry_after_ms) = refuse(Class::Sheddable);
+    assert_eq!(reason, Reason::Node);
+    assert!(retry_after_ms > 5_000, "{retry_after_ms}");
+}

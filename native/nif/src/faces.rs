@@ -13,7 +13,7 @@ use rustler::{Atom, Encoder, Env, Term};
 use crate::atoms;
 use crate::control_stats;
 use crate::registry::Route;
-use crate::request::reason_atom;
+use crate::request::{class_atom, reason_atom};
 use crate::rows::{at_level, by_level, level_atom};
 use crate::term::{self, Order};
 
@@ -48,11 +48,12 @@ pub(crate) fn role_stats<'a>(env: Env<'a>, stats: &RoleStats) -> Term<'a> {
 
 /// `erlmcp_queue_limits:refusal()`: the role's, and what it means for this owner.
 pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Term<'a> {
-    static REFUSAL: Order<16> = Order::unknown();
+    static REFUSAL: Order<17> = Order::unknown();
     let [a, b, c, d, e, f, g, h, i, j, k, l] = role_fields(env, &refusal.stats);
     let process = (named::process(), term::owner_term(env, owner));
     let depth = (atoms::depth(), refusal.depth.encode(env));
     let retry_after_ms = (atoms::retry_after_ms(), refusal.retry_after_ms.encode(env));
+    let class = (atoms::class(), class_atom(refusal.class).encode(env));
     let reason = (atoms::reason(), reason_atom(refusal.reason).encode(env));
     REFUSAL.map(
         env,
@@ -71,6 +72,7 @@ pub(crate) fn refusal<'a>(env: Env<'a>, owner: OwnerId, refusal: &Refusal) -> Te
             l,
             process,
             depth,
+            class,
             reason,
             retry_after_ms,
         ],
