@@ -79,6 +79,8 @@ value(_, undefined) -> null;
 value(limit, infinity) -> null;
 value(by_reason, Refused) ->
     [#{class => Class, reason => Reason, refused => Count} || {Class, Reason, Count} <- Refused];
+value(caps, Caps) ->
+    #{Of => #{used => Used, most => value(limit, Most)} || {Of, Used, Most} <- Caps};
 value(by_wait, Bands) -> [#{from_ms => From, owners => Owners} || {From, Owners} <- Bands];
 value(by_utilization, Bands) -> [#{from => From, owners => Owners} || {From, Owners} <- Bands];
 value(_, Value) -> Value.

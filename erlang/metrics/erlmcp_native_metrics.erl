@@ -156,9 +156,13 @@ queues() ->
 unit(ms) -> seconds;
 unit(ms_at_level) -> seconds;
 unit(ratio) -> ratio;
+unit(caps) -> ratio;
+unit(bytes) -> bytes;
 unit(_) -> none.
 
 labels(by_utilization) -> [~"from"];
+labels(by_reason) -> [~"class"];
+labels(caps) -> [~"cap"];
 labels(Kind) when Kind =:= by_level; Kind =:= by_alert_level; Kind =:= ms_at_level -> [~"level"];
 labels(_) -> [].
 
@@ -176,8 +180,21 @@ samples(Kind, ByLevel) when Kind =:= by_level; Kind =:= by_alert_level ->
     [{[word(Level)], maps:get(Level, ByLevel)} || Level <- erlmcp_native_role:levels(), is_map_key(Level, ByLevel)];
 samples(by_utilization, Bands) ->
     [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands];
+samples(by_reason, Refused) ->
+    lists:sort(maps:to_list(sums([{[word(Class)], Count} || {Class, _, Count} <- Refused])));
+samples(caps, Caps) ->
+    [{[word(Of)], share(Used, Most)} || {Of, Used, Most} <- Caps, is_integer(Most)];
 samples(_, Number) ->
     [{[], Number}].
+
+%% Of nothing all is in use.
+share(_, 0) -> 1.0;
+share(Used, Most) -> Used / Most.
+
+sums(Counted) ->
+    lists:foldl(
+        fun({Of, Count}, Sums) -> maps:update_with(Of, fun(Sum) -> Sum + Count end, Count, Sums) end, #{}, Counted
+    ).
 
 %% Over all roles, as what follows.
 waits() ->
@@ -185,23 +202,19 @@ waits() ->
         {gauge, ~"queue_owners_by_wait", none, [~"from"]},
         ~"Owners of all roles at the last check, by how long one waits that comes, from so long up to the next.",
         fun(#{roles := Rows}) ->
-            Add = fun({FromMs, Owners}, Sums) -> maps:update_with(FromMs, fun(N) -> N + Owners end, Owners, Sums) end,
-            Sums = lists:foldl(Add, #{}, lists:append([Bands || #{owners_by_wait := Bands} <- Rows])),
+            Sums = sums(lists:append([Bands || #{owners_by_wait := Bands} <- Rows])),
             [{[float_to_binary(FromMs / 1000, [short])], N} || {FromMs, N} <- lists:sort(maps:to_list(Sums))]
         end
     ).
 
-%% Over all roles: that is one of a few for the node, instead of as many for each role.
+%% Over all roles: that is one of a few for the node, instead of as many for each role, which has them by class alone.
 refusals() ->
     field(
         {counter, ~"queue_refusals_by_reason", none, [~"class", ~"reason"]},
         ~"Requests refused over all roles, by how much they mattered and why, where there were any.",
         fun(#{roles := Rows}) ->
-            Sum = fun({Class, Reason, Count}, Sums) ->
-                maps:update_with([word(Class), word(Reason)], fun(Sum) -> Sum + Count end, Count, Sums)
-            end,
-            All = [Counted || #{refused_by := By} <- Rows, Counted <- By],
-            lists:sort(maps:to_list(lists:foldl(Sum, #{}, All)))
+            All = [{[word(Class), word(Why)], N} || #{refused_by := By} <- Rows, {Class, Why, N} <- By],
+            lists:sort(maps:to_list(sums(All)))
         end
     ).
 

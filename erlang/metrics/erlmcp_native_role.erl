@@ -34,6 +34,10 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     released := non_neg_integer(),
     refused := non_neg_integer(),
     bytes := non_neg_integer(),
+    %% How many places and bytes all owners have together, mailboxes left out, and how many they may have.
+    caps := [{total | bytes, Used :: non_neg_integer(), erlmcp_queue_limits:limit()}],
+    %% Where the limit is said in milliseconds: those.
+    wait_target_ms := 1..1000000 | undefined,
     %% Where there were any; of `critical` and `full` always.
     refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
     refused_per_s := float(),
@@ -69,15 +73,17 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
 -doc """
 A kind says what a value is. `count`, `ratio` and `per_s` (a second) are numbers, `ms` milliseconds, `moment` system
 time in milliseconds; any of them is `undefined` where there is none, which is `null` in JSON and no sample of a metric.
-`limit` is a number, or `infinity`, which is `null` and no sample too: that there is no limit is no number to draw or to
-divide by.
+`bytes` is a number of bytes. `limit` is a number, or `infinity`, which is `null` and no sample too: that there is no
+limit is no number to draw or to divide by.
 `by_level` has a number for each level, `by_alert_level` for each but `ok`, `ms_at_level` milliseconds at each level in
 three windows of time, `by_reason` a list of classes, reasons and numbers, `by_utilization` a list of shares of the
-limit, each with a number for what lies from there up to the next, and `by_wait` one of milliseconds.
+limit, each with a number for what lies from there up to the next, and `by_wait` one of milliseconds. `caps` is a list
+of what is capped, how much of it is in use, and the cap.
 """.
 -type kind() ::
     role
     | count
+    | bytes
     | limit
     | ratio
     | per_s
@@ -90,6 +96,7 @@ limit, each with a number for what lies from there up to the next, and `by_wait`
     | by_reason
     | by_utilization
     | by_wait
+    | caps
     | breaker.
 -doc "A metric is made of a number. Its name here is without the `erlmcp_` before it.".
 -type metric() :: {counter | gauge, Name :: binary()}.
@@ -111,6 +118,8 @@ numbers() ->
             {released, count, {counter, ~"queue_released"},
                 ~"Depth given up by owners that died or were forgotten."},
             {refused, count, {counter, ~"queue_refused"}, ~"Requests refused."},
+            {refused_by, by_reason, {counter, ~"queue_refusals_by_class"},
+                ~"Requests refused since the role exists, by how much they mattered, where there were any."},
             {refused_per_s, per_s, {gauge, ~"queue_refusals_per_second"},
                 ~"Refusals a second over the last ten seconds."},
             {retry_after_ms, ms, {gauge, ~"queue_retry_after_seconds"},
@@ -123,6 +132,12 @@ numbers() ->
                 ~"How long one waits that comes, at most of all owners, at the last check. An estimate."},
             {max_stalled_ms, ms, {gauge, ~"queue_stalled_seconds"},
                 ~"How long nobody was taken out while somebody waited, at most of all owners, at the last check."},
+            {wait_target_ms, ms, {gauge, ~"queue_wait_target_seconds"},
+                ~"How long one is to wait at most, where the limit is said in milliseconds."},
+            {bytes, bytes, {gauge, ~"queue_waiting_bytes"},
+                ~"Bytes of what waits, over all owners, as far as requests said so."},
+            {caps, caps, {gauge, ~"queue_cap_utilization_ratio"},
+                ~"What all owners have together as a share of what they may, where there is a cap."},
             {level, level, {gauge, ~"queue_level"},
                 ~"Alert level of the role: 0 ok, 1 warning, 2 critical, 3 overload."},
             {ms_at_level, ms_at_level, {counter, ~"queue_level_seconds"},
@@ -130,9 +145,6 @@ numbers() ->
             {alerts, by_alert_level, {counter, ~"queue_alerts"}, ~"Alerts raised."},
             {role, role, none, ~"The role that the numbers are of."},
             {drained_per_s, per_s, none, ~"Dequeues a second that took something, over the last ten seconds."},
-            {bytes, count, none, ~"Bytes of what waits, over all owners, as far as requests said so."},
-            {refused_by, by_reason, none,
-                ~"Requests refused since the role exists, by how much they mattered and why."},
             {last_refused_ms, moment, none, ~"When a request was refused last."},
             {refusing_since_ms, moment, none, ~"When the last refusals began without a quiet second since."},
             {owners_by_level, by_level, none, ~"Owners by the alert level that they hold."},

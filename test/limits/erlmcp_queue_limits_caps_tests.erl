@@ -26,6 +26,7 @@ caps_test_() ->
         fun what_is_no_cap_is_said/0,
         fun they_survive_a_crash/0,
         fun refusals_are_counted/0,
+        fun what_is_in_use_of_a_cap_is_shown/0,
         fun no_more_than_the_cap_whoever_calls/0
     ]).
 
@@ -236,6 +237,34 @@ refusals_are_counted() ->
     #{roles := Rows} = erlmcp_native_metrics:snapshot(),
     [By] = [By || #{role := session, refused_by := By} <- Rows],
     ?assert(lists:member({critical, role, 1}, By)).
+
+what_is_in_use_of_a_cap_is_shown() ->
+    Metrics = fun(Name) ->
+        [Sample || {#{name := Of}, Samples} <- erlmcp_native_metrics:collect(), Of =:= Name,
+            {[~"session" | _], _} = Sample <- Samples]
+    end,
+    Caps = fun() ->
+        #{roles := Rows} = erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()),
+        [Of] = [Of || #{role := ~"session", caps := Of} <- Rows],
+        Of
+    end,
+    ok = try_enqueue(session, a, #{bytes => 300}),
+    ?assertEqual(#{total => #{used => 1, most => null}, bytes => #{used => 300, most => null}}, Caps()),
+    ?assertEqual([], Metrics(~"erlmcp_queue_cap_utilization_ratio")),
+    ?assertEqual([{[~"session"], 300}], Metrics(~"erlmcp_queue_waiting_bytes")),
+    ok = set_caps(session, #{total => 4, bytes => 1000}),
+    %% Mailboxes are left out.
+    Receiver = spawn_link(fun() -> receive stop -> ok end end),
+    ok = erlmcp_overload_mailbox:send(session, Receiver, one),
+    ?assertEqual(#{total => #{used => 1, most => 4}, bytes => #{used => 300, most => 1000}}, Caps()),
+    ?assertEqual(
+        [{[~"session", ~"total"], 0.25}, {[~"session", ~"bytes"], 0.3}],
+        Metrics(~"erlmcp_queue_cap_utilization_ratio")
+    ),
+    %% Nobody is let in: all of nothing is in use.
+    ok = set_caps(session, #{total => 0}),
+    ?assertEqual([{[~"session", ~"total"], 1.0}], Metrics(~"erlmcp_queue_cap_utilization_ratio")),
+    Receiver ! stop.
 
 no_more_than_the_cap_whoever_calls() ->
     [

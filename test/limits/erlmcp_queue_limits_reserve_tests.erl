@@ -244,12 +244,24 @@ refusals_are_counted_by_class_and_reason() ->
         Counted()
     ),
     ?assertEqual([8], stats([total_rejected], session)),
+    [{#{kind := counter}, ByClass}] = lists:filter(fun is_by_class/1, erlmcp_native_metrics:collect()),
+    ?assertEqual(
+        [
+            {[~"session", ~"critical"], 3},
+            {[~"session", ~"critical_plus"], 1},
+            {[~"session", ~"sheddable"], 3},
+            {[~"session", ~"sheddable_plus"], 1}
+        ],
+        [Sample || {[~"session", _], _} = Sample <- ByClass]
+    ),
     #{roles := Rows} = erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()),
     [Refused] = [By || #{role := ~"session", refused_by := By} <- Rows],
     ?assert(lists:member(#{class => sheddable, reason => class, refused => 2}, Refused)),
     ok = ?LIMITS:reset_stats(session),
     %% So that it only grows, whichever role's numbers are reset.
     ?assertMatch([{[~"critical", ~"full"], 3} | _], Counted()).
+
+is_by_class({#{name := Name}, _}) -> Name =:= ~"erlmcp_queue_refusals_by_class".
 
 is_by_reason({#{name := Name}, _}) -> Name =:= ~"erlmcp_queue_refusals_by_reason".
 

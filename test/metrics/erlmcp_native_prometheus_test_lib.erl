@@ -144,6 +144,8 @@ role(Role) ->
         owners_by_wait => [{From, 123456} || From <- [0, 10, 100, 1000, 10000]],
         max_wait_ms => 12345,
         max_stalled_ms => 123456,
+        wait_target_ms => 12345,
+        caps => [{total, 1234567, 2345678}, {bytes, 1234567890, 2345678901}],
         level => overload,
         ms_at_level => #{since_start => maps:from_keys([ok, warning, critical, overload], 2678400123)},
         alerts => maps:from_keys([warning, critical, overload], 12345678)

@@ -7,7 +7,7 @@ use crate::overload::{Level, utilization};
 use crate::refusals::ByReason;
 use crate::role::{Role, RoleStats};
 use crate::timeline::{ByLevel, TimeAtLevel};
-use crate::vocabulary::Instant;
+use crate::vocabulary::{Instant, UNLIMITED};
 
 const MS_PER_S: f64 = 1_000.0;
 
@@ -33,6 +33,11 @@ pub struct RoleSummary {
     pub stats: RoleStats,
     /// What waits has so many bytes, as far as requests said so.
     pub bytes: u64,
+    /// Of places and of bytes, so many are in use by all owners together, mailboxes left out, and so many there may be;
+    /// [`UNLIMITED`](crate::UNLIMITED) is no cap.
+    pub caps: [(u64, u64); 2],
+    /// For so many milliseconds somebody should wait at most, if that is how its limit was set.
+    pub wait_target_ms: Option<u64>,
     /// These are its refusals by class and reason since the role exists; `reset_stats` leaves them.
     pub refused_by: ByReason,
     /// This is its alert level, the worst of its owners'; exact as of now.
@@ -91,6 +96,8 @@ pub enum Number {
     AtLevel(TimeAtLevel),
     /// There is one for each class and reason.
     ByReason(ByReason),
+    /// Of places and of bytes it is how many are in use, and the cap, or [`UNLIMITED`](crate::UNLIMITED).
+    Caps([(u64, u64); 2]),
     /// There is one for each band of utilisation, see [`BANDS_FROM`](crate::fill::BANDS_FROM).
     ByUtilization([u64; BANDS]),
     /// There is one for each band of waiting, see [`WAITS_FROM_MS`](crate::fill::WAITS_FROM_MS).
@@ -105,9 +112,16 @@ impl RoleSummary {
         if let Some(at_none) = owners_by_level.get_mut(Level::Ok.index()) {
             *at_none = stats.owners.saturating_sub(holding);
         }
+        let bytes = role.caps().map_or(0, Caps::bytes);
+        let (most, most_bytes) = role.caps().map_or((UNLIMITED, UNLIMITED), Caps::get);
         Self {
             stats,
-            bytes: role.caps().map_or(0, Caps::bytes),
+            bytes,
+            caps: [(role.tally().counted(), most), (bytes, most_bytes)],
+            wait_target_ms: match role.set_to() {
+                Limit::Fixed(_) => None,
+                Limit::Wait(wait) => Some(wait.target_ms().into()),
+            },
             refused_by: role.refusals(),
             level: standing.level,
             owners_by_level,
@@ -150,8 +164,8 @@ impl RoleSummary {
     /// entered there, and nowhere else.
     pub fn numbers(&self) -> impl ExactSizeIterator<Item = (&'static str, Number)> + use<> {
         use Number::{
-            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, ByWait, Level, Limit, Maybe,
-            Real, Whole,
+            AtLevel, ByAlertLevel, ByLevel, ByReason, ByUtilization, ByWait, Caps, Level, Limit,
+            Maybe, Real, Whole,
         };
         let stats = &self.stats;
         [
@@ -165,6 +179,8 @@ impl RoleSummary {
             ("released", Whole(stats.released)),
             ("refused", Whole(stats.refused)),
             ("bytes", Whole(self.bytes)),
+            ("caps", Caps(self.caps)),
+            ("wait_target_ms", Maybe(self.wait_target_ms)),
             ("refused_by", ByReason(self.refused_by)),
             ("last_refused_ms", Maybe(stats.last_refused_ms)),
             ("refusing_since_ms", Maybe(self.refusing_since_ms)),
@@ -198,6 +214,46 @@ mod tests {
     use crate::sync::Arc;
     use crate::tally::Seat;
     use crate::vocabulary::RoleId;
+    use crate::wait::Wait;
+
+    #[test]
+    fn caps_are_shown_with_what_is_in_use_of_them() {
+        let at = Instant {
+            monotonic_ms: 0,
+            system_ms: 0,
+        };
+        let role = Role::new(RoleId(1), Arc::new(Policy::new(10)), at);
+        let caps = || RoleSummary::of(&role, None, at).caps;
+        role.tally().at(Seat::mine()).enqueue(1);
+        // A mailbox is left out, and counts in the depth.
+        role.tally().at(Seat::mine()).post(1);
+        assert_eq!(RoleSummary::of(&role, None, at).stats.depth, 2);
+        assert_eq!(caps(), [(1, UNLIMITED), (0, UNLIMITED)]);
+        role.set_caps(20, 1_000);
+        assert!(role.caps_for(7).is_some_and(|caps| caps.add_bytes(7, true)));
+        assert_eq!(caps(), [(1, 20), (7, 1_000)]);
+        role.tally().unmatched_dequeue();
+        role.tally().at(Seat::mine()).dequeue();
+        assert_eq!(caps(), [(0, 20), (7, 1_000)]);
+    }
+
+    #[test]
+    fn a_target_is_shown_where_the_limit_was_set_as_one() {
+        let at = Instant {
+            monotonic_ms: 0,
+            system_ms: 0,
+        };
+        let target_ms = |limit| {
+            let role = Role::new(RoleId(1), Arc::new(Policy::new(10)), at);
+            role.own_limit.set(Some(limit));
+            RoleSummary::of(&role, None, at).wait_target_ms
+        };
+        assert_eq!(target_ms(Limit::Fixed(500)), None);
+        assert_eq!(
+            target_ms(Limit::Wait(Wait::new(500, 10, 100).unwrap())),
+            Some(500)
+        );
+    }
 
     #[test]
     fn a_backlog_is_what_waits_over_what_drains() {

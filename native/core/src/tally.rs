@@ -293,6 +293,19 @@ impl Tally {
         totals
     }
 
+    /// What is in, mailboxes left out, as of now and as nearly as [`Tally::totals`] knows it.
+    pub(crate) fn counted(&self) -> u64 {
+        let dequeued = self.sum(|stripe| &stripe.dequeued);
+        let (unmatched, released) = (
+            self.sum(|stripe| &stripe.unmatched),
+            self.sum(|stripe| &stripe.released),
+        );
+        self.sum(|stripe| &stripe.enqueued)
+            .saturating_add(unmatched)
+            .saturating_sub(dequeued)
+            .saturating_sub(released)
+    }
+
     pub(crate) fn refused(&self) -> u64 {
         self.sum(|stripe| &stripe.refused)
     }

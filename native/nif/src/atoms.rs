@@ -64,6 +64,7 @@ rustler::atoms! {
     owners,
     retry_after_ms,
     role,
+    total,
 
     // What a request says of itself.
     bytes,

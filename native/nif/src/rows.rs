@@ -52,6 +52,10 @@ fn encode(env: Env<'_>, number: Number) -> Term<'_> {
         }
         Number::AtLevel(time) => at_level(env, time),
         Number::ByReason(refused) => by_reason(env, refused),
+        Number::Caps([places, bytes]) => {
+            let cap = |name: Atom, (used, most): (u64, u64)| (name, used, term::limit_term(env, most));
+            vec![cap(atoms::total(), places), cap(atoms::bytes(), bytes)].encode(env)
+        }
         Number::ByUtilization(owners) => {
             let bands = BANDS_FROM.into_iter().zip(owners);
             let band = |(percent, owners)| (percent as f64 / 100.0, owners);
