@@ -16,6 +16,7 @@ prints
 tool_executor refuses what comes for a full owner: the fullest has 3 of 3
   owners      1: 1 overload
   refusals    0.1 a second, 1 in all; since 03:12:44 (2.1 s ago), the last 2.1 s ago
+  reasons     1 critical (full)
   drains      nothing was taken out in the last ten seconds
   free        unknown: nothing drains; refused callers are told 1 s
   level       overload; in the last hour 2.1 s at overload, 0 ms at critical, 0 ms at warning; breaker open
@@ -32,6 +33,10 @@ be stuck.
 
 Of an owner, `why/2` also says how fast it drains, for how long a request waits for it, and how long nobody was taken
 out: see `t:erlmcp_overload_monitor:queue_info/0`, whose numbers `top/0` shows as well.
+
+What bounds the role beside a number is said where it was set: `wait`, a limit in milliseconds; `reserve`, what lower
+classes may not use; `caps`, what all owners together have of what they may. `reasons` has the refusals by class and
+reason (`t:erlmcp_queue_limits:reason/0`).
 
 While the node itself refuses (`m:erlmcp_overload_node`) a line `node` says what, and for how much memory or run queue;
 `why(node)` says more of that.
@@ -195,9 +200,10 @@ node_lines(Row, #{since_ms := SinceMs} = Pressure, Alerts) ->
 
 role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
     Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
-    Outlook = outlook(Role, Depth),
+    Outlook = capped(Row, outlook(Role, Depth)),
     Verdict =
         case Outlook of
+            {capped, Words} -> words("refuses all that is counted: ~ts", [Words]);
             open -> "refuses nothing: limits are switched off";
             unlimited -> words("refuses nothing: it has no limit; the fullest owner has ~b", [Depth]);
             closed -> "refuses everything: its limit is 0";
@@ -209,7 +215,8 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         | strain()
     ] ++ [
         line("owners", owners(Row)),
-        line("refusals", refusals(Row)),
+        line("refusals", refusals(Row))
+    ] ++ bounds(Row) ++ [
         line("drains", drains(Row)),
         line("free", free(Outlook)),
         line("level", level(Row)),
@@ -220,9 +227,14 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
 
 owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
     {Limit, DrainPerS, WaitMs, SojournMs, StalledMs} = own(Role, Owner),
-    Outlook = outlook(Role, Owner, Depth),
+    Outlook =
+        case {outlook(Role, Owner, Depth), erlmcp_native:limits_depth(own, Role, Owner)} of
+            {Of, mailbox} -> Of;
+            {Of, _} -> capped(Row, Of)
+        end,
     Verdict =
         case Outlook of
+            {capped, Words} -> words("is refused: ~ts", [Words]);
             open -> "is not refused: limits are switched off";
             unlimited -> "is not refused: the role has no limit";
             {room, Places} -> words("has room for ~b", [Places]);
@@ -232,7 +244,8 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)])
         | strain()
     ] ++ [
-        line("refusals", [refusals(Row), ", of the role"]),
+        line("refusals", [refusals(Row), ", of the role"])
+    ] ++ bounds(Row) ++ [
         line("drains", own_drains(DrainPerS, drains(Row))),
         line("waits", waits(WaitMs, SojournMs)),
         line("stalled", stalled(StalledMs)),
@@ -240,6 +253,18 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
         | signs(Role, [{Owner, Depth}])
     ].
+
+%% Whoever would have room is refused all the same while all owners together have as many as they may.
+capped(Row, Outlook) when Outlook =:= unlimited; element(1, Outlook) =:= room ->
+    case erlmcp_overload_bounds:full(Row) of
+        none -> Outlook;
+        Words -> {capped, Words}
+    end;
+capped(_, Outlook) ->
+    Outlook.
+
+bounds(Row) ->
+    [line(Name, Words) || {Name, Words} <- erlmcp_overload_bounds:lines(Row)].
 
 strain() ->
     [line("node", Words) || Words <- erlmcp_overload_strain:of_role()].
@@ -309,6 +334,7 @@ stalled(Ms) -> words("nobody was taken out for ~s, and somebody waits", [duratio
 free(Outlook) when Outlook =:= open; Outlook =:= unlimited -> "now";
 free({room, _}) -> "now";
 free(closed) -> "when the limit is raised";
+free({capped, _}) -> "when any owner gives a place back";
 free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
 free({full, Ms}) -> words("in about ~s, as refused callers are told; an estimate", [duration(Ms)]).
 

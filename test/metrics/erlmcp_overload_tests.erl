@@ -22,6 +22,8 @@ shell_test_() ->
             {signs_of_wrong_counts, fun signs_of_wrong_counts/0},
             {no_signs_of_right_ones, fun no_signs_of_right_ones/0},
             {switched_off, fun switched_off/0},
+            {what_bounds_a_role, fun what_bounds_a_role/0},
+            {a_role_that_is_full_as_a_whole, fun a_role_that_is_full_as_a_whole/0},
             {a_node_that_is_pressed, fun a_node_that_is_pressed/0},
             {the_fullest, fun the_fullest/0},
             {nothing_is_changed, fun nothing_is_changed/0},
@@ -61,6 +63,47 @@ a_role_that_refuses() ->
     says("level       overload; in the last hour \\d+ ms at overload", Told),
     says("fullest     a 10 of 10", Told),
     says("alerts      \\S+ overload a 10 of 10, \\S+ critical a 9 of 10, \\S+ warning a 8 of 10", Told).
+
+%% Beside the number, and for what it refused.
+what_bounds_a_role() ->
+    ok = ?L:set_limit(r, {wait, 500, #{min => 5, max => 10}}),
+    fill(r, a, 4),
+    Bare = told(fun() -> erlmcp_overload:why(r) end),
+    says("wait        nobody for longer than 500 ms: a limit from 5 to 10, of each owner its own\n", Bare),
+    [?assertEqual(nomatch, re:run(Bare, Word)) || Word <- ["reserve", "caps", "reasons"]],
+    ok = ?L:set_reserve(r, #{sheddable_plus => 10, sheddable => 60}),
+    ok = ?L:set_caps(r, #{total => 9, bytes => 100}),
+    ok = ?L:try_enqueue(r, a, #{bytes => 70}),
+    {error, _} = ?L:try_enqueue(r, b, #{bytes => 31}),
+    [{error, _} = ?L:try_enqueue(r, a, #{class => sheddable}) || _ <- [1, 2]],
+    [
+        begin
+            says("reserve     sheddable_plus may not use 10 %, sheddable may not use 60 %\n", Told),
+            says("caps        5 of 9 places, 70 of 100 bytes\n", Told),
+            says("reasons     2 sheddable \\(class\\), 1 critical \\(bytes\\)\n", Told)
+        end
+     || Told <- [told(fun() -> erlmcp_overload:why(r) end), why(r, a)]
+    ].
+
+a_role_that_is_full_as_a_whole() ->
+    fill(r, a, 2),
+    fill(r, b, 1),
+    Receiver = erlmcp_native_test_lib:idle(),
+    ok = erlmcp_overload_mailbox:send(r, Receiver, one),
+    ok = ?L:set_caps(r, #{total => 3}),
+    {error, {capacity_exceeded, #{reason := role}}} = ?L:try_enqueue(r, c),
+    Told = told(fun() -> erlmcp_overload:why(r) end),
+    says("r refuses all that is counted: all owners together have 3 of 3 places\n", Told),
+    says("free        when any owner gives a place back\n", Told),
+    says("c in r is refused: all owners together have 3 of 3 places: it has 0 of 1000\n", why(r, c)),
+    %% Which a cap leaves out.
+    says([pid_to_list(Receiver), " in r has room for 999"], why(r, Receiver)),
+    drain(r, a, 1),
+    says("r has room", told(fun() -> erlmcp_overload:why(r) end)),
+    says("c in r has room for 1000", why(r, c)),
+    ok = ?L:set_caps(r, #{total => 0}),
+    ok = ?L:set_enabled(false),
+    says("r refuses nothing: limits are switched off", told(fun() -> erlmcp_overload:why(r) end)).
 
 a_role_whose_limit_is_0() ->
     ok = ?L:set_limit(r, 0),

@@ -57,6 +57,7 @@ not.
     {erlmcp_native_reserve, "is called by erlmcp_queue_limits and the configuration; the former is called here"},
     {erlmcp_native_request, "is called by those that have requests, with options of theirs; those call it here"},
     {erlmcp_native_owner, "is called by erlmcp_queue_limits, which raises what it returns"},
+    {erlmcp_overload_bounds, "is called by erlmcp_overload, with a row"},
     {erlmcp_overload_signs, "is called by erlmcp_overload, which checks"},
     {erlmcp_overload_strain, "is called by erlmcp_overload, with what erlmcp_overload_node:pressure/0 returns"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
