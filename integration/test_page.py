@@ -187,7 +187,49 @@ def test_it_says_what_the_api_says(node, page):
     assert owners == [(row["process"], row["role"], row["kind"], row["depth"], row["limit"], row["status"])
                       for row in queues]
     assert {(kind, depth) for _, _, kind, depth, _, _ in owners} >= {("mailbox", 12), ("counted", 500)}
+    # It is known of the one that others waited for.
+    assert [queue["process"] for queue in queues if queue["wait_ms"] is not None] == ["session_1"]
+    assert [row["wait"] for row in page.rows("owners")] == page.module("""
+        const { duration } = await import(new URL('page/format.js', document.baseURI));
+        return args[0].map(duration);""", [queue["wait_ms"] for queue in queues])
     assert len(page.alerts()) == len(node.get("/api/alerts").json()["alerts"]) == 6
+
+
+def test_wait_class_reason_and_caps_are_shown(node, page):
+    node.eval("""
+        ok = erlmcp_queue_limits:set_limit(work, {wait, 500, #{max => 100}}),
+        ok = erlmcp_queue_limits:set_reserve(work, #{sheddable => 98}),
+        ok = erlmcp_queue_limits:set_caps(work, #{total => 3, bytes => 10240}),
+        [ok = erlmcp_queue_limits:try_enqueue(work, a, #{bytes => 1024}) || _ <- "abc"],
+        {error, _} = erlmcp_queue_limits:try_enqueue(work, b),
+        {error, _} = erlmcp_queue_limits:try_enqueue(work, a, #{class => sheddable}), ok""")
+    eventually(lambda: page.role("work") and number(page.role("work")["refused"]) == 2, what="the page has taken it in")
+    assert "At a cap over all owners: work" in page.text("#reasons")
+    page.one("#roles tr[data-role=work] button").click()
+    field = lambda name: page.text(f"#detail-stats [data-field={name}]")
+    eventually(lambda: field("places") == "3 of 3", what="the role is shown")
+    assert field("bytes") == "3\u202fKiB of 10\u202fKiB"
+    assert field("refused_by") == "1 sheddable (class), 1 critical (role)"
+    assert field("max_wait").endswith(", wanted is at most 500\u202fms")
+    node.eval("erlmcp_queue_limits:set_caps(work, #{})")
+    eventually(lambda: field("places") == "3, no cap", what="the caps are gone")
+    assert "At a cap" not in page.text("#reasons")
+
+
+def test_an_owner_that_stands_still_is_told_from_one_that_is_slow(node, page):
+    busy(node)
+    page.busy()
+    cells = page.module(FEED + """
+      const cell = () => document.querySelector('#owners [data-field=wait]');
+      const seen = [];
+      for (const [i, wait_ms, stalled_ms] of [[10, 1234, 59999], [11, 1234, 60000], [12, null, 0]]) {
+        Object.assign(base.fullest[0], {wait_ms, stalled_ms});
+        feed(i, () => {});
+        await frame(); await frame();
+        seen.push([cell().textContent, cell().dataset.hot]);
+      }
+      return seen;""")
+    assert cells == [["1.2\u202fs", "false"], ["stalled 1\u202fmin", "true"], ["\N{EN DASH}", "false"]]
 
 
 def test_it_has_the_alerts_of_before_it_was_opened(node, browser):
@@ -604,10 +646,12 @@ def test_long_texts_do_not_make_it_wider(node, page, width):
       base.roles.push({...base.roles[0], role: long}, {...base.roles[0], role: `${'y'.repeat(40)} ${long}`},
         {...base.roles[0], role: `closed ${long}`});
       base.fullest = base.roles.map(({role}) =>
-        ({role, process: long, kind: 'mailbox', depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload'}));
+        ({role, process: long, kind: 'mailbox', depth: 2 ** 59, limit: 2 ** 59, utilization: 1, status: 'overload',
+          wait_ms: 59999, stalled_ms: 400 * day}));
       const longest = (role) => Object.assign(role, {depth: 2 ** 59, fullest: 2 ** 59, limit: 2 ** 59,
         max_depth: 2 ** 59, level: 'overload', breaker: 'open', refused: role.refused + 123456789,
         retry_after_ms: 59999, last_refused_ms: base.at_ms - 400 * day, drained_per_s: 1234567.8,
+        caps: {total: {used: 2 ** 59, most: 2 ** 59}, bytes: {used: 2 ** 59, most: 2 ** 59}},
         ms_at_level: {last_hour: {ok: 1234567, warning: 1234567, critical: 1234567, overload: 1234567}}},
         role.role.startsWith('closed') ? {limit: 0} : {});
       feed(10, () => {});

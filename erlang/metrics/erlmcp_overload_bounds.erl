@@ -6,8 +6,16 @@ limit in milliseconds, what is reserved for the higher classes, caps over all ow
 
 -export([lines/1, full/1]).
 
-%% With the switches, as `m:erlmcp_overload` has it.
--type row() :: #{role := atom(), caps := list(), refused_by := list(), switches := map(), atom() => term()}.
+-export_type([row/0]).
+
+-doc "A row is a role's, with the kill switches at the time.".
+-type row() :: #{
+    role := erlmcp_queue_limits:role(),
+    caps := [{total | bytes, Used :: non_neg_integer(), erlmcp_queue_limits:limit()}],
+    refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
+    switches := #{limits | overload | priority => boolean()},
+    atom() => term()
+}.
 
 -doc "Returns a line for each bound that was set, and one for the refusals if there were any.".
 -spec lines(row()) -> [{Name :: string(), string()}].

@@ -36,7 +36,7 @@ const grown = new ResizeObserver((entries) => entries.forEach(({ target }) => ta
 const powerOfTen = (value) => Number.isInteger(Math.round(Math.log10(value) * 1e6) / 1e6);
 const decades = (_, all) => all.map((value) => (powerOfTen(value) ? value : null));
 
-const axes = ({ stroke, grid, y, size, x, filter }) => [
+const axes = ({ ink2: stroke, line: grid }, { y, size, x, filter }) => [
   { stroke, grid: { show: false }, ticks: { stroke: grid, size: 4 }, font: FONT, size: 24, gap: 3, ...x },
   {
     stroke, grid: { stroke: grid, width: 1, ...filter }, ticks: { show: false }, font: FONT, size, gap: 5, space: 26,
@@ -44,7 +44,7 @@ const axes = ({ stroke, grid, y, size, x, filter }) => [
   },
 ];
 
-/** A chart in an element that has a height; what it is made of is given as a function of the palette. */
+/** A chart in an element that has a height. What it is made of, `options` of its class make of the palette. */
 class Chart {
   #host;
   #plot = null;
@@ -57,18 +57,13 @@ class Chart {
     charts.add(this);
   }
 
-  /** The options but for the size. @abstract @returns {object} */
-  options(_palette) {
-    throw new Error('not there');
-  }
-
   draw(data) {
     this.#data = data;
     if (this.#plot) {
       this.#plot.setData(data);
     } else if (this.#host.clientWidth > 0) {
       const size = { width: this.#host.clientWidth, height: this.#host.clientHeight };
-      this.#plot = new uPlot({ ...size, ...this.options(palette()) }, data, this.#host);
+      this.#plot = new uPlot({ ...size, legend: { show: false }, ...this.options(palette()) }, data, this.#host);
     }
   }
 
@@ -111,7 +106,6 @@ export class TimeChart extends Chart {
   options(palette) {
     const { y = short, log = false, least = 1, size = 40, readout, read } = this.#more;
     return {
-      legend: { show: false },
       padding: [8, 24, 0, 0],
       cursor: {
         drag: { x: false, y: false }, points: { show: false }, sync: { key: 'time', setSeries: false }, y: false,
@@ -128,8 +122,8 @@ export class TimeChart extends Chart {
           }
           : { range: (_, low, high) => [0, Math.max(least, high ?? 0) * 1.08] },
       },
-      axes: axes({
-        stroke: palette.ink2, grid: palette.line, y, size, filter: log && { filter: decades },
+      axes: axes(palette, {
+        y, size, filter: log && { filter: decades },
         x: {
           space: 70,
           values: (_, all, __, ___, step) => all.map((at) => clock(at * 1000, at * 1000).slice(0, step < 60 ? 8 : 5)),
@@ -163,15 +157,14 @@ export class SpreadChart extends Chart {
       paths: uPlot.paths.bars({ size: [width, 60] }),
     });
     return {
-      legend: { show: false },
       padding: [8, 8, 0, 0],
       cursor: { show: false },
       scales: {
         x: { time: false, range: (_, from, to) => [(from ?? 0) - 0.6, (to ?? 0) + 0.6] },
         y: { range: (_, low, high) => [0, Math.max(10, high ?? 0) * 1.08] },
       },
-      axes: axes({
-        stroke: palette.ink2, grid: palette.line, size: 40, y: (value) => `${value} %`,
+      axes: axes(palette, {
+        size: 40, y: (value) => `${value} %`,
         x: { space: 52, incrs: [1, 2, 3, 4, 6, 8], values: (_, all) => all.map((band) => this.#label(band)) },
       }),
       series: [{}, bar('teal', 0.9), bar('violet', 0.45)],

@@ -26,6 +26,12 @@ export const attribute = (element, key, value) => {
   if (element.getAttribute(key) !== value) element.setAttribute(key, value);
 };
 
+/** Sets text, and whether it stands out. */
+export const sayHot = (element, text, hot) => {
+  say(element, text);
+  attribute(element, 'data-hot', String(hot));
+};
+
 /** A name of others: what is cut off is in the title. */
 export const sayName = (element, value) => {
   say(element, name(value, 40));
@@ -78,13 +84,17 @@ export const setBadge = (element, level) => {
   say(element, level);
 };
 
+/** How much of its parent a bar fills, as a share. */
+export const setWidth = ({ style }, share) => {
+  const width = `${Math.round(Math.min(1, Math.max(0, share)) * 1000) / 10}%`;
+  if (style.width !== width) style.width = width;
+};
+
 /** A bar and the text beside it. */
 export const meter = () => h('span', { class: 'meter' }, h('i', { 'aria-hidden': 'true' }, h('b')), h('span'));
 
 export const setMeter = (element, share, level, text) => {
-  const bar = element.firstChild.firstChild;
-  const width = `${Math.round(Math.min(1, Math.max(0, share)) * 1000) / 10}%`;
-  if (bar.style.width !== width) bar.style.width = width;
+  setWidth(element.firstChild.firstChild, share);
   attribute(element, 'data-level', level);
   say(element.lastChild, text);
 };

@@ -78,12 +78,14 @@ const pressed = (pressure) => [['Memory', 'memory'], ['Run queue', 'run_queue']]
 const renderSelf = ({ self, version, pressure }) => stats($('self'), [
   ['Version', String(version ?? '–'), 'version'],
   ...pressed(pressure),
-  ['Owners tracked', count(self?.owners), 'owners'],
-  ['Native memory', bytes(self?.memory_bytes), 'memory_bytes'],
-  ['Alerts lost', count(self?.alerts_lost), 'alerts_lost'],
-  ['Wake-ups dropped', count(self?.wakeups_dropped), 'wakeups_dropped'],
-  ['Mailboxes passed over', count(self?.mailboxes_passed_over), 'mailboxes_passed_over'],
-  ['Pages and other streams', count(self?.streams), 'streams'],
+  ...[
+    ['Owners tracked', count, 'owners'],
+    ['Native memory', bytes, 'memory_bytes'],
+    ['Alerts lost', count, 'alerts_lost'],
+    ['Wake-ups dropped', count, 'wakeups_dropped'],
+    ['Mailboxes passed over', count, 'mailboxes_passed_over'],
+    ['Pages and other streams', count, 'streams'],
+  ].map(([term, text, field]) => [term, text(self?.[field]), field]),
 ]);
 
 // The first numbers are painted when the frame after them begins.

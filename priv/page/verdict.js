@@ -66,6 +66,8 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
   const closed = roles.filter((role) => role.closed);
   const at = (level) => roles.filter((role) => role.state === level);
   const [overload, critical, warning] = [at('overload'), at('critical'), at('warning')];
+  const full = ({ used, most }) => used >= (most ?? Infinity);
+  const capped = roles.filter(({ caps }) => Object.values(caps ?? {}).some(full));
   const open = roles.filter(({ breaker }) => breaker === 'open');
   const reasons = [];
 
@@ -74,6 +76,7 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
   if (critical.length) reasons.push(`Critical, from 90 %: ${named(critical)}`);
   if (warning.length) reasons.push(`Warning, from 80 %: ${named(warning)}`);
   if (closed.length) reasons.push(`Closed by a limit of 0: ${named(closed)}`);
+  if (capped.length) reasons.push(`At a cap over all owners: ${named(capped)}`);
   if (open.length) reasons.push(`${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`);
   if (resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS) {
     reasons.push(`Totals began anew at ${clock(resetAt)}: the node or its counters were restarted`);

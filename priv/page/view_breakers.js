@@ -1,6 +1,6 @@
 // Breakers that are open, or changed while the page looked.
 
-import { $, attribute, row, say, sayName, table } from './dom.js';
+import { $, row, say, sayHot, sayName, table } from './dom.js';
 import { clock, count, plural } from './format.js';
 
 const MOST = 12;
@@ -20,8 +20,7 @@ const began = ({ seen, since }, firstAt) => {
 const update = (element, [role, breaker], firstAt) => {
   const [title, state, from, times] = element.cells;
   sayName(title, role);
-  say(state, breaker.open ? 'open' : 'closed');
-  attribute(state, 'data-hot', String(breaker.open));
+  sayHot(state, breaker.open ? 'open' : 'closed', breaker.open);
   say(from, began(breaker, firstAt));
   say(times, count(breaker.changes));
 };

@@ -1,6 +1,6 @@
 // What control messages wait: over time, how it is spread, and in numbers.
 
-import { $, attribute, instead, list, row, say, show, stats } from './dom.js';
+import { $, attribute, instead, list, row, say, sayHot, show, stats } from './dom.js';
 import { SpreadChart, TimeChart } from './chart.js';
 import { count, latency, percent } from './format.js';
 import { percentile, total } from './latency.js';
@@ -51,8 +51,7 @@ export class ControlView {
       const [type, delivered, queued] = element.cells;
       say(type, title);
       say(delivered, count(control.by_type?.[key]));
-      say(queued, count(control.queued?.[key]));
-      attribute(queued, 'data-hot', String(control.queued?.[key] > 0));
+      sayHot(queued, count(control.queued?.[key]), control.queued?.[key] > 0);
     });
   }
 
@@ -82,16 +81,16 @@ export class ControlView {
 }
 
 const numbers = (control) => [
-  ['p50 since start', latency(control.latency_p50_us), 'latency_p50_us'],
-  ['p95', latency(control.latency_p95_us), 'latency_p95_us'],
-  ['p99', latency(control.latency_p99_us), 'latency_p99_us'],
-  ['p99.9', latency(control.latency_p999_us), 'latency_p999_us'],
-  ['Longest', latency(control.max_latency_us), 'max_latency_us'],
-  ['Handler start, p50', latency(control.delivery_p50_us), 'delivery_p50_us'],
-  ['Handler start, p99', latency(control.delivery_p99_us), 'delivery_p99_us'],
-  ['Delivered', count(control.delivered), 'delivered'],
-  ['Components', count(control.components), 'components'],
-  ['Health checks over 100 ms', count(control.slo_violations), 'slo_violations'],
-  ['Timeouts', count(control.timeouts), 'timeouts'],
-  ['Handler crashes', count(control.handler_crashes), 'handler_crashes'],
-];
+  ['p50 since start', latency, 'latency_p50_us'],
+  ['p95', latency, 'latency_p95_us'],
+  ['p99', latency, 'latency_p99_us'],
+  ['p99.9', latency, 'latency_p999_us'],
+  ['Longest', latency, 'max_latency_us'],
+  ['Handler start, p50', latency, 'delivery_p50_us'],
+  ['Handler start, p99', latency, 'delivery_p99_us'],
+  ['Delivered', count, 'delivered'],
+  ['Components', count, 'components'],
+  ['Health checks over 100 ms', count, 'slo_violations'],
+  ['Timeouts', count, 'timeouts'],
+  ['Handler crashes', count, 'handler_crashes'],
+].map(([term, text, field]) => [term, text(control[field]), field]);

@@ -1,6 +1,6 @@
 // How long each role was at each level.
 
-import { $, attribute, h, row, say, sayName, table } from './dom.js';
+import { $, attribute, h, row, say, sayName, setWidth, table } from './dom.js';
 import { count, duration, percent } from './format.js';
 
 const MOST = 12;
@@ -18,16 +18,14 @@ const make = () => {
 const update = (element, { role, times, total }) => {
   const [title, spread, ...cells] = element.cells;
   const bar = spread.firstChild;
+  const share = (level) => (total > 0 ? times[level] / total : 0);
   sayName(title, role);
   LEVELS.forEach((level, i) => {
-    const share = total > 0 ? times[level] / total : 0;
-    const width = `${Math.round(share * 1000) / 10}%`;
-    if (bar.children[i].style.width !== width) bar.children[i].style.width = width;
+    setWidth(bar.children[i], share(level));
     say(cells[i], times[level] > 0 ? duration(times[level]) : '–');
     attribute(cells[i], 'data-level', times[level] > 0 ? level : 'ok');
   });
-  const share = (level) => `${level} ${percent(total > 0 ? times[level] / total : 0)}`;
-  attribute(bar, 'aria-label', LEVELS.map(share).join(', '));
+  attribute(bar, 'aria-label', LEVELS.map((level) => `${level} ${percent(share(level))}`).join(', '));
 };
 
 export class LevelsView {

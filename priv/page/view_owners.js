@@ -1,9 +1,11 @@
 // The ten fullest owners of all roles.
 
-import { badge, meter, row, say, sayName, setBadge, setMeter, table } from './dom.js';
-import { count, limit as limitText, percent } from './format.js';
+import { badge, meter, row, say, sayHot, sayName, setBadge, setMeter, table } from './dom.js';
+import { count, duration, limit as limitText, percent } from './format.js';
 
 const MOST = 10;
+/** From then on it is said that nobody was taken out, instead of how long one waits. */
+const STALLED_MS = 60000;
 
 const make = () => row([
   { tag: 'th', kind: 'name', field: 'process' },
@@ -13,10 +15,11 @@ const make = () => row([
   { field: 'utilization', child: meter() },
   { kind: 'n mid', field: 'depth' },
   { kind: 'n mid', field: 'limit' },
+  { kind: 'n words mid', field: 'wait' },
 ]);
 
 const update = (element, owner) => {
-  const [process, role, kind, status, full, depth, limit] = element.cells;
+  const [process, role, kind, status, full, depth, limit, wait] = element.cells;
   sayName(process, owner.process);
   sayName(role, owner.role);
   say(kind, owner.kind);
@@ -24,6 +27,8 @@ const update = (element, owner) => {
   setMeter(full.firstChild, owner.utilization, owner.status, percent(owner.utilization));
   say(depth, count(owner.depth));
   say(limit, limitText(owner.limit));
+  const stalled = owner.stalled_ms >= STALLED_MS;
+  sayHot(wait, stalled ? `stalled ${duration(owner.stalled_ms)}` : duration(owner.wait_ms), stalled);
 };
 
 export const renderOwners = ({ snapshot: { fullest } }) => {

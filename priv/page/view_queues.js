@@ -96,6 +96,8 @@ const byReason = (rows) =>
   (rows ?? []).filter(({ refused }) => refused > 0)
     .map(({ class: kind, reason, refused }) => `${count(refused)} ${kind} (${reason})`).join(', ') || 'none';
 
+const cap = (of, text) => `${text(of?.used)}${(of?.most ?? null) === null ? ', no cap' : ` of ${text(of.most)}`}`;
+
 const details = (role, now) => [
   ['State', role.closed ? CLOSED : role.level, 'state'],
   ['Fullest owner', full(role), 'fullest'],
@@ -105,13 +107,14 @@ const details = (role, now) => [
   ['Owners above 80 %', byLevel(role.owners_by_level, ['overload', 'critical', 'warning']), 'owners_by_level'],
   ['Owners by utilisation, at the last check', spread(role.owners_by_utilization, percent), 'owners_by_utilization'],
   ['Owners by waiting time, at the last check', spread(role.owners_by_wait, duration, 'from_ms'), 'owners_by_wait'],
-  ['Longest wait', duration(role.max_wait_ms), 'max_wait'],
+  ['Longest wait', `${duration(role.max_wait_ms)}${
+    role.wait_target_ms ? `, wanted is at most ${duration(role.wait_target_ms)}` : ''}`, 'max_wait'],
   ['Longest without a dequeue', duration(role.max_stalled_ms), 'max_stalled'],
   ['Last check', role.as_of_ms === null ? 'none yet' : `${duration(Math.max(0, now - role.as_of_ms))} ago`, 'as_of'],
-  ['Enqueued', `${count(role.enqueued)}, ${rate(role.enqueuedRate)}/s`, 'enqueued'],
-  ['Dequeued', `${count(role.dequeued)}, ${rate(role.dequeuedRate)}/s`, 'dequeued'],
-  ['Refused', `${count(role.refused)}, ${rate(role.refusedRate)}/s`, 'refused'],
-  ['Bytes of all owners, as requests say', bytes(role.bytes), 'bytes'],
+  ...[['Enqueued', 'enqueued'], ['Dequeued', 'dequeued'], ['Refused', 'refused']].map(([term, field]) =>
+    [term, `${count(role[field])}, ${rate(role[`${field}Rate`])}/s`, field]),
+  ['Places of all owners, and their cap', cap(role.caps?.total, count), 'places'],
+  ['Bytes of all owners, and their cap', cap(role.caps?.bytes, bytes), 'bytes'],
   ['Refused by class and reason', byReason(role.refused_by), 'refused_by'],
   ['Last refusal', role.last_refused_ms === null ? 'never' : clock(role.last_refused_ms), 'last_refused'],
   ['A refusal says retry after',

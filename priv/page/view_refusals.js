@@ -1,6 +1,6 @@
 // Refusals a second, and when to come back.
 
-import { $, attribute, row, say, sayName, table } from './dom.js';
+import { $, attribute, row, say, sayHot, sayName, table } from './dom.js';
 import { TimeChart } from './chart.js';
 import { clock, count, duration, rate } from './format.js';
 
@@ -16,8 +16,7 @@ const make = () => row([
 const update = (element, role) => {
   const [title, refused, retry, last] = element.cells;
   sayName(title, role.role);
-  say(refused, `${rate(role.refusedRate)}/s`);
-  attribute(refused, 'data-hot', String(role.refusedRate > 0));
+  sayHot(refused, `${rate(role.refusedRate)}/s`, role.refusedRate > 0);
   say(retry, role.closed ? 'closed' : duration(role.retry_after_ms));
   say(last, clock(role.last_refused_ms ?? null));
 };

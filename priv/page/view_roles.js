@@ -1,6 +1,6 @@
 // The table of all roles, the worst first.
 
-import { $, attribute, badge, h, meter, row, say, sayName, setBadge, setMeter, show, table } from './dom.js';
+import { $, attribute, badge, h, meter, row, say, sayHot, sayName, setBadge, setMeter, show, table } from './dom.js';
 import { count, duration, limit as limitText, name, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
@@ -37,13 +37,11 @@ const update = (element, role, chosen) => {
   say(limit, limitText(role.limit));
   say(owners, count(role.owners));
   say(depth, count(role.depth));
-  say(refusing, `${rate(role.refusedRate)}/s`);
-  attribute(refusing, 'data-hot', String(role.refusedRate > 0));
+  sayHot(refusing, `${rate(role.refusedRate)}/s`, role.refusedRate > 0);
   say(retry, role.closed ? 'closed' : role.refusing ? duration(role.retry_after_ms) : '–');
   say(refused, count(role.refused));
   say(drained, `${rate(role.drained_per_s)}/s`);
-  say(breaker, role.breaker ?? '–');
-  attribute(breaker, 'data-hot', String(role.breaker === 'open'));
+  sayHot(breaker, role.breaker ?? '–', role.breaker === 'open');
 };
 
 export class RolesView {
