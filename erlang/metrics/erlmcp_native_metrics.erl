@@ -181,7 +181,7 @@ samples(Kind, ByLevel) when Kind =:= by_level; Kind =:= by_alert_level ->
 samples(by_utilization, Bands) ->
     [{[float_to_binary(From, [short])], Owners} || {From, Owners} <- Bands];
 samples(by_reason, Refused) ->
-    lists:sort(maps:to_list(sums([{[word(Class)], Count} || {Class, _, Count} <- Refused])));
+    lists:sort(maps:to_list(sums([{[word(Class)], Count} || {Class, _, Count} <- Refused, Count > 0])));
 samples(caps, Caps) ->
     [{[word(Of)], share(Used, Most)} || {Of, Used, Most} <- Caps, is_integer(Most)];
 samples(_, Number) ->

@@ -33,7 +33,8 @@ Only the drop-in modules call some numbers by other names: `erlmcp_queue_limits:
     unmatched := non_neg_integer(),
     released := non_neg_integer(),
     refused := non_neg_integer(),
-    bytes := non_neg_integer(),
+    %% None where nobody ever said any, and no cap was set.
+    bytes := non_neg_integer() | undefined,
     %% How many places and bytes all owners have together, mailboxes left out, and how many they may have.
     caps := [{total | bytes, Used :: non_neg_integer(), erlmcp_queue_limits:limit()}],
     %% Where the limit is said in milliseconds: those.

@@ -248,6 +248,8 @@ what_is_in_use_of_a_cap_is_shown() ->
         [Of] = [Of || #{role := ~"session", caps := Of} <- Rows],
         Of
     end,
+    %% Of a role in which nobody ever said any there are no bytes.
+    ?assertEqual([[], undefined], [Metrics(~"erlmcp_queue_waiting_bytes"), bytes(session)]),
     ok = try_enqueue(session, a, #{bytes => 300}),
     ?assertEqual(#{total => #{used => 1, most => null}, bytes => #{used => 300, most => null}}, Caps()),
     ?assertEqual([], Metrics(~"erlmcp_queue_cap_utilization_ratio")),

@@ -31,8 +31,8 @@ const MS_PER_S: f64 = 1_000.0;
 pub struct RoleSummary {
     /// These are its counts and its limit.
     pub stats: RoleStats,
-    /// What waits has so many bytes, as far as requests said so.
-    pub bytes: u64,
+    /// What waits has so many bytes, as far as requests said so; none if there never were any, nor a cap.
+    pub bytes: Option<u64>,
     /// Of places and of bytes, so many are in use by all owners together, mailboxes left out, and so many there may be;
     /// [`UNLIMITED`](crate::UNLIMITED) is no cap.
     pub caps: [(u64, u64); 2],
@@ -112,12 +112,15 @@ impl RoleSummary {
         if let Some(at_none) = owners_by_level.get_mut(Level::Ok.index()) {
             *at_none = stats.owners.saturating_sub(holding);
         }
-        let bytes = role.caps().map_or(0, Caps::bytes);
+        let bytes = role.caps().map(Caps::bytes);
         let (most, most_bytes) = role.caps().map_or((UNLIMITED, UNLIMITED), Caps::get);
         Self {
             stats,
             bytes,
-            caps: [(role.tally().counted(), most), (bytes, most_bytes)],
+            caps: [
+                (role.tally().counted(), most),
+                (bytes.unwrap_or(0), most_bytes),
+            ],
             wait_target_ms: match role.set_to() {
                 Limit::Fixed(_) => None,
                 Limit::Wait(wait) => Some(wait.target_ms().into()),
@@ -178,7 +181,7 @@ impl RoleSummary {
             ("unmatched", Whole(stats.unmatched)),
             ("released", Whole(stats.released)),
             ("refused", Whole(stats.refused)),
-            ("bytes", Whole(self.bytes)),
+            ("bytes", Maybe(self.bytes)),
             ("caps", Caps(self.caps)),
             ("wait_target_ms", Maybe(self.wait_target_ms)),
             ("refused_by", ByReason(self.refused_by)),

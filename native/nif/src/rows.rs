@@ -53,7 +53,8 @@ fn encode(env: Env<'_>, number: Number) -> Term<'_> {
         Number::AtLevel(time) => at_level(env, time),
         Number::ByReason(refused) => by_reason(env, refused),
         Number::Caps([places, bytes]) => {
-            let cap = |name: Atom, (used, most): (u64, u64)| (name, used, term::limit_term(env, most));
+            let cap =
+                |name: Atom, (used, most): (u64, u64)| (name, used, term::limit_term(env, most));
             vec![cap(atoms::total(), places), cap(atoms::bytes(), bytes)].encode(env)
         }
         Number::ByUtilization(owners) => {
