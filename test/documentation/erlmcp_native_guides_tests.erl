@@ -24,6 +24,17 @@
     end
 ).
 
+%% Figures that are said to be of the simulation stand in its page, which is written anew by whoever plays it again.
+what_was_simulated_is_quoted_as_it_stands_test() ->
+    [{ok, Simulated}, {ok, Guide}] = [
+        file:read_file(filename:join([erlmcp_native_test_lib:root(), "docs", File]))
+     || File <- ["internals/simulation.md", "guides/choosing-limits.md"]
+    ],
+    [_ | Tables] = binary:split(Guide, ~"<!-- simulated in ../internals/simulation.md -->\n", [global]),
+    ?assertEqual(3, length(Tables)),
+    Rows = [Row || Table <- Tables, Row <- binary:split(hd(binary:split(Table, ~"\n\n")), ~"\n", [global])],
+    ?assertEqual([], Rows -- binary:split(Simulated, ~"\n", [global])).
+
 guides_test_() ->
     [
         {Title, {timeout, 60, fun() -> with_guide(Guide, Test) end}}
