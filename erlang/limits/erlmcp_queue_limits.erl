@@ -103,7 +103,7 @@ A limit is set as a number, as `infinity`, or in milliseconds: for so long someb
 -doc "These are limits by role, as they are configured, and as `get_all_limits/0` returns them.".
 -type limit_config() :: #{role() => limit_setting()}.
 %% What erlmcp's has not is optional, so that a function that is specified by erlmcp's type may return this; all but the
-%% last four are always there.
+%% last five are always there.
 -doc """
 These are a role's numbers. Each is exact; while others count, they may be a few operations apart. At rest
 `total_enqueued = total_dequeued - unmatched_dequeues + total_released + current_depth`, as far as they were counted
