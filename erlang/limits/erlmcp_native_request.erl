@@ -70,10 +70,16 @@ judged(Options, Answer) ->
         {error, Problem} -> {bad_option, Problem}
     end.
 
--doc "Returns the options of one that leaves: it has bytes, or says nothing.".
--spec leaving(term()) -> {ok, #{bytes => pos_integer()}} | bad().
+-doc "Returns the options of one that leaves: whether it has bytes, and was dropped, or it says nothing.".
+-spec leaving(term()) -> {ok, #{bytes => pos_integer(), dropped => boolean()}} | bad().
 leaving(Options) ->
-    Table = [Option || #{name := bytes} = Option <- table()],
+    Dropped = #{
+        name => dropped,
+        type => erlmcp_native_options:boolean(),
+        default => none,
+        doc => ~"Whether it was not done."
+    },
+    Table = [Option || #{name := bytes} = Option <- table()] ++ [Dropped],
     case erlmcp_native_options:check(erlmcp_native_options:options(Table), Options) of
         {ok, _} = Read -> Read;
         {error, Problem} -> {bad_option, Problem}

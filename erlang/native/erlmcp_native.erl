@@ -40,6 +40,7 @@ where a list is made a map, too.
     limits_dequeue/3,
     limits_dequeue/4,
     limits_discard/3,
+    limits_discard/4,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -161,6 +162,7 @@ where a list is made a map, too.
     limits_dequeue/3,
     limits_dequeue/4,
     limits_discard/3,
+    limits_discard/4,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -484,6 +486,11 @@ limits_dequeue(_Table, _Role, _Owner, _Bytes) -> absent().
 -doc "Takes a request from an owner's queue that was not done, which does not count for how fast that drains.".
 -spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_discard(_Table, _Role, _Owner) -> absent().
+
+-doc "Does what `limits_discard/3` does, with the bytes of what leaves.".
+-spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), Bytes :: pos_integer()) ->
+    ok | fault().
+limits_discard(_Table, _Role, _Owner, _Bytes) -> absent().
 
 -doc "Returns a permit that holds no place: that of nobody.".
 -spec limits_acquire(table(), erlmcp_queue_limits:role()) -> {ok, permit()} | fault().

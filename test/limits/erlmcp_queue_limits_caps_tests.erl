@@ -19,6 +19,7 @@ caps_test_() ->
         fun a_place_comes_back_with_its_owner/0,
         fun bytes_come_back/0,
         fun bytes_that_are_not_given_back_go_with_the_owner/0,
+        fun what_is_dropped_gives_its_bytes_back/0,
         fun a_permit_has_its_bytes/0,
         fun mailboxes_are_left_out/0,
         fun a_cap_below_what_is_there/0,
@@ -116,6 +117,25 @@ bytes_that_are_not_given_back_go_with_the_owner() ->
     ok = ?LIMITS:forget(session, a),
     ?assertEqual(0, bytes(session)).
 
+%% And is not what the owner does: two that are done wait for each other, and would be measured.
+what_is_dropped_gives_its_bytes_back() ->
+    ok = set_caps(session, #{bytes => 20}),
+    Both = fun(How) ->
+        [ok, ok] = [try_enqueue(session, a, #{bytes => 10}) || _ <- [1, 2]],
+        [ok, ok] = [record_dequeue(session, a, How) || _ <- [1, 2]],
+        {_, DrainPerS, _, _, _} = erlmcp_native:limits_owner(own, session, a),
+        {DrainPerS, bytes(session), ?LIMITS:get_queue_depth(session, a)}
+    end,
+    [?assertEqual({undefined, 0, 0}, Both(How)) || How <- [#{dropped => true, bytes => 10}, [dropped, {bytes, 10}]]],
+    ok = try_enqueue(session, a),
+    ok = record_dequeue(session, a, #{dropped => true}),
+    %% Not each that could be is marked.
+    eventually(fun() ->
+        {DrainPerS, 0, 0} = Both(#{dropped => false, bytes => 10}),
+        is_float(DrainPerS)
+    end),
+    ?assertEqual(ok, record_dequeue(session, {name, nobody}, #{dropped => true, bytes => 10})).
+
 a_permit_has_its_bytes() ->
     Pid = idle(),
     ok = set_caps(session, #{bytes => 100}),
@@ -173,7 +193,8 @@ what_is_given_back_is_checked() ->
         ?assertError(badarg, record_dequeue(session, a, How), How)
      || How <- [
             #{bytes => 0}, #{bytes => -1}, #{bytes => 1 bsl 48}, #{bytes => 1 bsl 70}, #{bytes => 1.0}, #{bytes => ten},
-            #{byte => 1}, #{bytes => 1, class => critical}, [{bytes, 0}], [bytes], [{bytes, 1} | x], 1, done, {}, "x"
+            #{byte => 1}, #{bytes => 1, class => critical}, #{dropped => 1}, #{dropped => true, bytes => 0},
+            [{bytes, 0}], [bytes], [{bytes, 1} | x], 1, done, {}, "x"
         ]
     ],
     ?assertError(badarg, record_dequeue("session", a, #{bytes => 10})),
@@ -188,7 +209,7 @@ what_is_given_back_is_checked() ->
         end
     end,
     ?assertEqual("bytes: 0 is not an integer from 1 to 2^48 - 1", Said(#{bytes => 0})),
-    ?assertEqual("byte: 1 is not one of bytes; did you mean bytes?", Said(#{byte => 1})),
+    ?assertEqual("byte: 1 is not one of bytes, dropped; did you mean bytes?", Said(#{byte => 1})),
     ?assertEqual("neither dropped nor a map of options", Said(done)).
 
 what_is_no_cap_is_said() ->
