@@ -533,17 +533,30 @@ limits_owners(_Table) -> absent().
 Says what the next request meets that comes for an owner at a depth. `open`: nothing is refused, since refusals are
 switched off. `unlimited`: nothing is, since there is no limit. `closed`: everything is, since the limit is 0. `room`:
 there are so many places. `full`: it is refused, and told to come back after so many milliseconds, an estimate. `stuck`:
-the same, but nothing drained in the last ten seconds, so when there will be room is not known.
+the same, but nothing drained in the last ten seconds, so when there will be room is not known. `crowded`: as `full`,
+but for all owners of the role together.
 """.
 -spec limits_outlook(table(), erlmcp_queue_limits:role(), Depth :: non_neg_integer()) ->
-    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+    open
+    | unlimited
+    | closed
+    | {room, pos_integer()}
+    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
+    | not_found
+    | fault().
 limits_outlook(_Table, _Role, _Depth) -> absent().
 
 -doc "Returns what `limits_outlook/3` does, for this owner, whose pace and limit may be its own.".
 -spec limits_outlook(
     table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()
 ) ->
-    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+    open
+    | unlimited
+    | closed
+    | {room, pos_integer()}
+    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
+    | not_found
+    | fault().
 limits_outlook(_Table, _Role, _Owner, _Depth) -> absent().
 
 -doc """

@@ -27,6 +27,7 @@ caps_test_() ->
         fun what_is_no_cap_is_said/0,
         fun they_survive_a_crash/0,
         fun refusals_are_counted/0,
+        fun the_outlook_knows_caps/0,
         fun no_more_than_the_cap_whoever_calls/0
     ]).
 
@@ -257,6 +258,24 @@ refusals_are_counted() ->
     #{roles := Rows} = erlmcp_native_metrics:snapshot(),
     [By] = [By || #{role := session, refused_by := By} <- Rows],
     ?assert(lists:member({critical, role, 1}, By)).
+
+%% An owner that has room is refused all the same; one that has none is refused for that.
+the_outlook_knows_caps() ->
+    ok = ?LIMITS:set_limit(session, 2),
+    [ok, ok, ok] = [record_enqueue(session, Owner) || Owner <- [a, a, b]],
+    Outlooks = fun() ->
+        Is = fun(Owner, Depth) -> element(1, erlmcp_native:limits_outlook(own, session, Owner, Depth)) end,
+        [Is(a, 2), Is(b, 1), Is(c, 0)]
+    end,
+    ok = set_caps(session, #{total => 4}),
+    ?assertEqual([stuck, room, room], Outlooks()),
+    ok = set_caps(session, #{total => 3}),
+    ?assertEqual([stuck, crowded, crowded], Outlooks()),
+    ?assertMatch({crowded, _}, erlmcp_native:limits_outlook(own, session, 1)),
+    ok = ?LIMITS:set_limit(session, infinity),
+    ?assertEqual([crowded, crowded, crowded], Outlooks()),
+    ok = ?LIMITS:set_enabled(false),
+    ?assertEqual(open, erlmcp_native:limits_outlook(own, session, b, 1)).
 
 no_more_than_the_cap_whoever_calls() ->
     [
