@@ -20,9 +20,9 @@ end
 and `release(Permit)` in `Pid` when it is done. The place is free when the permit is released, by whatever process,
 when the owner dies, and when nobody holds the term any more: the message was dropped, or the worker that had it was
 killed. A process that lives on and has merely forgotten a permit lets go of it when its garbage is next collected,
-which for an idle one may be long after: releasing is the rule, and the rest is for accidents. `try_enqueue/2` takes a
-place that only `record_dequeue/2` gives back: a caller that is killed between the two, or forgets the second, leaves
-the owner with one place less.
+which for an idle one may be long after: releasing is the rule, and the rest is for accidents, which do not count for
+how fast the owner drains. `try_enqueue/2` takes a place that only `record_dequeue/2` gives back: a caller that is
+killed between the two, or forgets the second, leaves the owner with one place less.
 
 `{name, Atom}` stands for the process that is registered under that name, looked up at each call. Enqueued under the
 name and dequeued by `self()` is one count; it goes with the process, and a restarted one begins at 0. While nobody is

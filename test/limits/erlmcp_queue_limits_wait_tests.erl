@@ -14,6 +14,7 @@ wait_test_() ->
         {"nothing", fun nothing_is_known_before_somebody_waited/0},
         {"dropped", fun what_is_dropped_is_no_drain/0},
         {"all dropped", fun those_that_are_all_dropped_measure_nothing/0},
+        {"killed", fun whoever_is_killed_has_done_nothing/0},
         {"stalled", fun one_that_stands_still_is_seen/0},
         {"forgotten", fun what_is_forgotten_is_not_known/0},
         {"reset", fun who_is_marked_at_a_reset_measures_nothing/0},
@@ -113,6 +114,21 @@ those_that_are_all_dropped_measure_nothing() ->
     pass(20),
     [ok = ?LIMITS:record_dequeue(session, a, dropped) || _ <- [1, 2]],
     ?assertMatch(#{depth := 0, drain_per_s := undefined, sojourn_ms := undefined}, row(session, a)).
+
+%% With what it had in hand.
+whoever_is_killed_has_done_nothing() ->
+    Self = self(),
+    Pid = spawn(fun() ->
+        Permits = [Permit || {ok, Permit} <- [?LIMITS:acquire(session, a), ?LIMITS:acquire(session, a)]],
+        Self ! {self(), has, length(Permits)},
+        receive {give_back, From} -> From ! Permits end
+    end),
+    receive {Pid, has, Many} -> ?assertEqual(2, Many) end,
+    pass(20),
+    kill(Pid),
+    eventually(fun() -> ?LIMITS:get_queue_depth(session, a) =:= 0 end),
+    ?assertMatch(#{drain_per_s := undefined, sojourn_ms := undefined}, row(session, a)),
+    ?assertMatch(#{total_dequeued := 2, total_released := 0}, ?LIMITS:get_role_stats(session)).
 
 one_that_stands_still_is_seen() ->
     fill(session, a, 2),
