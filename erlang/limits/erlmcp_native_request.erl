@@ -9,6 +9,9 @@ of `m:erlmcp_overload_mailbox`.
 | `bytes` | an integer from 1 to 2^48 - 1 |  | How large it is: counted in the role until the place is given back. |
 | `deadline_ms` | milliseconds, an integer from -2^59 to 2^59 - 1 |  | After so long it makes no sense: who would not be done by then in 19 of 20 cases is refused. |
 
+Of a mailbox nobody says when something is taken out, so how soon one would be done there is not known: a deadline
+refuses only whoever's is over. Its bytes are not counted.
+
 The library reads a map by itself, in the call that it is for; what is here makes a map of a list, and says what is
 wrong in what the library would not have.
 """.
