@@ -9,6 +9,9 @@ of `m:erlmcp_overload_mailbox`.
 | `bytes` | an integer from 1 to 2^48 - 1 |  | How large it is: counted in the role until the place is given back. |
 | `deadline_ms` | milliseconds, an integer from -2^59 to 2^59 - 1 |  | After so long it makes no sense: who would not be done by then in 19 of 20 cases is refused. |
 
+Of a mailbox nobody says when something is taken out, so how soon one would be done there is not known: a deadline
+refuses only whoever's is over. Its bytes are not counted.
+
 The library reads a map by itself, in the call that it is for; what is here makes a map of a list, and says what is
 wrong in what the library would not have.
 """.
@@ -70,10 +73,16 @@ judged(Options, Answer) ->
         {error, Problem} -> {bad_option, Problem}
     end.
 
--doc "Returns the options of one that leaves: it has bytes, or says nothing.".
--spec leaving(term()) -> {ok, #{bytes => pos_integer()}} | bad().
+-doc "Returns the options of one that leaves: whether it has bytes, and was dropped, or it says nothing.".
+-spec leaving(term()) -> {ok, #{bytes => pos_integer(), dropped => boolean()}} | bad().
 leaving(Options) ->
-    Table = [Option || #{name := bytes} = Option <- table()],
+    Dropped = #{
+        name => dropped,
+        type => erlmcp_native_options:boolean(),
+        default => none,
+        doc => ~"Whether it was not done."
+    },
+    Table = [Option || #{name := bytes} = Option <- table()] ++ [Dropped],
     case erlmcp_native_options:check(erlmcp_native_options:options(Table), Options) of
         {ok, _} = Read -> Read;
         {error, Problem} -> {bad_option, Problem}

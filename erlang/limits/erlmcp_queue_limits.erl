@@ -20,9 +20,9 @@ end
 and `release(Permit)` in `Pid` when it is done. The place is free when the permit is released, by whatever process,
 when the owner dies, and when nobody holds the term any more: the message was dropped, or the worker that had it was
 killed. A process that lives on and has merely forgotten a permit lets go of it when its garbage is next collected,
-which for an idle one may be long after: releasing is the rule, and the rest is for accidents. `try_enqueue/2` takes a
-place that only `record_dequeue/2` gives back: a caller that is killed between the two, or forgets the second, leaves
-the owner with one place less.
+which for an idle one may be long after: releasing is the rule, and the rest is for accidents, which do not count for
+how fast the owner drains. `try_enqueue/2` takes a place that only `record_dequeue/2` gives back: a caller that is
+killed between the two, or forgets the second, leaves the owner with one place less.
 
 `{name, Atom}` stands for the process that is registered under that name, looked up at each call. Enqueued under the
 name and dequeued by `self()` is one count; it goes with the process, and a restarted one begins at 0. While nobody is
@@ -380,9 +380,10 @@ when it came. No more are given back than the owner has. Those that are not, sin
 owner dies or is forgotten.
 
 `dropped` is one that was not done, as it had expired or was cancelled. It counts as a dequeue, but not for how fast the
-owner drains: dropping goes faster than doing.
+owner drains: dropping goes faster than doing. Of one that has bytes that is `#{dropped => true, bytes => Bytes}`.
 """.
--spec record_dequeue(role(), owner(), dropped | #{bytes => pos_integer()} | [proplists:property()]) -> ok.
+-spec record_dequeue(role(), owner(), How) -> ok when
+    How :: dropped | #{bytes => pos_integer(), dropped => boolean()} | [proplists:property()].
 record_dequeue(Role, Owner, dropped = How) ->
     case erlmcp_native:limits_discard(own, Role, Owner) of
         ok -> ok;
@@ -405,9 +406,16 @@ record_dequeue(Role, Owner, How) when is_map(How); is_list(How) ->
 record_dequeue(Role, Owner, How) ->
     wrongly_left(Role, bad_dequeue, {?MODULE, ?FUNCTION_NAME, [Role, Owner, How]}).
 
-dequeue_with(Role, Owner, {ok, #{bytes := Bytes}}) -> erlmcp_native:limits_dequeue(own, Role, Owner, Bytes);
-dequeue_with(Role, Owner, {ok, #{}}) -> erlmcp_native:limits_dequeue(own, Role, Owner);
-dequeue_with(_, _, _) -> bad_option.
+dequeue_with(Role, Owner, {ok, #{dropped := true, bytes := Bytes}}) ->
+    erlmcp_native:limits_discard(own, Role, Owner, Bytes);
+dequeue_with(Role, Owner, {ok, #{dropped := true}}) ->
+    erlmcp_native:limits_discard(own, Role, Owner);
+dequeue_with(Role, Owner, {ok, #{bytes := Bytes}}) ->
+    erlmcp_native:limits_dequeue(own, Role, Owner, Bytes);
+dequeue_with(Role, Owner, {ok, #{}}) ->
+    erlmcp_native:limits_dequeue(own, Role, Owner);
+dequeue_with(_, _, _) ->
+    bad_option.
 
 %% A service that is not started is no fault here, and what is wrong is wrong all the same.
 -spec wrongly_left(term(), erlmcp_native_error:reason(), {module(), atom(), [term()]}) -> no_return().

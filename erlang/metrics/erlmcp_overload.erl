@@ -207,6 +207,7 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
             open -> "refuses nothing: limits are switched off";
             unlimited -> words("refuses nothing: it has no limit; the fullest owner has ~b", [Depth]);
             closed -> "refuses everything: its limit is 0";
+            {crowded, _} -> "refuses whoever comes: all owners together have as many as they may";
             {room, _} -> words("has room: the fullest owner has ~ts", [of_limit(Depth, Limit)]);
             _Full -> words("refuses what comes for a full owner: the fullest has ~ts", [of_limit(Depth, Limit)])
         end,
@@ -218,7 +219,9 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         line("refusals", refusals(Row))
     ] ++ bounds(Row) ++ [
         line("drains", drains(Row)),
-        line("free", free(Outlook)),
+        line("free", free(Outlook))
+        | bytes(Row)
+    ] ++ [
         line("level", level(Row)),
         line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
@@ -238,6 +241,7 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
             open -> "is not refused: limits are switched off";
             unlimited -> "is not refused: the role has no limit";
             {room, Places} -> words("has room for ~b", [Places]);
+            {crowded, _} -> "is refused, as all owners together have as many as they may";
             _Refused -> "is refused"
         end,
     [
@@ -249,7 +253,9 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         line("drains", own_drains(DrainPerS, drains(Row))),
         line("waits", waits(WaitMs, SojournMs)),
         line("stalled", stalled(StalledMs)),
-        line("free", free(Outlook)),
+        line("free", free(Outlook))
+        | bytes(Row)
+    ] ++ [
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
         | signs(Role, [{Owner, Depth}])
     ].
@@ -268,6 +274,12 @@ bounds(Row) ->
 
 strain() ->
     [line("node", Words) || Words <- erlmcp_overload_strain:of_role()].
+
+bytes(#{role := Role, bytes := Bytes}) ->
+    case erlmcp_native:limits_get_caps(own, Role) of
+        {_, Most} when is_integer(Most) -> [line("bytes", words("~b of ~b, all owners together", [Bytes, Most]))];
+        _NoCapOrStopped -> []
+    end.
 
 signs(Role, Owners) ->
     [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].
@@ -336,6 +348,7 @@ free({room, _}) -> "now";
 free(closed) -> "when the limit is raised";
 free({capped, _}) -> "when any owner gives a place back";
 free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
+free({crowded, Ms}) -> words("when enough have left, of whichever owners: in about ~s; an estimate", [duration(Ms)]);
 free({full, Ms}) -> words("in about ~s, as refused callers are told; an estimate", [duration(Ms)]).
 
 level(#{level := Level, breaker := Breaker, ms_at_level := #{last_hour := Hour}, switches := #{overload := Judged}}) ->

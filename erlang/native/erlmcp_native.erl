@@ -40,6 +40,7 @@ where a list is made a map, too.
     limits_dequeue/3,
     limits_dequeue/4,
     limits_discard/3,
+    limits_discard/4,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -161,6 +162,7 @@ where a list is made a map, too.
     limits_dequeue/3,
     limits_dequeue/4,
     limits_discard/3,
+    limits_discard/4,
     limits_acquire/2,
     limits_acquire/3,
     limits_acquire/4,
@@ -485,6 +487,11 @@ limits_dequeue(_Table, _Role, _Owner, _Bytes) -> absent().
 -spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner()) -> ok | fault().
 limits_discard(_Table, _Role, _Owner) -> absent().
 
+-doc "Does what `limits_discard/3` does, with the bytes of what leaves.".
+-spec limits_discard(table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner(), Bytes :: pos_integer()) ->
+    ok | fault().
+limits_discard(_Table, _Role, _Owner, _Bytes) -> absent().
+
 -doc "Returns a permit that holds no place: that of nobody.".
 -spec limits_acquire(table(), erlmcp_queue_limits:role()) -> {ok, permit()} | fault().
 limits_acquire(_Table, _Role) -> absent().
@@ -526,17 +533,30 @@ limits_owners(_Table) -> absent().
 Says what the next request meets that comes for an owner at a depth. `open`: nothing is refused, since refusals are
 switched off. `unlimited`: nothing is, since there is no limit. `closed`: everything is, since the limit is 0. `room`:
 there are so many places. `full`: it is refused, and told to come back after so many milliseconds, an estimate. `stuck`:
-the same, but nothing drained in the last ten seconds, so when there will be room is not known.
+the same, but nothing drained in the last ten seconds, so when there will be room is not known. `crowded`: as `full`,
+but for all owners of the role together.
 """.
 -spec limits_outlook(table(), erlmcp_queue_limits:role(), Depth :: non_neg_integer()) ->
-    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+    open
+    | unlimited
+    | closed
+    | {room, pos_integer()}
+    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
+    | not_found
+    | fault().
 limits_outlook(_Table, _Role, _Depth) -> absent().
 
 -doc "Returns what `limits_outlook/3` does, for this owner, whose pace and limit may be its own.".
 -spec limits_outlook(
     table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()
 ) ->
-    open | unlimited | closed | {room, pos_integer()} | {full | stuck, RetryAfterMs :: 1..60000} | not_found | fault().
+    open
+    | unlimited
+    | closed
+    | {room, pos_integer()}
+    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
+    | not_found
+    | fault().
 limits_outlook(_Table, _Role, _Owner, _Depth) -> absent().
 
 -doc """

@@ -19,6 +19,7 @@ caps_test_() ->
         fun a_place_comes_back_with_its_owner/0,
         fun bytes_come_back/0,
         fun bytes_that_are_not_given_back_go_with_the_owner/0,
+        fun what_is_dropped_gives_its_bytes_back/0,
         fun a_permit_has_its_bytes/0,
         fun mailboxes_are_left_out/0,
         fun a_cap_below_what_is_there/0,
@@ -27,6 +28,7 @@ caps_test_() ->
         fun they_survive_a_crash/0,
         fun refusals_are_counted/0,
         fun what_is_in_use_of_a_cap_is_shown/0,
+        fun the_outlook_knows_caps/0,
         fun no_more_than_the_cap_whoever_calls/0
     ]).
 
@@ -117,6 +119,25 @@ bytes_that_are_not_given_back_go_with_the_owner() ->
     ok = ?LIMITS:forget(session, a),
     ?assertEqual(0, bytes(session)).
 
+%% And is not what the owner does: two that are done wait for each other, and would be measured.
+what_is_dropped_gives_its_bytes_back() ->
+    ok = set_caps(session, #{bytes => 20}),
+    Both = fun(How) ->
+        [ok, ok] = [try_enqueue(session, a, #{bytes => 10}) || _ <- [1, 2]],
+        [ok, ok] = [record_dequeue(session, a, How) || _ <- [1, 2]],
+        {_, DrainPerS, _, _, _} = erlmcp_native:limits_owner(own, session, a),
+        {DrainPerS, bytes(session), ?LIMITS:get_queue_depth(session, a)}
+    end,
+    [?assertEqual({undefined, 0, 0}, Both(How)) || How <- [#{dropped => true, bytes => 10}, [dropped, {bytes, 10}]]],
+    ok = try_enqueue(session, a),
+    ok = record_dequeue(session, a, #{dropped => true}),
+    %% Not each that could be is marked.
+    eventually(fun() ->
+        {DrainPerS, 0, 0} = Both(#{dropped => false, bytes => 10}),
+        is_float(DrainPerS)
+    end),
+    ?assertEqual(ok, record_dequeue(session, {name, nobody}, #{dropped => true, bytes => 10})).
+
 a_permit_has_its_bytes() ->
     Pid = idle(),
     ok = set_caps(session, #{bytes => 100}),
@@ -174,7 +195,8 @@ what_is_given_back_is_checked() ->
         ?assertError(badarg, record_dequeue(session, a, How), How)
      || How <- [
             #{bytes => 0}, #{bytes => -1}, #{bytes => 1 bsl 48}, #{bytes => 1 bsl 70}, #{bytes => 1.0}, #{bytes => ten},
-            #{byte => 1}, #{bytes => 1, class => critical}, [{bytes, 0}], [bytes], [{bytes, 1} | x], 1, done, {}, "x"
+            #{byte => 1}, #{bytes => 1, class => critical}, #{dropped => 1}, #{dropped => true, bytes => 0},
+            [{bytes, 0}], [bytes], [{bytes, 1} | x], 1, done, {}, "x"
         ]
     ],
     ?assertError(badarg, record_dequeue("session", a, #{bytes => 10})),
@@ -189,7 +211,7 @@ what_is_given_back_is_checked() ->
         end
     end,
     ?assertEqual("bytes: 0 is not an integer from 1 to 2^48 - 1", Said(#{bytes => 0})),
-    ?assertEqual("byte: 1 is not one of bytes; did you mean bytes?", Said(#{byte => 1})),
+    ?assertEqual("byte: 1 is not one of bytes, dropped; did you mean bytes?", Said(#{byte => 1})),
     ?assertEqual("neither dropped nor a map of options", Said(done)).
 
 what_is_no_cap_is_said() ->
@@ -267,6 +289,24 @@ what_is_in_use_of_a_cap_is_shown() ->
     ok = set_caps(session, #{total => 0}),
     ?assertEqual([{[~"session", ~"total"], 1.0}], Metrics(~"erlmcp_queue_cap_utilization_ratio")),
     Receiver ! stop.
+
+%% An owner that has room is refused all the same; one that has none is refused for that.
+the_outlook_knows_caps() ->
+    ok = ?LIMITS:set_limit(session, 2),
+    [ok, ok, ok] = [record_enqueue(session, Owner) || Owner <- [a, a, b]],
+    Outlooks = fun() ->
+        Is = fun(Owner, Depth) -> element(1, erlmcp_native:limits_outlook(own, session, Owner, Depth)) end,
+        [Is(a, 2), Is(b, 1), Is(c, 0)]
+    end,
+    ok = set_caps(session, #{total => 4}),
+    ?assertEqual([stuck, room, room], Outlooks()),
+    ok = set_caps(session, #{total => 3}),
+    ?assertEqual([stuck, crowded, crowded], Outlooks()),
+    ?assertMatch({crowded, _}, erlmcp_native:limits_outlook(own, session, 1)),
+    ok = ?LIMITS:set_limit(session, infinity),
+    ?assertEqual([crowded, crowded, crowded], Outlooks()),
+    ok = ?LIMITS:set_enabled(false),
+    ?assertEqual(open, erlmcp_native:limits_outlook(own, session, b, 1)).
 
 no_more_than_the_cap_whoever_calls() ->
     [

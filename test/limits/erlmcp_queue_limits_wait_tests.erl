@@ -14,6 +14,7 @@ wait_test_() ->
         {"nothing", fun nothing_is_known_before_somebody_waited/0},
         {"dropped", fun what_is_dropped_is_no_drain/0},
         {"all dropped", fun those_that_are_all_dropped_measure_nothing/0},
+        {"killed", fun whoever_is_killed_has_done_nothing/0},
         {"stalled", fun one_that_stands_still_is_seen/0},
         {"forgotten", fun what_is_forgotten_is_not_known/0},
         {"reset", fun who_is_marked_at_a_reset_measures_nothing/0},
@@ -48,8 +49,8 @@ stop(Level) ->
 
 %% Time goes by.
 pass(Ms) ->
-    UntilMs = erlang:monotonic_time(millisecond) + Ms,
-    eventually(fun() -> erlang:monotonic_time(millisecond) >= UntilMs end).
+    UntilNs = erlang:monotonic_time(nanosecond) + Ms * 1_000_000,
+    eventually(fun() -> erlang:monotonic_time(nanosecond) >= UntilNs end).
 
 fill(Role, Owner, N) ->
     [ok = ?LIMITS:record_enqueue(Role, Owner) || _ <- lists:seq(1, N)],
@@ -78,8 +79,9 @@ what_waited_is_measured() ->
     fill(session, a, 10),
     drain(session, a, 2, 50),
     #{drain_per_s := PerS, wait_ms := WaitMs, sojourn_ms := SojournMs} = row(session, a),
-    %% The second was marked, and went after 100 ms or a little more.
-    ?assert(SojournMs >= 100),
+    %% The second was marked, and went after 100 ms or a little more. The runtime's clock may be a hundredth faster than
+    %% the system's, which the library reads.
+    ?assert(SojournMs >= 98),
     ?assert(abs(PerS - 2000 / SojournMs) < 1),
     ?assert(abs(WaitMs - 8 * SojournMs / 2) < 10),
     ?assertMatch([#{drain_per_s := PerS}], ?MONITOR:queues(session, #{top => 1})),
@@ -112,6 +114,21 @@ those_that_are_all_dropped_measure_nothing() ->
     pass(20),
     [ok = ?LIMITS:record_dequeue(session, a, dropped) || _ <- [1, 2]],
     ?assertMatch(#{depth := 0, drain_per_s := undefined, sojourn_ms := undefined}, row(session, a)).
+
+%% With what it had in hand.
+whoever_is_killed_has_done_nothing() ->
+    Self = self(),
+    Pid = spawn(fun() ->
+        Permits = [Permit || {ok, Permit} <- [?LIMITS:acquire(session, a), ?LIMITS:acquire(session, a)]],
+        Self ! {self(), has, length(Permits)},
+        receive {give_back, From} -> From ! Permits end
+    end),
+    receive {Pid, has, Many} -> ?assertEqual(2, Many) end,
+    pass(20),
+    kill(Pid),
+    eventually(fun() -> ?LIMITS:get_queue_depth(session, a) =:= 0 end),
+    ?assertMatch(#{drain_per_s := undefined, sojourn_ms := undefined}, row(session, a)),
+    ?assertMatch(#{total_dequeued := 2, total_released := 0}, ?LIMITS:get_role_stats(session)).
 
 one_that_stands_still_is_seen() ->
     fill(session, a, 2),

@@ -188,6 +188,21 @@ impl<W: Send + Sync + 'static> Limits<W> {
         self.leave(role, owner, Leave::Undone, 0, host)
     }
 
+    /// Does what [`discard`](Self::discard) does with one that said that it has so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Unfit`], as [`check`](Self::check).
+    pub fn discard_with(
+        &self,
+        role: RoleId,
+        owner: OwnerId,
+        bytes: u64,
+        host: &impl Host<Watch = W>,
+    ) -> Result<(), Unfit> {
+        self.leave(role, owner, Leave::Undone, bytes, host)
+    }
+
     /// Does what [`dequeue`](Self::dequeue) does with one that said that it has so many bytes. No more are given back
     /// than the owner has.
     ///

@@ -4,7 +4,7 @@
 //! happen under the owner's lock, so that after the end nothing can be opened any more.
 
 use crate::account;
-use crate::gauge::Kind;
+use crate::gauge::{Kind, Leave};
 use crate::judge::Judge;
 use crate::overload::Level;
 use crate::places::Step;
@@ -148,9 +148,9 @@ impl<W> Owner<W> {
     }
 
     /// Takes one away on behalf of a permit of this tenure; of an older tenure it was given up already.
-    pub(crate) fn give_back(&self, role: RoleId, tenure: u64) -> Option<Step> {
+    pub(crate) fn give_back(&self, role: RoleId, tenure: u64, leave: Leave) -> Option<Step> {
         let account = self.account(role)?;
-        if let Ok(step) = account.give_back_first(tenure, Seat::mine()) {
+        if let Ok(step) = account.give_back_first(tenure, leave, Seat::mine()) {
             return Some(step);
         }
         let _life = self.life().lock();
@@ -158,7 +158,7 @@ impl<W> Owner<W> {
             return None;
         }
         // Vacant: given up with the rest.
-        account.dequeue(Seat::mine()).ok()
+        account.leave(leave, Seat::mine()).ok()
     }
 
     /// Judges a depth that an account has come to. True if handlers have news.

@@ -1,7 +1,7 @@
 //! Places that a permit stands for. On the table, and on what is near.
 
 use crate::caps::Turn;
-use crate::gauge::{Admission, Kind, Vacant};
+use crate::gauge::{Admission, Kind, Leave, Vacant};
 use crate::limits::{Limits, Permit, Refusal, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
@@ -65,17 +65,23 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Takes away what a permit stands for, the first time that it is given back, unless its owner has given everything
     /// up since. True if it did.
     pub fn give_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
-        permit.give_back() && self.take_back(permit, runtime)
+        permit.give_back() && self.take_back(permit, Leave::Done, runtime)
+    }
+
+    /// Does what [`give_back`](Self::give_back) does with a permit that nobody holds any more. Whether it was done
+    /// nobody has said, so that does not count for how fast the owner drains.
+    pub fn let_go(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+        permit.give_back() && self.take_back(permit, Leave::Undone, runtime)
     }
 
     /// Takes away what a permit stands for that has just been given back, if its owner has it still.
-    pub(crate) fn take_back(&self, permit: &Permit, runtime: &impl Runtime) -> bool {
+    fn take_back(&self, permit: &Permit, leave: Leave, runtime: &impl Runtime) -> bool {
         let Permit { role, owner, .. } = *permit;
         let shard = self.owners.shard(owner).pin();
         let Some(found) = shard.get(&owner) else {
             return false;
         };
-        let left = found.give_back(role, permit.tenure);
+        let left = found.give_back(role, permit.tenure, leave);
         if let (Some(step), Some(account)) = (left, found.account(role)) {
             account.give_bytes(permit.bytes, Some(permit.turn));
             self.stepped(found, account, owner, step, runtime);
@@ -135,8 +141,8 @@ impl<W: Send + Sync + 'static> Near<W> {
             if !permit.give_back() {
                 return Ok(false);
             }
-            let Ok(step) = account.give_back_first(permit.tenure, seat) else {
-                return Ok(table.take_back(permit, runtime));
+            let Ok(step) = account.give_back_first(permit.tenure, Leave::Done, seat) else {
+                return Ok(table.take_back(permit, Leave::Done, runtime));
             };
             account.give_bytes(permit.bytes, Some(permit.turn));
             table.stepped(found, account, owner, step, runtime);

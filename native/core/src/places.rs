@@ -185,13 +185,18 @@ impl<T> Account<T> {
 
     /// Takes one away on behalf of a permit of this tenure, if that is the first, and the only one so far.
     #[inline]
-    pub(crate) fn give_back_first(&self, tenure: u64, seat: Seat) -> Result<Step, Vacant> {
+    pub(crate) fn give_back_first(
+        &self,
+        tenure: u64,
+        leave: Leave,
+        seat: Seat,
+    ) -> Result<Step, Vacant> {
         if self.tenure() != tenure {
             return Err(Vacant);
         }
         // If the tenure is a later one, this is not the first use, and never is again.
         let mine = self.role().tally().at(seat);
-        Ok(self.released(self.gauge.release_first(Leave::Done)?, mine))
+        Ok(self.released(self.gauge.release_first(leave)?, mine))
     }
 
     /// Does what is left to do for who has the clock, which is nothing most of the time. True if the limit is another

@@ -63,7 +63,7 @@ impl Reserve {
 
 impl Reserve {
     /// Gives how many of a limit the lowest class may use that may use any.
-    pub(crate) fn least_bound(self, limit: u64) -> u64 {
+    pub fn least_bound(self, limit: u64) -> u64 {
         let bounds = Class::ALL.map(|class| self.bound(class, limit));
         bounds.into_iter().find(|bound| *bound > 0).unwrap_or(0)
     }

@@ -29,6 +29,9 @@ pub enum Outlook {
     Unlimited,
     /// Everything is refused, however little waits: the role's limit is 0.
     Closed,
+    /// It is refused whoever its owner is, since all owners of the role together have as many as they may; and told to
+    /// come back after so many milliseconds: 1 to 60000. An estimate.
+    Crowded(u64),
     /// There is room for so many more.
     Room(u64),
     /// It is refused, and told to come back after so many milliseconds: 1 to 60000. An estimate.

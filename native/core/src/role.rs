@@ -448,10 +448,12 @@ impl Role {
         let refused_at = self.reserve.get().bound(Class::default(), limit);
         if !self.policy.enforcing.get() {
             Outlook::Open
-        } else if limit == UNLIMITED {
-            Outlook::Unlimited
         } else if limit == 0 {
             Outlook::Closed
+        } else if depth < refused_at && self.cap_refuses(0).is_some() {
+            Outlook::Crowded(self.retry_after_any_ms(self.beyond_cap(), now))
+        } else if limit == UNLIMITED {
+            Outlook::Unlimited
         } else if depth < refused_at {
             Outlook::Room(refused_at.saturating_sub(depth))
         } else {

@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 
 use erlmcp_core::judge::Rules;
-use erlmcp_core::limits::{Limits, Verdict};
+use erlmcp_core::limits::{Limits, Permit, Verdict};
 use erlmcp_core::overload::{Level, Margin};
 use erlmcp_core::reason::Reason;
 use erlmcp_core::request::{Class, Request};
@@ -329,6 +329,31 @@ fn one_that_was_slow_once_is_not_refused_for_ever() {
         server.table.dequeue(ROLE, OWNER, &server.clock).unwrap();
     }
     assert_eq!([(); 10].map(|()| admitted(&server)), [true; 10]);
+}
+
+/// Of a worker that was killed with what it had in hand nobody knows how fast it would have been.
+#[test]
+fn permits_that_nobody_holds_any_more_measure_nothing() {
+    let Server { table, clock, .. } = Server::new(true);
+    let two = |give_back: &dyn Fn(&Permit) -> bool| {
+        clock.now_us.set(clock.now_us.get() + US_PER_S);
+        table.tick(&clock);
+        let acquired = [(); 2].map(|()| table.acquire(ROLE, OWNER, &clock));
+        let permits = acquired.map(|permit| permit.unwrap().unwrap().unwrap());
+        clock.now_us.set(clock.now_us.get() + 10 * US_PER_MS);
+        assert!(permits.iter().all(give_back) && !permits.iter().any(give_back));
+        let timing = table.timing(ROLE, OWNER, &clock);
+        (table.depth(ROLE, OWNER), timing.drain_per_s)
+    };
+    assert_eq!(two(&|permit| table.let_go(permit, &clock)), (0, None));
+    assert_eq!(
+        two(&|permit| table.give_back(permit, &clock)),
+        (0, Some(200.0))
+    );
+    assert_eq!(
+        two(&|permit| table.let_go(permit, &clock)),
+        (0, Some(200.0))
+    );
 }
 
 /// The consumer hangs for a minute. What that has measured is no reason to refuse for minutes who would be in time.

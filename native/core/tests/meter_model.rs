@@ -354,4 +354,9 @@ fn a_clock_that_stands_still_or_goes_back_measures_nothing() {
     (0..2).for_each(|_| _ = meter.dequeue(u64::MAX));
     let pace = meter.pace().unwrap();
     assert!(pace.per_ms > 0.0 && pace.sojourn_ms.is_finite());
+    for at_ms in (1_000..1_400).step_by(2) {
+        (0..2).for_each(|_| _ = meter.enqueue(at_ms * 17 * MS));
+        (0..2).for_each(|_| _ = meter.dequeue((at_ms * 17 + 2) * MS));
+    }
+    assert!((meter.pace().unwrap().per_ms - 1.0).abs() < 0.01);
 }

@@ -26,6 +26,7 @@ native!("limits_enqueue", 3, enqueue);
 native!("limits_dequeue", 3, dequeue);
 native!("limits_dequeue", 4, dequeue_with);
 native!("limits_discard", 3, discard);
+native!("limits_discard", 4, discard_with);
 
 /// A table, a role and an owner.
 type Arguments<'a> = [Term<'a>; 3];
@@ -119,6 +120,17 @@ fn discard<'a>(env: Env<'a>, arguments: Arguments<'a>) -> Term<'a> {
     from_table(env, arguments, |table, role, owner, beam| {
         table.discard(role, owner, beam).map(granted)
     })
+}
+
+/// As `discard`, of one that has said how many bytes it has.
+fn discard_with<'a>(env: Env<'a>, [table, role, owner, bytes]: [Term<'a>; 4]) -> Term<'a> {
+    let arguments = [table, role, owner];
+    match request::read_bytes(bytes) {
+        Ok(bytes) => from_table(env, arguments, |table, role, owner, beam| {
+            table.discard_with(role, owner, bytes, beam).map(granted)
+        }),
+        Err(fault) => wrong(env, arguments, fault),
+    }
 }
 
 fn granted((): ()) -> Verdict {

@@ -184,8 +184,8 @@ fn limits_role_stats<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>) -> Term<
     })
 }
 
-/// What the next request meets that comes for an owner at this depth: `open`, `unlimited`, `closed`, `{room, Places}`,
-/// `{full, Ms}` or `{stuck, Ms}`; `not_found` for a role that does not exist.
+/// What the next request meets that comes for an owner at this depth: `open`, `unlimited`, `closed`,
+/// `{crowded, Ms}`, `{room, Places}`, `{full, Ms}` or `{stuck, Ms}`; `not_found` for a role that does not exist.
 #[rustler::nif]
 fn limits_outlook<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, depth: Term<'a>) -> Term<'a> {
     with_table(env, table, |beam, limits| {
@@ -216,6 +216,7 @@ fn outlook_term(env: Env<'_>, outlook: Option<Outlook>) -> Answer<Term<'_>> {
         Outlook::Open => atoms::open().encode(env),
         Outlook::Unlimited => atoms::unlimited().encode(env),
         Outlook::Closed => atoms::closed().encode(env),
+        Outlook::Crowded(ms) => (atoms::crowded(), ms).encode(env),
         Outlook::Room(places) => (atoms::room(), places).encode(env),
         Outlook::Full(ms) => (atoms::full(), ms).encode(env),
         Outlook::Stuck(ms) => (atoms::stuck(), ms).encode(env),

@@ -28,8 +28,15 @@ struct Holding {
 
 impl Held for Holding {
     fn let_go(self, env: Env<'_>) {
-        if !self.permit.as_ref().is_none_or(Permit::is_given_back) {
-            self.give_back(env, |_, _| ());
+        let own = || table::any_own().map(|own| &**own);
+        if let Some(permit) = self
+            .permit
+            .as_ref()
+            .filter(|permit| !permit.is_given_back())
+            && let Some(resource) = self.table.as_deref().map_or_else(own, Some)
+        {
+            let callback = Callback { env, resource };
+            resource.limits.let_go(permit, &callback);
         }
     }
 }

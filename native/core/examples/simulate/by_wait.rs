@@ -1,6 +1,7 @@
 //! `{wait, W}`, with the meter and the arithmetic of the core.
 
 use erlmcp_core::meter::Meter;
+use erlmcp_core::reserve::Reserve;
 use erlmcp_core::wait::Wait;
 
 use crate::policy::{Policy, Request};
@@ -13,6 +14,7 @@ pub struct ByWait {
     meter: Meter,
     wait: Wait,
     moved_to: Option<u32>,
+    reserve: Reserve,
 }
 
 impl ByWait {
@@ -26,6 +28,7 @@ impl ByWait {
             meter: Meter::new(),
             wait: wait.expect("the target and the most are in their ranges"),
             moved_to: None,
+            reserve: Reserve::NONE,
         }
     }
 }
@@ -36,6 +39,10 @@ fn ns(seconds: f64) -> u64 {
 }
 
 impl Policy for ByWait {
+    fn keep(&mut self, reserve: Reserve) {
+        self.reserve = reserve;
+    }
+
     fn limit(&mut self, _: f64) -> f64 {
         self.wait.limit(self.moved_to).into()
     }
@@ -51,11 +58,9 @@ impl Policy for ByWait {
 
     fn left(&mut self, now: f64, _: f64, _: &Request) {
         if let Some(pace) = self.meter.dequeue(ns(now)) {
-            let next = self
-                .wait
-                .next(self.moved_to, pace.per_ms, self.meter.depth(), |limit| {
-                    limit
-                });
+            let usable = |limit: u32| self.reserve.least_bound(limit.into()) as u32;
+            let depth = self.meter.depth();
+            let next = self.wait.next(self.moved_to, pace.per_ms, depth, usable);
             self.moved_to = Some(next);
         }
     }

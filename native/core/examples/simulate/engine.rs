@@ -63,6 +63,7 @@ impl Plan {
 
     /// Plays it, with the luck of `seed`.
     pub fn play(&self, policy: &mut dyn Policy, seed: u64) -> Outcome {
+        policy.keep(self.reserve);
         Play::new(self, policy, seed).run()
     }
 }

@@ -1,5 +1,7 @@
 //! What an admission policy may decide, and what it gets to see.
 
+use erlmcp_core::reserve::Reserve;
+
 /// A request, as policies know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
@@ -17,6 +19,9 @@ pub struct Request {
 
 /// An admission policy of one queue. Its functions are called in the order of time, with the time in seconds.
 pub trait Policy {
+    /// So much of its limit is kept for the higher classes. Policies that do not care admit all the same.
+    fn keep(&mut self, _reserve: Reserve) {}
+
     /// Those inside, waiting or being served, have to be fewer than this for another one to be admitted.
     fn limit(&mut self, now: f64) -> f64;
 

@@ -3,7 +3,7 @@
 use loom::thread;
 
 use super::{NOW, ORDINARY, OWNER, admitted, assert_settled, end, enter, explore, role};
-use crate::gauge::Admission;
+use crate::gauge::{Admission, Leave};
 use crate::judge::Judge;
 use crate::owner::{Ended, Owner};
 use crate::request::Request;
@@ -127,7 +127,7 @@ fn a_permit_of_a_forgotten_tenure_takes_nothing() {
         .unwrap();
         let holder = {
             let owner = Arc::clone(&owner);
-            thread::spawn(move || owner.give_back(RoleId(1), tenure))
+            thread::spawn(move || owner.give_back(RoleId(1), tenure, Leave::Done))
         };
         owner.forget(OWNER, RoleId(1), &Judge::new(), NOW);
         enter(&owner, &role, |account| {
@@ -154,7 +154,7 @@ fn a_permit_taken_against_forgetting_takes_back_its_own_place() {
                 let account = owner.account(RoleId(1)).unwrap();
                 let taken = account.acquire_first(&ORDINARY, Seat::mine());
                 if let Ok((tenure, Admission::Admitted(_))) = taken {
-                    let _ = owner.give_back(RoleId(1), tenure);
+                    let _ = owner.give_back(RoleId(1), tenure, Leave::Done);
                 }
             })
         };
@@ -192,9 +192,9 @@ fn permits_of_two_uses_take_back_one_place_each() {
         let (second, _) = (take(), take());
         let holder = {
             let owner = Arc::clone(&owner);
-            thread::spawn(move || owner.give_back(RoleId(1), first))
+            thread::spawn(move || owner.give_back(RoleId(1), first, Leave::Done))
         };
-        let left = owner.give_back(RoleId(1), second);
+        let left = owner.give_back(RoleId(1), second, Leave::Done);
         assert_eq!(left.map(|step| step.depth), Some(1));
         assert_eq!(holder.join().unwrap(), None);
         assert_eq!(owner.account(RoleId(1)).unwrap().depth(), Ok(1));
