@@ -200,14 +200,13 @@ node_lines(Row, #{since_ms := SinceMs} = Pressure, Alerts) ->
 
 role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
     Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
-    Outlook = capped(Row, outlook(Role, Depth)),
+    Outlook = outlook(Role, Depth),
     Verdict =
         case Outlook of
-            {capped, Words} -> words("refuses all that is counted: ~ts", [Words]);
             open -> "refuses nothing: limits are switched off";
             unlimited -> words("refuses nothing: it has no limit; the fullest owner has ~b", [Depth]);
             closed -> "refuses everything: its limit is 0";
-            {crowded, _} -> "refuses whoever comes: all owners together have as many as they may";
+            {crowded, _} -> "refuses all that is counted: all owners together have as many as they may";
             {room, _} -> words("has room: the fullest owner has ~ts", [of_limit(Depth, Limit)]);
             _Full -> words("refuses what comes for a full owner: the fullest has ~ts", [of_limit(Depth, Limit)])
         end,
@@ -219,9 +218,7 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         line("refusals", refusals(Row))
     ] ++ bounds(Row) ++ [
         line("drains", drains(Row)),
-        line("free", free(Outlook))
-        | bytes(Row)
-    ] ++ [
+        line("free", free(Outlook)),
         line("level", level(Row)),
         line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
@@ -230,14 +227,9 @@ role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
 
 owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
     {Limit, DrainPerS, WaitMs, SojournMs, StalledMs} = own(Role, Owner),
-    Outlook =
-        case {outlook(Role, Owner, Depth), erlmcp_native:limits_depth(own, Role, Owner)} of
-            {Of, mailbox} -> Of;
-            {Of, _} -> capped(Row, Of)
-        end,
+    Outlook = outlook(Role, Owner, Depth),
     Verdict =
         case Outlook of
-            {capped, Words} -> words("is refused: ~ts", [Words]);
             open -> "is not refused: limits are switched off";
             unlimited -> "is not refused: the role has no limit";
             {room, Places} -> words("has room for ~b", [Places]);
@@ -253,33 +245,16 @@ owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         line("drains", own_drains(DrainPerS, drains(Row))),
         line("waits", waits(WaitMs, SojournMs)),
         line("stalled", stalled(StalledMs)),
-        line("free", free(Outlook))
-        | bytes(Row)
-    ] ++ [
+        line("free", free(Outlook)),
         line("alerts", list([alert(Alert) || Alert <- Alerts]))
         | signs(Role, [{Owner, Depth}])
     ].
-
-%% Whoever would have room is refused all the same while all owners together have as many as they may.
-capped(Row, Outlook) when Outlook =:= unlimited; element(1, Outlook) =:= room ->
-    case erlmcp_overload_bounds:full(Row) of
-        none -> Outlook;
-        Words -> {capped, Words}
-    end;
-capped(_, Outlook) ->
-    Outlook.
 
 bounds(Row) ->
     [line(Name, Words) || {Name, Words} <- erlmcp_overload_bounds:lines(Row)].
 
 strain() ->
     [line("node", Words) || Words <- erlmcp_overload_strain:of_role()].
-
-bytes(#{role := Role, bytes := Bytes}) ->
-    case erlmcp_native:limits_get_caps(own, Role) of
-        {_, Most} when is_integer(Most) -> [line("bytes", words("~b of ~b, all owners together", [Bytes, Most]))];
-        _NoCapOrStopped -> []
-    end.
 
 signs(Role, Owners) ->
     [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].
@@ -346,7 +321,6 @@ stalled(Ms) -> words("nobody was taken out for ~s, and somebody waits", [duratio
 free(Outlook) when Outlook =:= open; Outlook =:= unlimited -> "now";
 free({room, _}) -> "now";
 free(closed) -> "when the limit is raised";
-free({capped, _}) -> "when any owner gives a place back";
 free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
 free({crowded, Ms}) -> words("when enough have left, of whichever owners: in about ~s; an estimate", [duration(Ms)]);
 free({full, Ms}) -> words("in about ~s, as refused callers are told; an estimate", [duration(Ms)]).

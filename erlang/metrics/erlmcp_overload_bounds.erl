@@ -4,16 +4,15 @@ Says in words what bounds a role beside the number of its limit, and for what it
 limit in milliseconds, what is reserved for the higher classes, caps over all owners, refusals by class and reason.
 """.
 
--export([lines/1, full/1]).
+-export([lines/1]).
 
 -export_type([row/0]).
 
--doc "A row is a role's, with the kill switches at the time.".
+-doc "A row is a role's.".
 -type row() :: #{
     role := erlmcp_queue_limits:role(),
     caps := [{total | bytes, Used :: non_neg_integer(), erlmcp_queue_limits:limit()}],
     refused_by := [{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason(), non_neg_integer()}],
-    switches := #{limits | overload | priority => boolean()},
     atom() => term()
 }.
 
@@ -29,19 +28,6 @@ lines(#{role := Role, caps := Caps, refused_by := Refused}) ->
             {"reasons", list([refused(Class, Reason, N) || {Class, Reason, N} <- Refused, N > 0])}
         ]
     ].
-
--doc """
-Returns in words the cap over all owners for which whoever comes is refused, and none if there is room for one more.
-What says of itself that it has bytes may be refused for theirs before.
-""".
--spec full(row()) -> string() | none.
-full(#{caps := Caps, switches := #{limits := true}}) ->
-    case [Cap || {total, Used, Most} = Cap <- Caps, is_integer(Most), Used >= Most] of
-        [{Of, Used, Most}] -> "all owners together have " ++ cap(Of, Used, Most);
-        [] -> none
-    end;
-full(_) ->
-    none.
 
 wait({wait, TargetMs, #{min := Min, max := Max}}) ->
     words("nobody for longer than ~b ms: a limit from ~b to ~b, of each owner its own", [TargetMs, Min, Max]);

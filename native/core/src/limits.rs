@@ -324,7 +324,11 @@ impl<W: Send + Sync + 'static> Limits<W> {
     ) -> Option<Outlook> {
         let outlook = |account: &Account<W>| {
             let (limit, pace) = (account.limit(), account.pace());
-            Ok(account.role().outlook(depth, limit, pace, now))
+            let role = account.role();
+            Ok(match account.kind()? {
+                Kind::Counted => role.outlook(depth, limit, pace, now),
+                Kind::Mailbox | Kind::Watched => role.outlook_of_mailbox(depth, limit, pace, now),
+            })
         };
         self.look(role, owner, outlook)
             .ok()

@@ -437,8 +437,24 @@ impl Role {
     }
 
     /// What the next request meets that comes for an owner at `depth`, with this limit, of whom this was measured, and
-    /// that says nothing of itself.
+    /// that says nothing of itself. An owner who would have room is refused while there is none for all together.
     pub(crate) fn outlook(
+        &self,
+        depth: u64,
+        limit: u64,
+        pace: Option<Pace>,
+        now: Instant,
+    ) -> Outlook {
+        match self.outlook_of_mailbox(depth, limit, pace, now) {
+            Outlook::Room(_) | Outlook::Unlimited if self.cap_refuses(0).is_some() => {
+                Outlook::Crowded(self.retry_after_any_ms(self.beyond_cap(), now))
+            }
+            outlook => outlook,
+        }
+    }
+
+    /// The same where it is the mailbox that is limited, which caps leave out.
+    pub(crate) fn outlook_of_mailbox(
         &self,
         depth: u64,
         limit: u64,
@@ -450,8 +466,6 @@ impl Role {
             Outlook::Open
         } else if limit == 0 {
             Outlook::Closed
-        } else if depth < refused_at && self.cap_refuses(0).is_some() {
-            Outlook::Crowded(self.retry_after_any_ms(self.beyond_cap(), now))
         } else if limit == UNLIMITED {
             Outlook::Unlimited
         } else if depth < refused_at {
