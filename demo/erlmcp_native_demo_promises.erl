@@ -106,7 +106,7 @@ lines(Verdicts) ->
     [
         ["Depths: by the library/by the owners themselves; a session's mailbox: while one"],
         ["hung/at each receive. The CPU share: how long the processes that sample, draw"],
-        ["and write were on a scheduler (traced), by the CPU time of the whole VM."],
+        ["and write were on a scheduler (traced), by how long all schedulers were busy."],
         ["Decides on the exit status: the target, a bound, or not."],
         []
     ] ++

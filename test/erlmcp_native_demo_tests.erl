@@ -40,6 +40,13 @@ pace_makes_good_a_twentieth_of_a_second_test() ->
     {50, Pace3} = erlmcp_native_demo_pace:due(Pace2, 5_000_000),
     ?assertMatch({1, _}, erlmcp_native_demo_pace:due(Pace3, 5_001_000)).
 
+%% A machine that runs something else meanwhile makes both longer.
+a_share_is_of_what_schedulers_were_busy_test() ->
+    Before = [{1, 10, 1_000}, {2, 20, 1_000}],
+    After = [{2, 320, 2_000}, {1, 510, 2_000}],
+    ?assertEqual(800.0, erlmcp_native_demo_share:busy_ns(1_000, Before, After)),
+    ?assertEqual(0.0, erlmcp_native_demo_share:busy_ns(1_000, Before, Before)).
+
 timeline_test() ->
     Timeline = erlmcp_native_demo_phases:timeline(4),
     ?assertEqual(Timeline, lists:keysort(1, Timeline)),
