@@ -1,7 +1,7 @@
 -module(erlmcp_native_demo).
 -moduledoc """
-`make demo`: a node with clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in four
-phases, with control messages all the time; what is promised, and whether it was kept, at the end.
+`make demo`: a node with clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in
+eight phases, with control messages all the time; what is promised, and whether it was kept, at the end.
 
 Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
 that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
@@ -10,7 +10,7 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 
 -export([main/0]).
 
--define(LIMITS, #{session => 2_000, transport => 1_000, tool_executor => 1_000, sse_stream => 1_000}).
+-define(RESERVED, #{Role => #{sheddable => 10} || Role <- [session, transport, tool_executor]}).
 %% All that is limited stays below these.
 -define(WATCHED, #{warning => 3_000, critical => 5_000, overload => 10_000}).
 -define(DRAIN_MS, 10_000).
@@ -39,9 +39,16 @@ run(#{log := Log, port := Port, plain := Plain, seconds := Seconds} = Settings, 
     ok = quiet(filename:rootname(Log) ++ ".log"),
     HasPage = element(1, application:ensure_all_started(cowboy)) =:= ok,
     _ = HasPage andalso application:set_env(erlmcp_native, http, #{port => Port}),
-    ok = application:set_env(erlmcp_native, queue_limits, ?LIMITS),
-    %% The last phase is a quarter: breakers are to close in it, however short that is.
-    ok = application:set_env(erlmcp_native, overload, #{breaker_min_open => min(5000, 50 * Seconds)}),
+    ok = application:set_env(erlmcp_native, queue_limits, erlmcp_native_demo_phases:limits()),
+    ok = application:set_env(erlmcp_native, reserve, ?RESERVED),
+    ok = application:set_env(erlmcp_native, node, erlmcp_native_demo_pressure:guard()),
+    ok = application:set_env(erlmcp_native, overload, #{
+        %% Where sheddable work is refused a tenth before the limit, nobody is at the limit.
+        open_breaker_at => critical,
+        %% Breakers are to close before the end, however short the demo is.
+        breaker_min_open => min(5000, 50 * Seconds),
+        watch_mailboxes => ?WATCHED
+    }),
     case application:ensure_all_started(erlmcp_native) of
         {ok, _} ->
             try
@@ -76,24 +83,27 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, [
             ["page: ", Page, "; log: ", Log],
-            ["fullest: of the executors' queues; ctl and ord p99: what control messages and"],
-            ["ordinary ones to the same executors waited in the phase, in µs"]
+            ["critical, sheddable: served a second; fullest, limit: of the fullest executor;"],
+            ["ctl, ord p99: what control messages and requests to executors waited in the"],
+            ["phase, in µs"]
         ]),
     Book = erlmcp_native_demo_handler:new(),
     Meter = erlmcp_native_demo_meter:new(),
     ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
-    ok = erlmcp_overload_mailbox:watch_mailboxes(?WATCHED),
     Crew = erlmcp_native_demo_crew:start(Meter),
     World = #{meter => Meter, book => Book, crew => Crew, share => erlmcp_native_demo_share:start([self()])},
     Show = erlmcp_native_demo_show:run(World, File, Display, #{seconds => Seconds, page => Page}),
     AtRest = come_to_rest(World, erlang:monotonic_time(millisecond) + ?DRAIN_MS),
-    Verdicts = erlmcp_native_demo_promises:verdicts(Show#{sample => AtRest}),
+    Facts = Show#{sample => AtRest, library_refused => erlmcp_native_demo_sample:library_refused()},
+    Verdicts = erlmcp_native_demo_promises:verdicts(Facts),
     Status =
         case erlmcp_native_demo_promises:kept(Verdicts) of
             true -> 0;
             false -> 1
         end,
-    ok = erlmcp_native_demo_display:print(Display, [[] | erlmcp_native_demo_promises:lines(Verdicts)]),
+    ok = erlmcp_native_demo_display:print(Display, [
+        [] | erlmcp_native_demo_overload:lines(Facts) ++ [[]] ++ erlmcp_native_demo_promises:lines(Verdicts)
+    ]),
     Compare andalso compare(File, Display),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:promises(Verdicts, Status)),
     Hold andalso hold(Meter, Page, Display),
@@ -102,7 +112,7 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
 %% What is on its way is finished, so that all counts must add up, and alerts clear.
 come_to_rest(#{meter := Meter} = World, Deadline) ->
     ok = erlmcp_native_demo_meter:set(Meter, {recovery, 0, 0}),
-    #{counts := Counts, roles := Roles} = Sample = erlmcp_native_demo_sample:take(World),
+    #{counts := Counts, roles := Roles, node := Node} = Sample = erlmcp_native_demo_sample:take(World),
     #{offered := Offered, answered := Answered, refused := Refused, lost := Lost} = Counts,
     Quiet = lists:all(
         fun(#{role := Role, fullest := Fullest, level := Level, breaker := Breaker, stats := Stats}) ->
@@ -113,7 +123,9 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
         end,
         Roles
     ),
-    Done = Offered =:= Answered + Refused + Lost andalso Quiet,
+    #{level := Pressure, breaker := NodeBreaker} = Node,
+    IsPressed = Pressure > 0 orelse NodeBreaker =:= open,
+    Done = Offered =:= Answered + Refused + Lost andalso Quiet andalso not IsPressed,
     case Done orelse erlang:monotonic_time(millisecond) >= Deadline of
         true -> Sample;
         false -> receive after 20 -> come_to_rest(World, Deadline) end

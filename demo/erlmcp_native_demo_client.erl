@@ -5,12 +5,14 @@ answers.
 
 A request needs room in the session's mailbox, and then in the queue of the tool executor it is for. What is refused is
 dropped: this is a client that does not slow down. It counts what it waits for on its own, by executor: what an executor
-had, or was to get, when it was killed is lost.
+had, or was to get, when it was killed is lost. What becomes of the others is in the tally, by their class and the phase
+in which they were offered.
 """.
 
 -export([run/2]).
 
--define(TIMED, 64).
+%% No divisor of anything that classes and executors go by.
+-define(TIMED, 61).
 -define(PAYLOAD, <<"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\"}">>).
 
 -doc "Runs a client for ever. Executors come as `{executor, Pid}`.".
@@ -41,19 +43,23 @@ offer(_Due, _Now, #{executors := {}} = State) ->
 offer(0, _Now, #{sessions := [Session | Others]} = State) ->
     State#{sessions := Others ++ [Session]};
 offer(Due, Now, #{meter := Meter, number := Number, executors := Executors, sessions := [Session | _]} = State) ->
-    ok = erlmcp_native_demo_meter:add(Meter, offered, 1),
+    Tally = erlmcp_native_demo_meter:tally(Meter),
+    Tag = erlmcp_native_demo_tally:tag(erlmcp_native_demo_meter:phase(Meter), Number),
+    ok = erlmcp_native_demo_tally:add(Tally, Tag, offered),
     Executor = element(Number rem tuple_size(Executors) + 1, Executors),
     Next = State#{number := Number + 1},
-    case erlmcp_overload_mailbox:send(session, Session, {request, Executor, work(Number, Now)}) of
+    Request = {request, Executor, work(Tag, Number, Now)},
+    case erlmcp_overload_mailbox:send(session, Session, Request, erlmcp_native_demo_tally:options(Tag)) of
         ok ->
             offer(Due - 1, Now, waits(Executor, Next));
-        {error, {capacity_exceeded, _}} ->
-            ok = erlmcp_native_demo_meter:add(Meter, refused, 1),
+        {error, {capacity_exceeded, Refusal}} ->
+            ok = erlmcp_native_demo_tally:refused(Tally, Tag, Refusal),
+            ok = erlmcp_native_demo_tally:add(Tally, Tag, refused),
             offer(Due - 1, Now, Next)
     end.
 
-work(Number, Now) when Number rem ?TIMED =:= 1 -> {work, self(), Number, Now, ?PAYLOAD};
-work(Number, _Now) -> {work, self(), Number, untimed, ?PAYLOAD}.
+work(Tag, Number, Now) when Number rem ?TIMED =:= 1 -> {work, self(), Tag, Number, Now, ?PAYLOAD};
+work(Tag, Number, _Now) -> {work, self(), Tag, Number, untimed, ?PAYLOAD}.
 
 waits(Executor, #{waiting := Waiting} = State) ->
     State#{waiting := maps:update_with(Executor, fun(N) -> N + 1 end, Waiting)}.
@@ -61,10 +67,10 @@ waits(Executor, #{waiting := Waiting} = State) ->
 %% What is there is taken without waiting.
 take(AfterMs, #{waiting := Waiting, executors := Executors} = State) ->
     receive
-        {answered, Executor} ->
-            take(0, ended(Executor, answered, State));
-        {refused, Executor} ->
-            take(0, ended(Executor, refused, State));
+        {answered, Executor, Tag} ->
+            take(0, ended(Executor, Tag, answered, State));
+        {refused, Executor, Tag} ->
+            take(0, ended(Executor, Tag, refused, State));
         {executor, Executor} ->
             _ = erlang:monitor(process, Executor),
             New = erlang:append_element(Executors, Executor),
@@ -75,10 +81,10 @@ take(AfterMs, #{waiting := Waiting, executors := Executors} = State) ->
     end.
 
 %% A refusal may come after the executor's death; then it is among the lost.
-ended(Executor, How, #{meter := Meter, waiting := Waiting} = State) ->
+ended(Executor, Tag, How, #{meter := Meter, waiting := Waiting} = State) ->
     case Waiting of
         #{Executor := N} ->
-            ok = erlmcp_native_demo_meter:add(Meter, How, 1),
+            ok = erlmcp_native_demo_tally:add(erlmcp_native_demo_meter:tally(Meter), Tag, How),
             State#{waiting := Waiting#{Executor := N - 1}};
         #{} ->
             State

@@ -112,11 +112,14 @@ relay(Role, Meter, Left) ->
             relay(Role, Meter, Left - 1)
     end.
 
-pass({forward, Executor, {work, Client, _, _, _} = Work}, Meter) ->
+pass({forward, Executor, {work, Client, Tag, _, _, _} = Work}, Meter) ->
     ok = erlmcp_native_demo_meter:add(Meter, forwarded, 1),
-    case erlmcp_queue_limits:try_enqueue(tool_executor, Executor) of
-        ok -> Executor ! Work;
-        {error, {capacity_exceeded, _}} -> Client ! {refused, Executor}
+    case erlmcp_queue_limits:try_enqueue(tool_executor, Executor, erlmcp_native_demo_tally:options(Tag)) of
+        ok ->
+            Executor ! Work;
+        {error, {capacity_exceeded, Refusal}} ->
+            ok = erlmcp_native_demo_tally:refused(erlmcp_native_demo_meter:tally(Meter), Tag, Refusal),
+            Client ! {refused, Executor, Tag}
     end;
 pass({event, Sum}, Meter) ->
     _ = iolist_size([~"event: result\ndata: ", integer_to_binary(Sum), ~"\n\n"]),

@@ -59,23 +59,26 @@ work(Most, AfterMs, World) ->
         {priority, From, {control, _Type, _Data}} ->
             ok = erlmcp_control_plane:reply(From, ok),
             work(Most, AfterMs, World);
-        {work, Client, Number, SentAt, Payload} ->
-            finish(Client, Number, SentAt, Payload, World),
+        {work, _, _, _, _, _} = Work ->
+            finish(Work, World),
             work(Most - 1, 0, World)
     after AfterMs -> ok
     end.
 
-finish(Client, Number, SentAt, Payload, {Meter, Streams}) ->
-    case SentAt of
-        untimed -> ok;
-        _ -> erlmcp_native_demo_meter:waited(Meter, ordinary, erlang:monotonic_time(microsecond) - SentAt)
-    end,
+finish({work, Client, Tag, Number, SentAt, Payload}, {Meter, Streams}) ->
+    ok = waited(Tag, SentAt, Meter),
     Sum = erlang:crc32(Payload),
     Stream = element(Number div ?STREAMED rem tuple_size(Streams) + 1, Streams),
     _ = Number rem ?STREAMED =:= 3 andalso stream(Sum, Stream),
     ok = erlmcp_queue_limits:record_dequeue(tool_executor, self()),
     ok = erlmcp_native_demo_meter:add(Meter, finished, 1),
-    Client ! {answered, self()}.
+    Client ! {answered, self(), Tag}.
+
+waited(_Tag, untimed, _Meter) ->
+    ok;
+waited(Tag, SentAt, Meter) ->
+    Us = erlang:monotonic_time(microsecond) - SentAt,
+    erlmcp_native_demo_meter:waited(Meter, ordinary, erlmcp_native_demo_tally:phase(Tag), Us).
 
 stream(Sum, Stream) ->
     case erlmcp_queue_limits:try_enqueue(sse_stream, Stream) of

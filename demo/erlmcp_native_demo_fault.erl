@@ -5,7 +5,7 @@ What goes wrong on purpose, and what it does: executors are killed with their qu
 process that hangs.
 """.
 
--export([kill_executor/1, kill_limits/0, hang_session/1, send_naively/1]).
+-export([kill_executor/1, kill_limits/0, hang_session/1, send_naively/1, until/3]).
 
 -export_type([kind/0, freed/0, survived/0, hung/0, drowned/0]).
 
@@ -117,8 +117,13 @@ mailbox(Pid) ->
     erlmcp_overload_mailbox:depth(Pid).
 
 until(Done, Start) ->
-    Late = erlang:monotonic_time(microsecond) - Start > ?DEADLINE_MS * 1000,
+    until(Done, Start, ?DEADLINE_MS).
+
+-doc "Waits until something holds, or so many milliseconds have passed since `Start`, in microseconds.".
+-spec until(fun(() -> boolean()), Start :: integer(), DeadlineMs :: pos_integer()) -> ok.
+until(Done, Start, DeadlineMs) ->
+    Late = erlang:monotonic_time(microsecond) - Start > DeadlineMs * 1000,
     case Late orelse Done() of
         true -> ok;
-        false -> receive after 1 -> until(Done, Start) end
+        false -> receive after 1 -> until(Done, Start, DeadlineMs) end
     end.

@@ -9,7 +9,9 @@
 
 -define(WIDTH, 79).
 -define(BAR, 12).
--define(EVENTS, 4).
+-define(LINES, 23).
+%% Their waits stay on the screen, beside those of the phase that is now.
+-define(SHOWN, [calm, surge, fixed, wait]).
 
 -doc """
 A view has what is to be shown: two samples about a second apart, the time, the page, and the last events, newest
@@ -27,17 +29,20 @@ first.
 -doc "Makes the lines of the whole screen.".
 -spec frame(view()) -> [erlmcp_native_demo_text:line()].
 frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View) ->
-    [title(View), now(Phase), look(Phase), []] ++
-        [[{bold, header()}] | [role(Role, View) || Role <- Roles]] ++
-        [requests(View), []] ++
-        [[{bold, waits_header()}] | [waits(P, New) || P <- [calm, surge, overload, recovery]]] ++
-        [[], control(New), alerts(New)] ++
-        [[{dim, cut(Event)}] || Event <- lists:reverse(lists:sublist(Events, ?EVENTS))].
+    Lines =
+        [title(View), now(Phase), look(Phase), []] ++
+            [[{bold, header()}] | [role(Role, View) || Role <- Roles]] ++
+            [node_line(View), []] ++
+            [[{bold, requests_header()}] | [requests(Class, View) || Class <- [critical, sheddable]]] ++
+            [[{bold, waits_header()}] | [waits(P, New) || P <- ?SHOWN ++ ([Phase] -- ?SHOWN)]] ++
+            [control(New), alerts(New)],
+    Room = ?LINES - length(Lines),
+    Lines ++ [[{dim, cut(Event)}] || Event <- lists:reverse(lists:sublist(Events, Room))].
 
 title(#{new := #{phase := Phase}, at_s := At, seconds := Seconds, page := Page}) ->
     Clock = io_lib:format("~b of ~b s", [At, Seconds]),
     Name = erlmcp_native_demo_phases:title(Phase),
-    [{bold, left(Name, 19)}, left(Clock, 19), left("erlmcp_native", 16), cut(Page, 25)].
+    [{bold, left(Name, 25)}, left(Clock, 17), left("erlmcp_native", 14), cut(Page, 23)].
 
 now(Phase) -> ["now: ", erlmcp_native_demo_phases:now(Phase)].
 
@@ -49,7 +54,7 @@ header() ->
         [right("refused/s", 10), right("alert", 9), right("breaker", 8)]
     ].
 
-role(#{role := Role, fullest := Fullest, limit := Limit, level := Level, breaker := Breaker}, View) ->
+role(#{role := Role, fullest := Fullest, fullest_limit := Limit, level := Level, breaker := Breaker}, View) ->
     Depth = [" ", short(Fullest), "/", short(Limit)],
     [
         left(atom_to_list(Role), 14),
@@ -77,14 +82,39 @@ stat(Role, Key) ->
         Value
     end.
 
-requests(View) ->
+%% The level of the node stands for what it does with sheddable work.
+node_line(#{new := #{node := #{level := Level, share := Share, breaker := Breaker}}} = View) ->
+    Memory = io_lib:format(" ~b % of memory", [min(999, round(Share * 100))]),
+    {Style, Does} =
+        case Level of
+            0 -> {green, "ok"};
+            _ -> {red, "refuses"}
+        end,
     [
-        left("requests/s", 14)
-        | [
-            [right(short(rate(count(Counter), View)), 10), " ", left(atom_to_list(Counter), 9)]
-         || Counter <- [offered, answered, refused]
-        ]
+        left("node", 14),
+        {bar, min(1.0, Share), ?BAR},
+        left(Memory, 16),
+        right("", 10),
+        right(short(rate(of_classes(node), View)), 10),
+        {Style, right(Does, 9)},
+        {breaker(Breaker), right(state(Breaker), 8)}
     ].
+
+of_classes(What) ->
+    fun(#{tally := Tally}) -> erlmcp_native_demo_tally:total(What, Tally) end.
+
+of_class(Class, What) ->
+    fun(#{tally := Tally}) -> erlmcp_native_demo_tally:total(What, Class, Tally) end.
+
+requests_header() ->
+    [left("requests/s", 11), right("offered", 9), right("served", 9), right("refused", 9)] ++
+        [right("in this phase: class", 22), right("full", 9), right("node", 9)].
+
+requests(Class, #{new := #{phase := Phase, tally := Tally}} = View) ->
+    #{Phase := #{Class := #{class := ByClass, full := Full, node := Node}}} = Tally,
+    [left(atom_to_list(Class), 11)] ++
+        [right(short(rate(of_class(Class, What), View)), 9) || What <- [offered, answered, refused]] ++
+        [right(short(ByClass), 22), right(short(Full), 9), right(short(Node), 9)].
 
 count(Counter) ->
     fun(#{counts := #{Counter := N}}) -> N end.
@@ -125,7 +155,7 @@ control(#{counts := Counts, control := Control, share := Share}) ->
     ].
 
 alerts(#{alerts := #{raised := Raised, cleared := Cleared, opened := Opened}, waits := Waits}) ->
-    #{{crossing, overload} := #{p99_us := P99}} = Waits,
+    P99 = lists:max([Us || {crossing, _} := #{p99_us := Us} <- Waits]),
     [
         cut(io_lib:format("alerts: ~s raised, ~s cleared; breaker opened ~s times; to handler p99 ~s", [
             short(Raised), short(Cleared), short(Opened), ms(P99)
@@ -141,8 +171,8 @@ heading(Phase) ->
         now(Phase),
         look(Phase),
         [
-            [right("s", 5), right("offered/s", 10), right("answered/s", 11), right("refused/s", 10)],
-            [right("fullest", 9), right("breaker", 9), right("alerts", 8), right("ctl p99", 8), right("ord p99", 9)]
+            [right("s", 5), right("offered/s", 10), right("critical", 9), right("sheddable", 10)],
+            [right("refused/s", 10), right("fullest", 8), right("limit", 8), right("ctl p99", 9), right("ord p99", 9)]
         ]
     ].
 
@@ -150,18 +180,18 @@ heading(Phase) ->
 Makes the line of a second. The waits are p99 of the phase in microseconds, of control and of ordinary messages.
 """.
 -spec plain(view()) -> erlmcp_native_demo_text:line().
-plain(#{new := #{phase := Phase, roles := Roles, waits := Waits, alerts := #{raised := Raised}}, at_s := At} = View) ->
-    [#{fullest := Fullest, limit := Limit, breaker := Breaker}] = [Role || #{role := tool_executor} = Role <- Roles],
+plain(#{new := #{phase := Phase, roles := Roles, waits := Waits}, at_s := At} = View) ->
+    [#{fullest := Fullest, fullest_limit := Limit}] = [Role || #{role := tool_executor} = Role <- Roles],
     #{{control, Phase} := Control, {ordinary, Phase} := Ordinary} = Waits,
     [
         right(integer_to_list(At), 5),
         right(short(rate(count(offered), View)), 10),
-        right(short(rate(count(answered), View)), 11),
+        right(short(rate(of_class(critical, answered), View)), 9),
+        right(short(rate(of_class(sheddable, answered), View)), 10),
         right(short(rate(count(refused), View)), 10),
-        right([integer_to_list(min(9999, Fullest * 100 div max(1, Limit))), " %"], 9),
-        right(state(Breaker), 9),
-        right(short(Raised), 8),
-        right(p99(Control), 8),
+        right(short(Fullest), 8),
+        right(short(Limit), 8),
+        right(p99(Control), 9),
         right(p99(Ordinary), 9)
     ].
 
@@ -177,6 +207,19 @@ words(#{what := breaker, role := Role, action := Action}) ->
     io_lib:format("breaker of ~s: ~s", [Role, Action]);
 words(#{what := What, role := Role, level := Level, process := Process, depth := Depth}) ->
     io_lib:format("~s ~s: ~s, ~p at ~s", [Level, What, Role, Process, short(Depth)]);
+words(#{bytes := Bytes, share := Share, refused_us := Refused, served_us := Served}) when
+    is_integer(Refused), is_integer(Served)
+->
+    io_lib:format("PRESSED by ~s MB to ~b %: refused in ~s; served in ~s", [
+        short(Bytes bsr 20), round(Share * 100), ms(Refused), ms(Served)
+    ]);
+words(#{bytes := Bytes, share := Share, refused_us := Refused}) ->
+    Missed =
+        case Refused of
+            not_seen -> "nothing refused";
+            _ -> "nothing served afterwards"
+        end,
+    io_lib:format("PRESSED by ~s MB to ~b %: ~s", [short(Bytes bsr 20), round(Share * 100), Missed]);
 words(#{process := Pid, depth := Depth, left := Left, us := Us}) ->
     io_lib:format("KILLED executor ~p at ~s; ~s left in ~s", [Pid, short(Depth), short(Left), ms(Us)]);
 words(#{process := Pid, depth := Depth, limit := Limit, us := Us}) ->

@@ -34,6 +34,8 @@ second(New, Old) ->
          || Counter := _ <- Counts
         },
         roles => [role(Role) || Role <- Roles],
+        node => maps:get(node, New),
+        requests => maps:get(tally, New),
         latencies => #{What => maps:get({What, Phase}, Waits) || What <- [control, ordinary, crossing]},
         control => Control,
         alerts => Alerts,
@@ -43,7 +45,9 @@ second(New, Old) ->
 
 role(#{stats := Stats} = Role) ->
     #{total_enqueued := Enqueued, total_rejected := Refused, current_depth := Depth, max_depth := Max} = Stats,
-    maps:merge(maps:without([stats], Role), #{
+    #{own_limits := {Least, Most}} = Role,
+    maps:merge(maps:without([stats, own_limits], Role), #{
+        least_limit => Least, most_limit => Most,
         depth => Depth, max_depth => Max, enqueued => Enqueued, refused => Refused
     }).
 
@@ -53,7 +57,7 @@ event(#{what := breaker} = Event) -> line(Event#{type => breaker});
 event(Event) -> line(text_of_process(Event#{type => alert})).
 
 -doc "Makes the line of something that was broken on purpose, and what came of it.".
--spec fault(erlmcp_native_demo_fault:kind(), map()) -> iodata().
+-spec fault(erlmcp_native_demo_fault:kind() | memory, map()) -> iodata().
 fault(Kind, Fault) ->
     line(text_of_process(Fault#{type => fault, kind => Kind, at_ms => erlang:system_time(millisecond)})).
 

@@ -4,40 +4,40 @@ What the demo's processes count and time themselves, apart from the library's ow
 be compared; and what they are all told: the phase, the rate and the speed. Without a message.
 """.
 
--export([new/0, set/2, phase/1, rate/1, speed/1]).
+-export([new/0, set/2, phase/1, rate/1, speed/1, tally/1]).
 -export([add/3, counts/1, held/3, most_held/1]).
--export([waited/3, waits/3]).
+-export([waited/3, waited/4, waits/3, phases/0]).
 
 -export_type([meter/0, counter/0, role/0, what/0, phase/0, waits/0]).
 
--define(PHASES, [calm, surge, overload, recovery]).
+-define(PHASES, [calm, surge, fixed, pause, wait, faults, pressure, recovery]).
 -define(WHATS, [control, ordinary, crossing]).
 -define(ROLES, [session, transport, tool_executor, sse_stream]).
--define(COUNTERS, [offered, refused, answered, lost, finished, forwarded, streamed, control, unanswered, died]).
+-define(COUNTERS, [lost, finished, forwarded, streamed, control, unanswered, died]).
 
 -doc "The meter is shared by all processes of the demo.".
 -opaque meter() :: #{
     counters := counters:counters_ref(),
     orders := atomics:atomics_ref(),
     held := atomics:atomics_ref(),
+    tally := erlmcp_native_demo_tally:tally(),
     {what(), phase()} := erlmcp_native:histogram()
 }.
 -doc """
-Counters are of requests: `offered` by clients, of them `refused`, `answered`, and `lost` with an executor;
-`finished` by executors, `forwarded` by transports, `streamed` by SSE streams. Of control messages they are `control`,
-answered; `unanswered`; and `died`, health checks whose receiver was killed.
+Counters are of requests: `lost` with an executor, `finished` by executors, `forwarded` by transports, `streamed` by
+SSE streams. Of control messages they are `control`, answered; `unanswered`; and `died`, health checks whose receiver
+was killed. What else becomes of requests is in the tally.
 """.
--type counter() ::
-    offered | refused | answered | lost | finished | forwarded | streamed | control | unanswered | died.
+-type counter() :: lost | finished | forwarded | streamed | control | unanswered | died.
 -doc "These are the roles of the demo's processes.".
 -type role() :: session | transport | tool_executor | sse_stream.
 -doc """
-This is what is timed: control messages to their answer, ordinary messages to executors until one takes them up, and
-alerts from the crossing to the handler.
+This is what is timed: control messages to their answer, ordinary messages to executors until one takes them up, by the
+phase in which they were sent, and alerts from the crossing to the handler.
 """.
 -type what() :: control | ordinary | crossing.
--doc "The demo has four phases.".
--type phase() :: calm | surge | overload | recovery.
+-doc "The demo has eight phases.".
+-type phase() :: calm | surge | fixed | pause | wait | faults | pressure | recovery.
 -doc "These say how long something took, in microseconds; all are 0 where `count` is.".
 -type waits() :: #{count | p50_us | p99_us | max_us => non_neg_integer()}.
 
@@ -51,7 +51,8 @@ new() ->
     Histograms#{
         counters => counters:new(length(?COUNTERS), [write_concurrency]),
         orders => atomics:new(3, [{signed, false}]),
-        held => atomics:new(length(?ROLES), [{signed, false}])
+        held => atomics:new(length(?ROLES), [{signed, false}]),
+        tally => erlmcp_native_demo_tally:new()
     }.
 
 -doc """
@@ -75,6 +76,10 @@ rate(#{orders := Orders}) -> atomics:get(Orders, 2).
 -doc "Returns how many requests a second an executor finishes at most; 0 for no bound.".
 -spec speed(meter()) -> non_neg_integer().
 speed(#{orders := Orders}) -> atomics:get(Orders, 3).
+
+-doc "Returns the tally of requests.".
+-spec tally(meter()) -> erlmcp_native_demo_tally:tally().
+tally(#{tally := Tally}) -> Tally.
 
 -doc "Counts so many more of something.".
 -spec add(meter(), counter(), non_neg_integer()) -> ok.
@@ -108,9 +113,19 @@ most_held(#{held := Held}) ->
 -doc "Notes that something took so many microseconds, in the phase that is now.".
 -spec waited(meter(), what(), integer()) -> ok.
 waited(Meter, What, Us) ->
-    Key = {What, phase(Meter)},
+    waited(Meter, What, phase(Meter), Us).
+
+-doc "Notes that something took so many microseconds, in a phase.".
+-spec waited(meter(), what(), phase(), integer()) -> ok.
+waited(Meter, What, Phase, Us) ->
+    Key = {What, Phase},
     #{Key := Histogram} = Meter,
     ok = erlmcp_native:latency_record(Histogram, max(0, Us)).
+
+-doc "Returns all phases in their order.".
+-spec phases() -> [phase(), ...].
+phases() ->
+    ?PHASES.
 
 -doc "Returns how long something took in a phase.".
 -spec waits(meter(), what(), phase()) -> waits().

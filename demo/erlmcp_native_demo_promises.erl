@@ -16,7 +16,7 @@ whoever made one stand still: the library's numbers of a mailbox are of when it 
 
 -doc """
 These are the facts known at the end. `surge_per_s` was offered in the surge; mailboxes are the longest that were
-seen.
+seen; `library_refused` says what the library counted of what the demo's processes count themselves.
 """.
 -type facts() :: #{
     sample := erlmcp_native_demo_sample:sample(),
@@ -24,6 +24,9 @@ seen.
     survived := [erlmcp_native_demo_fault:survived()],
     hung := [erlmcp_native_demo_fault:hung()],
     drowned := [erlmcp_native_demo_fault:drowned()],
+    pressed := [erlmcp_native_demo_pressure:pressed()],
+    limits := erlmcp_native_demo_overload:limits(),
+    library_refused := #{{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason()} => pos_integer()},
     surge_per_s := non_neg_integer(),
     owner_mailbox := non_neg_integer(),
     service_mailbox := non_neg_integer()
@@ -48,10 +51,12 @@ a text; `ok` whether that holds.
 -spec verdicts(facts()) -> [verdict()].
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
-    #{surge_per_s := Surge, hung := Hung, drowned := Drowned} = Facts,
+    #{surge_per_s := Surge, hung := Hung, drowned := Drowned, pressed := Pressed, library_refused := Library} = Facts,
+    #{tally := Tally} = Sample,
     {[Session], Counted} = lists:partition(fun(#{role := Role}) -> Role =:= session end, Roles),
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
-    #{{control, overload} := ControlWaits, {crossing, overload} := Crossing} = Waits,
+    #{{ordinary, wait} := Accepted} = Waits,
+    Worst = fun(What) -> worst([maps:get({What, Phase}, Waits) || Phase <- [fixed, wait, faults]]) end,
     #{answered := Answered, refused := Refused, lost := Lost, offered := Offered, finished := Finished} = Counts,
     #{control := Controls, unanswered := Unanswered, died := Died} = Counts,
     #{slo_violations := Violations, health_checks := Checks} = Control,
@@ -63,13 +68,19 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             most("requests that are unaccounted for", abs(Offered - Answered - Refused - Lost), 0),
             %% One that is killed between working and counting makes a difference of one.
             most("executors' own count - the library's", abs(Finished - (Dequeued - Unmatched)), length(Freed)),
+            most("refusals, own count - the library's", differences(Tally, Library), 0),
+            critical(Tally),
+            timed("{wait, 500}: accepted waited at p99", Accepted, 650_000, 5_000),
+            by_node(Tally),
+            pressed("a node short of memory refuses in", refused_us, 1_000, Pressed),
+            pressed("and when it is not, serves all in", served_us, 3_000, Pressed),
             freed(Freed),
             survived(Survived),
             drowned(Drowned),
             bounded("health checks over 100 ms (SLO)", max(0, Violations - Died), 0, 1 + Checks div 50),
             bounded("control messages without an answer", Unanswered, 0, 1 + Controls div 50),
-            timed("control message p99 under overload", ControlWaits, 10_000),
-            timed("crossing to handler p99", Crossing, 10_000),
+            timed("control message p99 under overload", Worst(control), 10_000, 1_000),
+            timed("crossing to handler p99", Worst(crossing), 10_000, 1_000),
             least("alerts raised, breakers opened", min(Raised, Opened), [short(Raised), $/, short(Opened)], 1),
             most("alerts standing after recovery", length([R || #{level := L} = R <- Roles, L =/= ok]), 0),
             most("breakers open after recovery", length([R || #{breaker := open} = R <- Roles]), 0),
@@ -95,7 +106,7 @@ lines(Verdicts) ->
     [
         ["Depths: by the library/by the owners themselves; a session's mailbox: while one"],
         ["hung/at each receive. The CPU share: how long the processes that sample, draw"],
-        ["and write were on a scheduler (traced), by the CPU time of the whole VM."],
+        ["and write were on a scheduler (traced), by how long all schedulers were busy."],
         ["Decides on the exit status: the target, a bound, or not."],
         []
     ] ++
@@ -168,10 +179,43 @@ drowned(Drowned) ->
     Met = Told andalso Longest =< 20_000,
     verdict("a mailbox drowned by a bare !: told", "20 ms", ms(Longest), Met, "<= 5 s", Told).
 
-timed(Name, #{count := 0}, TargetUs) ->
+%% By class and reason.
+differences(Tally, Library) ->
+    Own = erlmcp_native_demo_tally:reasons(maps:keys(Tally), Tally),
+    Keys = lists:usort(maps:keys(Own) ++ maps:keys(Library)),
+    lists:sum([abs(maps:get(Key, Own, 0) - maps:get(Key, Library, 0)) || Key <- Keys]).
+
+%% Whoever stands still too long refuses critical work as well, but never as much of it.
+critical(Tally) ->
+    Share = fun(Class) ->
+        Counts = [maps:get(Class, maps:get(Phase, Tally)) || Phase <- [fixed, wait]],
+        lists:sum([Refused || #{refused := Refused} <- Counts]) /
+            max(1, lists:sum([Offered || #{offered := Offered} <- Counts]))
+    end,
+    {Critical, Sheddable} = {Share(critical), Share(sheddable)},
+    Percent = io_lib:format("~.2f %", [Critical * 100]),
+    Bound = io_lib:format("< ~.1f %", [Sheddable * 100]),
+    Less = Critical < Sheddable orelse Sheddable == 0,
+    verdict("critical ones refused in overload", "<= 0.1 %", Percent, Critical =< 0.001, Bound, Less).
+
+by_node(Tally) ->
+    most("critical ones refused by the node", erlmcp_native_demo_tally:total(node, critical, Tally), 0).
+
+pressed(Name, Key, TargetMs, Pressed) ->
+    Seen = [Us || #{Key := Us} <- Pressed, is_integer(Us)],
+    Was = Seen =/= [] andalso length(Seen) =:= length(Pressed),
+    Longest = lists:max([0 | Seen]),
+    Measured = case Was of true -> ms(Longest); false -> "not seen" end,
+    verdict(Name, ms(TargetMs * 1000), Measured, Was andalso Longest =< TargetMs * 1000, "<= 15 s", Was).
+
+worst(Waits) ->
+    lists:last(lists:sort(fun(#{p99_us := A}, #{p99_us := B}) -> A =< B end, Waits)).
+
+timed(Name, #{count := 0}, TargetUs, _BoundMs) ->
     verdict(Name, ms(TargetUs), "none", false, none, true);
-timed(Name, #{p99_us := Us}, TargetUs) ->
-    verdict(Name, ms(TargetUs), ms(Us), Us =< TargetUs, "<= 1 s", Us =< 1_000_000).
+timed(Name, #{p99_us := Us}, TargetUs, BoundMs) ->
+    Bound = ["<= ", integer_to_list(BoundMs div 1000), " s"],
+    verdict(Name, ms(TargetUs), ms(Us), Us =< TargetUs, Bound, Us =< BoundMs * 1000).
 
 share(Share) ->
     Percent = io_lib:format("~.1f %", [Share * 100]),

@@ -20,22 +20,25 @@ turn(Meter, Transports) ->
     {message_queue_len, Length} = process_info(self(), message_queue_len),
     ok = erlmcp_native_demo_meter:held(Meter, session, Length),
     receive
-        {request, Executor, {work, Client, _, _, _} = Work} ->
+        {request, Executor, {work, Client, Tag, _, _, _} = Work} ->
             case pass(Executor, Work, Transports) of
-                ok -> ok;
-                {error, {capacity_exceeded, _}} -> Client ! {refused, Executor}
+                ok ->
+                    ok;
+                {error, {capacity_exceeded, Refusal}} ->
+                    ok = erlmcp_native_demo_tally:refused(erlmcp_native_demo_meter:tally(Meter), Tag, Refusal),
+                    Client ! {refused, Executor, Tag}
             end,
             turn(Meter, Transports)
     end.
 
-pass(Executor, {work, _, Number, _, _} = Work, Transports) when Number rem ?BY_TRANSPORT =:= 0 ->
+pass(Executor, {work, _, Tag, Number, _, _} = Work, Transports) when Number rem ?BY_TRANSPORT =:= 0 ->
     Transport = element(Number div ?BY_TRANSPORT rem tuple_size(Transports) + 1, Transports),
-    admit(transport, Transport, {forward, Executor, Work});
-pass(Executor, Work, _Transports) ->
-    admit(tool_executor, Executor, Work).
+    admit(transport, Transport, Tag, {forward, Executor, Work});
+pass(Executor, {work, _, Tag, _, _, _} = Work, _Transports) ->
+    admit(tool_executor, Executor, Tag, Work).
 
-admit(Role, Owner, Message) ->
-    case erlmcp_queue_limits:try_enqueue(Role, Owner) of
+admit(Role, Owner, Tag, Message) ->
+    case erlmcp_queue_limits:try_enqueue(Role, Owner, erlmcp_native_demo_tally:options(Tag)) of
         ok ->
             Owner ! Message,
             ok;

@@ -1,18 +1,22 @@
 -module(erlmcp_native_demo_share).
 -moduledoc """
 The demo's own share of the CPU: how long the processes that take the numbers, draw them and write them were on a
-scheduler, as the runtime's trace of scheduling says, by the CPU time of the whole runtime system in that time. What
-the operating system does in between counts as theirs, so this is rather too much.
+scheduler, as the runtime's trace of scheduling says, by how long all schedulers were busy in that time. Either counts
+on while the operating system runs something else.
 """.
 
--export([start/1, read/1]).
+-export([start/1, read/1, busy_ns/3]).
 
--export_type([share/0]).
+-export_type([share/0, walls/0]).
 
 -doc "A share remembers what is measured since when.".
--opaque share() :: #{tracer := pid(), session := trace:session(), cpu_ms := non_neg_integer()}.
+-opaque share() :: #{tracer := pid(), session := trace:session(), since_ns := integer(), walls := walls()}.
+-doc "These are the numbers of `erlang:statistics(scheduler_wall_time)`, of which only ratios mean something.".
+-type walls() :: [{Scheduler :: pos_integer(), Active :: non_neg_integer(), Total :: non_neg_integer()}].
 
--doc "Starts to measure these processes, and those that write to standard output.".
+-doc """
+Starts to measure these processes, and those that write to standard output, as long as the caller lives.
+""".
 -spec start([pid()]) -> share().
 start(Pids) ->
     Tracer = spawn_link(fun() -> count(#{}, 0) end),
@@ -22,20 +26,31 @@ start(Pids) ->
         fun(Pid) -> _ = trace:process(Session, Pid, true, [running, monotonic_timestamp]) end,
         Pids ++ Writers
     ),
-    {CpuMs, _} = erlang:statistics(runtime),
-    #{tracer => Tracer, session => Session, cpu_ms => CpuMs}.
+    _ = erlang:system_flag(scheduler_wall_time, true),
+    #{tracer => Tracer, session => Session, since_ns => now_ns(), walls => walls()}.
 
--doc "Returns the milliseconds of the measured processes, the milliseconds of all, and the one by the other.".
--spec read(share()) -> #{own_ms := float(), cpu_ms := non_neg_integer(), share := float()}.
-read(#{tracer := Tracer, cpu_ms := Since}) ->
+-doc "Returns the milliseconds of the measured processes, those of all, and the one by the other.".
+-spec read(share()) -> #{own_ms := float(), busy_ms := float(), share := float()}.
+read(#{tracer := Tracer, since_ns := Since, walls := Walls}) ->
     Reference = make_ref(),
     Tracer ! {read, self(), Reference},
     receive
         {Reference, Ns} ->
-            {CpuMs, _} = erlang:statistics(runtime),
-            All = CpuMs - Since,
-            #{own_ms => Ns / 1.0e6, cpu_ms => All, share => Ns / 1.0e6 / max(1, All)}
+            Busy = busy_ns(now_ns() - Since, Walls, walls()),
+            #{own_ms => Ns / 1.0e6, busy_ms => Busy / 1.0e6, share => Ns / max(1.0e6, Busy)}
     end.
+
+-doc "Returns how long all schedulers together were busy, in a time and between two readings of their numbers.".
+-spec busy_ns(Ns :: non_neg_integer(), walls(), walls()) -> float().
+busy_ns(Ns, Before, After) ->
+    Shares = [(B - A) / max(1, Q - P) || {{Id, A, P}, {Id, B, Q}} <- lists:zip(lists:sort(Before), lists:sort(After))],
+    Ns * lists:sum([0.0 | Shares]).
+
+walls() ->
+    erlang:statistics(scheduler_wall_time).
+
+now_ns() ->
+    erlang:monotonic_time(nanosecond).
 
 count(Since, Ns) ->
     receive

@@ -19,6 +19,8 @@ at rest.
         survived := [erlmcp_native_demo_fault:survived()],
         hung := [erlmcp_native_demo_fault:hung()],
         drowned := [erlmcp_native_demo_fault:drowned()],
+        pressed := [erlmcp_native_demo_pressure:pressed()],
+        limits := erlmcp_native_demo_overload:limits(),
         surge_per_s := non_neg_integer(),
         owner_mailbox := non_neg_integer(),
         service_mailbox := non_neg_integer()
@@ -45,7 +47,7 @@ run(World, File, Display, #{seconds := Seconds} = Settings) ->
         pending => 0,
         events => [],
         facts => #{
-            freed => [], survived => [], hung => [], drowned => [],
+            freed => [], survived => [], hung => [], drowned => [], pressed => [], limits => #{},
             surge_per_s => 0, owner_mailbox => 0, service_mailbox => 0
         }
     }).
@@ -73,10 +75,11 @@ later(Frame, PerS, Start) ->
 
 step({phase, Phase}, #{world := #{meter := Meter} = World, display := Display} = State) ->
     Sample = erlmcp_native_demo_sample:take(World),
+    ok = erlmcp_queue_limits:set_limit(tool_executor, erlmcp_native_demo_phases:limit(Phase)),
     ok = erlmcp_native_demo_meter:set(Meter, erlmcp_native_demo_phases:orders(Phase)),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, erlmcp_native_demo_frame:heading(Phase)),
-    surge(Phase, Sample, State);
+    surge(Phase, Sample, limits(Sample, State));
 step({fault, Kind}, #{world := World, pending := Pending} = State) ->
     Show = self(),
     _ = spawn_link(fun() -> Show ! {fault, Kind, break(Kind, World)} end),
@@ -85,11 +88,17 @@ step({fault, Kind}, #{world := World, pending := Pending} = State) ->
 break(executor, #{crew := Crew}) -> erlmcp_native_demo_fault:kill_executor(erlmcp_native_demo_crew:executors(Crew));
 break(limits, _World) -> erlmcp_native_demo_fault:kill_limits();
 break(session, #{crew := Crew}) -> erlmcp_native_demo_fault:hang_session(erlmcp_native_demo_crew:sessions(Crew));
-break(naive, #{book := Book}) -> erlmcp_native_demo_fault:send_naively(Book).
+break(naive, #{book := Book}) -> erlmcp_native_demo_fault:send_naively(Book);
+break(memory, #{meter := Meter}) -> erlmcp_native_demo_pressure:press(Meter).
+
+%% Those at the end of a phase are what it has come to.
+limits(#{phase := Phase, roles := Roles}, #{facts := #{limits := Limits} = Facts} = State) ->
+    [Own] = [Own || #{role := tool_executor, own_limits := Own} <- Roles],
+    State#{facts := Facts#{limits := Limits#{Phase => Own}}}.
 
 surge(surge, Sample, State) ->
     State#{surge := Sample};
-surge(overload, Sample, #{surge := Since, facts := Facts} = State) ->
+surge(fixed, Sample, #{surge := Since, facts := Facts} = State) ->
     PerS = erlmcp_native_demo_sample:per_s(fun(#{counts := #{offered := N}}) -> N end, Since, Sample),
     State#{facts := Facts#{surge_per_s := PerS}};
 surge(_Phase, _Sample, State) ->
@@ -100,7 +109,7 @@ event(Event, #{file := File} = State) ->
     case Event of
         %% The fault says it.
         #{role := mailbox} -> State;
-        #{level := Level} when Level =/= overload -> State;
+        #{level := Level, role := Role} when Level =/= overload, Role =/= node -> State;
         _ -> noted(Event, State)
     end.
 
@@ -111,7 +120,8 @@ fault(Kind, Fault, #{file := File, facts := Facts, pending := Pending, display :
             executor -> freed;
             limits -> survived;
             session -> hung;
-            naive -> drowned
+            naive -> drowned;
+            memory -> pressed
         end,
     Noted = #{events := [Text | _]} = noted(Fault, State),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso erlmcp_native_demo_display:print(Display, [[Text]]),

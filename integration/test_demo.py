@@ -29,7 +29,11 @@ def test_without_a_terminal_it_logs_and_keeps_its_promises(tmp_path: Path):
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\x1b" not in run.stdout
     assert re.search(r"page: http://127\.0\.0\.1:\d+/", run.stdout)
-    assert all(phase in run.stdout for phase in ("CALM", "SURGE", "OVERLOAD", "RECOVERY"))
+    phases = ("CALM", "SURGE", "OVERLOAD, FIXED", "PAUSE", "OVERLOAD, WAIT", "FAULTS", "PRESSURE", "RECOVERY")
+    assert all(phase in run.stdout for phase in phases)
+    # The node refused, and was over it.
+    assert re.search(r"^  sheddable, node +0 +0 +[1-9]", run.stdout, re.MULTILINE)
+    assert re.search(r"^for memory; it served all again [\d,.]+ ms after", run.stdout, re.MULTILINE)
     # What is a matter of time may be missed on a machine with much else to do.
     assert re.search(r"All promises are met\.|[1-9]\d* not met; none of what decides", run.stdout)
     assert max(map(len, run.stdout.splitlines()[1:])) <= 80  # the first has a path in it

@@ -40,21 +40,69 @@ pace_makes_good_a_twentieth_of_a_second_test() ->
     {50, Pace3} = erlmcp_native_demo_pace:due(Pace2, 5_000_000),
     ?assertMatch({1, _}, erlmcp_native_demo_pace:due(Pace3, 5_001_000)).
 
+%% A machine that runs something else meanwhile makes both longer.
+a_share_is_of_what_schedulers_were_busy_test() ->
+    Before = [{1, 10, 1_000}, {2, 20, 1_000}],
+    After = [{2, 320, 2_000}, {1, 510, 2_000}],
+    ?assertEqual(800.0, erlmcp_native_demo_share:busy_ns(1_000, Before, After)),
+    ?assertEqual(0.0, erlmcp_native_demo_share:busy_ns(1_000, Before, Before)).
+
 timeline_test() ->
     Timeline = erlmcp_native_demo_phases:timeline(4),
     ?assertEqual(Timeline, lists:keysort(1, Timeline)),
     ?assertEqual({4_000_000, stop}, lists:last(Timeline)),
-    ?assertEqual([calm, surge, overload, recovery], [Phase || {_, {phase, Phase}} <- Timeline]).
+    ?assertEqual(erlmcp_native_demo_meter:phases(), [Phase || {_, {phase, Phase}} <- Timeline]).
+
+%% Of the eight in a row that go to eight executors all are of a class, so that each executor gets a sixteenth.
+a_sixteenth_is_critical_test() ->
+    Tags = [erlmcp_native_demo_tally:tag(calm, N) || N <- lists:seq(0, 127)],
+    Critical = lists:duplicate(8, #{class => critical}),
+    ?assertEqual(
+        Critical ++ lists:duplicate(120, #{class => sheddable}), [erlmcp_native_demo_tally:options(Tag) || Tag <- Tags]
+    ),
+    ?assertEqual([calm], lists:usort([erlmcp_native_demo_tally:phase(Tag) || Tag <- Tags])).
+
+requests_count_for_their_phase_and_class_test() ->
+    Tally = erlmcp_native_demo_tally:new(),
+    Places = [{Phase, Number} || Phase <- erlmcp_native_demo_meter:phases(), Number <- [0, 8]],
+    %% One, two, three: no two places have the same counts.
+    _ = [
+        [count(Tally, erlmcp_native_demo_tally:tag(Phase, Number)) || _ <- lists:seq(1, Times)]
+     || {Times, {Phase, Number}} <- lists:enumerate(Places)
+    ],
+    Counts = erlmcp_native_demo_tally:read(Tally),
+    ?assertEqual(
+        lists:seq(1, length(Places)),
+        [
+            Same
+         || Phase <- erlmcp_native_demo_meter:phases(),
+            Class <- [critical, sheddable],
+            [Same] <- [lists:usort(maps:values(maps:get(Class, maps:get(Phase, Counts))))]
+        ]
+    ),
+    ?assertEqual({136, 72}, {
+        erlmcp_native_demo_tally:total(full, Counts), erlmcp_native_demo_tally:total(full, sheddable, Counts)
+    }),
+    ?assertEqual(
+        #{{Class, Reason} => N || {Class, N} <- [{critical, 16}, {sheddable, 18}], Reason <- [node, full, class]},
+        erlmcp_native_demo_tally:reasons([calm, recovery], Counts)
+    ),
+    ?assertEqual(#{}, erlmcp_native_demo_tally:reasons([calm], tally(0))).
+
+count(Tally, Tag) ->
+    _ = [erlmcp_native_demo_tally:refused(Tally, Tag, #{reason => Reason}) || Reason <- [node, full, class]],
+    [erlmcp_native_demo_tally:add(Tally, Tag, What) || What <- [offered, answered, refused]].
 
 lines_fit_test_() ->
     [
         {lists:concat([N, " ", Phase]), ?_assertEqual([], [Line || Line <- Lines, width(Line) > 79])}
      || N <- ?EXTREMES,
-        Phase <- [calm, surge, overload, recovery],
+        Phase <- erlmcp_native_demo_meter:phases(),
         Lines <- [
             erlmcp_native_demo_frame:frame(view(N, Phase)),
             erlmcp_native_demo_frame:heading(Phase),
             [erlmcp_native_demo_frame:plain(view(N, Phase))],
+            erlmcp_native_demo_overload:lines(facts(N)),
             erlmcp_native_demo_promises:lines(erlmcp_native_demo_promises:verdicts(facts(N))),
             erlmcp_native_demo_compare:lines([compared(native, N, N), compared(gen_server, N, N - 1)])
         ]
@@ -74,25 +122,57 @@ a_lower_median_of_the_gen_server_is_explained_test() ->
 what_was_measured_is_said_to_the_end_test_() ->
     Long = list_to_pid("<0.268435455.8191>"),
     [
-        ?_assertMatch(
-            {match, _},
-            re:run(erlmcp_native_demo_frame:event(1022.8, Event#{process := Long, us := 219_900}), "219\\.9 ms" ++ End)
-        )
+        ?_assertMatch({match, _}, re:run(erlmcp_native_demo_frame:event(1022.8, Event), End))
      || {Event, End} <- [
-            {(drowned(1))#{depth := 123_456}, "$"},
-            {(freed(1))#{depth := 1_000, left := 1_000}, "$"},
-            {(hung(1))#{depth := 10_000, limit := 10_000}, ": 10,000 of 10,000 wait$"}
+            {(drowned(1))#{process := Long, depth := 123_456, us := 219_900}, "219\\.9 ms$"},
+            {(freed(1))#{process := Long, depth := 1_000, left := 1_000, us := 219_900}, "219\\.9 ms$"},
+            {(hung(1))#{process := Long, depth := 10_000, limit := 10_000, us := 219_900},
+                "219\\.9 ms: 10,000 of 10,000 wait$"},
+            {(pressed(1))#{refused_us := 14_999_000, served_us := 14_999_000}, "in 14,999 ms; served in 14,999 ms$"}
         ]
     ].
 
-a_frame_fits_24_rows_test() ->
-    ?assert(length(erlmcp_native_demo_frame:frame(view(1, overload))) =< 23).
+a_frame_fits_24_rows_test_() ->
+    [
+        ?_assertEqual(23, length(erlmcp_native_demo_frame:frame(view(1, Phase))))
+     || Phase <- erlmcp_native_demo_meter:phases()
+    ].
+
+%% What was refused by nobody has no line.
+the_overloads_are_beside_each_other_test() ->
+    #{sample := #{tally := Tally} = Sample} = Facts = facts(1),
+    Lines = fun(Counts) ->
+        Shown = erlmcp_native_demo_overload:lines(Facts#{sample := Sample#{tally := Counts}}),
+        [unicode:characters_to_list([text(Span) || Span <- Line]) || Line <- Shown]
+    end,
+    #{wait := #{critical := Critical, sheddable := Sheddable} = Wait} = Tally,
+    All = Lines(Tally#{wait := Wait#{
+        critical := Critical#{full := 7}, sheddable := Sheddable#{offered := 480_000, answered := 32_000}
+    }}),
+    [
+        ?assertMatch([_], [Line || Line <- All, re:run(Line, Expected) =/= nomatch])
+     || Expected <- [
+            "limits at the end +2,500 +941 to 979 +958$",
+            "sheddable served +1 of 3 +32,000 of 480,000 +2 of 6$",
+            "  critical, full +0 +7 +0$",
+            "  sheddable, node +1 +1 +2$",
+            "With 128 MB more, 80 % of 320 MB, the node refused 0.0 ms after its mark,$",
+            "^for memory; it served all again 0.0 ms after these were gone.$"
+        ]
+    ],
+    ?assertEqual([], [Line || Line <- Lines(tally(0)), string:prefix(Line, "refused") =/= nomatch]).
+
+text({_Style, Text}) -> Text;
+text(Text) -> Text.
 
 events_fit_test_() ->
     [
         ?_assert(string:length(erlmcp_native_demo_frame:event(86_400.0, Event)) =< 79)
      || N <- ?EXTREMES,
-        Event <- [alert(N), breaker(), freed(N), survived(N), hung(N), drowned(N), untold(N)]
+        Event <- [
+            alert(N), breaker(), freed(N), survived(N), hung(N), drowned(N), untold(N), pressed(N), unseen(refused_us),
+            unseen(served_us)
+        ]
     ].
 
 all_is_kept_test() ->
@@ -120,6 +200,19 @@ broken_promises_test_() ->
         "roles whose counts do not add up" => [Stats(total_enqueued, 5), Stats(total_released, 1)],
         "requests that are unaccounted for" => [counts(#{offered => 4}), counts(#{lost => 2})],
         "executors' own count - the library's" => [counts(#{finished => 17})],
+        "refusals, own count - the library's" => [
+            (facts(1))#{library_refused := #{}},
+            (facts(1))#{library_refused := #{{sheddable, class} => 8, {sheddable, node} => 9, {sheddable, full} => 8}},
+            (facts(1))#{library_refused := #{
+                {sheddable, class} => 8, {sheddable, node} => 8, {sheddable, full} => 8, {critical, deadline} => 1
+            }}
+        ],
+        "critical ones refused in overload" => [critical_refused(fixed, 2), critical_refused(wait, 3)],
+        "critical ones refused by the node" => [node_refused()],
+        "{wait, 500}: accepted waited at p99" => [waited({ordinary, wait}, 5_001_000)],
+        "a node short of memory refuses in" => [(facts(1))#{pressed := [unseen(refused_us)]}],
+        "and when it is not, serves all in" => [(facts(1))#{pressed := [unseen(served_us)]}],
+        "control message p99 under overload" => [waited({control, P}, 1_001_000) || P <- [fixed, wait, faults]],
         "killed executors' counts are gone in" => [
             (facts(1))#{freed := [(freed(1))#{left := 1}]}, (facts(1))#{freed := []}
         ],
@@ -146,13 +239,14 @@ broken_promises_test_() ->
     ].
 
 late_is_not_met_and_decides_nothing_test() ->
-    #{sample := #{waits := Waits} = Sample} = Facts = facts(1),
-    Late = Waits#{{control, overload} := #{count => 1, p50_us => 1, p99_us => 20_000, max_us => 20_000}},
+    #{sample := Sample} = Facts = waited({control, wait}, 20_000),
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts#{
-        sample := Sample#{waits := Late, share := 0.06}, drowned := [drowned(20_001)]
+        sample := Sample#{share := 0.06}, drowned := [drowned(20_001)], pressed := [pressed(3_000_001)]
     }),
     ?assertEqual(
         [
+            "a node short of memory refuses in",
+            "and when it is not, serves all in",
             "a mailbox drowned by a bare !: told",
             "control message p99 under overload",
             "the demo's own share of the CPU"
@@ -177,6 +271,8 @@ json_lines_parse_test_() ->
             {~"fault", erlmcp_native_demo_json:fault(limits, survived(N))},
             {~"fault", erlmcp_native_demo_json:fault(session, hung(N))},
             {~"fault", erlmcp_native_demo_json:fault(naive, drowned(N))},
+            {~"fault", erlmcp_native_demo_json:fault(memory, pressed(N))},
+            {~"alert", erlmcp_native_demo_json:event((alert(N))#{role := node, process := memory})},
             {~"compare", erlmcp_native_demo_json:compared([compared(native, N, N)])},
             {~"promises", erlmcp_native_demo_json:promises(erlmcp_native_demo_promises:verdicts(facts(N)), 0)}
         ]
@@ -184,6 +280,24 @@ json_lines_parse_test_() ->
 
 width(Line) ->
     lists:sum([erlmcp_native_demo_text:width(Span) || Span <- Line]).
+
+waited(What, Us) ->
+    #{sample := #{waits := Waits} = Sample} = Facts = facts(1),
+    Facts#{sample := Sample#{waits := Waits#{What := #{count => 1, p50_us => 1, p99_us => Us, max_us => Us}}}}.
+
+%% Of three critical requests of this phase, and so of six of both.
+critical_refused(Phase, N) ->
+    #{sample := #{tally := Tally} = Sample} = Facts = facts(1),
+    #{Phase := #{critical := Critical} = Counts} = Tally,
+    Facts#{sample := Sample#{tally := Tally#{Phase := Counts#{critical := Critical#{refused := N}}}}}.
+
+node_refused() ->
+    #{sample := #{tally := Tally} = Sample, library_refused := Library} = Facts = facts(1),
+    #{pressure := #{critical := Critical} = Counts} = Tally,
+    Facts#{
+        sample := Sample#{tally := Tally#{pressure := Counts#{critical := Critical#{node := 1}}}},
+        library_refused := Library#{{critical, node} => 1}
+    }.
 
 counts(Changes) ->
     #{sample := #{counts := Counts} = Sample} = Facts = facts(1),
@@ -196,7 +310,7 @@ view(N, Phase) ->
         at_s => 86_400,
         seconds => 86_400,
         page => "http://127.0.0.1:65535/",
-        events => lists:duplicate(4, lists:duplicate(200, $x))
+        events => lists:duplicate(9, lists:duplicate(200, $x))
     }.
 
 facts(N) ->
@@ -206,6 +320,9 @@ facts(N) ->
         survived => [survived(0)],
         hung => [hung(N)],
         drowned => [drowned(N)],
+        pressed => [pressed(N)],
+        limits => #{fixed => {2_500, 2_500}, wait => {941, 979}, pressure => {958, 958}},
+        library_refused => erlmcp_native_demo_tally:reasons(erlmcp_native_demo_meter:phases(), tally(N)),
         surge_per_s => 100_000 * N,
         owner_mailbox => N,
         service_mailbox => N
@@ -221,10 +338,12 @@ sample(N, Phase) ->
             offered => 3 * N, answered => N, refused => N, lost => N, finished => N, forwarded => N, streamed => N,
             control => N, unanswered => 0, died => N
         },
+        tally => tally(N),
         roles => [role(R, N) || R <- [session, transport, tool_executor, sse_stream]],
+        node => #{level => min(2, N), share => N / 1, limit => unknown, breaker => open},
         waits => #{
             {What, P} => Waits
-         || What <- [control, ordinary, crossing], P <- [calm, surge, overload, recovery]
+         || What <- [control, ordinary, crossing], P <- erlmcp_native_demo_meter:phases()
         },
         control => #{delivered => N, slo_violations => N, health_checks => N},
         alerts => #{raised => N, cleared => N, opened => N},
@@ -239,6 +358,8 @@ role(Role, N) ->
         limit => max(1000, N),
         owners => 8,
         fullest => N,
+        fullest_limit => max(1000, N),
+        own_limits => {1000, max(1000, N)},
         level => ok,
         breaker => close,
         held => N,
@@ -265,6 +386,21 @@ hung(N) ->
 
 drowned(N) ->
     #{process => self(), depth => N, told => true, us => N}.
+
+pressed(N) ->
+    #{
+        bytes => 128 bsl 20, memory_limit => 320 bsl 20, share => 0.8, cause => memory, refused_us => N, served_us => N
+    }.
+
+unseen(Key) ->
+    (pressed(1))#{Key := not_seen}.
+
+%% Of three of a class in a phase one is answered and one refused, but for what is critical. Sums are below 10^19.
+tally(Any) ->
+    N = min(Any, 1_000_000_000_000_000_000),
+    Critical = #{offered => 3 * N, answered => N, refused => 0, node => 0, full => 0, class => 0},
+    Sheddable = Critical#{refused := N, node := N, full := N, class := N},
+    #{Phase => #{critical => Critical, sheddable => Sheddable} || Phase <- erlmcp_native_demo_meter:phases()}.
 
 untold(N) ->
     (drowned(N))#{told := false}.

@@ -23,7 +23,8 @@ but those of `critical_plus`, with reason `node`, in every role. Requests that n
 the control group of the node's operating system process allows, what each group around it does (version 1 and 2), and
 what the machine has; it is looked up every ten seconds, and stays what it was where that cannot be done. Where none was
 ever known, on other systems than Linux, memory is not looked at unless `memory_limit` says it. A level rises at the
-first look at which the share is reached, and is left when it was 5 points lower for 2 s.
+first look at which the share is reached, and is left when it was 5 points lower for 2 s. What was freed is in use until
+the runtime gives it back, which for a single large binary may take seconds.
 
 The *run queue* is the number of processes and ports that are ready to run and have to wait, per scheduler that is
 online: the mean of five moments between two looks, since it changes from one to the next. A level rises when that was
