@@ -28,13 +28,43 @@ crowded_test_() ->
 eventually(Condition) ->
     erlmcp_native_test_lib:eventually(Condition, ?MS).
 
-%% Until there is no room.
+%% There is no room, until that ends: who is gone is followed by another.
 crowd() ->
+    Test = self(),
+    {Crowd, _} = spawn_opt(
+        fun() ->
+            crowd_in(),
+            Test ! {self(), crowded},
+            stay_crowded()
+        end,
+        [link, monitor, {priority, high}]
+    ),
+    receive {Crowd, crowded} -> Crowd after ?MS -> error(not_crowded) end.
+
+%% They end with their maker.
+crowd_in() ->
     try erlmcp_native_test_lib:idle() of
-        Pid -> [Pid | crowd()]
+        _ -> crowd_in()
     catch
-        error:system_limit -> []
+        error:system_limit -> ok
     end.
+
+stay_crowded() ->
+    receive
+    after 1 -> crowd_in(), stay_crowded()
+    end.
+
+%% The places of these are taken before the monitor hears that they are gone.
+lose(Pids) ->
+    true = erlang:suspend_process(whereis(?M)),
+    end_all(Pids),
+    eventually(fun() -> erlang:system_info(process_count) >= erlang:system_info(process_limit) end),
+    true = erlang:resume_process(whereis(?M)).
+
+leave(Crowd) ->
+    true = unlink(Crowd),
+    kill(Crowd),
+    eventually(fun() -> erlang:system_info(process_count) < list_to_integer(?MOST) div 2 end).
 
 %% What the monitor waits for in place of a guard that it could not start.
 timers() ->
@@ -54,8 +84,7 @@ is_pressed() ->
     end.
 
 linked(Module) ->
-    {links, Links} = process_info(whereis(?M), links),
-    [Pid || Pid <- Links, is_pid(Pid), proc_lib:translate_initial_call(Pid) =:= {Module, init, 1}].
+    [Pid || Pid <- links(whereis(?M)), is_pid(Pid), proc_lib:translate_initial_call(Pid) =:= {Module, init, 1}].
 
 %% So many looks that each helper was wanted more than once.
 looks() ->
@@ -75,7 +104,7 @@ a_guard_goes_on() ->
     Crowd = crowd(),
     ?assertEqual(Guard, looks()),
     ?assertEqual({true, Monitor}, {is_pressed(), whereis(?M)}),
-    end_all(Crowd),
+    leave(Crowd),
     eventually(fun() -> [is_integer(N) || #{total := {N, _}} <- tuple_to_list(sys:get_state(Guard))] =:= [true] end).
 
 a_guard_that_is_lost_comes_back() ->
@@ -83,13 +112,12 @@ a_guard_that_is_lost_comes_back() ->
     [Guard] = linked(erlmcp_overload_guard),
     Crowd = crowd(),
     kill(Guard),
-    More = crowd(),
     eventually(fun() -> is_reference(hd(timers())) end),
     [First] = timers(),
     %% It was tried again.
     eventually(fun() -> timers() =/= [First] end),
     ?assertEqual({Monitor, []}, {whereis(?M), linked(erlmcp_overload_guard)}),
-    end_all(Crowd ++ More),
+    leave(Crowd),
     eventually(fun() -> linked(erlmcp_overload_guard) =/= [] andalso is_pressed() end),
     ?assertEqual(Monitor, whereis(?M)).
 
@@ -97,15 +125,19 @@ a_handler_that_is_lost_comes_back() ->
     {Tag, Monitor} = guarded(),
     {Runners, _} = erlmcp_overload_handlers:kept(),
     Crowd = crowd(),
-    [kill(Runner) || {_, Runner} <- Runners],
-    More = crowd(),
-    eventually(fun() -> erlmcp_overload_handlers:kept() =:= {[], []} end),
-    end_all(Crowd ++ More),
+    %% With their workers.
+    lose(lists:append([[Runner | links(Runner)] || {_, Runner} <- Runners])),
+    eventually(fun() -> {Kept, _} = erlmcp_overload_handlers:kept(), length(Kept) < length(Runners) end),
+    leave(Crowd),
     eventually(fun() -> {Kept, _} = erlmcp_overload_handlers:kept(), length(Kept) =:= length(Runners) end),
     ok = ?L:set_limit(r, 5),
     fill(r, a, 4),
     ?assertMatch([_ | _], told_of(r, Tag)),
     ?assertEqual(Monitor, whereis(?M)).
+
+links(Pid) ->
+    {links, Links} = process_info(Pid, links),
+    Links.
 
 told_of(Role, Tag) ->
     case erlmcp_overload_test_lib:next(Tag, ?MS) of
@@ -124,7 +156,7 @@ mailboxes_are_looked_at_when_there_is_room() ->
     ok = erlmcp_overload_watch_test_lib:take(Pid, 5),
     [a_check() || _ <- "123"],
     ?assertMatch({Monitor, #{level := overload}}, {whereis(?M), erlmcp_overload_test_lib:row(mail)}),
-    end_all(Crowd),
+    leave(Crowd),
     eventually(fun() -> #{level := Level} = erlmcp_overload_test_lib:row(mail), Level =:= ok end).
 
 %% By the timer of the next.
@@ -142,11 +174,10 @@ a_watch_that_is_lost_comes_back() ->
     _ = erlmcp_overload_watch_test_lib:drown(Pid, 300),
     eventually(fun() -> [P || #{process := P} <- ?M:get_alert_history(mailbox), P =:= Pid] =/= [] end),
     ?assertEqual([Watch], linked(erlmcp_overload_watch)),
-    kill(Watch),
-    More = crowd(),
+    lose([Watch]),
     a_check(),
     ?assertEqual({Monitor, []}, {whereis(?M), linked(erlmcp_overload_watch)}),
-    end_all(Crowd ++ More),
+    leave(Crowd),
     eventually(fun() -> linked(erlmcp_overload_watch) =/= [] end),
     ?assertEqual(Monitor, whereis(?M)),
     ok = erlmcp_overload_mailbox:watch_mailboxes(off).
@@ -160,7 +191,7 @@ lines_are_written_when_there_is_room() ->
         Crowd = crowd(),
         write("crowded"),
         ?assertNot(erlmcp_native_log:flush(10)),
-        end_all(Crowd),
+        leave(Crowd),
         written(~"crowded")
     after
         ok = logger:remove_handler(?MODULE),
