@@ -432,7 +432,7 @@ who_reads_files_is_not_waited_for() ->
         end_all(Spinning),
         %% Memory is known by what needs no file.
         Ballast = binary:copy(<<1>>, Limit),
-        ?assertMatch({alert, {overload, node, memory, _, _}}, next_alert(Tag)),
+        ?assertEqual(overload, until_overload(Tag)),
         ?assert(byte_size(Ballast) > 0)
     after
         "" = os:cmd("true > " ++ Fifo)
@@ -440,10 +440,11 @@ who_reads_files_is_not_waited_for() ->
     [receive {'DOWN', Monitor, process, Reader, normal} -> ok end || {Reader, Monitor} <- Readers],
     erlmcp_native_test_lib:remove_dir(Dir).
 
-next_alert(Tag) ->
+%% What the test itself takes may have come to the first mark before.
+until_overload(Tag) ->
     case next(Tag) of
-        {alert, _} = Alert -> Alert;
-        _ -> next_alert(Tag)
+        {alert, {overload, node, memory, _, _}} -> overload;
+        _ -> until_overload(Tag)
     end.
 
 wrong_options() ->
