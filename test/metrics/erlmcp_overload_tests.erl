@@ -60,7 +60,7 @@ a_role_that_refuses() ->
     says(", 3 in all; since \\d\\d:\\d\\d:\\d\\d \\([\\d.]+ m?s ago\\), the last [\\d.]+ m?s ago", Told),
     says("drains      nothing was taken out in the last ten seconds", Told),
     says("free        unknown: nothing drains; refused callers are told 1 s", Told),
-    says("level       overload; in the last hour \\d+ ms at overload", Told),
+    says("level       overload; in the last hour [\\d.]+ m?s at overload", Told),
     says("fullest     a 10 of 10", Told),
     says("alerts      \\S+ overload a 10 of 10, \\S+ critical a 9 of 10, \\S+ warning a 8 of 10", Told).
 
@@ -237,7 +237,7 @@ a_node_that_is_pressed() ->
     says("  memory      " ++ Memory, Told),
     says("  run queue   \\d+ waiting for \\d+ schedulers, \\d+\\.\\d for each; marks at 1000 and 1000\\.5", Told),
     says("  since       \\d\\d:\\d\\d:\\d\\d \\([\\d.]+ m?s ago\\)", Told),
-    says("  level       overload; in the last hour \\d+ ms at overload", Told),
+    says("  level       overload; in the last hour [\\d.]+ m?s at overload", Told),
     says("  alerts      \\d\\d:\\d\\d:\\d\\d overload memory \\d+ of 1048576", Told),
     fill(session, a, 1),
     Line = "node        refuses critical, sheddable_plus and sheddable, whatever the role: memory " ++ Memory,
