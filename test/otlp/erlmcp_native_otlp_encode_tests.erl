@@ -56,6 +56,7 @@ number(by_level, N, Place) -> maps:from_keys(?LEVELS, N + Place);
 number(by_alert_level, N, Place) -> maps:from_keys(tl(?LEVELS), N + Place);
 number(ms_at_level, N, Place) -> #{since_start => maps:from_keys(?LEVELS, N + Place)};
 number(by_reason, N, _) -> [{critical, full, N}, {sheddable, class, 3}];
+number(caps, N, _) -> [{total, N, 100}, {bytes, 7, infinity}];
 number(by_wait, N, _) -> [{0, N}, {10, 1}, {100, 0}, {1000, N}, {10000, 2}];
 number(by_utilization, N, _) -> [{0.0, N}, {0.25, 1}, {0.5, 0}, {0.8, N}, {0.9, 2}, {1.0, 3}];
 number(_, N, Place) -> N + Place.
