@@ -111,7 +111,13 @@ memory_over_its_mark_is_an_alert_and_over_by_itself() ->
     eventually(fun() -> level() =:= 0 end),
     Ballast = binary:copy(<<1>>, Limit),
     eventually(fun() -> level() =:= 2 end),
-    ?assertMatch({alert, {overload, node, memory, Used, Limit}} when Used >= Limit, next(Tag)),
+    %% It may be seen on its way there.
+    Alert =
+        case next(Tag) of
+            {alert, {critical, node, memory, _, Limit}} -> next(Tag);
+            First -> First
+        end,
+    ?assertMatch({alert, {overload, node, memory, Used, Limit}} when Used >= Limit, Alert),
     ?assertMatch(
         #{
             level := 2,
@@ -122,7 +128,7 @@ memory_over_its_mark_is_an_alert_and_over_by_itself() ->
         } when Share >= 0.85,
         ?N:pressure()
     ),
-    ?assertMatch([{overload, node, memory, _, Limit}], history(node)),
+    ?assertMatch([{overload, node, memory, _, Limit} | _], history(node)),
     ?assertMatch(#{level := overload, owners := 0, depth := 0, limit := infinity}, row(node)),
     ?assertEqual(Limit, byte_size(Ballast)),
     %% From here on nobody has it any more.
