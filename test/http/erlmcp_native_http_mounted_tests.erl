@@ -201,7 +201,7 @@ never_reads(Protocol, Transport) ->
             end)
         end),
         ?assertEqual([], Lines),
-        ?assert(Used < 10 * ?MB),
+        ?assert(Used < 20 * ?MB),
         %% That of the client.
         eventually(fun() -> length(erlang:ports() -- Ports) =:= 1 end),
         {Module, Handle} = Socket,
@@ -240,7 +240,7 @@ has_no_room() ->
             eventually(fun() -> streams() =:= 1 end),
             reset(Client, 1, now_ms() + 60000)
         end),
-        ?assert(Used < 10 * ?MB),
+        ?assert(Used < 20 * ?MB),
         ok = ?H2:get(Last, 3, ~"/health/live"),
         {Frame, _} = ?H2:next(Last, fun(F) -> element(1, F) =:= data end),
         ?assertEqual({data, 3, fin, ~"{\"status\":\"ok\"}"}, Frame),

@@ -76,7 +76,9 @@ whoever_asks_meanwhile_shares_a_look() ->
         end),
         erlmcp_native_test_lib:parallel(200, fun(I) -> ?M:fullest(lists:nth(I rem 2 + 1, [all, {role, r}]), I) end)
     end),
-    ?assertMatch([{ok, [#{role := r, process := a, depth := 1}]}], lists:uniq(Answers)),
+    Rows = [maps:remove(stalled_ms, Row) || {ok, [Row]} <- Answers],
+    ?assertEqual(200, length(Rows)),
+    ?assertMatch([#{role := r, process := a, depth := 1}], lists:uniq(Rows)),
     ?assertEqual(2, Looks).
 
 waiting() ->
