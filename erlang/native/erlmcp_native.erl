@@ -249,7 +249,7 @@ where a list is made a map, too.
     native_memory/0
 ]).
 
--export_type([table/0, note/0, permit/0, fault/0, limits/0, reserves/0, histogram/0, rules/0, finding/0]).
+-export_type([table/0, note/0, permit/0, fault/0, limits/0, outlook/0, reserves/0, histogram/0, rules/0, finding/0]).
 -export_type([control_place/0, control_way/0]).
 
 %% The library must be of this version too.
@@ -285,6 +285,15 @@ A finding says how hard the node is pressed by something, and how much of it is 
 2^64.
 """.
 -type finding() :: {Strain :: 0..2, Amount :: non_neg_integer(), Limit :: non_neg_integer()}.
+-doc """
+An outlook says what the next request meets. `open`: nothing is refused, since refusals are switched off. `unlimited`:
+nothing is, since there is no limit. `closed`: everything is, since the limit is 0. `room`: there are so many places.
+`full`: it is refused, and told to come back after so many milliseconds, an estimate. `stuck`: the same, but nothing
+drained in the last ten seconds, so when there will be room is not known. `crowded`: as `full`, but for all owners of
+the role together.
+""".
+-type outlook() ::
+    open | unlimited | closed | {room, pos_integer()} | {crowded | full | stuck, RetryAfterMs :: 1..60000}.
 -doc "A fault is the atom that says why a function did not do what it was asked.".
 -type fault() ::
     bad_alias
@@ -529,34 +538,16 @@ limits_depth(_Table, _Role, _Owner) -> absent().
 -spec limits_owners(table()) -> non_neg_integer() | fault().
 limits_owners(_Table) -> absent().
 
--doc """
-Says what the next request meets that comes for an owner at a depth. `open`: nothing is refused, since refusals are
-switched off. `unlimited`: nothing is, since there is no limit. `closed`: everything is, since the limit is 0. `room`:
-there are so many places. `full`: it is refused, and told to come back after so many milliseconds, an estimate. `stuck`:
-the same, but nothing drained in the last ten seconds, so when there will be room is not known. `crowded`: as `full`,
-but for all owners of the role together.
-""".
+-doc "Says what the next request meets that comes for an owner at a depth.".
 -spec limits_outlook(table(), erlmcp_queue_limits:role(), Depth :: non_neg_integer()) ->
-    open
-    | unlimited
-    | closed
-    | {room, pos_integer()}
-    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
-    | not_found
-    | fault().
+    outlook() | not_found | fault().
 limits_outlook(_Table, _Role, _Depth) -> absent().
 
 -doc "Returns what `limits_outlook/3` does, for this owner, whose pace and limit may be its own.".
 -spec limits_outlook(
     table(), erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key(), Depth :: non_neg_integer()
 ) ->
-    open
-    | unlimited
-    | closed
-    | {room, pos_integer()}
-    | {crowded | full | stuck, RetryAfterMs :: 1..60000}
-    | not_found
-    | fault().
+    outlook() | not_found | fault().
 limits_outlook(_Table, _Role, _Owner, _Depth) -> absent().
 
 -doc """
