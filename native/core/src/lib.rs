@@ -24,6 +24,7 @@
 //!     senders     who is just sending to a mailbox
 //!   guard       for what the node is pressed
 //!   roles       which roles there are, their limits
+//!     plain       where it has room, whatever is set
 //!     summary     all there is to say of a role
 //!     role        what a role counts, and what it allows
 //!       caps        what may wait for all its owners together
@@ -104,6 +105,7 @@ mod owner;
 mod owners;
 mod permits;
 mod places;
+mod plain;
 mod posting;
 mod pressure;
 mod queue;

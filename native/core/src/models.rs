@@ -48,6 +48,8 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 fn explore_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
+    // Steps in one execution: closing and opening a table has many.
+    builder.max_branches = builder.max_branches.max(4_000);
     builder.check(model);
 }
 

@@ -79,6 +79,19 @@ impl<T> Account<T> {
     /// Counts at the calling thread's `seat`.
     #[inline(always)]
     pub(crate) fn try_enqueue(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
+        if request.is_plain() {
+            let mine = self.role().tally().at(seat);
+            let admission = self.gauge.admit(|| self.role().plainly_below())?;
+            if let Admission::Admitted(added) = admission {
+                self.came(added, mine);
+                return Ok(admission);
+            }
+        }
+        self.try_enqueue_closely(request, seat)
+    }
+
+    #[inline(never)]
+    fn try_enqueue_closely(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
         if let Some(caps) = self.role().caps_for(request.bytes) {
             return self.try_enqueue_capped(caps, request, seat);
         }

@@ -37,6 +37,8 @@ pub(crate) struct Policy {
     pub(crate) pressure: Pressure,
     /// The role of whoever guards the node.
     pub(crate) guarded: Reservation,
+    /// See `plain`.
+    pub(crate) settling: Mutex<()>,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
     /// About now, see [`Role::tick`].
@@ -51,6 +53,7 @@ impl Policy {
             watch: Watch::new(),
             pressure: Pressure::new(),
             guarded: Reservation::none(),
+            settling: Mutex::new(()),
             tenures: AtomicU64::new(0),
             tick: AtomicU32::new(0),
         }
@@ -105,6 +108,8 @@ pub(crate) struct Role {
     /// Without one it follows the default role's.
     pub(crate) own_limit: Setting<Option<Limit>>,
     pub(crate) reserve: Setting<Reserve>,
+    /// See `plain`: nothing is known yet.
+    pub(crate) plain: AtomicU64,
     owners: AtomicU64,
     last_refusal_system_ms: AtomicU64,
     last_refusal_ms: AtomicU64,
@@ -183,6 +188,7 @@ impl Role {
             policy,
             own_limit: Setting::new(None),
             reserve: Setting::new(Reserve::NONE),
+            plain: AtomicU64::new(0),
             owners: AtomicU64::new(0),
             last_refusal_system_ms: AtomicU64::new(NEVER),
             last_refusal_ms: AtomicU64::new(NEVER),
@@ -218,6 +224,10 @@ impl Role {
     /// About how many bytes a role takes besides itself.
     pub(crate) fn heap() -> usize {
         Tally::heap().saturating_add(Timeline::HEAP)
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     pub(crate) fn id(&self) -> RoleId {
@@ -345,7 +355,9 @@ impl Role {
 
     #[cold]
     fn make_caps(&self) -> &Caps {
-        self.caps.get_or_init(|| Box::new(Caps::new()))
+        let caps = self.caps.get_or_init(|| Box::new(Caps::new()));
+        self.settle();
+        caps
     }
 
     /// Sets the most places and the most bytes for all its owners together.

@@ -138,7 +138,14 @@ impl Roles {
 
     fn insert(&self, id: RoleId, now: Instant) -> Arc<Role> {
         let new = || Arc::new(Role::new(id, Arc::clone(&self.policy), now));
-        Arc::clone(self.roles.pin().get_or_insert_with(id, new))
+        let role = Arc::clone(self.roles.pin().get_or_insert_with(id, new));
+        role.settle();
+        role
+    }
+
+    fn settle(&self) {
+        let roles = self.roles.pin();
+        self.policy.settle(roles.values().map(|role| &**role));
     }
 
     /// The depth at which an owner of whom nothing is known is refused such a request in a role, known or not.
@@ -246,8 +253,10 @@ impl Roles {
         let (limit, known) = (limit.into(), self.get_or_insert(role, || now)?);
         if role == self.default_role {
             self.policy.default_limit.set(limit);
+            self.settle();
         } else {
             known.own_limit.set(Some(limit));
+            known.settle();
         }
         Ok(())
     }
@@ -264,7 +273,9 @@ impl Roles {
         reserve: Reserve,
         now: Instant,
     ) -> Result<(), TooManyRoles> {
-        self.get_or_insert(role, || now)?.reserve.set(reserve);
+        let known = self.get_or_insert(role, || now)?;
+        known.reserve.set(reserve);
+        known.settle();
         Ok(())
     }
 
@@ -338,12 +349,14 @@ impl Roles {
                 limit => role.own_limit.configure(limit.copied()),
             }
         }
+        self.settle();
         Ok(())
     }
 
     /// Switches refusals on or off by hand.
     pub fn set_enforcing(&self, enforcing: bool) {
         self.policy.enforcing.set(enforcing);
+        self.settle();
     }
 
     /// Tells whether anything is refused.

@@ -154,6 +154,21 @@ pub(crate) fn room<W>(
     host: &impl Runtime,
 ) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
+    let role = account.role();
+    if request.is_plain() && depth < role.plainly_below() && !role.node_refuses(request.class, host)
+    {
+        return Ok(Verdict::Granted);
+    }
+    room_closely(account, depth, request, host)
+}
+
+#[inline(never)]
+fn room_closely<W>(
+    account: &Account<W>,
+    depth: u64,
+    request: &Request,
+    host: &impl Runtime,
+) -> Result<Verdict, Vacant> {
     let verdict = has_room(account, depth, request, host);
     if account.role().caps().is_some() && matches!(verdict, Verdict::Granted) {
         return Ok(room_of_role(account, depth, request, host));

@@ -5,6 +5,7 @@ use loom::thread;
 use super::table::{ROLE, Table};
 use super::{NOW, OWNER, enter, explore, role};
 use crate::owner::Owner;
+use crate::reserve::Reserve;
 use crate::role::Role;
 use crate::roles::{MAX_ROLES, TooManyRoles};
 use crate::sync::Arc;
@@ -57,6 +58,41 @@ fn making_a_role_while_all_are_cleared_is_before_or_after() {
             Some(there) => assert!(Arc::ptr_eq(&there, &made) && !made.is_retired()),
             None => assert!(made.is_retired()),
         }
+    });
+}
+
+/// However they interleave, the word of a role agrees with what it is made of when all are done.
+#[test]
+fn a_role_that_is_made_while_the_default_is_set_knows_it() {
+    explore(|| {
+        let table = Table::new();
+        let maker = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || make(&table, ROLE).unwrap())
+        };
+        let roles = table.limits.roles();
+        roles.set_limit(RoleId(0), 5, NOW).unwrap();
+        assert_eq!(maker.join().unwrap().plainly_below(), 5);
+    });
+}
+
+#[test]
+fn two_settings_of_a_role_at_once_are_both_in_its_word() {
+    explore(|| {
+        let table = Table::new();
+        let role = make(&table, ROLE).unwrap();
+        let setter = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.limits.roles().set_limit(ROLE, 8, NOW).unwrap())
+        };
+        let reserve = Reserve::new(50, 50, 50).unwrap();
+        table
+            .limits
+            .roles()
+            .set_reserve(ROLE, reserve, NOW)
+            .unwrap();
+        setter.join().unwrap();
+        assert_eq!(role.plainly_below(), 4);
     });
 }
 
