@@ -54,7 +54,10 @@ fn explore_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 }
 
 fn role(limit: u64) -> Arc<Role> {
-    Arc::new(Role::new(RoleId(1), Arc::new(Policy::new(limit)), NOW))
+    let role = Role::new(RoleId(1), Arc::new(Policy::new(limit)), NOW);
+    // As in a table: otherwise nobody is admitted by its word.
+    role.settle();
+    Arc::new(role)
 }
 
 const OWNER: OwnerId = OwnerId(9);

@@ -6,7 +6,7 @@
 
 use crate::limit::Limit;
 use crate::request::{Class, Request};
-use crate::role::{Policy, Role};
+use crate::role::Role;
 use crate::sync::Ordering;
 
 impl Request {
@@ -17,34 +17,44 @@ impl Request {
     }
 }
 
+/// The depth, in the lower half of the word; in the upper one is how often it was settled.
+const BELOW: u64 = u32::MAX as u64;
+
 impl Role {
-    /// An owner of a smaller depth has room for a request that says nothing of itself, if the node can bear it.
+    /// An owner of a smaller depth has room for a request that says nothing of itself, if the node can bear it. No
+    /// owner ever has so many that they are not in half a word.
     #[inline(always)]
     pub(crate) fn plainly_below(&self) -> u64 {
-        self.plain.load(Ordering::Relaxed)
+        self.plain.load(Ordering::Relaxed) & BELOW
     }
 
-    /// To be called after anything was set on which that depends.
-    pub(crate) fn settle(&self) {
-        self.policy().settle([self]);
-    }
-}
-
-impl Policy {
     /// To be called after anything was set on which that depends, and after a role has come that may not know of it.
     ///
-    /// One at a time: so the last one knows of all that was set before the others, and either finds a new role here,
-    /// or the new role finds what was set.
-    pub(crate) fn settle<'a>(&self, roles: impl IntoIterator<Item = &'a Role>) {
-        let _one_at_a_time = self.settling.lock();
-        for role in roles {
-            let below = match role.set_to() {
-                _ if role.caps().is_some() => 0,
-                Limit::Fixed(limit) => role.refuses_at(Class::default(), limit),
-                Limit::Wait(_) if role.is_enforcing() => 0,
-                Limit::Wait(_) => u64::MAX,
-            };
-            role.plain.store(below, Ordering::Relaxed);
+    /// Nobody waits for anybody. Of those who settle a role at once each begins again if another was quicker: it
+    /// acquires then what that one knew, and releases it with what it knows itself. So the last one knows of all that
+    /// was set before any of them has returned.
+    pub(crate) fn settle(&self) {
+        let mut word = self.plain.load(Ordering::Acquire);
+        loop {
+            let times = (word & !BELOW).wrapping_add(BELOW + 1);
+            let new = times | self.all_below().min(BELOW);
+            let settled =
+                self.plain
+                    .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Acquire);
+            match settled {
+                Ok(_) => return,
+                Err(seen) => word = seen,
+            }
+        }
+    }
+
+    /// What the word is to say, by all that is set.
+    fn all_below(&self) -> u64 {
+        match self.set_to() {
+            _ if self.caps().is_some() => 0,
+            Limit::Fixed(limit) => self.refuses_at(Class::default(), limit),
+            Limit::Wait(_) if self.is_enforcing() => 0,
+            Limit::Wait(_) => u64::MAX,
         }
     }
 }
@@ -56,7 +66,8 @@ mod tests {
     use super::*;
     use crate::limits::Limits;
     use crate::reserve::Reserve;
-    use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED, immortals::Immortals};
+    use crate::roles::Configuration;
+    use crate::vocabulary::{Instant, OwnerId, RoleId, Runtime, UNLIMITED, immortals::Immortals};
     use crate::wait::Wait;
 
     const DEFAULT: RoleId = RoleId(0);
@@ -64,24 +75,45 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Set {
         Limit(RoleId, Limit),
-        Reserve(RoleId, u8),
+        Reserve(RoleId, Reserve),
         Caps(RoleId),
+        /// Somebody comes who says that it has some.
+        Bytes(RoleId),
         Enforcing(bool),
+        Configure(Configuration),
         Clear,
+    }
+
+    fn any_reserve() -> impl Strategy<Value = Reserve> {
+        (0..=100_u8).prop_map(|share| Reserve::new(share, share, share).unwrap())
     }
 
     fn any_set() -> impl Strategy<Value = Set> {
         let role = || (0..3_u64).prop_map(RoleId);
-        let limit = prop_oneof![
-            4 => (0..1_000_u64).prop_map(Limit::Fixed),
-            1 => Just(Limit::Fixed(UNLIMITED)),
-            1 => Just(Limit::Wait(Wait::new(500, 2, 1_000).unwrap())),
-        ];
+        let limit = || {
+            prop_oneof![
+                4 => (0..1_000_u64).prop_map(Limit::Fixed),
+                1 => Just(Limit::Fixed(UNLIMITED)),
+                1 => Just(Limit::Wait(Wait::new(500, 2, 1_000).unwrap())),
+            ]
+        };
+        let configuration = (
+            prop::collection::hash_map(role(), limit(), 0..3),
+            prop::collection::hash_map(role(), any_reserve(), 0..3),
+            any::<bool>(),
+        );
+        let configuration = configuration.prop_map(|(limits, reserves, enforcing)| Configuration {
+            limits,
+            reserves,
+            enforcing,
+        });
         prop_oneof![
-            4 => (role(), limit).prop_map(|(role, limit)| Set::Limit(role, limit)),
-            2 => (role(), 0..=100_u8).prop_map(|(role, share)| Set::Reserve(role, share)),
+            4 => (role(), limit()).prop_map(|(role, limit)| Set::Limit(role, limit)),
+            2 => (role(), any_reserve()).prop_map(|(role, reserve)| Set::Reserve(role, reserve)),
             1 => role().prop_map(Set::Caps),
+            1 => role().prop_map(Set::Bytes),
             2 => any::<bool>().prop_map(Set::Enforcing),
+            2 => configuration.prop_map(Set::Configure),
             1 => Just(Set::Clear),
         ]
     }
@@ -90,12 +122,18 @@ mod tests {
         let roles = table.roles();
         match set {
             Set::Limit(role, limit) => roles.set_limit(role, limit, now).unwrap(),
-            Set::Reserve(role, share) => {
-                let reserve = Reserve::new(share, share, share).unwrap();
-                roles.set_reserve(role, reserve, now).unwrap();
-            }
+            Set::Reserve(role, reserve) => roles.set_reserve(role, reserve, now).unwrap(),
             Set::Caps(role) => roles.set_caps(role, 9, UNLIMITED, now).unwrap(),
+            Set::Bytes(role) => {
+                let request = Request {
+                    bytes: 1,
+                    ..Request::default()
+                };
+                let asked = table.try_enqueue_with(role, OwnerId(1), &request, &Immortals);
+                assert!(asked.is_ok());
+            }
             Set::Enforcing(enforcing) => roles.set_enforcing(enforcing),
+            Set::Configure(configuration) => roles.configure(&configuration, now).unwrap(),
             Set::Clear => table.clear(&Immortals),
         }
     }
@@ -112,7 +150,8 @@ mod tests {
                     let bound = role.refuses_at(Class::default(), role.limit());
                     let says_enough = role.caps().is_none()
                         && (matches!(role.set_to(), Limit::Fixed(_)) || bound == u64::MAX);
-                    prop_assert_eq!(role.plainly_below(), if says_enough { bound } else { 0 });
+                    let below = if says_enough { bound.min(BELOW) } else { 0 };
+                    prop_assert_eq!(role.plainly_below(), below);
                 }
             }
         }

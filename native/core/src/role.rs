@@ -37,8 +37,6 @@ pub(crate) struct Policy {
     pub(crate) pressure: Pressure,
     /// The role of whoever guards the node.
     pub(crate) guarded: Reservation,
-    /// See `plain`.
-    pub(crate) settling: Mutex<()>,
     // Here and not in the roles, which may be forgotten and made anew while a permit is out.
     tenures: AtomicU64,
     /// About now, see [`Role::tick`].
@@ -53,7 +51,6 @@ impl Policy {
             watch: Watch::new(),
             pressure: Pressure::new(),
             guarded: Reservation::none(),
-            settling: Mutex::new(()),
             tenures: AtomicU64::new(0),
             tick: AtomicU32::new(0),
         }
@@ -224,10 +221,6 @@ impl Role {
     /// About how many bytes a role takes besides itself.
     pub(crate) fn heap() -> usize {
         Tally::heap().saturating_add(Timeline::HEAP)
-    }
-
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
     }
 
     pub(crate) fn id(&self) -> RoleId {

@@ -15,7 +15,7 @@ use crate::reserved::Reservation;
 use crate::retry::Outlook;
 use crate::role::{Policy, Role, RoleStats};
 use crate::summary::RoleSummary;
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, fence};
 use crate::vocabulary::{Instant, RoleId, Runtime, UNLIMITED};
 use crate::watch::Watch;
 
@@ -139,13 +139,17 @@ impl Roles {
     fn insert(&self, id: RoleId, now: Instant) -> Arc<Role> {
         let new = || Arc::new(Role::new(id, Arc::clone(&self.policy), now));
         let role = Arc::clone(self.roles.pin().get_or_insert_with(id, new));
+        // Pairs with the fence in `settle`: what was set for all is seen here, or the role is found there.
+        fence(Ordering::SeqCst);
         role.settle();
         role
     }
 
+    /// To be called after anything was set that is for all.
     fn settle(&self) {
-        let roles = self.roles.pin();
-        self.policy.settle(roles.values().map(|role| &**role));
+        // Pairs with the fence in `insert`.
+        fence(Ordering::SeqCst);
+        self.roles.pin().values().for_each(|role| role.settle());
     }
 
     /// The depth at which an owner of whom nothing is known is refused such a request in a role, known or not.

@@ -43,6 +43,39 @@ fn many_callers_never_pass_the_limit_of_one_owner() {
 }
 
 #[test]
+fn whoever_has_set_a_limit_is_held_to_it_whatever_others_set() {
+    let host = TestHost::default();
+    let (table, done) = (table(9, &host), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for turn in [0, 1] {
+            let (table, host, done) = (&table, &host, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    table.roles().set_limit(ROLE, turn, host.now()).unwrap();
+                    table.roles().set_enforcing(true);
+                }
+            });
+        }
+        let setters = [1, 2].map(|own| {
+            let (table, host) = (&table, &host);
+            scope.spawn(move || {
+                let (role, owner) = (RoleId(own), OwnerId(FIRST_PROCESS + own));
+                let admitted = || table.try_enqueue(role, owner, host) == Ok(Verdict::Granted);
+                (0..20_000).map(|turn| turn % 5).all(|limit| {
+                    table.roles().set_limit(role, limit, host.now()).unwrap();
+                    let taken = (0..=5).filter(|_| admitted()).count() as u64;
+                    (0..taken).for_each(|_| table.dequeue(role, owner, host).unwrap());
+                    taken == limit
+                })
+            })
+        });
+        let held = setters.map(|setter| setter.join().unwrap());
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(held, [true, true]);
+    });
+}
+
+#[test]
 fn counting_loses_nothing() {
     let host = TestHost::default();
     let table = table(1, &host);

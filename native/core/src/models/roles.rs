@@ -96,6 +96,40 @@ fn two_settings_of_a_role_at_once_are_both_in_its_word() {
     });
 }
 
+/// What one has set holds when that has returned, though another is just looking at what is set.
+#[test]
+fn who_has_set_a_limit_finds_it_in_the_word_whatever_others_set() {
+    explore(|| {
+        let table = Table::new();
+        let role = make(&table, ROLE).unwrap();
+        let other = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.limits.roles().set_enforcing(true))
+        };
+        table.limits.roles().set_limit(ROLE, 2, NOW).unwrap();
+        assert_eq!(role.plainly_below(), 2);
+        other.join().unwrap();
+        assert_eq!(role.plainly_below(), 2);
+    });
+}
+
+/// The default role that is there afterwards is another one, which whoever switches may not have found.
+#[test]
+fn switching_while_all_is_cleared_is_before_or_after() {
+    explore(|| {
+        let table = Table::new();
+        let switcher = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.limits.roles().set_enforcing(false))
+        };
+        let roles = table.limits.roles();
+        roles.clear(NOW);
+        switcher.join().unwrap();
+        let word = roles.get(RoleId(0)).unwrap().plainly_below();
+        assert_eq!(word == 9, roles.enforcing());
+    });
+}
+
 #[test]
 fn a_reset_takes_no_depth_away_and_what_is_counted_since_is_there() {
     explore(|| {

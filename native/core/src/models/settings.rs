@@ -28,6 +28,7 @@ fn an_admission_that_starts_after_a_limit_was_set_obeys_it() {
             let (role, told) = (Arc::clone(&role), Arc::clone(&told));
             thread::spawn(move || {
                 role.own_limit.set(Some(Limit::Fixed(2)));
+                role.settle();
                 // Pairs with the load below: how a caller knows that the setting has returned.
                 told.store(true, Ordering::Release);
             })
