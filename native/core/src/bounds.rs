@@ -26,24 +26,29 @@ pub(crate) struct Case {
     pub(crate) reason: Reason,
 }
 
-impl Case {
-    /// The same, for another reason.
-    pub(crate) fn of(self, reason: Reason) -> Self {
-        Self { reason, ..self }
+impl Request {
+    /// It makes no sense any more: anybody refuses it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.deadline_ms == Some(0)
     }
 }
 
-/// A request that makes no sense any more is refused by anybody.
-fn is_over(request: &Request) -> bool {
-    request.deadline_ms == Some(0)
-}
-
 impl Role {
-    /// The depth at which an owner is refused such a request of whom nothing is known.
-    pub(crate) fn refuses_unknown_at(&self, request: &Request) -> u64 {
-        match self.refuses_at(request.class, self.limit()) {
+    /// Why an owner of whom nothing is known is refused such a request, if it is.
+    pub(crate) fn refuses_unknown(&self, request: &Request) -> Option<Reason> {
+        let limit = self.limit();
+        if self.refuses_unknown_at(limit, request) == 0 {
+            Some(self.reason(0, limit, request))
+        } else {
+            self.cap_refuses(request.bytes)
+        }
+    }
+
+    /// The depth at which such an owner is refused such a request, with this limit.
+    fn refuses_unknown_at(&self, limit: u64, request: &Request) -> u64 {
+        match self.refuses_at(request.class, limit) {
             u64::MAX => u64::MAX,
-            _ if is_over(request) => 0,
+            _ if request.is_over() => 0,
             refuses_at => refuses_at,
         }
     }
@@ -63,17 +68,17 @@ impl Role {
         self.retry_after_ms(case.depth, case.refused_at, case.pace, now)
     }
 
-    /// Why an owner is refused such a request of whom nothing is known.
+    /// An owner of whom nothing is known is refused such a request.
     #[cold]
-    pub(crate) fn case(&self, request: &Request) -> Case {
+    pub(crate) fn case(&self, request: &Request, reason: Reason) -> Case {
         let limit = self.limit();
         Case {
             depth: 0,
             limit,
-            refused_at: self.refuses_unknown_at(request),
+            refused_at: self.refuses_unknown_at(limit, request),
             pace: None,
             class: request.class,
-            reason: self.reason(0, limit, request),
+            reason,
         }
     }
 }
@@ -119,7 +124,13 @@ impl<T> Account<T> {
     /// The depth at which the owner is refused such a request now.
     #[inline(always)]
     pub(crate) fn refuses_at(&self, request: &Request) -> u64 {
-        let refuses_at = self.role().refuses_at(request.class, self.limit());
+        self.refuses_with(self.limit(), request)
+    }
+
+    /// The same, with this limit.
+    #[inline(always)]
+    fn refuses_with(&self, limit: u64, request: &Request) -> u64 {
+        let refuses_at = self.role().refuses_at(request.class, limit);
         match request.deadline_ms {
             Some(deadline_ms) if refuses_at < u64::MAX => {
                 refuses_at.min(self.drains_within(deadline_ms))
@@ -147,15 +158,21 @@ impl<T> Account<T> {
 
     /// Why such a request was refused by this depth.
     #[cold]
-    pub(crate) fn case(&self, depth: u64, request: &Request) -> Case {
+    pub(crate) fn reason(&self, depth: u64, request: &Request) -> Reason {
+        self.role().reason(depth, self.limit(), request)
+    }
+
+    /// Such a request was refused at this depth.
+    #[cold]
+    pub(crate) fn case(&self, depth: u64, request: &Request, reason: Reason) -> Case {
         let limit = self.limit();
         Case {
             depth,
             limit,
-            refused_at: self.refuses_at(request),
+            refused_at: self.refuses_with(limit, request),
             pace: self.pace(),
             class: request.class,
-            reason: self.role().reason(depth, limit, request),
+            reason,
         }
     }
 }

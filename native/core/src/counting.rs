@@ -5,7 +5,6 @@ use crate::limits::{Limits, Unfit, Verdict};
 use crate::near::Near;
 use crate::owner::Account;
 use crate::places::Step;
-use crate::reason::Reason;
 use crate::request::Request;
 use crate::tally::Seat;
 use crate::verdict::{refuse, refused_by_node, room, verdict};
@@ -53,18 +52,17 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Result<Verdict, Unfit> {
         self.is_to_be_counted(role, owner)?;
-        let anybody = self.roles().refuses_anybody(role, request, host);
-        let by_bound = self.roles().refuses_at(role, request) == 0;
-        if !by_bound && anybody.is_none() || !host.is_alive(owner) {
+        let known = self.roles().get(role);
+        let reason = self.roles().refuses(known.as_deref(), request, host);
+        let Some(reason) = reason.filter(|_| host.is_alive(owner)) else {
             return Ok(Verdict::Granted);
-        }
-        let role = self.roles().get_or_insert(role, || host.now())?;
-        let case = role.case(request);
-        let reason = match anybody {
-            Some(reason) if reason == Reason::Node || !by_bound => reason,
-            _ => case.reason,
         };
-        Ok(Verdict::Refused(refuse(&role, &case.of(reason), host)))
+        let role = match known {
+            Some(known) => known,
+            None => self.roles().get_or_insert(role, || host.now())?,
+        };
+        let case = role.case(request, reason);
+        Ok(Verdict::Refused(refuse(&role, &case, host)))
     }
 
     /// Tells whether there is room, and takes it if there is, in one atomic step: no owner passes its limit through
@@ -133,8 +131,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
             return Ok(admitted);
         }
         self.is_to_be_counted(role, owner)?;
-        let by_bound = self.roles().refuses_at(role, request) == 0;
-        if by_bound || self.roles().refuses_anybody(role, request, host).is_some() {
+        let known = self.roles().get(role);
+        let refused = self.roles().refuses(known.as_deref(), request, host);
+        if refused.is_some() {
             return Ok(!host.is_alive(owner));
         }
         let entered = self.enter(role, owner, Kind::Counted, host, attempt)?;

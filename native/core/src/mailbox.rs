@@ -140,13 +140,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
         host: &impl Host<Watch = W>,
     ) -> Admittance {
         let looked = self.look(role, owner, |account| {
-            Ok(match asked(account, asks, is_last, request, host)? {
-                Admittance::Granted(claim) => Admittance::Granted(claim),
-                Admittance::Again => Admittance::Again,
-                Admittance::Refused(case) => {
-                    Admittance::Refused(refuse(account.role(), &case, host))
-                }
-            })
+            answered(account, asks, is_last, request, host)
         });
         // Forgotten meanwhile, or dead.
         looked.unwrap_or(Admittance::Again)
@@ -262,25 +256,20 @@ impl<W: Send + Sync + 'static> Near<W> {
         })
     }
 
-    /// Does what [`Limits::admit_with`] does, if the owner is near, its mailbox known in the role, and there is room.
+    /// Does what [`Limits::admit_with`] does, if the owner is near and its mailbox known in the role.
     #[inline]
     pub fn admit(
         &self,
         table: &Limits<W>,
-        role: RoleId,
-        owner: OwnerId,
-        (sender, told): (OwnerId, Told),
+        (role, owner): (RoleId, OwnerId),
+        asks: (OwnerId, Told),
+        is_last: bool,
         request: &Request,
         host: &impl Host<Watch = W>,
-    ) -> Option<Claim> {
-        let admit = |account: &Account<W>| {
-            if account.role().node_refuses(request.class, host) {
-                return Err(Vacant);
-            }
-            account.admit(sender, told, request, |sender| host.is_alive(sender))
-        };
-        self.look(table, role, owner, |_, account, _| admit(account))?
-            .ok()
+    ) -> Option<Admittance> {
+        self.look(table, role, owner, |_, account, _| {
+            answered(account, asks, is_last, request, host)
+        })
     }
 
     /// Does what [`Limits::sent`] does, if the owner is near and its mailbox known in the role.
@@ -319,6 +308,7 @@ fn enter<W>(
 }
 
 /// What becomes of a sender that was told this.
+#[inline]
 fn asked<W>(
     account: &Account<W>,
     (sender, told): (OwnerId, Told),
@@ -327,14 +317,33 @@ fn asked<W>(
     host: &impl Host<Watch = W>,
 ) -> Result<Admittance<Case>, Vacant> {
     if account.role().node_refuses(request.class, host) {
-        let case = account.case(told.length, request).of(Reason::Node);
+        let case = account.case(told.length, request, Reason::Node);
         return Ok(Admittance::Refused(case));
     }
     let is_alive = |sender| host.is_alive(sender);
     Ok(match account.admit(sender, told, request, is_alive)? {
         Ok(claim) => Admittance::Granted(claim),
         Err(_) if asks_again(account, told, is_last, request, host)? => Admittance::Again,
-        Err(depth) => Admittance::Refused(account.case(depth, request)),
+        Err(depth) => {
+            let reason = account.reason(depth, request);
+            Admittance::Refused(account.case(depth, request, reason))
+        }
+    })
+}
+
+/// The same, and a refusal is counted.
+#[inline]
+fn answered<W>(
+    account: &Account<W>,
+    asks: (OwnerId, Told),
+    is_last: bool,
+    request: &Request,
+    host: &impl Host<Watch = W>,
+) -> Result<Admittance, Vacant> {
+    Ok(match asked(account, asks, is_last, request, host)? {
+        Admittance::Granted(claim) => Admittance::Granted(claim),
+        Admittance::Again => Admittance::Again,
+        Admittance::Refused(case) => Admittance::Refused(refuse(account.role(), &case, host)),
     })
 }
 

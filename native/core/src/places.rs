@@ -1,5 +1,7 @@
 //! Places at an account whose depth is counted: how they are taken and given back, and what is measured meanwhile.
 
+use std::cell::Cell;
+
 use crate::account::Account;
 use crate::gauge::{Added, Admission, Leave, Release, Vacant};
 use crate::marker::LEAST;
@@ -81,10 +83,20 @@ impl<T> Account<T> {
     pub(crate) fn try_enqueue(&self, request: &Request, seat: Seat) -> Result<Admission, Vacant> {
         if request.is_plain() {
             let mine = self.role().tally().at(seat);
-            let admission = self.gauge.admit(|| self.role().plainly_below())?;
-            if let Admission::Admitted(added) = admission {
-                self.came(added, mine);
-                return Ok(admission);
+            let below = Cell::new(0);
+            let admission = self.gauge.admit(|| {
+                below.set(self.role().plainly_below());
+                below.get()
+            })?;
+            match admission {
+                Admission::Admitted(added) => {
+                    self.came(added, mine);
+                    return Ok(admission);
+                }
+                Admission::Refused(depth, _) if below.get() > 0 => {
+                    return Ok(Admission::Refused(depth, self.reason(depth, request)));
+                }
+                Admission::Refused(..) => {}
             }
         }
         self.try_enqueue_closely(request, seat)
@@ -112,9 +124,7 @@ impl<T> Account<T> {
                 self.came(added, mine);
                 admission
             }
-            Admission::Refused(depth, _) => {
-                Admission::Refused(depth, self.role().reason(depth, self.limit(), request))
-            }
+            Admission::Refused(depth, _) => Admission::Refused(depth, self.reason(depth, request)),
         }
     }
 

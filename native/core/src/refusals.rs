@@ -40,11 +40,25 @@ impl Refusals {
 
     /// Counts at the calling thread's `seat`.
     pub(crate) fn count(&self, class: Class, reason: Reason, seat: Seat) {
-        let stripes = self.stripes();
-        let mine = stripes.get(seat.number()).or(stripes.last());
-        let counter = mine.and_then(|counts| counts.get(class.index())?.get(reason.index()));
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
+        let (shared, own) = match self.stripes().split_last() {
+            Some(stripes) => stripes,
+            None => return,
+        };
+        let mine = own.get(seat.number());
+        let counts = mine.unwrap_or(shared);
+        let counter = counts
+            .get(class.index())
+            .and_then(|counts| counts.get(reason.index()));
+        match counter {
+            // Nobody else writes there.
+            Some(counter) if mine.is_some() => {
+                let count = counter.load(Ordering::Relaxed);
+                counter.store(count.wrapping_add(1), Ordering::Relaxed);
+            }
+            Some(counter) => {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {}
         }
     }
 

@@ -85,14 +85,14 @@ impl Policy {
         self.pressure.refuses(class.below(), now_ms) && self.enforcing.get()
     }
 
-    /// The depth at which a follower of the default of whom nothing is known is refused such a request now.
-    pub(crate) fn refuses_at(&self, request: &Request) -> u64 {
-        if self.enforcing.get() && request.deadline_ms == Some(0) {
-            0
-        } else if self.enforcing.get() {
-            self.default_limit.get().number()
+    /// Why a follower of the default of whom nothing is known is refused such a request now, if it is.
+    pub(crate) fn refuses(&self, request: &Request) -> Option<Reason> {
+        if !self.enforcing.get() {
+            None
+        } else if self.default_limit.get().number() == 0 {
+            Some(Reason::Full)
         } else {
-            u64::MAX
+            request.is_over().then_some(Reason::Deadline)
         }
     }
 }
@@ -381,8 +381,9 @@ impl Role {
 
     /// Counts a refusal. True for the first after a quiet second, which is to be announced.
     pub(crate) fn count_refusal(&self, class: Class, reason: Reason, now: Instant) -> bool {
-        self.tally.refuse();
-        self.refusals.count(class, reason, Seat::mine());
+        let seat = Seat::mine();
+        self.tally.refuse(seat);
+        self.refusals.count(class, reason, seat);
         // Under a storm most refusals share their millisecond, and write nothing that others read.
         if self.last_refusal_system_ms.load(Ordering::Relaxed) != now.system_ms {
             self.last_refusal_system_ms
@@ -550,6 +551,11 @@ impl Role {
     }
 
     pub(crate) fn stats(&self) -> RoleStats {
+        self.stats_at(self.limit())
+    }
+
+    /// The same for whoever is judged by this limit.
+    pub(crate) fn stats_at(&self, limit: u64) -> RoleStats {
         let totals = self.tally.totals();
         let baseline = if self.was_reset.load(Ordering::Relaxed) {
             *self.baseline.lock()
@@ -567,7 +573,7 @@ impl Role {
             refused: totals.refused.saturating_sub(baseline.refused),
             last_refused_ms: at(&self.last_refusal_system_ms),
             owners: self.owners.load(Ordering::Relaxed),
-            limit: self.limit(),
+            limit,
         }
     }
 

@@ -152,25 +152,20 @@ impl Roles {
         self.roles.pin().values().for_each(|role| role.settle());
     }
 
-    /// The depth at which an owner of whom nothing is known is refused such a request in a role, known or not.
-    pub(crate) fn refuses_at(&self, role: RoleId, request: &Request) -> u64 {
-        self.get(role).map_or_else(
-            || self.policy.refuses_at(request),
-            |role| role.refuses_unknown_at(request),
-        )
-    }
-
-    /// Why an owner is refused in a role, known or not, whatever it has there.
-    pub(crate) fn refuses_anybody(
+    /// Why an owner of whom nothing is known is refused such a request, if it is. The role may not be there yet.
+    pub(crate) fn refuses(
         &self,
-        role: RoleId,
+        role: Option<&Role>,
         request: &Request,
         runtime: &impl Runtime,
     ) -> Option<Reason> {
         if self.policy.node_refuses(request.class, runtime) {
             return Some(Reason::Node);
         }
-        self.get(role)?.cap_refuses(request.bytes)
+        match role {
+            Some(role) => role.refuses_unknown(request),
+            None => self.policy.refuses(request),
+        }
     }
 
     /// Gives the role's limit as it was set; the default role's for an unknown one, and of the watch's role what the

@@ -264,8 +264,9 @@ impl Tally {
         self.mine().add(|stripe| &stripe.released, depth);
     }
 
-    pub(crate) fn refuse(&self) {
-        self.mine().add(|stripe| &stripe.refused, 1);
+    /// Counts at the calling thread's `seat`.
+    pub(crate) fn refuse(&self, seat: Seat) {
+        self.at(seat).add(|stripe| &stripe.refused, 1);
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -395,7 +396,7 @@ mod tests {
                     }
                     tally.unmatched_dequeue();
                     tally.release(3);
-                    tally.refuse();
+                    tally.refuse(Seat::mine());
                 });
             }
         });

@@ -155,9 +155,14 @@ pub(crate) fn room<W>(
 ) -> Result<Verdict, Vacant> {
     let depth = account.counted()?;
     let role = account.role();
-    if request.is_plain() && depth < role.plainly_below() && !role.node_refuses(request.class, host)
-    {
-        return Ok(Verdict::Granted);
+    let below = role.plainly_below();
+    if request.is_plain() && below > 0 {
+        let node = role.node_refuses(request.class, host);
+        return Ok(if !node && depth < below {
+            Verdict::Granted
+        } else {
+            no_room(account, depth, request, node, host)
+        });
     }
     room_closely(account, depth, request, host)
 }
@@ -186,7 +191,7 @@ fn room_of_role<W>(
 ) -> Verdict {
     match account.role().cap_refuses(request.bytes) {
         Some(reason) => {
-            let case = account.case(depth, request).of(reason);
+            let case = account.case(depth, request, reason);
             Verdict::Refused(refuse(account.role(), &case, host))
         }
         None => Verdict::Granted,
@@ -217,8 +222,12 @@ fn no_room<W>(
     node: bool,
     host: &impl Runtime,
 ) -> Verdict {
-    let case = account.case(depth, request);
-    let case = if node { case.of(Reason::Node) } else { case };
+    let reason = if node {
+        Reason::Node
+    } else {
+        account.reason(depth, request)
+    };
+    let case = account.case(depth, request, reason);
     Verdict::Refused(refuse(account.role(), &case, host))
 }
 
@@ -252,7 +261,7 @@ pub(crate) fn granted<W>(
     match admission {
         Admission::Admitted(_) => Ok(()),
         Admission::Refused(depth, reason) => {
-            let case = account.case(depth, request).of(reason);
+            let case = account.case(depth, request, reason);
             Err(refuse(account.role(), &case, host))
         }
     }
@@ -271,10 +280,7 @@ pub(crate) fn refuse(role: &Role, case: &Case, host: &impl Runtime) -> Box<Refus
     let announce = role.count_refusal(class, reason, now);
     Box::new(Refusal {
         retry_after_ms: role.retry_after(case, now),
-        stats: RoleStats {
-            limit,
-            ..role.stats()
-        },
+        stats: role.stats_at(limit),
         depth,
         class,
         reason,

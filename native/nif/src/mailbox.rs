@@ -87,21 +87,26 @@ fn ask<'a>(
     request: &Request,
 ) -> Term<'a> {
     let sender = term::process_id(env, env.pid());
-    let told = told(note, length);
-    if let (Some(own), Ok(told)) = (table::own(table), &told) {
+    let (told, is_last) = (told(note, length), term::switch(is_last));
+    let say = |beam: &Beam<'a, '_, Table>, role, owner, admittance| {
+        admitted(env, admittance, |refusal: Box<Refusal>| {
+            refused(beam, role, owner, &refusal)
+        })
+    };
+    if let (Some(own), Ok(told), Ok(is_last)) = (table::own(table), &told, &is_last) {
         let (role, owner) = term::unread(role, owner);
         let (beam, asks) = (Beam { env, table: own }, (sender, *told));
-        let found =
-            NEAR.try_with(|near| near.admit(&own.limits, role, owner, asks, request, &beam));
-        if let Ok(Some(Claim(place))) = found {
-            return place.encode(env);
+        let found = NEAR.try_with(|near| {
+            near.admit(&own.limits, (role, owner), asks, *is_last, request, &beam)
+        });
+        if let Ok(Some(admittance)) = found {
+            return say(&beam, role, owner, admittance);
         }
     }
     answer(env, table, role, owner, |beam, limits, (role, owner)| {
-        let is_last = term::switch(is_last)?;
-        let admittance = limits.admit_with(role, owner, (sender, told?), is_last, request, beam);
-        let refused = |refusal: Box<Refusal>| refused(beam, role, owner, &refusal);
-        Ok(admitted(env, admittance, refused))
+        let (asks, is_last) = ((sender, told?), is_last?);
+        let admittance = limits.admit_with(role, owner, asks, is_last, request, beam);
+        Ok(say(beam, role, owner, admittance))
     })
 }
 
