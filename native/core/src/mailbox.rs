@@ -26,10 +26,10 @@ use crate::vocabulary::{Host, OwnerId, RoleId, Runtime};
 ///
 /// let (role, receiver, sender) = (RoleId(1), OwnerId(7), OwnerId(8));
 /// let table = Limits::new(role, 3, Still.now());
-/// let Some(Entry::Ask(noted)) = table.admit_unasked(role, receiver, sender, 0, &Still)? else {
+/// let Some(Entry::Ask { noted, noted_ns }) = table.admit_unasked(role, receiver, sender, &Still)? else {
 ///     panic!("nobody has asked yet");
 /// };
-/// let told = Told { noted, noted_ns: 0, length: 2 };
+/// let told = Told { noted, noted_ns, length: 2 };
 /// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, false, &Still) else {
 ///     panic!("there is room for one more");
 /// };
@@ -44,14 +44,19 @@ pub enum Entry {
     /// To send: it is admitted. The place is given back by [`Limits::sent_unasked`].
     Granted(Claim),
     /// To ask for the length of the mailbox, and to be admitted by [`Limits::admit`] with this note.
-    Ask(u64),
+    Ask {
+        /// To be told as [`Told::noted`].
+        noted: u64,
+        /// To be told as [`Told::noted_ns`].
+        noted_ns: u64,
+    },
 }
 
-impl From<Result<Claim, u64>> for Entry {
-    fn from(admitted: Result<Claim, u64>) -> Self {
+impl From<Result<Claim, (u64, u64)>> for Entry {
+    fn from(admitted: Result<Claim, (u64, u64)>) -> Self {
         match admitted {
             Ok(claim) => Self::Granted(claim),
-            Err(noted) => Self::Ask(noted),
+            Err((noted, noted_ns)) => Self::Ask { noted, noted_ns },
         }
     }
 }
@@ -79,10 +84,9 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         sender: OwnerId,
-        now_ns: u64,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        self.admit_unasked_with(role, owner, sender, now_ns, &Request::default(), host)
+        self.admit_unasked_with(role, owner, sender, &Request::default(), host)
     }
 
     /// Does what [`admit_unasked`](Self::admit_unasked) does, for a message that says something of itself.
@@ -95,11 +99,10 @@ impl<W: Send + Sync + 'static> Limits<W> {
         role: RoleId,
         owner: OwnerId,
         sender: OwnerId,
-        now_ns: u64,
         request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Result<Option<Entry>, Unfit> {
-        let admit = |account: &Account<W>| enter(account, sender, now_ns, request, host);
+        let admit = |account: &Account<W>| enter(account, sender, request, host);
         match self.look(role, owner, admit) {
             Ok(entry) => Ok(Some(entry)),
             Err(Vacant) => self.enter(role, owner, Kind::Mailbox, host, |account| {
@@ -232,12 +235,12 @@ impl<W: Send + Sync + 'static> Near<W> {
         table: &Limits<W>,
         role: RoleId,
         owner: OwnerId,
-        (sender, now_ns): (OwnerId, u64),
+        sender: OwnerId,
         request: &Request,
         host: &impl Host<Watch = W>,
     ) -> Option<Entry> {
         self.look(table, role, owner, |_, account, _| {
-            enter(account, sender, now_ns, request, host)
+            enter(account, sender, request, host)
         })
     }
 
@@ -294,16 +297,16 @@ impl<W: Send + Sync + 'static> Near<W> {
 fn enter<W>(
     account: &Account<W>,
     sender: OwnerId,
-    now_ns: u64,
     request: &Request,
     host: &impl Host<Watch = W>,
 ) -> Result<Entry, Vacant> {
     if account.role().node_refuses(request.class, host) {
-        return Ok(Entry::Ask(account.senders()?.sent()));
+        let noted = account.senders()?.sent();
+        return Ok(Entry::Ask { noted, noted_ns: 0 });
     }
     let is_alive = |sender| host.is_alive(sender);
     Ok(account
-        .admit_unasked(sender, now_ns, request, is_alive)?
+        .admit_unasked(sender, || host.ticks_ns(), request, is_alive)?
         .into())
 }
 

@@ -24,8 +24,10 @@ use crate::vocabulary::{OwnerId, RoleId};
 /// let table = Limits::new(role, 10, Still.now());
 /// let rules = Rules { margin: Margin::ZERO, realert_ms: 60_000, history: 10 };
 /// table.configure_overload(rules, true, &Still);
-/// assert_eq!(table.admit_unasked(role, receiver, sender, 0, &Still)?, Some(Entry::Ask(0)));
-/// let told = Told { noted: 0, noted_ns: 0, length: 8 };
+/// let Some(Entry::Ask { noted, noted_ns }) = table.admit_unasked(role, receiver, sender, &Still)? else {
+///     panic!("nobody has asked yet");
+/// };
+/// let told = Told { noted, noted_ns, length: 8 };
 /// let Admittance::Granted(claim) = table.admit(role, receiver, sender, told, false, &Still) else {
 ///     panic!("there is room for two more");
 /// };

@@ -9,20 +9,20 @@ use crate::tally::Seat;
 use crate::vocabulary::OwnerId;
 
 impl<T> Account<T> {
-    /// Admits a sender at once if it need not ask, or else returns what it has to note.
+    /// Admits a sender at once if it need not ask, or else returns what it has to note: how many were sent, and when.
     #[inline]
     pub(crate) fn admit_unasked(
         &self,
         sender: OwnerId,
-        now_ns: u64,
+        now_ns: impl FnOnce() -> u64,
         request: &Request,
         is_alive: impl Fn(OwnerId) -> bool,
-    ) -> Result<Result<Claim, u64>, Vacant> {
+    ) -> Result<Result<Claim, (u64, u64)>, Vacant> {
         let senders = self.senders()?;
         let mark = self.marks.load(Ordering::Relaxed) & LARGE;
         let limit = self.refuses_at(request);
         let claim = senders.admit_unasked(sender, now_ns, limit, mark, is_alive);
-        Ok(claim.ok_or_else(|| senders.sent()))
+        Ok(claim.map_err(|noted_ns| (senders.sent(), noted_ns)))
     }
 
     /// Admits a sender that has noted that and was told this length.

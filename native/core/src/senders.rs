@@ -25,6 +25,8 @@ use crate::vocabulary::OwnerId;
 const PLACES: usize = if cfg!(loom) { 2 } else { 8 };
 
 const FREE: u64 = 0;
+/// Whatever the time, nobody is admitted unasked.
+const NO_USE: u64 = 0;
 /// Nobody was told a length.
 const NEVER: u64 = u64::MAX;
 /// Somebody is just telling one.
@@ -63,7 +65,7 @@ pub struct Claim(pub u64);
 pub struct Told {
     /// Before it asked, it was told to note this.
     pub noted: u64,
-    /// When it was: nanoseconds since any moment, the same for all of a table.
+    /// When it was, by [`Runtime::ticks_ns`](crate::Runtime::ticks_ns); or 0, if that is of no use.
     pub noted_ns: u64,
     /// Then the mailbox was so long.
     pub length: u64,
@@ -87,36 +89,44 @@ impl Senders {
     }
 
     /// Admits a sender by what another was told of late, if there is much room: the limit is large, less than half of
-    /// it is in use, and nobody has to hear of the depth that there may be, all from `mark` on.
+    /// it is in use, and nobody has to hear of the depth that there may be, all from `mark` on. If not, when it asked:
+    /// [`NO_USE`] where nobody ever is, whatever the time, for which it did not ask then.
     pub(crate) fn admit_unasked(
         &self,
         sender: OwnerId,
-        now_ns: u64,
+        now_ns: impl FnOnce() -> u64,
         limit: u64,
         mark: u64,
         is_alive: impl Fn(OwnerId) -> bool,
-    ) -> Option<Claim> {
+    ) -> Result<Claim, u64> {
+        let half = if limit < LARGE { 0 } else { limit / 2 };
+        let below = half.min(mark.saturating_sub(1));
+        if below == 0 {
+            return Err(NO_USE);
+        }
+        let now_ns = now_ns();
         // Pairs with `tell`.
         let told_ns = self.told_ns.load(Ordering::Acquire);
         if told_ns >= TELLING || now_ns.saturating_sub(told_ns) > LEASE_NS {
-            return None;
+            return Err(now_ns);
         }
         // Pairs with `tell`: those noted are among those admitted.
         let base = self.base.load(Ordering::Acquire);
-        let half = if limit < LARGE { 0 } else { limit / 2 };
-        let below = half.min(mark.saturating_sub(1));
         let mut admitted = self.admitted.load(Ordering::Relaxed);
         while admitted.wrapping_add(base) < below {
             match self.count_one(admitted) {
-                Ok(()) => return Some(self.claim(sender, is_alive)),
+                Ok(()) => return Ok(self.claim(sender, is_alive)),
                 Err(seen) => admitted = seen,
             }
         }
-        None
+        Err(now_ns)
     }
 
     /// From now on others are admitted by what this sender was told, unless another was told later, or is just telling.
     pub(crate) fn tell(&self, told: Told) {
+        if told.noted_ns == NO_USE {
+            return;
+        }
         let before = self.told_ns.load(Ordering::Relaxed);
         if before == TELLING || (before != NEVER && before > told.noted_ns) {
             return;
@@ -259,7 +269,7 @@ mod tests {
         Told {
             noted: senders.sent(),
             length,
-            noted_ns: 0,
+            noted_ns: 1,
         }
     }
 
@@ -297,8 +307,8 @@ mod tests {
     const ROOMY: u64 = 2 * LARGE;
 
     fn unasked(senders: &Senders, now_ns: u64) -> bool {
-        let claim = senders.admit_unasked(OwnerId(9), now_ns, ROOMY, u64::MAX, |_| true);
-        claim.is_some()
+        let claim = senders.admit_unasked(OwnerId(9), || now_ns, ROOMY, u64::MAX, |_| true);
+        claim.is_ok()
     }
 
     #[test]
@@ -320,8 +330,8 @@ mod tests {
     fn what_one_was_told_holds_for_a_short_time() {
         let senders = Senders::new();
         senders.tell(told(&senders, 0));
-        assert!(unasked(&senders, LEASE_NS));
-        assert!(!unasked(&senders, LEASE_NS + 1));
+        assert!(unasked(&senders, 1 + LEASE_NS));
+        assert!(!unasked(&senders, 2 + LEASE_NS));
     }
 
     #[test]
@@ -330,8 +340,8 @@ mod tests {
         senders.tell(told(&senders, 0));
         let admitted = |limit, mark| {
             senders
-                .admit_unasked(OwnerId(9), 0, limit, mark, |_| true)
-                .is_some()
+                .admit_unasked(OwnerId(9), || 0, limit, mark, |_| true)
+                .is_ok()
         };
         assert!(!admitted(LARGE - 1, u64::MAX));
         assert!(admitted(LARGE, u64::MAX));
@@ -341,16 +351,33 @@ mod tests {
     }
 
     #[test]
+    fn the_clock_is_read_where_time_decides() {
+        let senders = Senders::new();
+        let asked_at = |limit, mark| {
+            let mut reads = 0;
+            let now_ns = || {
+                reads += 1;
+                7
+            };
+            let claim = senders.admit_unasked(OwnerId(9), now_ns, limit, mark, |_| true);
+            (claim, reads)
+        };
+        assert_eq!(asked_at(LARGE - 1, u64::MAX), (Err(NO_USE), 0));
+        assert_eq!(asked_at(LARGE, 1), (Err(NO_USE), 0));
+        assert_eq!(asked_at(LARGE, u64::MAX), (Err(7), 1));
+    }
+
+    #[test]
     fn what_was_asked_for_before_is_told_no_more() {
         let senders = Senders::new();
         let first = told(&senders, 0);
         let second = Told {
-            noted_ns: 1,
+            noted_ns: 2,
             ..told(&senders, ROOMY)
         };
         senders.tell(second);
         senders.tell(first);
-        assert!(!unasked(&senders, 1));
+        assert!(!unasked(&senders, 2));
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub enum Verdict {
 ///
 /// let (role, receiver) = (RoleId(1), OwnerId(7));
 /// let table = Limits::new(role, 10, Still.now());
-/// table.admit_unasked(role, receiver, OwnerId(8), 0, &Still)?;
+/// table.admit_unasked(role, receiver, OwnerId(8), &Still)?;
 /// // From now on its mailbox is what is limited.
 /// assert_eq!(table.enqueue(role, receiver, &Still), Err(Unfit::OtherKind));
 /// # Ok::<(), erlmcp_core::limits::Unfit>(())

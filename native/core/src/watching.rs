@@ -206,7 +206,7 @@ mod tests {
                 table.try_enqueue(ROLE, owner, &Immortals),
                 Err(Unfit::Reserved)
             );
-            let admitted = table.admit_unasked(ROLE, owner, OwnerId(9), 0, &Immortals);
+            let admitted = table.admit_unasked(ROLE, owner, OwnerId(9), &Immortals);
             assert_eq!(admitted, Err(Unfit::Reserved));
             assert!(table.acquire(ROLE, owner, &Immortals).is_err());
             assert_eq!(table.enqueue(OTHER, owner, &Immortals), Ok(()));

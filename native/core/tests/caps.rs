@@ -204,7 +204,7 @@ fn mailboxes_are_left_out() {
     let host = TestHost::default();
     let table = table(&host);
     cap(&table, 1, UNLIMITED, &host);
-    table.admit_unasked(ROLE, A, B, 0, &host).unwrap();
+    table.admit_unasked(ROLE, A, B, &host).unwrap();
     table.looked(ROLE, A, 500, &host);
     assert_eq!(table.roles().stats(ROLE).unwrap().depth, 500);
     assert_eq!(

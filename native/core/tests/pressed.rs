@@ -63,9 +63,9 @@ fn refused(table: &Limits<Watch>, near: &Near<Watch>, host: &TestHost) -> Vec<[O
             acquired.unwrap().err().map(|refusal| refusal.reason)
         },
         &|request| {
-            let entry = table.admit_unasked_with(MAIL, OWNER, SENDER, 0, request, host);
-            let noted = match entry.unwrap().unwrap() {
-                Entry::Ask(noted) => noted,
+            let entry = table.admit_unasked_with(MAIL, OWNER, SENDER, request, host);
+            let (noted, noted_ns) = match entry.unwrap().unwrap() {
+                Entry::Ask { noted, noted_ns } => (noted, noted_ns),
                 Entry::Granted(claim) => {
                     table.sent_unasked(MAIL, OWNER, claim, SENDER);
                     return None;
@@ -73,7 +73,7 @@ fn refused(table: &Limits<Watch>, near: &Near<Watch>, host: &TestHost) -> Vec<[O
             };
             let told = Told {
                 noted,
-                noted_ns: 0,
+                noted_ns,
                 length: 0,
             };
             let asks = (SENDER, told);
@@ -131,13 +131,13 @@ fn an_offer_refuses_the_same_and_counts_no_refusal() {
             let offered = table.offer(ROLE, owner, &request, &host);
             assert_eq!(offered, Ok(expected), "{class:?}");
         }
-        let entry = table.admit_unasked_with(MAIL, OWNER, SENDER, 0, &request, &host);
-        let Ok(Some(Entry::Ask(noted))) = entry else {
+        let entry = table.admit_unasked_with(MAIL, OWNER, SENDER, &request, &host);
+        let Ok(Some(Entry::Ask { noted, noted_ns })) = entry else {
             panic!("a mailbox that is nearly full is asked about");
         };
         let told = Told {
             noted,
-            noted_ns: 0,
+            noted_ns,
             length: 999,
         };
         match table.offer_message(MAIL, OWNER, (SENDER, told), true, &request, &host) {

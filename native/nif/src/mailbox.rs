@@ -11,7 +11,7 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::direct::native;
 use crate::faces;
-use crate::host::{self, Beam, Watch};
+use crate::host::{Beam, Watch};
 use crate::hot::{NEAR, with_request};
 use crate::limits::refused;
 use crate::request;
@@ -41,23 +41,23 @@ fn enter_with<'a>(env: Env<'a>, [table, role, owner, options]: [Term<'a>; 4]) ->
 
 #[inline(always)]
 fn begin<'a>(env: Env<'a>, [table, role, owner]: [Term<'a>; 3], request: &Request) -> Term<'a> {
-    let (sender, now_ns) = (term::process_id(env, env.pid()), host::ticks_ns());
+    let sender = term::process_id(env, env.pid());
     let say = |entry| match entry {
         Entry::Granted(Claim(place)) => place.encode(env),
-        Entry::Ask(noted) => (atoms::ask(), (noted, now_ns)).encode(env),
+        Entry::Ask { noted, noted_ns } => (atoms::ask(), (noted, noted_ns)).encode(env),
     };
     if let Some(own) = table::own(table) {
         let (role, owner) = term::unread(role, owner);
-        let (beam, asks) = (Beam { env, table: own }, (sender, now_ns));
+        let beam = Beam { env, table: own };
         let found = NEAR
-            .try_with(|near| near.admit_unasked(&own.limits, role, owner, asks, request, &beam));
+            .try_with(|near| near.admit_unasked(&own.limits, role, owner, sender, request, &beam));
         if let Ok(Some(entry)) = found {
             return say(entry);
         }
     }
     with_table(env, table, |beam, limits| {
         let (role, owner) = pair(role, owner)?;
-        let entry = limits.admit_unasked_with(role, owner, sender, now_ns, request, beam)?;
+        let entry = limits.admit_unasked_with(role, owner, sender, request, beam)?;
         if table::own(table).is_some() {
             let _ = NEAR.try_with(|near| near.missed(limits, owner));
         }

@@ -27,7 +27,7 @@ impl Mailbox {
         let told = Told {
             noted: self.senders.sent(),
             length: self.length.load(Ordering::Acquire),
-            noted_ns: 0,
+            noted_ns: 1,
         };
         self.senders.tell(told);
         match self.senders.admit(sender, told, || LIMIT, |_| true) {
@@ -40,10 +40,10 @@ impl Mailbox {
     fn send_unasked(&self, sender: OwnerId, most: u64) -> bool {
         match self
             .senders
-            .admit_unasked(sender, 0, 2 * most, u64::MAX, |_| true)
+            .admit_unasked(sender, || 0, 2 * most, u64::MAX, |_| true)
         {
-            Some(claim) => self.put(claim, sender, most),
-            None => false,
+            Ok(claim) => self.put(claim, sender, most),
+            Err(_) => false,
         }
     }
 
@@ -101,7 +101,7 @@ fn who_is_told_what_another_was_told_gets_in_no_more_than_there_is_room_for() {
         let told = Told {
             noted: mailbox.senders.sent(),
             length: mailbox.length.load(Ordering::Acquire),
-            noted_ns: 0,
+            noted_ns: 1,
         };
         mailbox.senders.tell(told);
         let sent = mailbox.send_unasked(OwnerId(3), 2);
@@ -126,8 +126,8 @@ fn of_two_who_tell_at_once_one_is_heard_and_whole() {
         senders.tell(told(2, LIMIT));
         other.join().unwrap();
         // What was asked for at 1 is too old, and by what was asked for at 2 there is no room.
-        let claim = senders.admit_unasked(OwnerId(9), 50_002, 2 * LIMIT, u64::MAX, |_| true);
-        assert_eq!(claim, None);
+        let claim = senders.admit_unasked(OwnerId(9), || 50_002, 2 * LIMIT, u64::MAX, |_| true);
+        assert_eq!(claim, Err(50_002));
     });
 }
 
@@ -138,7 +138,7 @@ fn the_place_of_a_dead_sender_is_swept_once() {
         let told = Told {
             noted: 0,
             length: 0,
-            noted_ns: 0,
+            noted_ns: 1,
         };
         let claim = mailbox.senders.admit(OwnerId(1), told, || LIMIT, |_| true);
         assert!(claim.is_ok());
@@ -182,7 +182,7 @@ impl Buffered {
         let told = Told {
             noted,
             length: self.ask(),
-            noted_ns: 0,
+            noted_ns: 1,
         };
         match self.senders.admit(sender, told, || LIMIT, |_| true) {
             Ok(claim) => {
