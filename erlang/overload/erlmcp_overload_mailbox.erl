@@ -95,7 +95,7 @@ service is not started these exit with `{noproc, {Module, Function, Args}}`.
 
 -import(erlmcp_native_error, [raise/2]).
 
--compile({inline, [called/7, sent/4]}).
+-compile({inline, [called/7, sent/4, enter/3, decide/7, admit/7]}).
 
 -define(IS_TIMEOUT(T), (T =:= infinity orelse is_integer(T) andalso T >= 0 andalso T =< 16#ffffffff)).
 %% How often a length is asked for, while others are admitted by theirs.
