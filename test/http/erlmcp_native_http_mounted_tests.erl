@@ -43,12 +43,16 @@ mounted(Transport, SocketOptions, Protocol, PatienceMs, Fun) ->
         end
      || Route <- erlmcp_native_http:routes()
     ],
-    Options = Protocol#{env => #{dispatch => cowboy_router:compile([{'_', Routes}])}},
+    %% Cowboy gives a client five seconds to shake hands, and five to ask: that is not what these tests are of.
+    Options = maps:merge(#{request_timeout => 60000}, Protocol#{
+        env => #{dispatch => cowboy_router:compile([{'_', Routes}])}
+    }),
+    Ranch = #{handshake_timeout => 60000},
     Sockets = [{port, 0}, {ip, ?LOOPBACK}, {send_timeout, infinity}, {send_timeout_close, false} | SocketOptions],
     {ok, _} =
         case Transport of
-            tcp -> cowboy:start_clear(?MODULE, #{socket_opts => Sockets}, Options);
-            tls -> cowboy:start_tls(?MODULE, #{socket_opts => Sockets ++ certificate()}, Options)
+            tcp -> cowboy:start_clear(?MODULE, Ranch#{socket_opts => Sockets}, Options);
+            tls -> cowboy:start_tls(?MODULE, Ranch#{socket_opts => Sockets ++ certificate()}, Options)
         end,
     try
         Fun()
@@ -86,9 +90,9 @@ large_snapshots() ->
     [ok = erlmcp_queue_limits:record_enqueue(list_to_atom("r" ++ integer_to_list(N)), a) || N <- lists:seq(1, 300)],
     ok.
 
-%% Cowboy would close the connection after two seconds. What happens meanwhile is told all the same, in order and once.
+%% Cowboy would close the connection after ten seconds. What happens meanwhile is told all the same, in order and once.
 renewed_before_it_is_idle() ->
-    mounted(tcp, #{idle_timeout => 2000}, 30000, fun() ->
+    mounted(tcp, #{idle_timeout => 10000}, 30000, fun() ->
         Client = ?H2:connect(connect(tcp, http2), none),
         ok = ?H2:get(Client, 1, ~"/events"),
         {[~"retry: 2000"], Begun} = ?H2:event(Client, 1, now_ms() + 5000),
@@ -105,7 +109,7 @@ renewed_before_it_is_idle() ->
 tell(Role) ->
     ok = erlmcp_native_http_test_lib:publish({breaker, binary_to_atom(Role), open}),
     receive
-    after 50 -> ok
+    after 170 -> ok
     end.
 
 %% The number of the next event that has one.
@@ -133,10 +137,10 @@ hear(Client, Stream, Id, Left, Heard) ->
     end.
 
 on_and_on_where_sending_counts() ->
-    mounted(tcp, #{idle_timeout => 3000, reset_idle_timeout_on_send => true}, 30000, fun() ->
+    mounted(tcp, #{idle_timeout => 6000, reset_idle_timeout_on_send => true}, 30000, fun() ->
         Client = ?H2:connect(connect(tcp, http2), none),
         ok = ?H2:get(Client, 1, ~"/events"),
-        ?H2:close(snapshots(Client, 1, 7))
+        ?H2:close(snapshots(Client, 1, 13))
     end).
 
 snapshots(Client, _, 0) ->
@@ -149,7 +153,7 @@ snapshots(Client, Stream, Left) ->
 
 %% Its request is one of HTTP/1.1, its answer is not.
 upgraded() ->
-    mounted(tcp, #{idle_timeout => 2000}, 30000, fun() ->
+    mounted(tcp, #{idle_timeout => 10000}, 30000, fun() ->
         {gen_tcp, Socket} = connect(tcp, http2),
         ok = gen_tcp:send(Socket, [
             "GET /events HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n",
@@ -172,14 +176,14 @@ until(Line, Client, Stream) ->
     end.
 
 on_and_on_in_http_1() ->
-    mounted(tcp, #{idle_timeout => 1000}, 30000, fun() ->
+    mounted(tcp, #{idle_timeout => 3000}, 30000, fun() ->
         {gen_tcp, Socket} = connect(tcp, http),
         ok = gen_tcp:send(Socket, "GET /events HTTP/1.1\r\nhost: a\r\n\r\n"),
         Begun = erlmcp_native_http_test_lib:opened(Socket, 5000),
         Last = lists:foldl(
             fun(_, Stream) -> element(2, erlmcp_native_http_test_lib:named(~"snapshot", Stream, 5000)) end,
             Begun,
-            lists:seq(1, 5)
+            lists:seq(1, 8)
         ),
         erlmcp_native_http_test_lib:close(Last)
     end).
