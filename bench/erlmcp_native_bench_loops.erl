@@ -20,8 +20,12 @@ with bytes, `hold` an acquire and a release, `drop` an
 acquire whose permit is garbage at once, `ets_request` adds one to both rows and takes
 it away again, `atomics_request` the same on one word. `sidejob` and `jobs` are the rebuilt ones.
 
+Of a rate, `rate_take` takes one, `rate_peek` looks, `rate_refused` is refused, `rate_all` takes of two names at once.
+`rate_ets` counts in two windows of a table, `rate_server` asks the gen_server that keeps buckets; the owner is the key.
+
 `atomics` is `atomics:add_get/3` on an array, and `alias` asks whether a reference is a priority alias: each in place of
-the owner.
+the owner. `cancelled` looks at the token that is the persistent term `erlmcp_native_bench_token`. `token` makes one
+with the role for its id, and is done with it, and `token_permit` does so with a place.
 """.
 -type operation() ::
     nothing
@@ -44,9 +48,18 @@ the owner.
     | jobs
     | atomics
     | atomics_request
-    | alias.
+    | rate_take
+    | rate_peek
+    | rate_refused
+    | rate_all
+    | rate_ets
+    | rate_server
+    | alias
+    | cancelled
+    | token
+    | token_permit.
 -doc "A loop works on one owner, or on many in turn.".
--type owners() :: {one, pid() | atom() | reference()} | {walk, Key :: term(), From :: pos_integer()}.
+-type owners() :: {one, pid() | atom() | reference() | binary()} | {walk, Key :: term(), From :: pos_integer()}.
 
 -define(ONE(NAME, OPERATION),
     NAME(_Role, _Owner, 0) ->
@@ -70,6 +83,12 @@ the owner.
 -define(FLOOR, erlmcp_native_probe:floor(Role, Owner)).
 -define(ATOMICS, atomics:add_get(Owner, 1, 1)).
 -define(ALIAS, erlmcp_priority:is_priority_alias(Owner)).
+-define(CANCELLED, erlmcp_control_cancel:is_cancelled(Owner)).
+-define(TOKEN, erlmcp_control_cancel:done(erlmcp_control_cancel:new(#{id => Role}))).
+-define(TOKEN_PERMIT, begin
+    {ok, Permit} = erlmcp_queue_limits:acquire(Role, Owner),
+    erlmcp_control_cancel:done(erlmcp_control_cancel:new(#{id => Role, permit => Permit}))
+end).
 -define(CHECK, erlmcp_queue_limits:check_capacity(Role, Owner)).
 -define(ENQUEUE, erlmcp_queue_limits:record_enqueue(Role, Owner)).
 -define(DEQUEUE, erlmcp_queue_limits:record_dequeue(Role, Owner)).
@@ -106,6 +125,17 @@ end).
     {ok, Job} = erlmcp_native_bench_jobs:ask(),
     erlmcp_native_bench_jobs:done(Job)
 end).
+-define(RATE_TAKE, {ok, _} = erlmcp_overload_rate:take(Role, Owner)).
+-define(RATE_PEEK, {ok, _} = erlmcp_overload_rate:peek(Role, Owner)).
+-define(RATE_REFUSED, {error, _} = erlmcp_overload_rate:take(refusing, Owner)).
+-define(RATE_ALL, ok = erlmcp_overload_rate:take_all([{Role, Owner, 1}, {second, Owner, 1}])).
+%% What most people write: this second's count, and this minute's.
+-define(RATE_ETS, begin
+    Second = erlang:system_time(second),
+    ets:update_counter(?TABLE, {Owner, second, Second}, {2, 1}, {{Owner, second, Second}, 0}),
+    ets:update_counter(?TABLE, {Owner, minute, Second div 60}, {2, 1}, {{Owner, minute, Second div 60}, 0})
+end).
+-define(RATE_SERVER, {ok, _} = erlmcp_native_bench_rate_server:take(Role, Owner)).
 -define(SERVER, begin
     erlmcp_native_bench_server:check(Role, Owner),
     erlmcp_native_bench_server:enqueue(Role, Owner),
@@ -133,8 +163,17 @@ run(floor, Role, {one, Owner}, N) -> floor(Role, Owner, N);
 run(refused, Role, {one, Owner}, N) -> refused(Role, Owner, N);
 run(atomics, Role, {one, Array}, N) -> atomics(Role, Array, N);
 run(alias, Role, {one, Alias}, N) -> alias(Role, Alias, N);
+run(cancelled, Role, {one, _}, N) -> cancelled(Role, persistent_term:get(erlmcp_native_bench_token), N);
+run(token, Role, {one, Owner}, N) -> token(Role, Owner, N);
+run(token_permit, Role, {one, Owner}, N) -> token_permit(Role, Owner, N);
 run(ets, Role, {one, Owner}, N) -> ets(Role, Owner, N);
 run(server, Role, {one, Owner}, N) -> server(Role, Owner, N), erlmcp_native_bench_server:drain();
+run(rate_take, Role, {one, Key}, N) -> rate_take(Role, Key, N);
+run(rate_peek, Role, {one, Key}, N) -> rate_peek(Role, Key, N);
+run(rate_refused, Role, {one, Key}, N) -> rate_refused(Role, Key, N);
+run(rate_all, Role, {one, Key}, N) -> rate_all(Role, Key, N);
+run(rate_ets, Role, {one, Key}, N) -> rate_ets(Role, Key, N);
+run(rate_server, Role, {one, Key}, N) -> rate_server(Role, Key, N);
 run(Operation, Role, {walk, Key, From}, N) -> walk(Operation, Role, persistent_term:get(Key), From, N).
 
 walk(nothing, Role, Owners, From, N) -> nothing(Role, Owners, From, N);
@@ -143,6 +182,9 @@ walk(enqueue, Role, Owners, From, N) -> enqueue(Role, Owners, From, N);
 walk(dequeue, Role, Owners, From, N) -> dequeue(Role, Owners, From, N);
 walk(try_enqueue, Role, Owners, From, N) -> try_enqueue(Role, Owners, From, N);
 walk(all, Role, Owners, From, N) -> all(Role, Owners, From, N);
+walk(rate_take, Role, Keys, From, N) -> rate_take(Role, Keys, From, N);
+walk(rate_ets, Role, Keys, From, N) -> rate_ets(Role, Keys, From, N);
+walk(rate_server, Role, Keys, From, N) -> rate_server(Role, Keys, From, N);
 walk(ets, Role, Owners, From, N) -> ets(Role, Owners, From, N);
 walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_native_bench_server:drain().
 
@@ -151,6 +193,9 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?ONE(refused, ?REFUSED).
 ?ONE(atomics, ?ATOMICS).
 ?ONE(alias, ?ALIAS).
+?ONE(cancelled, ?CANCELLED).
+?ONE(token, ?TOKEN).
+?ONE(token_permit, ?TOKEN_PERMIT).
 ?ONE(check, ?CHECK).
 ?ONE(enqueue, ?ENQUEUE).
 ?ONE(dequeue, ?DEQUEUE).
@@ -166,6 +211,12 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?ONE(atomics_request, ?ATOMICS_REQUEST).
 ?ONE(sidejob, ?SIDEJOB).
 ?ONE(jobs, ?JOBS).
+?ONE(rate_take, ?RATE_TAKE).
+?ONE(rate_peek, ?RATE_PEEK).
+?ONE(rate_refused, ?RATE_REFUSED).
+?ONE(rate_all, ?RATE_ALL).
+?ONE(rate_ets, ?RATE_ETS).
+?ONE(rate_server, ?RATE_SERVER).
 ?ONE(server, ?SERVER).
 
 ?WALK(nothing, ?NOTHING).
@@ -175,4 +226,7 @@ walk(server, Role, Owners, From, N) -> server(Role, Owners, From, N), erlmcp_nat
 ?WALK(try_enqueue, ?TRY_ENQUEUE).
 ?WALK(all, ?ALL).
 ?WALK(ets, ?ETS).
+?WALK(rate_take, ?RATE_TAKE).
+?WALK(rate_ets, ?RATE_ETS).
+?WALK(rate_server, ?RATE_SERVER).
 ?WALK(server, ?SERVER).

@@ -17,11 +17,13 @@ groups = [
 ]
 
 faces = ~w(
-  erlmcp_control_plane erlmcp_native_app erlmcp_native_caps erlmcp_native_config erlmcp_native_http
+  erlmcp_control_cancel erlmcp_control_notifier erlmcp_control_plane erlmcp_native_app erlmcp_native_caps
+  erlmcp_native_config erlmcp_native_http
   erlmcp_native_limit erlmcp_native_metrics erlmcp_native_metrics_server erlmcp_native_otlp erlmcp_native_prometheus
-  erlmcp_native_request erlmcp_native_reserve erlmcp_native_telemetry erlmcp_overload
-  erlmcp_overload_default_handler erlmcp_overload_handler erlmcp_overload_log erlmcp_overload_mailbox
-  erlmcp_overload_monitor erlmcp_overload_node erlmcp_priority erlmcp_queue_limits
+  erlmcp_native_rate erlmcp_native_request erlmcp_native_reserve erlmcp_native_telemetry erlmcp_overload
+  erlmcp_overload_default_handler erlmcp_overload_handler erlmcp_overload_http erlmcp_overload_log
+  erlmcp_overload_mailbox erlmcp_overload_monitor erlmcp_overload_node erlmcp_overload_rate erlmcp_priority
+  erlmcp_queue_limits
 )
 gone = faces -- Map.keys(folder_of)
 if gone != [], do: raise("no such module: #{Enum.join(gone, ", ")}")

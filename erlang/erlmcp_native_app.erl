@@ -7,8 +7,10 @@ configuration that changes later.
 | --- | --- | --- | --- |
 | `queue_limits` | a map of roles to limits | see `m:erlmcp_queue_limits` | The limits per owner, as `erlmcp_queue_limits:set_limit/2` takes them, of at most 1024 roles. |
 | `reserve` | a map of roles to reserves | `#{}` | What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`. |
+| `rates` | a map of names to rates | `#{}` | Rates by name, at most 1024, as `erlmcp_overload_rate:define/2` takes them. |
 | `queue_limits_enabled` | true or false | `true` | Whether a full queue refuses. |
 | `control_plane_enabled` | true or false | `true` | Whether control messages use the priority lane. |
+| `cancel` | a map of options | `#{}` | Cancellations that come early, see `m:erlmcp_control_notifier`. |
 | `overload_monitor_enabled` | true or false | `true` | Whether there are alerts. |
 | `overload` | a map of options | `#{}` | The monitor's options, see `m:erlmcp_overload_options`. |
 | `node` | off, or a map of options | `off` | What the node can bear, see `m:erlmcp_overload_node`. |
@@ -17,9 +19,9 @@ configuration that changes later.
 | `otlp` | off, or a map of options | `off` | The options of the pusher, see `m:erlmcp_native_otlp_options`. |
 | `metrics_server` | a list of latencies, refusals | `[]` | What is passed on to erlmcp's metrics server, see `m:erlmcp_native_metrics_server`. |
 
-`node`, `http`, `otlp` and `metrics_server` are looked up in the environment of `erlmcp_native` only; of the others
-each is looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over theirs,
-both over the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's
+`cancel`, `node`, `http`, `otlp` and `metrics_server` are looked up in the environment of `erlmcp_native` only; of the
+others each is looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over
+theirs, both over the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's
 environment that is none of these, stops the start with `{bad_config, #{application, key, value, expected}}`.
 
 Another module of a drop-in's name on the code path, erlmcp's own say, stops the start with `{conflicting_modules, …}`,

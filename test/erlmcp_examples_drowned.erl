@@ -136,7 +136,7 @@ example(session, Test, _) ->
 example(tool_server, Test, Supervisor) ->
     Ask = fun
         ([], _, _) -> gone;
-        ([Server], Work, TimeoutMs) -> json_rpc(?TOOLS:call_tool(Server, s, 1, work(Work, Test), TimeoutMs))
+        ([Server], Work, TimeoutMs) -> json_rpc(?TOOLS:call_tool(Server, s, make_ref(), work(Work, Test), TimeoutMs))
     end,
     #{
         limits => #{tool_call => ?LIMIT, tool_executor => 3},
@@ -230,7 +230,7 @@ pooled({error, {worker_died, _}}) -> gone.
 posted(Port, Work, TimeoutMs) ->
     case post(Port, json:encode(#{jsonrpc => ~"2.0", id => 1, method => Work}), TimeoutMs) of
         timeout -> timeout;
-        {429, _, Response} -> refused = json_rpc(Response);
+        {503, <<_, _/binary>>, Response} -> refused = json_rpc(Response);
         {200, none, Response} -> json_rpc(Response)
     end.
 

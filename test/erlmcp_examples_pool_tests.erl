@@ -20,7 +20,7 @@ pool_test_() ->
     ]).
 
 http_test_() ->
-    with_service([fun requests/0]).
+    with_service([fun requests/0, fun admission/0]).
 
 jobs() ->
     ok = started(2),
@@ -97,6 +97,29 @@ started(Workers) ->
 
 stopped() -> gen_server:stop(?POOL).
 
+admission() ->
+    {ok, _} = application:ensure_all_started(cowboy),
+    ok = erlmcp_overload_rate:define(?MODULE, #{rate => {3, hour}}),
+    Routes = ?HTTP:routes(nobody, fun(_) -> not_reached end),
+    Address = fun(Req) -> element(1, cowboy_req:peer(Req)) end,
+    Options = erlmcp_native_example_admission:options(Routes, ?MODULE, Address),
+    {ok, _} = cowboy:start_clear(?MODULE, [{port, 0}], Options),
+    Port = ranch:get_port(?MODULE),
+    Post = fun() -> erlmcp_examples_drowned:post(Port, ~B'{"id":1,"params":[1]}', ?DEADLINE_MS) end,
+    try
+        ?assertMatch({200, none, #{~"error" := _}}, Post()),
+        ok = ?LIMITS:set_limit(http_listener, 0),
+        {503, <<_, _/binary>>, Full} = Post(),
+        ?assertMatch(#{~"status" := 503, ~"role" := ~"http_listener", ~"reason" := ~"full"}, Full),
+        {503, _, _} = Post(),
+        {429, RetryAfter, TooFast} = Post(),
+        ?assert(lists:member(binary_to_integer(RetryAfter), lists:seq(1199, 1440))),
+        ?assertMatch(#{~"status" := 429, ~"reason" := ~"rate", ~"limit" := 3}, TooFast),
+        ?assertEqual(0, ?LIMITS:get_queue_depth(http_listener, erlmcp_native_example_admission))
+    after
+        cowboy:stop_listener(?MODULE)
+    end.
+
 requests() ->
     {ok, _} = application:ensure_all_started(cowboy),
     Work = fun(#{~"params" := Params}) -> lists:sum(Params) end,
@@ -113,7 +136,8 @@ requests() ->
         ],
         ?assertMatch({413, none, none}, Post(binary:copy(~" ", 100_000))),
         ok = ?LIMITS:set_limit(http_request, 0),
-        ?assertMatch({429, ~"1", #{~"error" := #{~"code" := -32010}}}, Post(~B'{"id":1,"params":[1]}')),
+        {503, RetryAfter, #{~"error" := #{~"code" := -32010}}} = Post(~B'{"id":1,"params":[1]}'),
+        ?assert(lists:member(RetryAfter, [~"1", ~"2"])),
         ?assertEqual(0, ?LIMITS:get_queue_depth(http_request, ?HTTP))
     after
         cowboy:stop_listener(?MODULE)

@@ -45,6 +45,10 @@ tool_server_test_() ->
         fun tool_calls/0,
         fun too_many_tool_calls/0,
         fun a_tool_call_is_cancelled_before_all_that_is_queued/0,
+        fun a_running_tool_is_cancelled_under_data/0,
+        fun a_cancel_overtakes_its_tool_call/0,
+        fun a_tool_that_looks_ends_by_itself/0,
+        fun an_id_is_in_use/0,
         fun a_drain_lets_tool_calls_finish/0,
         fun a_breaker_refuses_tool_calls/0,
         fun a_tool_server_dies/0
@@ -248,8 +252,67 @@ a_tool_call_is_cancelled_before_all_that_is_queued() ->
     ?assertMatch({ok, _}, asked(Cancelling)),
     eventually(fun() -> not is_process_alive(Call) end),
     [?assertEqual({reply, result(N, N)}, response(R)) || {N, R} <- Requests],
-    ?assertEqual({error, not_found}, ?CONTROL:send_cancel_task(tools, 0)),
     ?assertEqual(0, ?LIMITS:get_queue_depth(tool_executor, Tools)),
+    ok = gen_server:stop(Tools).
+
+%% Data keep coming meanwhile; how long it takes is measured by the benchmark `cancel`.
+a_running_tool_is_cancelled_under_data() ->
+    {ok, Tools} = ?TOOLS:start_link(tools),
+    {Request, Call} = endless_call(Tools, s1, 1),
+    Flood = spawn_link(fun() -> flood(Tools, 0) end),
+    eventually(fun() -> process_info(Tools, message_queue_len) =/= {message_queue_len, 0} end),
+    ?assertMatch({ok, _}, ?CONTROL:send_cancel_task(tools, 1)),
+    ?assertEqual({reply, failure(1, ~"Cancelled")}, response(Request)),
+    eventually(fun() -> not is_process_alive(Call) end),
+    unlink(Flood),
+    ok = kill(Flood),
+    eventually(fun() -> ?LIMITS:get_queue_depth(tool_executor, Tools) =:= 0 end),
+    ok = gen_server:stop(Tools).
+
+flood(Tools, N) ->
+    Tools ! {stray, N},
+    flood(Tools, N + 1).
+
+a_cancel_overtakes_its_tool_call() ->
+    {ok, Tools} = ?TOOLS:start_link(tools),
+    Test = self(),
+    Request = held(Tools, fun() ->
+        Sent = gen_server:send_request(Tools, {call_tool, s1, 1, fun() -> Test ! ran end}),
+        ok = ?CONTROL:cast_priority(tools, {control, cancel_task, #{task_id => 1}}),
+        Sent
+    end),
+    ?assertEqual({reply, failure(1, ~"Cancelled")}, response(Request)),
+    ?assertMatch({ok, _}, ?CONTROL:send_cancel_task(tools, 2)),
+    ?assertEqual(failure(2, ~"Cancelled"), ?TOOLS:call_tool(Tools, s1, 2, fun() -> Test ! ran end)),
+    ?assertEqual(nothing, receive ran -> ran after 0 -> nothing end),
+    ?assertEqual(result(2, 42), ?TOOLS:call_tool(Tools, s1, 2, fun() -> 42 end)),
+    ?assertEqual(0, ?LIMITS:get_queue_depth(tool_executor, Tools)),
+    ok = gen_server:stop(Tools).
+
+a_tool_that_looks_ends_by_itself() ->
+    {ok, Tools} = ?TOOLS:start_link(tools),
+    Test = self(),
+    Tool = fun(Token) ->
+        Test ! {runs, self(), Token},
+        eventually(fun() -> erlmcp_control_cancel:is_cancelled(Token) end),
+        Test ! {tidied, erlmcp_control_cancel:reason(Token)}
+    end,
+    Request = gen_server:send_request(Tools, {call_tool, s1, 1, Tool}),
+    {Pid, _} = ?receiving({runs, Looking, Token}, {Looking, Token}),
+    Monitor = monitor(process, Pid),
+    ?assertMatch({ok, _}, ?CONTROL:send_cancel_task(tools, 1)),
+    ?assertEqual({reply, failure(1, ~"Cancelled")}, response(Request)),
+    ?assertEqual(cancelled, ?receiving({tidied, Reason}, Reason)),
+    ?assertMatch({done, _}, ?receiving({'DOWN', Monitor, process, Pid, Reason}, Reason)),
+    ok = gen_server:stop(Tools).
+
+an_id_is_in_use() ->
+    {ok, Tools} = ?TOOLS:start_link(tools),
+    {Request, Call} = endless_call(Tools, s1, 1),
+    ?assertEqual(failure(1, ~"Id is in use"), ?TOOLS:call_tool(Tools, s1, 1, fun() -> 42 end)),
+    Call ! finish,
+    ?assertEqual({reply, result(1, finished)}, response(Request)),
+    eventually(fun() -> ?LIMITS:get_queue_depth(tool_executor, Tools) =:= 0 end),
     ok = gen_server:stop(Tools).
 
 a_drain_lets_tool_calls_finish() ->

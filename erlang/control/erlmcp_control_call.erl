@@ -51,7 +51,7 @@ cast(Id, Type, Message, Call) ->
     what(), atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message(), integer(), said()
 ) -> result().
 send(What, Id, Type, Message, SentAt, Said) ->
-    case route(Id, Type) of
+    case route(Id, Type, Said) of
         {Way, Pid, Alias, TimeoutMs, Ahead} when What =:= call ->
             Deadline = deadline(SentAt, TimeoutMs),
             Request = request(Type, Message, SentAt, Deadline),
@@ -66,6 +66,8 @@ send(What, Id, Type, Message, SentAt, Said) ->
             {error, component_not_registered};
         queue_full ->
             {error, queue_full};
+        {rate_limited, _} = Refusal ->
+            {error, Refusal};
         not_started when Said =:= again ->
             {error, component_not_registered};
         Fault ->
@@ -76,23 +78,27 @@ request(Type, Message, SentAt, Deadline) ->
     #control_request{from = none, type = Type, message = Message, sent_at = SentAt, deadline = Deadline}.
 
 %% The place of a message to a handler is held by this process until it has sent, and goes with it if it is killed.
-route(Id, Type) ->
-    case erlmcp_native:control_route(Id, Type) of
-        {crowded, Pid, Sent} -> look(Id, Type, Pid, Sent);
+route(Id, Type, Said) ->
+    case found(Id, Type, Said) of
+        {crowded, Pid, Sent} -> look(Id, Type, Said, Pid, Sent);
         Route -> Route
     end.
 
+%% What is sent again has been counted in the rate of its type.
+found(Id, Type, again) -> erlmcp_native:control_reroute(Id, Type);
+found(Id, Type, _Call) -> erlmcp_native:control_route(Id, Type).
+
 %% Nobody sees the process of an alias take a message out. What is not known to be gone is not more than all there is in
 %% its mailbox: that is looked at when there would be too many, and not before each message.
-look(Id, Type, Pid, Sent) ->
+look(Id, Type, Said, Pid, Sent) ->
     case process_info(Pid, message_queue_len) of
         {message_queue_len, Length} ->
             case erlmcp_native:control_at_most(Id, Type, Sent, Length) of
-                ok -> route(Id, Type);
+                ok -> route(Id, Type, Said);
                 NotSent -> NotSent
             end;
         undefined ->
-            route(Id, Type)
+            route(Id, Type, Said)
     end.
 
 sent({handler, Place}, Request) -> Request#control_request{place = Place};

@@ -40,6 +40,11 @@ The options of `register_component/2`, of which one of the first two must be giv
 | `owner` | undefined, or a pid of this node |  | The component is unregistered when this process dies; the process of an `alias` is one. |
 | `timeout_ms` | milliseconds, an integer from 0 to 2^32 - 1 | `5000` | How long a sender waits for the answer. |
 | `priority` | high or normal | `high` | The process priority of the handler. |
+| `rate` | a map of types to {Number, second, minute or hour} | `#{}` | How often messages of a type may be sent, `#{cancel_task => {1000, second}}` say. |
+
+With a `rate`, more messages of a type than that are refused before they are sent: `{error, {rate_limited, Map}}`, as
+`m:erlmcp_overload_rate` says it, whose `name` is the component and whose `key` the type. As many as come in one period
+may come at once. Registered again, a component has used as much of its new rates, in proportion, as of those before.
 
 A component that wants the messages in its own process registers a priority alias instead of a handler, and
 answers with `reply/2`. There they come before everything in that mailbox, first in first out. Nobody sees when they are
@@ -86,14 +91,21 @@ extra arguments.
     alias => erlmcp_priority:alias(),
     owner => pid(),
     timeout_ms => non_neg_integer(),
-    priority => high | normal
+    priority => high | normal,
+    rate => #{control_type() => erlmcp_overload_rate:rate()}
 }.
 -doc "This is whom to answer, or `none` if nobody waits.".
 -type from() :: reference() | none.
 -doc "A sender gets what it waited, in microseconds, or why there was no answer.".
 -type result() ::
     {ok, LatencyUs :: non_neg_integer()}
-    | {error, component_not_registered | timeout | queue_full | {handler_crashed, term()} | term()}.
+    | {error,
+        component_not_registered
+        | timeout
+        | queue_full
+        | {rate_limited, erlmcp_overload_rate:limited()}
+        | {handler_crashed, term()}
+        | term()}.
 
 -import(erlmcp_native_error, [raise/2]).
 
@@ -175,8 +187,19 @@ table() ->
             type => erlmcp_native_options:one_of([high, normal]),
             default => high,
             doc => ~"The process priority of the handler."
+        },
+        #{
+            name => rate,
+            type => rates(),
+            default => #{},
+            doc => ~"How often messages of a type may be sent, `#{cancel_task => {1000, second}}` say."
         }
     ].
+
+rates() ->
+    Types = erlmcp_native_options:one_of([circuit_breaker, health_check, drain_session, cancel_task]),
+    ByType = erlmcp_native_options:map_of(Types, erlmcp_native_rate:period()),
+    erlmcp_native_options:named("a map of types to {Number, second, minute or hour}", ByType).
 
 is_handler({Module, Function}) ->
     is_handler({Module, Function, []});
@@ -227,7 +250,13 @@ mailbox of the process of an alias, it returns `{error, queue_full}`; so do func
 handler whose process has just died to be replaced, for the component's `timeout_ms` at most.
 """.
 -spec cast_priority(component_id(), control_message()) ->
-    ok | {error, component_not_registered | queue_full | timeout | {handler_crashed, noproc}}.
+    ok
+    | {error,
+        component_not_registered
+        | queue_full
+        | timeout
+        | {rate_limited, erlmcp_overload_rate:limited()}
+        | {handler_crashed, noproc}}.
 cast_priority(Id, Message) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Id, Message]},
     case erlmcp_control_message:type(Message) of

@@ -24,7 +24,8 @@ linked: a new process finds both.
     alias := reference() | undefined,
     owner := pid() | undefined,
     timeout_ms := non_neg_integer(),
-    priority := high | normal
+    priority := high | normal,
+    rate := #{erlmcp_control_message:control_type() => erlmcp_overload_rate:rate()}
 }.
 
 -export_type([registration/0]).
@@ -46,7 +47,9 @@ linked: a new process finds both.
 -record(state, {
     components :: #{atom() => #component{}},
     %% Handlers that may finish what they are at.
-    retiring = #{} :: #{pid() => retiring}
+    retiring = #{} :: #{pid() => retiring},
+    %% Who tells of cancellations.
+    notifier :: pid()
 }).
 
 -type state() :: #state{}.
@@ -60,10 +63,7 @@ start_link() ->
 -doc false.
 -spec check() -> ok | {error, term()}.
 check() ->
-    case erlmcp_native_config:lookup(control_plane_enabled, config()) of
-        {ok, _} -> ok;
-        Error -> Error
-    end.
+    erlmcp_native_config:check([Key || #{name := Key} <- config()], config()).
 
 -doc "Closes the plane that a process has left open, and ends the handlers of all components.".
 -spec close() -> ok.
@@ -81,16 +81,25 @@ config() ->
             type => erlmcp_native_options:boolean(),
             default => true,
             doc => ~"Whether control messages use the priority lane."
+        },
+        #{
+            name => cancel,
+            from => [erlmcp_native],
+            type => erlmcp_native_options:options(erlmcp_control_notifier:table()),
+            default => #{Name => Default || #{name := Name, default := Default} <- erlmcp_control_notifier:table()},
+            shown => ~"`#{}`",
+            doc => ~"Cancellations that come early, see `m:erlmcp_control_notifier`."
         }
     ].
 
--doc "Applies the configuration of the priority lane, if the service is started.".
+-doc "Applies the configuration of the priority lane, and of cancellation, if the service is started.".
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
         {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled, config()),
+        {ok, Cancel} ?= erlmcp_native_config:lookup(cancel, config()),
         _ = erlmcp_native:control_configure(Priority),
-        ok
+        erlmcp_control_notifier:configure(Cancel)
     end.
 
 -doc """
@@ -125,11 +134,15 @@ init([]) ->
     maybe
         ok ?= erlmcp_native_error:library(),
         {ok, Priority} ?= erlmcp_native_config:lookup(control_plane_enabled, config()),
+        {ok, Cancel} ?= erlmcp_native_config:lookup(cancel, config()),
         erlmcp_native_service:opens(?NAME),
         Rows = erlmcp_native:control_open(Priority),
         true ?= is_list(Rows) orelse {error, Rows},
+        ok = erlmcp_control_notifier:configure(Cancel),
+        {ok, Notifier} = erlmcp_control_notifier:start_link(),
         %% After a crash: what died unseen is told by its new monitor.
-        {ok, #state{components = #{Id => watch(Id, Alias, Reg) || {Id, Alias, Reg} <- Rows}}}
+        Components = #{Id => watch(Id, Alias, Reg) || {Id, Alias, Reg} <- Rows},
+        {ok, #state{components = Components, notifier = Notifier}}
     end.
 
 -doc false.
@@ -173,6 +186,16 @@ handle_info({{needed, Id}, Monitor, process, _, _}, #state{components = Componen
     else
         _ -> {noreply, State}
     end;
+handle_info({'EXIT', Notifier, Reason}, #state{notifier = Notifier} = State) ->
+    erlmcp_native_log:write(
+        error,
+        "erlmcp_control_plane: who tells of cancellations was lost, and is started anew: ~0tp",
+        [Reason],
+        ?LOCATION,
+        #{source => notifier_died}
+    ),
+    {ok, New} = erlmcp_control_notifier:start_link(),
+    {noreply, State#state{notifier = New}};
 handle_info({retired, _Monitor, process, Pid, _}, #state{retiring = Retiring} = State) ->
     {noreply, State#state{retiring = maps:remove(Pid, Retiring)}};
 handle_info(_Info, State) ->
@@ -180,7 +203,8 @@ handle_info(_Info, State) ->
 
 -doc false.
 -spec terminate(term(), state()) -> ok.
-terminate(Reason, #state{components = Components, retiring = Retiring}) ->
+terminate(Reason, #state{components = Components, retiring = Retiring, notifier = Notifier}) ->
+    ok = erlmcp_control_notifier:stop(Notifier),
     case erlmcp_native_service:is_stopped(Reason) of
         true ->
             Running = [Pid || _ := #component{handler = M, pid = Pid} <- Components, M =/= undefined],
@@ -220,9 +244,11 @@ start_handler(Id, #{handler := Fun, priority := Priority} = Registration, Old, S
 
 %% There is an end to components, but not to how often one that is there is replaced.
 put_component(Id, Alias, Registration, Old, #state{components = Components} = State) ->
-    #{alias := OwnAlias, timeout_ms := TimeoutMs} = Registration,
+    #{alias := OwnAlias, timeout_ms := TimeoutMs, rate := Rate} = Registration,
+    Rates = [{Type, Number, erlmcp_native_rate:period_ns(Period)} || Type := {Number, Period} <- Rate],
+    Bytes = erlang:external_size(Registration),
     Kind = case OwnAlias of undefined -> handler; _ -> alias end,
-    case erlmcp_native:control_put(Id, Kind, Alias, TimeoutMs, Registration, erlang:external_size(Registration)) of
+    case erlmcp_native:control_put(Id, Kind, Alias, {TimeoutMs, Rates}, Registration, Bytes) of
         ok ->
             unwatch(Old),
             {ok, State#state{components = Components#{Id => watch(Id, Alias, Registration)}}};

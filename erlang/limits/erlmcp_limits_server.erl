@@ -1,7 +1,7 @@
 -module(erlmcp_limits_server).
 -moduledoc """
-The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration and logs
-refusals. It counts nothing: that is done in the callers, and goes on while this process is away.
+The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration, logs refusals, and has
+full buckets of rates forgotten. It counts nothing: that is done in the callers, and goes on while this process is away.
 
 The log gets a role's first refusal after a quiet second at once, and then at most one line a second for
 the role, with the number of refusals since. The library sends at most one message a second and role.
@@ -21,8 +21,10 @@ the role, with the number of refusals since. The library sends at most one messa
 -define(TICK_MS, 100).
 -define(LOG_MS, 1000).
 -define(MAX_ROLES, 1024).
+-define(MAX_RATES, 1024).
 -define(WAIT, "{wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303").
 -define(NO_MAX, "a max that is no less than min; without one it is the default limit of the role").
+-define(NO_ROOM_FOR_RATES, "at most 1024 rates, those included that were defined at run time; none was changed").
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.
@@ -37,14 +39,15 @@ start_link() ->
 -spec check() -> ok | {error, term()}.
 check() ->
     case configured() of
-        {ok, _, _, _} -> ok;
+        {ok, _, _, _, _} -> ok;
         Error -> Error
     end.
 
--doc "Closes the table of limits, and forgets everything that was counted and set.".
+-doc "Closes the table of limits, and rates, and forgets everything that was counted and set.".
 -spec close() -> ok.
 close() ->
     _ = erlmcp_native:limits_close(own),
+    _ = erlmcp_native:rate_close(),
     erlmcp_native_service:closed(?NAME).
 
 -doc false.
@@ -68,6 +71,12 @@ config() ->
             doc => ~"What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`."
         },
         #{
+            name => rates,
+            type => rates(),
+            default => #{},
+            doc => ~"Rates by name, at most 1024, as `erlmcp_overload_rate:define/2` takes them."
+        },
+        #{
             name => queue_limits_enabled,
             type => erlmcp_native_options:boolean(),
             default => true,
@@ -79,6 +88,12 @@ by_role(Expected, Type) ->
     Role = erlmcp_native_options:named("an atom for the role", erlmcp_native_options:atom()),
     Map = erlmcp_native_options:named(Expected, erlmcp_native_options:map_of(Role, Type)),
     erlmcp_native_options:at_most(?MAX_ROLES, "at most 1024 roles", Map).
+
+rates() ->
+    Name = erlmcp_native_options:named("an atom for the rate", erlmcp_native_options:atom()),
+    Rates = erlmcp_native_options:map_of(Name, erlmcp_native_rate:type()),
+    Map = erlmcp_native_options:named("a map of names to rates", Rates),
+    erlmcp_native_options:at_most(?MAX_RATES, "at most 1024 rates", Map).
 
 is_limit(Limit) ->
     case erlmcp_native_limit:is_limit(Limit) of
@@ -109,13 +124,20 @@ library(Given) ->
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Limits, Reserves, Enforcing} ?= configured(),
-        too_many_roles ?= erlmcp_native:limits_configure(own, Limits, Reserves, Enforcing),
-        erlmcp_native_config:problem(erlmcp_native, queue_limits, {[], maps:from_list(Limits), ?NO_ROOM})
-    else
-        {error, _} = Error -> Error;
-        _AppliedOrNotStarted -> ok
+        {ok, Limits, Reserves, Enforcing, Rates} ?= configured(),
+        ok ?= applied(
+            erlmcp_native:limits_configure(own, Limits, Reserves, Enforcing),
+            queue_limits,
+            maps:from_list(Limits),
+            ?NO_ROOM
+        ),
+        applied(erlmcp_native:rate_configure(Rates), rates, [Name || {Name, _} <- Rates], ?NO_ROOM_FOR_RATES)
     end.
+
+applied(Full, Key, Given, NoRoom) when Full =:= too_many_roles; Full =:= too_many_rates ->
+    erlmcp_native_config:problem(erlmcp_native, Key, {[], Given, NoRoom});
+applied(_AppliedOrNotStarted, _, _, _) ->
+    ok.
 
 -doc false.
 -spec init([]) -> {ok, state()} | {error, term()}.
@@ -123,10 +145,11 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Limits, Reserves, Enforcing} ?= configured(),
+        {ok, Limits, Reserves, Enforcing, Rates} ?= configured(),
         erlmcp_native_service:opens(?NAME),
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Reserves, Enforcing),
-        HadRoom orelse erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [?NO_ROOM], ?LOCATION, #{}),
+        HadRoom orelse no_room(?NO_ROOM),
+        erlmcp_native:rate_open(Rates) =:= ok orelse no_room(?NO_ROOM_FOR_RATES),
         sample_later(),
         tick_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
@@ -134,6 +157,9 @@ init([]) ->
         State = lists:foldl(fun log_refusals/2, #{}, Roles),
         {ok, lists:foldl(fun log_later/2, State, Roles -- maps:keys(State))}
     end.
+
+no_room(Words) ->
+    erlmcp_native_log:write(error, "erlmcp_queue_limits: ~ts", [Words], ?LOCATION, #{}).
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, term(), state()}.
@@ -161,6 +187,7 @@ handle_info(tick, State) ->
     {noreply, State};
 handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
+    _ = erlmcp_native:rate_tidy(),
     sample_later(),
     {noreply, State};
 handle_info(_Info, State) ->
@@ -180,7 +207,9 @@ configured() ->
         {ok, Limits} ?= library(Given),
         {ok, Reserves} ?= erlmcp_native_config:lookup(reserve, config()),
         {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
-        {ok, Limits, maps:to_list(Reserves), Enforcing}
+        {ok, Rates} ?= erlmcp_native_config:lookup(rates, config()),
+        Fields = [{Name, erlmcp_native_rate:fields(Definition)} || Name := Definition <- Rates],
+        {ok, Limits, maps:to_list(Reserves), Enforcing, Fields}
     end.
 
 tick_later() ->

@@ -59,10 +59,10 @@ Refusals are logged as warnings, at most one line a second and role.
 -export([get_queue_depth/1, get_queue_depth/2, get_role_stats/1, get_all_stats/0, reset_stats/1]).
 -export([set_limit/2, get_limit/1, get_all_limits/0, set_reserve/2, get_reserve/1, set_enabled/1]).
 -export([set_caps/2, get_caps/1]).
--export([to_json_rpc_error/2]).
+-export([to_json_rpc_error/2, to_json_rpc_error/3, retry_after_seconds/1]).
 
 -export_type([role/0, process_role/0, owner/0, owner_key/0, limit/0, limit_setting/0, limit_config/0]).
--export_type([role_stats/0, refusal/0]).
+-export_type([role_stats/0, refusal/0, rate_refusal/0]).
 -export_type([permit/0, class/0, reserve/0, caps/0, reason/0, options/0]).
 
 -doc "A role is the kind of work that waits, such as `session`; any atom is one.".
@@ -154,6 +154,25 @@ and 60000, and 1000 when nothing drained. Where the reason is `node` it is 1000 
 pressed its queues do not tell.
 """.
 -type refusal() :: role_stats().
+-doc """
+A rate's refusal has the `name` of the limit and the `key` whose rate it is, both any terms; the `limit` itself, which
+is how many may come in a second, minute or hour; how much is `remaining` now; in how many milliseconds what was refused
+will be let in, if nothing else comes, and in how many the key will have its whole burst again. With a `rate` in it,
+such as `{100, minute}`, HTTP clients are told the unit of the limit, too.
+""".
+-type rate_refusal() :: #{
+    name := term(),
+    limit := pos_integer(),
+    remaining := non_neg_integer(),
+    retry_after_ms := non_neg_integer(),
+    key => term(),
+    reset_ms => non_neg_integer(),
+    rate => {pos_integer(), second | minute | hour},
+    atom() => term()
+}.
+
+%% What erlmcp calls MCP_ERROR_RATE_LIMITED.
+-define(RATE_LIMITED, -32010).
 
 %% As of `m:erlmcp_native_request`.
 -define(MOST_BYTES, 16#ffffffffffff).
@@ -668,37 +687,62 @@ set_enabled(Enabled) ->
 Makes a JSON-RPC 2.0 error response of a refusal, ready to be encoded, with `class` and `reason` among its data; code
 -32010 is erlmcp's `?MCP_ERROR_RATE_LIMITED`. It works without the service, and raises `badarg` for what is no refusal.
 """.
--spec to_json_rpc_error(Id :: term(), refusal()) -> #{binary() => term()}.
-to_json_rpc_error(Id, #{role := Role, limit := Limit, depth := Depth, retry_after_ms := RetryAfterMs} = Stats) when
-    is_atom(Role),
-    not is_map_key(reason, Stats) orelse is_atom(map_get(reason, Stats)),
-    not is_map_key(class, Stats) orelse is_atom(map_get(class, Stats))
-->
-    %% As of erlmcp's own, which knows neither.
-    Reason = maps:get(reason, Stats, full),
-    Class = maps:get(class, Stats, critical),
-    #{
-        <<"jsonrpc">> => <<"2.0">>,
-        <<"id">> => Id,
-        <<"error">> => #{
-            <<"code">> => -32010,
-            <<"message">> => <<"Too many requests: ", (words(Reason))/binary>>,
-            <<"data">> => #{
-                <<"role">> => atom_to_binary(Role),
-                <<"limit">> => case Limit of infinity -> null; _ -> Limit end,
-                <<"depth">> => Depth,
-                <<"class">> => atom_to_binary(Class),
-                <<"reason">> => atom_to_binary(Reason),
-                <<"retryAfterMs">> => RetryAfterMs
-            }
-        }
-    };
+-spec to_json_rpc_error(Id :: term(), refusal() | rate_refusal()) -> #{binary() => term()}.
+to_json_rpc_error(Id, Stats) when is_map(Stats) ->
+    json_rpc_error(Id, Stats, ?RATE_LIMITED, {?MODULE, ?FUNCTION_NAME, [Id, Stats]});
 to_json_rpc_error(Id, Stats) ->
     raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Id, Stats]}).
 
-words(node) -> ~"the node is overloaded";
-words(class) -> ~"what is left of the queue is reserved";
-words(deadline) -> ~"this one would not be served in time";
-words(role) -> ~"there are too many of this kind";
-words(bytes) -> ~"those of this kind are too large together";
-words(_) -> ~"the queue is full".
+-doc """
+Does what `to_json_rpc_error/2` does, with a `code` of one's own, which may be any integer.
+
+```erlang
+1> Stats = #{role => session, limit => 10, depth => 10, reason => full, retry_after_ms => 250}.
+2> #{~"error" := Error} = erlmcp_queue_limits:to_json_rpc_error(~"7", Stats, #{code => -32000}), Error.
+#{~"code" => -32000,
+  ~"data" =>
+      #{~"class" => ~"critical",~"depth" => 10,~"limit" => 10,~"reason" => ~"full",
+        ~"retryAfterMs" => 250,~"role" => ~"session"},
+  ~"message" => ~"Too many requests: the queue is full"}
+```
+
+JSON-RPC leaves -32000 to -32099 to implementations. The revision 2026-07-28 of MCP gives -32000 to -32019 no meaning,
+so that -32010 and any other of these may be used, and keeps -32020 to -32099 for itself; none of those should be used
+here.
+""".
+-spec to_json_rpc_error(Id :: term(), refusal() | rate_refusal(), #{code => integer()} | [proplists:property()]) ->
+    #{binary() => term()}.
+to_json_rpc_error(Id, Stats, Options) when is_map(Stats) ->
+    Call = {?MODULE, ?FUNCTION_NAME, [Id, Stats, Options]},
+    case erlmcp_native_options:check(erlmcp_native_options:options(error_options()), Options) of
+        {ok, #{code := Code}} -> json_rpc_error(Id, Stats, Code, Call);
+        {error, Problem} -> raise({bad_option, Problem}, Call)
+    end;
+to_json_rpc_error(Id, Stats, Options) ->
+    raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Id, Stats, Options]}).
+
+error_options() ->
+    Integer = erlmcp_native_options:checked("an integer", fun erlang:is_integer/1),
+    [#{name => code, type => Integer, default => ?RATE_LIMITED, doc => ~"The error's code."}].
+
+json_rpc_error(Id, Stats, Code, Call) ->
+    case erlmcp_native_refusal:read(Stats) of
+        error -> raise(bad_stats, Call);
+        Refusal -> erlmcp_native_refusal:json_rpc(Id, Refusal, Code)
+    end.
+
+-doc """
+Returns after how many whole seconds somebody who was refused should come again, for a header `retry-after`: the
+`retry_after_ms` of the refusal rounded up, and by chance up to a fifth more, rounded up too, so that those who were
+refused together do not come back together. Of 250 and of 1000 ms it makes 1 or 2 seconds, of 10 seconds 10, 11 or 12.
+
+It works without the service, and raises `badarg` for what is no refusal.
+""".
+-spec retry_after_seconds(refusal() | rate_refusal()) -> pos_integer().
+retry_after_seconds(Stats) when is_map(Stats) ->
+    case erlmcp_native_refusal:read(Stats) of
+        {_, #{retry_after_ms := RetryAfterMs}} -> erlmcp_native_refusal:seconds(RetryAfterMs);
+        error -> raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Stats]})
+    end;
+retry_after_seconds(Stats) ->
+    raise(bad_stats, {?MODULE, ?FUNCTION_NAME, [Stats]}).

@@ -4,8 +4,8 @@ Every metric, in one table that all exporters read, and the snapshot that their 
 
 A metric is named as Prometheus wants it, with its unit last, without the `_total` that exporters of counters
 append. Values come from one native call on a dirty scheduler that reads each counter once, and what leaves a
-queue before what enters it. Labels are roles, components and fixed words, never processes: the number of time
-series is bounded by 1024 roles and as many components.
+queue before what enters it. Labels are roles, names of rates, components and fixed words, never processes or keys: the
+number of time series is bounded by 1024 roles and as many rates and components.
 
 ```erlang
 1> ok = erlmcp_queue_limits:record_enqueue(session, self()).
@@ -17,7 +17,7 @@ series is bounded by 1024 roles and as many components.
 -export([fields/0, collect/0, families/1, snapshot/0, components/1]).
 
 -export_type([field/0, kind/0, unit/0, value/0, sample/0, family/0]).
--export_type([snapshot/0, control_row/0, distribution/0]).
+-export_type([snapshot/0, control_row/0, rate_row/0, distribution/0]).
 
 -doc "A kind says how a metric behaves. A counter only grows, until its service is stopped or its numbers are reset.".
 -type kind() :: counter | gauge | histogram.
@@ -56,8 +56,11 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
     switches := #{limits | overload | priority => boolean()},
     %% By name; none while queue limits are not started.
     roles := [erlmcp_native_role:row()],
+    %% By name; none while queue limits are not started.
+    rates := [rate_row()],
     control := control_row() | undefined,
     pressure := erlmcp_overload_node:pressure() | off,
+    cancel := erlmcp_control_cancel:stats() | undefined,
     self := #{
         %% Tracked; an estimate while some come and go.
         owners := non_neg_integer(),
@@ -70,6 +73,10 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
         %% How often a process with a long mailbox was not held, since 100 were, since the watch began.
         mailboxes_passed_over := non_neg_integer()
     }
+}.
+-doc "This says of a rate how many keys have a bucket, what was taken, costs added up, and how often was refused.".
+-type rate_row() :: {
+    erlmcp_overload_rate:name(), Keys :: non_neg_integer(), Taken :: non_neg_integer(), Refused :: non_neg_integer()
 }.
 -doc "A distribution says of latencies in microseconds how many were below which bounds. It is exact.".
 -type distribution() :: #{
@@ -112,9 +119,14 @@ families(Snapshot) ->
 -spec snapshot() -> snapshot().
 snapshot() ->
     case erlmcp_native:metrics_snapshot(own) of
-        #{roles := Roles} = Snapshot ->
+        #{roles := Roles, rates := Rates} = Snapshot ->
             Sorted = lists:sort(fun(#{role := A}, #{role := B}) -> A =< B end, Roles),
-            Snapshot#{roles := Sorted, pressure => erlmcp_overload_node:pressure()};
+            Snapshot#{
+                roles := Sorted,
+                rates := lists:sort(Rates),
+                pressure => erlmcp_overload_node:pressure(),
+                cancel => cancel()
+            };
         _NoLibrary ->
             #{
                 at_ms => erlang:system_time(millisecond),
@@ -123,8 +135,10 @@ snapshot() ->
                 },
                 switches => #{limits => false, overload => false, priority => false},
                 roles => [],
+                rates => [],
                 control => undefined,
                 pressure => off,
+                cancel => undefined,
                 self => #{
                     owners => 0,
                     memory_bytes => 0,
@@ -135,13 +149,19 @@ snapshot() ->
             }
     end.
 
+cancel() ->
+    case erlmcp_native:cancel_stats() of
+        Stats when is_map(Stats) -> Stats;
+        _NotStarted -> undefined
+    end.
+
 -doc "Returns the components with their rows, by name.".
 -spec components(control_row()) -> [{atom(), map()}].
 components(#{by_component := Rows}) ->
     lists:sort(maps:to_list(Rows)).
 
 table() ->
-    queues() ++ [refusals(), waits() | control()] ++ pressure() ++ own().
+    queues() ++ [refusals(), waits() | rates()] ++ control() ++ cancelled() ++ pressure() ++ own().
 
 queues() ->
     [
@@ -218,6 +238,18 @@ refusals() ->
         end
     ).
 
+rates() ->
+    [
+        rate(counter, ~"rate_taken", ~"What was taken of a rate, costs added up.", 3),
+        rate(counter, ~"rate_refused", ~"Requests that a rate refused.", 4),
+        rate(gauge, ~"rate_keys", ~"Keys that have a bucket of their own, since they have used some of it.", 2)
+    ].
+
+rate(Kind, Name, Help, Place) ->
+    field({Kind, Name, none, [~"rate"]}, Help, fun(#{rates := Rows}) ->
+        [{[word(element(1, Row))], element(Place, Row)} || Row <- Rows]
+    end).
+
 control() ->
     [
         field(
@@ -249,6 +281,35 @@ control() ->
         plane(~"control_timeouts", ~"Senders of control messages that gave up.", timeouts),
         plane(~"control_handler_crashes", ~"Handlers of control messages that raised or died.", handler_crashes)
     ].
+
+cancelled() ->
+    [
+        cancel(gauge, ~"cancel_tokens", [], ~"Tasks that can be cancelled.", fun(#{tokens := N}) ->
+            [{[], N}]
+        end),
+        cancel(gauge, ~"cancel_tombstones", [], ~"Early cancellations.", fun(#{tombstones := N}) ->
+            [{[], N}]
+        end),
+        cancel(counter, ~"cancel_tasks", [~"how"], ~"Tasks cancelled.", fun(#{cancelled := By}) ->
+            [{[word(How)], N} || {How, N} <- sorted(By)]
+        end),
+        cancel(
+            counter,
+            ~"cancel_lost",
+            [~"what"],
+            ~"Cancellations forgotten, for room.",
+            fun(#{displaced := Early, notices_dropped := Messages}) ->
+                [{[~"early"], Early}, {[~"message"], Messages}]
+            end
+        )
+    ].
+
+cancel(Kind, Name, Labels, Help, Samples) ->
+    field({Kind, Name, none, Labels}, Help, fun(Snapshot) -> lists:append([Samples(S) || S <- cancels(Snapshot)]) end).
+
+cancels(#{cancel := Stats}) -> [Stats || is_map(Stats)].
+
+sorted(Map) -> lists:sort(maps:to_list(Map)).
 
 pressure() ->
     [
@@ -370,7 +431,7 @@ types(ByType) ->
     [{[word(Type)], maps:get(Type, ByType)} || Type <- ?TYPES].
 
 flags(Flags) ->
-    [{[word(Name)], case Flag of true -> 1; false -> 0 end} || {Name, Flag} <- lists:sort(maps:to_list(Flags))].
+    [{[word(Name)], case Flag of true -> 1; false -> 0 end} || {Name, Flag} <- sorted(Flags)].
 
 %% Every so many bounds, from the first on.
 histogram(#{count := Count, sum_us := SumUs, below := Below}, Step) ->

@@ -3,7 +3,7 @@
 The native functions, and nothing else.
 
 What they mean is said where they are used: `m:erlmcp_queue_limits`, `m:erlmcp_priority`,
-`m:erlmcp_control_plane`. This module has no logic of its own,
+`m:erlmcp_control_plane`, `m:erlmcp_control_cancel`. This module has no logic of its own,
 so that all that ever changes can be reloaded while it stays: reloading it fails, and the old code goes on.
 
 The first argument of a `limits_` function is a table made by `limits_new/1`, or `own` for the one that
@@ -126,6 +126,7 @@ where a list is made a map, too.
 -export([
     control_haste/1,
     control_route/2,
+    control_reroute/2,
     control_at_most/4,
     control_taken/3,
     control_delivered/3,
@@ -133,6 +134,38 @@ where a list is made a map, too.
     control_crashed/0,
     control_stats/0,
     control_reset/0
+]).
+-export([
+    cancel_new/4,
+    cancel_new_long/4,
+    cancel_check/1,
+    cancel_reason/1,
+    cancel_token/2,
+    cancel_id/3,
+    cancel_id_long/3,
+    cancel_done/1,
+    cancel_notice/1,
+    cancel_told/1,
+    cancel_attach/0,
+    cancel_news/0,
+    cancel_sweep/0,
+    cancel_configure/2,
+    cancel_stats/0,
+    rate_open/1,
+    rate_close/0,
+    rate_configure/1,
+    rate_define/2,
+    rate_undefine/1,
+    rate_names/0,
+    rate_info/1,
+    rate_take/3,
+    rate_take/4,
+    rate_take_all/1,
+    rate_peek/3,
+    rate_give_back/4,
+    rate_reset/3,
+    rate_digest/1,
+    rate_tidy/0
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
 -export([metrics_snapshot/1, native_memory/0]).
@@ -234,6 +267,7 @@ where a list is made a map, too.
     control_components/0,
     control_haste/1,
     control_route/2,
+    control_reroute/2,
     control_at_most/4,
     control_taken/3,
     control_delivered/3,
@@ -241,6 +275,36 @@ where a list is made a map, too.
     control_crashed/0,
     control_stats/0,
     control_reset/0,
+    cancel_new/4,
+    cancel_new_long/4,
+    cancel_check/1,
+    cancel_reason/1,
+    cancel_token/2,
+    cancel_id/3,
+    cancel_id_long/3,
+    cancel_done/1,
+    cancel_notice/1,
+    cancel_told/1,
+    cancel_attach/0,
+    cancel_news/0,
+    cancel_sweep/0,
+    cancel_configure/2,
+    cancel_stats/0,
+    rate_open/1,
+    rate_close/0,
+    rate_configure/1,
+    rate_define/2,
+    rate_undefine/1,
+    rate_names/0,
+    rate_info/1,
+    rate_take/3,
+    rate_take/4,
+    rate_take_all/1,
+    rate_peek/3,
+    rate_give_back/4,
+    rate_reset/3,
+    rate_digest/1,
+    rate_tidy/0,
     latency_new/0,
     latency_record/2,
     latency_summary/1,
@@ -250,7 +314,8 @@ where a list is made a map, too.
 ]).
 
 -export_type([table/0, note/0, permit/0, fault/0, limits/0, outlook/0, reserves/0, histogram/0, rules/0, finding/0]).
--export_type([control_place/0, control_way/0]).
+-export_type([control_place/0, control_way/0, control_route/0, rate_fields/0, rates/0, packed/0]).
+-export_type([cancel_token/0, cancel_telling/0, cancel_label/0]).
 
 %% The library must be of this version too.
 -define(VERSION, "0.1.0").
@@ -273,6 +338,15 @@ or when nobody holds the place any more.
 -opaque control_place() :: reference().
 -doc "A message to a component goes to its handler, with a place, or to its own alias, with a number.".
 -type control_way() :: {handler, control_place()} | {alias, Number :: pos_integer()}.
+-doc "A token says whether its task was cancelled. It is forgotten when its holders let go of it.".
+-type cancel_token() :: reference().
+-doc "A telling is what somebody has to send. If its holder lets go of it untold, another will send it.".
+-type cancel_telling() :: reference().
+-doc """
+A label is an atom, a binary, an integer of 60 bits, or in a tuple any other term in the external format. Labels of
+equal terms have to be equal.
+""".
+-type cancel_label() :: atom() | binary() | integer() | {binary()}.
 -doc "A histogram keeps latencies in microseconds, and goes when nothing refers to it any more.".
 -opaque histogram() :: reference().
 -doc """
@@ -298,30 +372,59 @@ the role together.
 -type fault() ::
     bad_alias
     | bad_component
+    | bad_cost
     | bad_destination
     | bad_histogram
+    | bad_id
+    | bad_items
+    | bad_key
     | bad_latency
     | bad_limit
     | bad_limits
     | bad_message
+    | bad_name
     | bad_number
     | bad_option
     | bad_owner
     | bad_permit
     | bad_place
     | bad_process
+    | bad_rate
+    | bad_reason
     | bad_reserve
     | bad_role
     | bad_rules
     | bad_switch
     | bad_table
+    | bad_telling
     | bad_timeout
+    | bad_token
     | not_started
     | role_in_use
     | role_reserved
     | too_many_components
+    | too_many_rates
     | too_many_roles
     | wrong_kind.
+-doc "A route is where a message goes, or why it does not.".
+-type control_route() ::
+    {control_way(), pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
+    | {dead, TimeoutMs :: non_neg_integer()}
+    | queue_full
+    | {crowded, pid(), Sent :: pos_integer()}
+    | not_found.
+-doc "This is a rate: so many in so many nanoseconds, so many at once, of so many keys; and what becomes of others.".
+-type rate_fields() :: {
+    Number :: pos_integer(),
+    PeriodNs :: pos_integer(),
+    Burst :: pos_integer(),
+    MaxKeys :: pos_integer(),
+    share | refuse
+}.
+-doc "These are rates by name.".
+-type rates() :: [{erlmcp_overload_rate:name(), rate_fields()}].
+-doc "This is what was made of a key by `erlmcp_native_rate:pack/1`, if anything was.".
+-type packed() :: binary() | none.
 -doc "These are limits by role; a role that is not mentioned follows `default`.".
 -type limits() :: [{erlmcp_queue_limits:role(), erlmcp_native_limit:library()}].
 -doc "These are reserves by role; of a role that is not mentioned nothing is kept.".
@@ -872,11 +975,11 @@ one of more than 512 bytes is kept by itself.
     atom(),
     handler | alias,
     Alias :: reference(),
-    TimeoutMs :: non_neg_integer(),
+    {TimeoutMs :: non_neg_integer(), Rates :: [{erlmcp_control_message:control_type(), pos_integer(), pos_integer()}]},
     erlmcp_control_server:registration(),
     Bytes :: non_neg_integer()
 ) -> ok | fault().
-control_put(_Id, _Kind, _Alias, _TimeoutMs, _Registration, _Bytes) -> absent().
+control_put(_Id, _Kind, _Alias, _Sending, _Registration, _Bytes) -> absent().
 
 -doc "Takes a component out of the registry.".
 -spec control_remove(atom()) -> ok | not_found | fault().
@@ -893,15 +996,17 @@ while the process is being replaced, and how long a sender waits is told then, t
 A message to a handler has a place, and counts as waiting until `control_taken/3` or until nobody holds the place any
 more; with 65536 places of that type taken it is `queue_full`. A message to an alias has a number; with 65536 of which
 none is known to be gone it is `crowded`: `control_at_most/4` tells the native what is in the mailbox of `pid()`.
+
+Where the type has a rate the message is counted in it, unless it is full or crowded; one that goes beyond is
+`rate_limited`, and has no place. `control_reroute/2` is for one that has been counted.
 """.
 -spec control_route(term(), erlmcp_control_message:control_type()) ->
-    {control_way(), pid(), Alias :: reference(), TimeoutMs :: non_neg_integer(), Ahead :: boolean()}
-    | {dead, TimeoutMs :: non_neg_integer()}
-    | queue_full
-    | {crowded, pid(), Sent :: pos_integer()}
-    | not_found
-    | fault().
+    control_route() | {rate_limited, erlmcp_overload_rate:limited()} | fault().
 control_route(_Id, _Type) -> absent().
+
+-doc "Returns the same for a message that was counted in the rate of its type before.".
+-spec control_reroute(term(), erlmcp_control_message:control_type()) -> control_route() | fault().
+control_reroute(_Id, _Type) -> absent().
 
 -doc """
 Tells whether a sender who began at this time, in nanoseconds, may wait at priority `high`: of each scheduler 64 a
@@ -948,6 +1053,141 @@ control_stats() -> absent().
 -spec control_reset() -> ok | fault().
 control_reset() -> absent().
 
+-doc "Opens rates, and defines those that are configured. What was defined by hand, and what was taken, stays.".
+-spec rate_open(rates()) -> ok | fault().
+rate_open(_Configured) -> absent().
+
+-doc "Closes rates and forgets all of them.".
+-spec rate_close() -> ok | fault().
+rate_close() -> absent().
+
+-doc "Defines rates as configured and undefines what was and is not any more, but for what was defined by hand.".
+-spec rate_configure(rates()) -> ok | fault().
+rate_configure(_Configured) -> absent().
+
+-doc "Defines a rate by hand, or changes it.".
+-spec rate_define(erlmcp_overload_rate:name(), rate_fields()) -> ok | fault().
+rate_define(_Name, _Fields) -> absent().
+
+-doc "Undefines a rate, and forgets what was taken of it.".
+-spec rate_undefine(erlmcp_overload_rate:name()) -> ok | fault().
+rate_undefine(_Name) -> absent().
+
+-doc "Returns the names of the rates that are defined, in no order.".
+-spec rate_names() -> [erlmcp_overload_rate:name()] | fault().
+rate_names() -> absent().
+
+-doc "Returns how a rate is defined, how many keys have a bucket, what was taken, and how often was refused.".
+-spec rate_info(erlmcp_overload_rate:name()) ->
+    {rate_fields(), Keys :: non_neg_integer(), Taken :: non_neg_integer(), Refused :: non_neg_integer()} | fault().
+rate_info(_Name) -> absent().
+
+-doc "Takes of a key's bucket. `packed` asks for the same with what is to be made of the key.".
+-spec rate_take(erlmcp_overload_rate:name(), term(), erlmcp_overload_rate:cost()) ->
+    {ok, Remaining :: non_neg_integer()} | {error, erlmcp_overload_rate:refusal()} | packed | fault().
+rate_take(_Name, _Key, _Cost) -> absent().
+
+-doc "Does what `rate_take/3` does, with what was made of the key, which is used where the key is not read itself.".
+-spec rate_take(erlmcp_overload_rate:name(), term(), binary() | fault(), erlmcp_overload_rate:cost()) ->
+    {ok, Remaining :: non_neg_integer()} | {error, erlmcp_overload_rate:refusal()} | fault().
+rate_take(_Name, _Key, _Packed, _Cost) -> absent().
+
+-doc "Takes of all of these, or of none.".
+-spec rate_take_all([{erlmcp_overload_rate:name(), term(), packed() | fault(), erlmcp_overload_rate:cost()}]) ->
+    ok | {error, erlmcp_overload_rate:refusal()} | packed | fault().
+rate_take_all(_Items) -> absent().
+
+-doc "Returns what `rate_take/3` of 1 would.".
+-spec rate_peek(erlmcp_overload_rate:name(), term(), packed() | fault()) ->
+    {ok, Remaining :: non_neg_integer()} | {error, {rate_limited, erlmcp_overload_rate:limited()}} | packed | fault().
+rate_peek(_Name, _Key, _Packed) -> absent().
+
+-doc "Gives back to a key's bucket, at most to full.".
+-spec rate_give_back(erlmcp_overload_rate:name(), term(), packed() | fault(), erlmcp_overload_rate:cost()) ->
+    ok | packed | fault().
+rate_give_back(_Name, _Key, _Packed, _Cost) -> absent().
+
+-doc "Fills a key's bucket.".
+-spec rate_reset(erlmcp_overload_rate:name(), term(), packed() | fault()) -> ok | packed | fault().
+rate_reset(_Name, _Key, _Packed) -> absent().
+
+-doc "Makes what stands for a key of its external form: the SHA-256, behind a byte that says so.".
+-spec rate_digest(binary()) -> binary() | fault().
+rate_digest(_External) -> absent().
+
+-doc "Forgets keys whose bucket is full: each time where there are many, and each tenth otherwise.".
+-spec rate_tidy() -> ok | fault().
+rate_tidy() -> absent().
+
+-doc """
+Makes a token of an owner's, with `undefined` for what there is not of an id, a permit and a priority alias. With
+`{tell, Token, Telling}` it was cancelled before, and somebody is to be told; of an alias that is no live process's
+nobody is.
+""".
+-spec cancel_new(
+    cancel_label() | undefined, pid(), permit() | undefined, erlmcp_priority:alias() | undefined
+) -> cancel_token() | {tell, cancel_token(), cancel_telling()} | already_known | fault().
+cancel_new(_Id, _Owner, _Permit, _Alias) -> absent().
+
+-doc "Does what `cancel_new/4` does, on a dirty scheduler: for long ids.".
+-spec cancel_new_long(
+    cancel_label() | undefined, pid(), permit() | undefined, erlmcp_priority:alias() | undefined
+) -> cancel_token() | {tell, cancel_token(), cancel_telling()} | already_known | fault().
+cancel_new_long(_Id, _Owner, _Permit, _Alias) -> absent().
+
+-doc "Tells whether the task of a token was cancelled.".
+-spec cancel_check(cancel_token()) -> boolean() | fault().
+cancel_check(_Token) -> absent().
+
+-doc "Returns why the task of a token was cancelled, `undefined` if it was not.".
+-spec cancel_reason(cancel_token()) -> cancel_label() | undefined | fault().
+cancel_reason(_Token) -> absent().
+
+-doc "Cancels the task of a token. With `{tell, Telling}` somebody is to be told.".
+-spec cancel_token(cancel_token(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
+cancel_token(_Token, _Reason) -> absent().
+
+-doc "Cancels the task that an owner has, or will have, under an id. With `{tell, Telling}` somebody is to be told.".
+-spec cancel_id(pid(), cancel_label(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
+cancel_id(_Owner, _Id, _Reason) -> absent().
+
+-doc "Does what `cancel_id/3` does, on a dirty scheduler: for long ids.".
+-spec cancel_id_long(pid(), cancel_label(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
+cancel_id_long(_Owner, _Id, _Reason) -> absent().
+
+-doc "Forgets a token, and frees its permit. Once more it does nothing.".
+-spec cancel_done(cancel_token()) -> ok | fault().
+cancel_done(_Token) -> absent().
+
+-doc "Returns what is to be sent, and where: the alias, the id and the reason.".
+-spec cancel_notice(cancel_telling()) ->
+    {erlmcp_priority:alias() | undefined, cancel_label() | undefined, cancel_label()} | fault().
+cancel_notice(_Telling) -> absent().
+
+-doc "Says that it was sent.".
+-spec cancel_told(cancel_telling()) -> ok | fault().
+cancel_told(_Telling) -> absent().
+
+-doc "Has the calling process get `news` when there is something to send that nobody else will, or to sweep.".
+-spec cancel_attach() -> ok | fault().
+cancel_attach() -> absent().
+
+-doc "Takes out what is to be sent, 128 at most. With `[]` there is nothing, and there will be `news`.".
+-spec cancel_news() -> [cancel_telling()] | fault().
+cancel_news() -> absent().
+
+-doc "Forgets some tombstones that are too old. Returns in how many milliseconds there is the next.".
+-spec cancel_sweep() -> non_neg_integer() | none | fault().
+cancel_sweep() -> absent().
+
+-doc "Says for how many milliseconds tombstones are kept, and how many.".
+-spec cancel_configure(TombstoneMs :: non_neg_integer(), Most :: non_neg_integer()) -> ok | fault().
+cancel_configure(_TombstoneMs, _Most) -> absent().
+
+-doc "Returns how many tokens and tombstones there are, and how many tasks were cancelled.".
+-spec cancel_stats() -> erlmcp_control_cancel:stats() | fault().
+cancel_stats() -> absent().
+
 -doc """
 Makes a histogram of latencies from 0 to 60 s, to three significant digits. Any process may record into it at any
 time.
@@ -972,7 +1212,8 @@ latency_summary(_Histogram) -> absent().
 latency_reset(_Histogram) -> absent().
 
 -doc "Returns everything of `t:erlmcp_native_metrics:snapshot/0` but the pressure, whatever is started.".
--spec metrics_snapshot(table()) -> #{at_ms | services | switches | roles | control | self => term()} | fault().
+-spec metrics_snapshot(table()) -> 
+    #{at_ms | services | switches | roles | rates | control | self => term()} | fault().
 metrics_snapshot(_Table) -> absent().
 
 -doc """

@@ -28,7 +28,11 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_handler
     | bad_interval
     | bad_number
+    | bad_pid
     | {bad_option, erlmcp_native_options:problem()}
+    | bad_rate_name
+    | bad_refusal
+    | bad_result
     | bad_sender
     | bad_stats
     | no_owners
@@ -36,8 +40,8 @@ Turns the reasons that natives give into the errors that callers see.
     | no_processes.
 
 -doc """
-Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role too many, and an exit
-with `noproc` if the service is not started. It is to be called last in that function.
+Raises as if the called function had: `badarg` with an explanation, `system_limit` for one role, or one rate, too many,
+and an exit with `noproc` if the service is not started. It is to be called last in that function.
 """.
 -spec raise(reason(), {module(), atom(), [term()]}) -> no_return().
 raise(not_started, Call) ->
@@ -48,6 +52,7 @@ raise(Reason, {Module, Function, Args}) ->
     erlang:raise(error, class(Reason), [{Module, Function, Args, Info} | Callers]).
 
 class(too_many_roles) -> system_limit;
+class(too_many_rates) -> system_limit;
 class(_) -> badarg.
 
 -doc """
@@ -87,17 +92,26 @@ format_error(_, _) ->
     #{}.
 
 position(bad_owner, 1) -> 1;
+position(bad_id, 3) -> 2;
+position(bad_reason, Arity) -> Arity;
 position(bad_process, 1) -> 1;
+position(bad_cost, 1) -> 1;
+position(bad_stats, 1) -> 1;
 position(bad_format, Arity) -> Arity;
 position({bad_option, _}, Arity) -> Arity;
 position(Reason, _) -> position(Reason).
 
 position(bad_role) -> 1;
 position(role_reserved) -> 1;
+position(bad_name) -> 1;
+position(bad_rate_name) -> 1;
+position(bad_items) -> 1;
+position(bad_cost) -> 3;
 position(bad_switch) -> 1;
 position(bad_component) -> 1;
 position(bad_alias) -> 1;
 position(bad_permit) -> 1;
+position(bad_id) -> 1;
 position(bad_dequeue) -> 3;
 position(bad_destination) -> 1;
 position(bad_process) -> 2;
@@ -116,18 +130,31 @@ position(bad_handler) -> 2;
 position(bad_callbacks) -> 1;
 position(bad_interval) -> 1;
 position(bad_number) -> 1;
+position(bad_refusal) -> 1;
+position(bad_result) -> 1;
 position(bad_answer) -> 2;
+position(bad_token) -> 1;
+position(bad_pid) -> 1;
 position(bad_fun) -> 3;
 position(bad_sender) -> 3;
 position(_) -> general.
 
 text(bad_role) -> "not an atom";
+text(bad_name) -> "not the name of a rate that is defined";
+text(bad_rate_name) -> "not an atom";
+text(bad_cost) -> "not an integer from 1 to 2^64 - 1";
+text(bad_items) -> "not a list of at most 64 {Name, Key, Cost}";
+text(bad_rate) -> "not a rate that the library has room for";
 text(bad_switch) -> "not a boolean";
 text(bad_component) -> "not an atom";
 text(bad_alias) -> "not a live priority alias of the calling process";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
 text(bad_permit) -> "not a permit";
+text(bad_pid) -> "not a pid of this node";
+text(bad_token) -> "not a token of erlmcp_control_cancel:new/1";
+text(bad_id) -> "more than 2 MiB in the external term format";
+text(bad_reason) -> "more than 2 MiB in the external term format";
 text(bad_dequeue) -> "neither dropped nor a map of options";
 text(no_owners) -> "not a list of at least one owner, each a pid of this node, an atom or {name, Atom}";
 text(bad_process) -> "neither a process of this node nor the name of one";
@@ -144,6 +171,8 @@ text(bad_wait) ->
     "not {wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303, "
     "which without one is the limit before";
 text(bad_stats) -> "not the statistics of a refusal";
+text(bad_refusal) -> "neither the statistics of a refusal nor those of a rate, alone, tagged or in {error, _}";
+text(bad_result) -> "neither a refusal, nor what a rate let in, nor a list of maps with a name and what is remaining";
 text(bad_message) -> "not a control message";
 text(bad_check) -> "not one of liveness, readiness, full";
 text(bad_action) -> "not one of open, close, half_open, query";
@@ -158,5 +187,6 @@ text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";
 text(too_many_components) -> "there are 1024 components already";
+text(too_many_rates) -> "there are 1024 rates already";
 text(too_many_roles) -> "there are 1024 roles already";
 text(Reason) -> atom_to_list(Reason).

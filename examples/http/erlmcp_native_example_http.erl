@@ -26,7 +26,8 @@ handler's process does the work, and when cowboy kills it, because the client le
 has asked the session for is then still in the session's mailbox. That is limited too, by
 `m:erlmcp_native_example_session`, so clients that come and leave fill neither.
 
-Whoever is refused by either gets status 429 and `retry-after`.
+Whoever is refused by either gets status 503 and `retry-after`, with a JSON-RPC error. Nobody's rate is limited here:
+see `m:erlmcp_native_example_admission`, which stands before this.
 """.
 
 -behaviour(cowboy_handler).
@@ -55,15 +56,12 @@ init(Req, State) ->
     Handle = fun() -> handle(Req, State) end,
     case erlmcp_queue_limits:with_capacity(?ROLE, ?MODULE, Handle) of
         {ok, Replied} -> {ok, Replied, State};
-        {error, {capacity_exceeded, Stats}} -> {ok, refuse(Stats, Req), State}
+        {error, _} = Refused -> {ok, refuse(null, Refused, Req), State}
     end.
-
-refuse(Stats, Req) ->
-    answer(erlmcp_queue_limits:to_json_rpc_error(null, Stats), Req).
 
 handle(Req, {Session, Work}) ->
     case cowboy_req:read_body(Req, #{length => ?LONGEST_BODY}) of
-        {ok, Body, Read} -> answer(response(request(Body), Session, Work), Read);
+        {ok, Body, Read} -> respond(request(Body), Session, Work, Read);
         {more, _, Read} -> cowboy_req:reply(413, Read)
     end.
 
@@ -75,18 +73,19 @@ request(Body) ->
         error:_ -> invalid
     end.
 
-response(invalid, _Session, _Work) ->
+respond(invalid, _Session, _Work, Req) ->
     Error = #{~"code" => ?INVALID_REQUEST, ~"message" => ~"Invalid request"},
-    #{~"jsonrpc" => ~"2.0", ~"id" => null, ~"error" => Error};
-response(#{~"id" := Id} = Request, Session, Work) ->
-    erlmcp_native_example_session:request(Session, Id, fun() -> Work(Request) end).
+    answer(200, #{}, #{~"jsonrpc" => ~"2.0", ~"id" => null, ~"error" => Error}, Req);
+respond(#{~"id" := Id} = Request, Session, Work, Req) ->
+    case erlmcp_native_example_session:try_request(Session, Id, fun() -> Work(Request) end) of
+        {ok, Response} -> answer(200, #{}, Response, Req);
+        {error, _} = Refused -> refuse(Id, Refused, Req)
+    end.
 
-answer(Response, Req) ->
-    {Status, Headers} = status(Response),
+%% Status and fields as they are for any client, and what a client of JSON-RPC reads.
+refuse(Id, {error, {_, Stats}} = Refused, Req) ->
+    {Status, Headers, _Problem} = erlmcp_overload_http:to_http(Refused),
+    answer(Status, maps:from_list(Headers), erlmcp_queue_limits:to_json_rpc_error(Id, Stats), Req).
+
+answer(Status, Headers, Response, Req) ->
     cowboy_req:reply(Status, Headers#{~"content-type" => ~"application/json"}, json:encode(Response), Req).
-
-%% Of all errors, only a refusal says when to come again.
-status(#{~"error" := #{~"data" := #{~"retryAfterMs" := RetryAfterMs}}}) ->
-    {429, #{~"retry-after" => integer_to_binary((RetryAfterMs + 999) div 1000)}};
-status(_) ->
-    {200, #{}}.

@@ -23,7 +23,7 @@ counts until its turn has come. There is nothing to give back, so nothing that c
 
 -behaviour(gen_server).
 
--export([start_link/1, request/3, request/4]).
+-export([start_link/1, request/3, request/4, try_request/3]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -export_type([work/0]).
@@ -55,19 +55,31 @@ was not answered in time is still run when its turn comes, or is running.
 """.
 -spec request(Id :: atom(), RequestId :: term(), work(), TimeoutMs :: timeout()) -> map().
 request(Id, RequestId, Work, TimeoutMs) ->
+    case try_request(Id, RequestId, Work, TimeoutMs) of
+        {ok, Response} -> Response;
+        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(RequestId, Stats)
+    end.
+
+-doc "Makes a request as `request/3` does, and returns a refusal as it is, for whoever answers in more than JSON-RPC.".
+-spec try_request(Id :: atom(), RequestId :: term(), work()) ->
+    {ok, Response :: map()} | {error, {capacity_exceeded, erlmcp_queue_limits:refusal()}}.
+try_request(Id, RequestId, Work) ->
+    try_request(Id, RequestId, Work, ?PATIENCE_MS).
+
+try_request(Id, RequestId, Work, TimeoutMs) ->
     case gate(Id) of
         open -> ask(Id, RequestId, Work, TimeoutMs);
-        Closed -> failure(RequestId, Closed)
+        Closed -> {ok, failure(RequestId, Closed)}
     end.
 
 ask(Id, RequestId, Work, TimeoutMs) ->
     try erlmcp_overload_mailbox:call(?ROLE, Id, {request, RequestId, Work}, TimeoutMs) of
-        {ok, Response} -> Response;
-        {error, {capacity_exceeded, Stats}} -> erlmcp_queue_limits:to_json_rpc_error(RequestId, Stats);
-        {error, noproc} -> failure(RequestId, ended)
+        {ok, Response} -> {ok, Response};
+        {error, {capacity_exceeded, _}} = Refused -> Refused;
+        {error, noproc} -> {ok, failure(RequestId, ended)}
     catch
-        exit:{timeout, {gen_server, call, _}} -> failure(RequestId, timeout);
-        exit:{_Ended, {gen_server, call, _}} -> failure(RequestId, ended)
+        exit:{timeout, {gen_server, call, _}} -> {ok, failure(RequestId, timeout)};
+        exit:{_Ended, {gen_server, call, _}} -> {ok, failure(RequestId, ended)}
     end.
 
 -doc false.

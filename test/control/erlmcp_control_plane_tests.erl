@@ -323,7 +323,7 @@ the_option_is_named() ->
         )
      || {Options, Text} <- [
             {#{handler => Fun, timeout => 1},
-                "timeout: 1 is not one of handler, alias, owner, timeout_ms, priority; did you mean timeout_ms?"},
+                "timeout: 1 is not one of handler, alias, owner, timeout_ms, priority, rate; did you mean timeout_ms?"},
             {[{handler, Fun}, {priority, low}], "priority: low is not high or normal"},
             {#{},
                 "handler: undefined is not a fun of one argument, {Module, Function} or {Module, Function, ExtraArgs}, "

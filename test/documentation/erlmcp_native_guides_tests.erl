@@ -43,14 +43,14 @@ guides_test_() ->
             {"bounded-gen-server", "callers that are killed free nothing", fun killed_callers/0},
             {"bounded-gen-server", "a successor begins with none", fun successor/0},
             {"bounded-gen-server", "a place lasts as long as what holds it", fun permits/0},
-            {"http-429-in-cowboy", "429 to who comes third", fun too_many_requests/0},
+            {"http-429-in-cowboy", "503 to who comes third", fun too_many_requests/0},
             {"http-429-in-cowboy", "a client that leaves frees its place", fun client_leaves/0},
             {"pool", "no worker gets more than its limit", fun full_pool/0},
             {"pool", "every job that is taken is done, once", fun busy_pool/0},
             {"pool", "nobody is lost with the group", fun pool_outlives_its_group/0},
             {"pool", "a worker that dies is replaced by an empty one", fun worker_dies/0},
             {"cancellation", "what was cancelled early never runs", fun cancelled_early/0},
-            {"cancellation", "what is remembered is bounded", fun remembered/0},
+            {"cancellation", "tasks end with their connections", fun connections_close/0},
             {"pid-or-name-as-owner", "names pass on nothing", fun named_successors/0},
             {"pid-or-name-as-owner", "an owner's name keeps its count", fun named_owner/0},
             {"upgrading", "a local fun goes with its module, an external one stays", fun handlers_reloaded/0},
@@ -66,7 +66,8 @@ every_guide_is_here_test() ->
     Guides = [File || "docs/guides/" ++ File <- erlmcp_native_document:files()],
     Expected = [
         "bounded-gen-server", "cancellation", "choosing-limits", "docker-alpine-airgapped", "drop-in-for-erlmcp",
-        "http-429-in-cowboy", "phoenix-and-mix", "pid-or-name-as-owner", "pool", "testing-with-it", "upgrading"
+        "how-often-may-a-client-ask", "http-429-in-cowboy", "phoenix-and-mix", "pid-or-name-as-owner", "pool",
+        "testing-with-it", "upgrading"
     ],
     ?assertEqual(Expected, [filename:basename(File, ".md") || File <- Guides]),
     [?assertNotEqual({File, []}, {File, [Tag || Tag <- tags(File), Tag =/= ~"text"]}) || File <- Guides].
@@ -170,15 +171,15 @@ collect(Collector) ->
     _ = collector:add(Collector, item),
     collect(Collector).
 
-%% HTTP 429 in cowboy.
+%% HTTP 429 and 503 in cowboy.
 
 too_many_requests() ->
     Port = listen(),
     [First, Second] = [request(Port), request(Port)],
     [Done, Busy] = [handler(), handler()],
-    {429, Headers, Body} = answer(request(Port)),
-    ?assertEqual(~"1", proplists:get_value(~"retry-after", Headers)),
-    ?assertMatch(#{~"error" := #{~"code" := -32010, ~"data" := #{~"limit" := 2}}}, json:decode(Body)),
+    {503, Headers, Body} = answer(request(Port)),
+    ?assert(lists:member(proplists:get_value(~"retry-after", Headers), [~"1", ~"2"])),
+    ?assertMatch(#{~"reason" := ~"full", ~"limit" := 2}, json:decode(Body)),
     Done ! finish,
     %% One of the two is answered, and there is room for one.
     eventually(fun() -> ?LIMITS:get_queue_depth(http_request, my_api) =:= 1 end),
@@ -290,26 +291,31 @@ cancelled_early() ->
     Test = self(),
     ok = sys:suspend(Server),
     {Cancelled, Others} = lists:partition(fun(Id) -> Id rem 3 =:= 0 end, lists:seq(1, 1000)),
-    [ok = task_server:submit(Id, fun() -> Test ! {ran, Id} end) || Id <- lists:seq(1, 1000)],
-    [
-        ok = ?CONTROL:cast_priority(task_server, {control, cancel_task, #{task_id => Id}})
-     || Id <- Cancelled
-    ],
+    [ok = task_server:submit(Id, fun(_Token) -> Test ! {ran, Id} end) || Id <- lists:seq(1, 1000)],
+    [ok = task_server:cancel(Id) || Id <- Cancelled],
     ok = sys:resume(Server),
     _ = [?receiving({ran, Id}, Id) || Id <- Others],
+    eventually(fun() -> map_get(tokens, erlmcp_control_cancel:get_stats()) =:= 0 end),
     %% All has been taken by now.
-    #{cancelled := Left} = sys:get_state(Server),
-    ?assertEqual(0, map_size(Left)),
+    ?assertMatch(#{tombstones := 0}, erlmcp_control_cancel:get_stats()),
+    ?assertMatch(#{running := Running} when map_size(Running) =:= 0, sys:get_state(Server)),
     ?assertEqual([], [Id || Id <- Cancelled, receive {ran, Id} -> true after 0 -> false end]).
 
-remembered() ->
-    {ok, Server} = task_server:start_link(),
-    [?assertMatch({ok, _}, task_server:cancel(Id)) || Id <- lists:seq(1, 10000)],
-    ?assertEqual({error, too_many_cancelled}, task_server:cancel(10001)),
-    %% As the timer says. It is taken before the next cancel, which would overtake it.
-    Server ! {forget, 1},
-    _ = sys:get_state(Server),
-    ?assertMatch({ok, _}, task_server:cancel(10001)).
+connections_close() ->
+    {ok, _} = task_server:start_link(),
+    Test = self(),
+    Work = fun(_Token) -> Test ! {runs, self()}, receive never -> ok end end,
+    Connections = [
+        spawn(fun() ->
+            [ok = task_server:submit(Id, Work) || Id <- lists:seq(1, 20)],
+            receive never -> ok end
+        end)
+     || _ <- lists:seq(1, 20)
+    ],
+    Tasks = [?receiving({runs, Pid}, Pid) || _ <- lists:seq(1, 400)],
+    [ok = kill(Connection) || Connection <- Connections],
+    eventually(fun() -> not lists:any(fun is_process_alive/1, Tasks) end),
+    eventually(fun() -> map_get(tokens, erlmcp_control_cancel:get_stats()) =:= 0 end).
 
 %% A pid or a name as owner.
 
@@ -411,7 +417,7 @@ plug() ->
 plug_in_elixir() ->
     StandIns = ~"""
     defmodule Plug.Conn do
-      def put_resp_header(conn, name, value), do: Map.put(conn, name, value)
+      def merge_resp_headers(conn, headers), do: Map.merge(conn, Map.new(headers))
       def send_resp(conn, status, _body), do: Map.put(conn, :status, status)
     end
     defmodule MyAppWeb.Router do
@@ -432,7 +438,9 @@ plug_in_elixir() ->
     Plug = 'Elixir.MyApp.Admission',
     ?assertEqual(#{status => 200}, Plug:call(#{}, Plug:init([]))),
     ok = ?LIMITS:set_limit(http_request, 0),
-    ?assertEqual(#{status => 429, ~"retry-after" => ~"1"}, Plug:call(#{}, Plug:init([]))),
+    Refused = #{~"retry-after" := RetryAfter} = Plug:call(#{}, Plug:init([])),
+    ?assertMatch(#{status := 503, ~"content-type" := ~"application/problem+json"}, Refused),
+    ?assert(lists:member(RetryAfter, [~"1", ~"2"])),
     _ = 'Elixir.MyApp.QueueTelemetry':measure(),
     ?receiving({[my_app, queue], #{depth := 0, owners := 0}, #{role := session}}, ok),
     [code:delete(Module) andalso code:purge(Module) || Module <- [telemetry | Loaded]].

@@ -193,3 +193,52 @@ odd_messages_test_() ->
             ?assertEqual(1, ?LIMITS:get_queue_depth(session, a))
         end
     ]).
+
+%% What is configured is defined at the start and by a reload; what a hand has defined stays.
+rates_test_() ->
+    {setup, fun erlmcp_native_test_lib:quiet/0, fun erlmcp_native_test_lib:loud/1, [
+        fun configured_rates_come_and_go/0, fun wrong_rates_change_nothing/0
+    ]}.
+
+configured_rates_come_and_go() ->
+    with_rates(#{a => #{rate => {1, hour}, burst => 4}, b => [{rate, {2, minute}}]}, fun() ->
+        ?assertEqual([a, b], erlmcp_overload_rate:names()),
+        ?assertMatch(#{rate := {2, minute}, burst := 2}, erlmcp_overload_rate:info(b)),
+        {ok, 2} = erlmcp_overload_rate:take(a, t, 2),
+        ok = erlmcp_overload_rate:define(b, #{rate => {3, second}}),
+        ok = erlmcp_overload_rate:define(c, #{rate => {4, second}}),
+        Reload = fun(Rates) ->
+            ok = application:set_env(erlmcp_native, rates, Rates),
+            ok = erlmcp_limits_server:reload_config()
+        end,
+        Reload(#{a => #{rate => {1, hour}, burst => 8}, b => #{rate => {2, hour}}, d => #{rate => {5, second}}}),
+        ?assertEqual([a, b, c, d], erlmcp_overload_rate:names()),
+        ?assertMatch({ok, 3}, erlmcp_overload_rate:take(a, t)),
+        ?assertMatch(#{rate := {3, second}}, erlmcp_overload_rate:info(b)),
+        Reload(#{}),
+        ?assertEqual([b, c], erlmcp_overload_rate:names())
+    end).
+
+wrong_rates_change_nothing() ->
+    with_rates(#{a => #{rate => {1, hour}}}, fun() ->
+        [
+            begin
+                ok = application:set_env(erlmcp_native, rates, Rates),
+                ?assertMatch(
+                    {error, {bad_config, #{key := [rates | _]}}}, erlmcp_limits_server:reload_config()
+                )
+            end
+         || Rates <- [#{a => #{}}, #{a => #{rate => {0, second}}}, #{~"a" => #{rate => {1, second}}}]
+        ],
+        ?assertMatch(#{rate := {1, hour}}, erlmcp_overload_rate:info(a))
+    end).
+
+with_rates(Rates, Test) ->
+    ok = application:set_env(erlmcp_native, rates, Rates),
+    {ok, Pid} = erlmcp_queue_limits:start_link(),
+    try
+        Test()
+    after
+        ok = gen_server:stop(Pid),
+        ok = application:unset_env(erlmcp_native, rates)
+    end.

@@ -43,7 +43,8 @@ calls() ->
     ].
 
 every_function_is_listed_here_test() ->
-    Others = [{module_info, 0}, {module_info, 1}, {start_link, 0}, {to_json_rpc_error, 2}, {release, 1}],
+    Others = [{module_info, 0}, {module_info, 1}, {start_link, 0}, {to_json_rpc_error, 2}, {to_json_rpc_error, 3}] ++
+        [{retry_after_seconds, 1}, {release, 1}],
     Listed = [{Function, length(Args)} || {Function, Args} <- calls()],
     ?assertEqual(lists:sort(?LIMITS:module_info(exports)), lists:usort(Others ++ Listed)).
 
@@ -328,11 +329,24 @@ wrong_argument(Function, Args) ->
 records(Function) ->
     Function =:= record_enqueue orelse Function =:= record_dequeue.
 
-to_json_rpc_error_wants_a_refusal_test_() ->
+what_is_told_wants_a_refusal_test_() ->
+    Stats = #{role => session, limit => 1, depth => 1, retry_after_ms => 1},
+    Rate = #{name => {a}, limit => 1, remaining => 0, retry_after_ms => 1},
+    Wrong = [#{}, undefined, [], {capacity_exceeded, Stats}, {rate_limited, Rate}, {error, {rate_limited, Rate}}] ++
+        [Stats#{role := "session"}, Stats#{reason => "full"}, Stats#{class => ~"critical"}, Rate#{reset_ms => -1}] ++
+        [maps:remove(Key, Stats) || Key <- maps:keys(Stats)] ++ [maps:remove(Key, Rate) || Key <- maps:keys(Rate)],
+    [
+        [
+            ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, No)),
+            ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, No, #{code => 1})),
+            ?_assertError(badarg, ?LIMITS:retry_after_seconds(No))
+        ]
+     || No <- Wrong
+    ].
+
+a_code_is_an_integer_test_() ->
     Stats = #{role => session, limit => 1, depth => 1, retry_after_ms => 1},
     [
-        ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Wrong))
-     || Wrong <- [#{}, undefined, [], {capacity_exceeded, Stats}, Stats#{role := "session"}] ++
-            [Stats#{reason => "full"}, Stats#{class => ~"critical"}] ++
-            [maps:remove(Key, Stats) || Key <- maps:keys(Stats)]
+        ?_assertError(badarg, ?LIMITS:to_json_rpc_error(1, Stats, Wrong))
+     || Wrong <- [#{code => 1.0}, #{code => ~"1"}, #{cod => 1}, code, [code], [{code, x}], [{code, 1} | x], 1]
     ].

@@ -438,6 +438,36 @@ to_json_rpc_error_test() ->
     [?assertMatch(#{<<"id">> := Id}, to_json_rpc_error(Id, Stats)) || Id <- [1, null]],
     ?assert(is_binary(iolist_to_binary(json:encode(Response)))).
 
+a_code_of_one_s_own_test() ->
+    Stats = #{role => session, limit => 10, depth => 12, retry_after_ms => 250},
+    Default = #{<<"error">> := Error} = to_json_rpc_error(7, Stats),
+    [?assertEqual(Default, erlmcp_queue_limits:to_json_rpc_error(7, Stats, None)) || None <- [#{}, []]],
+    [
+        ?assertEqual(
+            Default#{<<"error">> := Error#{<<"code">> := Code}},
+            erlmcp_queue_limits:to_json_rpc_error(7, Stats, Options)
+        )
+     || Code <- [-32000, 0, 429, 1 bsl 70], Options <- [#{code => Code}, [{code, Code}]]
+    ].
+
+a_rate_s_refusal_becomes_one_too_test() ->
+    Stats = #{name => api, key => ~"secret", limit => 10, remaining => 0, retry_after_ms => 250, reset_ms => 9000},
+    ?assertEqual(
+        #{
+            <<"code">> => -32010,
+            <<"message">> => <<"Too many requests: they come faster than they may">>,
+            <<"data">> => #{
+                <<"name">> => <<"api">>,
+                <<"limit">> => 10,
+                <<"remaining">> => 0,
+                <<"reason">> => <<"rate">>,
+                <<"retryAfterMs">> => 250,
+                <<"resetMs">> => 9000
+            }
+        },
+        maps:get(<<"error">>, to_json_rpc_error(null, Stats))
+    ).
+
 a_refusal_becomes_a_json_rpc_error_test_() ->
     erlmcp_native_test_lib:with_service([
         fun() ->

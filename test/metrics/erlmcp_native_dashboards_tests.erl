@@ -162,7 +162,7 @@ panels_are_complete_test_() ->
     [
         ?_assertEqual(length(Panels), length(lists:uniq([Id || #{~"id" := Id} <- Panels]))),
         ?_assertEqual(
-            [~"Overview", ~"Queues", ~"Overload", ~"Control plane", ~"The node", ~"The extension itself"],
+            [~"Overview", ~"Queues", ~"Overload", ~"Rates", ~"Control plane", ~"The node", ~"The extension itself"],
             [Title || #{~"type" := ~"row", ~"title" := Title} <- Panels]
         ),
         [
@@ -190,8 +190,8 @@ panels_do_not_overlap_test() ->
     ?assertEqual([], [X || {X, _} <- Cells, X < 0 orelse X > 23]).
 
 %% There may be 1024 of each. The foremost are those of all the time shown: of each point they would be others.
-lines_for_each_role_or_component_are_bounded_test_() ->
-    Many = [Expr || Expr <- expressions(), found(~B"by \([^)]*\b(role|component)\b[^)]*\)", Expr) =/= []],
+lines_for_each_role_rate_or_component_are_bounded_test_() ->
+    Many = [Expr || Expr <- expressions(), found(~B"by \([^)]*\b(role|component|rate)\b[^)]*\)", Expr) =/= []],
     ?assert(length(Many) > 10),
     [
         {binary_to_list(Expr), fun() ->

@@ -16,6 +16,7 @@ metrics_test_() ->
             {owners_by_utilization_as_of_the_last_check, fun owners_by_utilization_as_of_the_last_check/0},
             {alerts_are_counted_by_level, fun alerts_are_counted_by_level/0},
             {rates_are_of_the_last_ten_seconds, fun rates_are_of_the_last_ten_seconds/0},
+            {rates_by_name, fun rates_by_name/0},
             {the_control_plane_in_numbers, fun the_control_plane_in_numbers/0},
             {no_more_than_1024_components, fun as_many_components_as_there_can_be/0},
             {each_field_has_a_value, fun each_field_has_a_value/0},
@@ -25,6 +26,7 @@ metrics_test_() ->
             {the_fullest_of_all_roles, fun the_fullest_of_all_roles/0},
             {switches_as_they_stand, fun switches_as_they_stand/0},
             {what_presses_the_node, fun what_presses_the_node/0},
+            {tokens_and_cancellations, fun tokens_and_cancellations/0},
             {a_lost_wakeup_is_counted, fun a_lost_wakeup_is_counted/0}
         ]
     ]}.
@@ -41,6 +43,24 @@ down(Level) ->
     ok = gen_server:stop(erlmcp_control_plane),
     erlmcp_overload_test_lib:stop(),
     erlmcp_native_test_lib:stop(Level).
+
+rates_by_name() ->
+    #{rates := []} = ?M:snapshot(),
+    [ok = erlmcp_overload_rate:define(Name, #{rate => {1, hour}, burst => 5}) || Name <- [b, a]],
+    [_ = erlmcp_overload_rate:take(a, Key, 3) || Key <- [1, 2, 2]],
+    ?assertMatch(#{rates := [{a, 2, 6, 1}, {b, 0, 0, 0}]}, ?M:snapshot()),
+    Samples = [
+        {Name, Values}
+     || {#{name := Name, labels := [~"rate"]}, Values} <- ?M:collect()
+    ],
+    ?assertEqual(
+        [
+            {~"erlmcp_rate_taken", [{[~"a"], 6}, {[~"b"], 0}]},
+            {~"erlmcp_rate_refused", [{[~"a"], 1}, {[~"b"], 0}]},
+            {~"erlmcp_rate_keys", [{[~"a"], 2}, {[~"b"], 0}]}
+        ],
+        Samples
+    ).
 
 a_role_in_numbers() ->
     ok = ?L:set_limit(r, 4),
@@ -187,6 +207,7 @@ as_many_components_as_there_can_be() ->
 each_field_has_a_value() ->
     ok = erlmcp_native_self:start(),
     ok = erlmcp_control_plane:register_component(c, fun(_) -> ok end),
+    ok = erlmcp_overload_rate:define(api, #{rate => {1, hour}}),
     %% A guard knows how much memory there is: on a machine that says nothing, too.
     ok = erlmcp_overload_test_lib:configure([{node, #{memory_limit => 1 bsl 50}}]),
     ok = ?L:set_limit(r, {wait, 500, #{}}),
@@ -294,6 +315,20 @@ what_presses_the_node() ->
     erlmcp_native_test_lib:eventually(fun() -> samples(~"erlmcp_node_memory_limit_bytes") =:= [] end),
     ok = erlmcp_overload_test_lib:configure([{node, off}]),
     ?assertEqual([[], [], [], []], [samples(Name) || Name <- Names]).
+
+tokens_and_cancellations() ->
+    #{cancel := #{cancelled := #{asked := Asked, owner_down := Down}}} = ?M:snapshot(),
+    Owner = erlmcp_native_test_lib:idle(),
+    [Token, Other] = [erlmcp_control_cancel:new(#{owner => Owner}) || _ <- "ab"],
+    ?assertEqual(2, value(~"erlmcp_cancel_tokens", [])),
+    ok = erlmcp_control_cancel:cancel(Token, x),
+    ok = erlmcp_control_cancel:cancel(Owner, early, x),
+    ?assertEqual([1, Asked + 1], [value(~"erlmcp_cancel_tombstones", []), value(~"erlmcp_cancel_tasks", [~"asked"])]),
+    ok = erlmcp_native_test_lib:kill(Owner),
+    erlmcp_native_test_lib:eventually(fun() -> value(~"erlmcp_cancel_tasks", [~"owner_down"]) =:= Down + 1 end),
+    ?assertEqual([0, 0], [value(Name, []) || Name <- [~"erlmcp_cancel_tokens", ~"erlmcp_cancel_tombstones"]]),
+    ?assertMatch([0, 0], [value(~"erlmcp_cancel_lost", [What]) || What <- [~"early", ~"message"]]),
+    ?assertEqual([ok, ok], [erlmcp_control_cancel:done(Each) || Each <- [Token, Other]]).
 
 a_lost_wakeup_is_counted() ->
     #{wakeups_dropped := Before} = own(),

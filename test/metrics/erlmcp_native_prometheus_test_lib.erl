@@ -85,6 +85,8 @@ snapshot(Roles, Components) ->
         services => maps:from_keys([erlmcp_queue_limits, erlmcp_overload_monitor, erlmcp_control_plane], true),
         switches => maps:from_keys([limits, overload, priority], true),
         roles => [role(Role) || Role <- Roles],
+        %% A node has a few.
+        rates => [{Role, 1234567, 1234567890, 1234567} || Role <- lists:sublist(Roles, 10)],
         control => #{
             timeouts => 1234567,
             slo_violations => 1234567,
@@ -110,6 +112,14 @@ snapshot(Roles, Components) ->
                 source => {file, "/sys/fs/cgroup/memory.max"}
             },
             run_queue => #{level => 1, length => 123456, schedulers => 64, per_scheduler => 1929.0, marks => {4, 8}}
+        },
+        cancel => #{
+            tokens => 1000000,
+            tombstones => 65536,
+            notices => 12345,
+            cancelled => #{asked => 1234567, early => 12345, owner_down => 1234567},
+            displaced => 12345,
+            notices_dropped => 12
         },
         self => #{
             owners => 1000000,

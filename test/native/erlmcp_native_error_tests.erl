@@ -37,7 +37,9 @@ explanations_test_() ->
             {set_limit, [session, 1 bsl 59], {2, NoLimit}},
             {set_limit, [session, 1.0], {2, NoLimit}},
             {set_enabled, [on], {1, "not a boolean"}},
-            {to_json_rpc_error, [1, #{}], {2, "not the statistics of a refusal"}}
+            {to_json_rpc_error, [1, #{}], {2, "not the statistics of a refusal"}},
+            {to_json_rpc_error, [1, x, #{}], {2, "not the statistics of a refusal"}},
+            {retry_after_seconds, [#{}], {1, "not the statistics of a refusal"}}
         ]
     ]).
 

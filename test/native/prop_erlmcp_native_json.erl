@@ -3,7 +3,7 @@
 
 -include_lib("proper/include/proper.hrl").
 
--export([prop_any_term/0]).
+-export([prop_any_term/0, a_term/0]).
 
 prop_any_term() ->
     ?FORALL(Term, a_term(), begin

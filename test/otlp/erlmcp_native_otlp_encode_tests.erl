@@ -16,6 +16,7 @@ snapshot() ->
             role(Role, N)
          || {Role, N} <- [{'', 0}, {'a"b\\c\n', 7}, {session, 1 bsl 62}, {'日本\x{10ffff}', 123456789}]
         ],
+        rates => [{'a"b\\c\n', 3, 1 bsl 62, 0}, {'日本', 0, 0, 8}],
         control => #{
             latency => distribution(3),
             delivery => distribution(0),
@@ -36,6 +37,14 @@ snapshot() ->
                 level => 1, used => 750, limit => 1000, share => 0.75, marks => {0.7, 0.85}, source => machine
             },
             run_queue => #{level => 0, length => 3, schedulers => 2, per_scheduler => 1.5, marks => {4, 8}}
+        },
+        cancel => #{
+            tokens => 21,
+            tombstones => 22,
+            notices => 23,
+            cancelled => #{asked => 24, early => 25, owner_down => 26},
+            displaced => 27,
+            notices_dropped => 28
         },
         self => #{
             owners => 11,

@@ -1,7 +1,7 @@
 -module(erlmcp_native_fuzz_pool).
 -moduledoc """
-What calls have returned and other calls may be given: tables, permits, histograms, aliases. Whoever asks gets any of
-them, so that a resource often goes where one of another kind belongs.
+What calls have returned and other calls may be given: tables, permits, histograms, aliases, tokens. Whoever asks gets
+any of them, so that a resource often goes where one of another kind belongs.
 
 There are a few dozen places; what is put into one takes the place of what was there, which then goes, unless somebody
 is just using it.
@@ -17,13 +17,18 @@ make() ->
     ?MODULE = ets:new(?MODULE, [named_table, public, {write_concurrency, true}]),
     ok.
 
--doc "Keeps the references that a call's result is, or holds in a tuple.".
+-doc "Keeps the references that a call's result is, or holds in a tuple or first in a list.".
 -spec put(term()) -> ok.
 put(Reference) when is_reference(Reference) ->
     true = ets:insert(?MODULE, {rand:uniform(?PLACES), Reference}),
     ok;
 put({_, Reference}) when is_reference(Reference) ->
     put(Reference);
+put([Reference | _]) when is_reference(Reference) ->
+    put(Reference);
+put({tell, Token, Telling}) ->
+    ok = put(Token),
+    put(Telling);
 put(_) ->
     ok.
 

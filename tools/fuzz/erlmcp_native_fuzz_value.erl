@@ -7,7 +7,8 @@ their arguments. Some parts of a value may be odd nevertheless (`m:erlmcp_native
 -export([argument/2]).
 
 -define(ODD, erlmcp_native_fuzz_odd).
--define(DEEP, 6).
+%% A refusal in its tuples in a union is that deep, each name that is looked up counted.
+-define(DEEP, 12).
 
 %% No sender waits longer for a component that does not answer: a call that takes longer hangs.
 -define(LONGEST_WAIT_MS, 200).
@@ -24,6 +25,10 @@ argument(Type, Specs) ->
     end.
 
 %% A part of a value.
+value({_, _, {Kind, _, Value}}, _, _) when Kind =:= atom; Kind =:= integer; Kind =:= char ->
+    Value;
+value({_, _, {op, _, '-', {integer, _, Value}}}, _, _) ->
+    -Value;
 value(_, _, Depth) when Depth > ?DEEP ->
     [];
 value(any, Specs, Depth) ->
@@ -37,12 +42,8 @@ value({_, _, {remote_type, _, [_, {atom, _, Name}, _]}} = Type, Specs, Depth) ->
     known(none, Name, Type, Specs, Depth);
 value({_, _, {Kind, _, _}} = Type, Specs, Depth) when Kind =:= ann_type; Kind =:= var ->
     value(erlmcp_native_fuzz_spec:expand(Type, Specs), Specs, Depth);
-value({_, _, {Kind, _, Value}}, _, _) when Kind =:= atom; Kind =:= integer; Kind =:= char ->
-    Value;
 value({Module, Bound, {type, _, Name, Parts}}, Specs, Depth) ->
-    built(Name, fun(Part) -> value({Module, Bound, Part}, Specs, Depth + 1) end, Parts);
-value({_, _, {op, _, '-', {integer, _, Value}}}, _, _) ->
-    -Value.
+    built(Name, fun(Part) -> value({Module, Bound, Part}, Specs, Depth + 1) end, Parts).
 
 %% Types with a meaning that their structure does not tell.
 known(_, table, _, _, _) ->
@@ -50,7 +51,9 @@ known(_, table, _, _, _) ->
         1 -> erlmcp_native_fuzz_pool:reference();
         _ -> own
     end;
-known(_, Name, _, _, _) when Name =:= permit; Name =:= histogram; Name =:= alias; Name =:= from ->
+known(_, Name, _, _, _) when
+    Name =:= permit; Name =:= histogram; Name =:= alias; Name =:= from; Name =:= cancel_token; Name =:= cancel_telling
+->
     erlmcp_native_fuzz_pool:reference();
 known(_, owner_key, _, _, _) ->
     case rand:uniform(3) of

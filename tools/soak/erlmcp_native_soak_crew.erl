@@ -15,6 +15,7 @@
     erlmcp_native_soak_handlers,
     erlmcp_native_soak_components,
     erlmcp_native_soak_permits,
+    erlmcp_native_soak_tokens,
     erlmcp_native_soak_mailboxes,
     erlmcp_native_soak_owners
 ]).

@@ -153,7 +153,10 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
             let process = match inserted {
                 Err(known) => known,
                 Ok(new) => match host.watch(owner) {
-                    Err(Dead) => return map::remove_this(&self.processes, owner, new),
+                    Err(Dead) => {
+                        map::remove_this(&self.processes, &owner, new);
+                        return;
+                    }
                     Ok(watch) => {
                         new.state.lock().watch = watch;
                         new
@@ -163,7 +166,7 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
             if self.enter(owner, process, alias, hash, &form) {
                 return;
             }
-            map::remove_this(&self.processes, owner, process);
+            map::remove_this(&self.processes, &owner, process);
         }
     }
 
@@ -189,7 +192,7 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
         let remains = state.end();
         let watch = state.watch.take();
         drop(state);
-        map::remove_this(&self.processes, owner, process);
+        map::remove_this(&self.processes, &owner, process);
         watch.into_iter().for_each(|watch| host.unwatch(watch));
         known.then_some(remains)
     }

@@ -9,6 +9,12 @@
 //!   watching    processes whose mailbox was found long, whoever sends to them
 //! guarding    what is found of the node, and what becomes of it
 //! reserving   taking a role for the library's own use
+//! together    taking of several rates, or of none
+//! defining    which rates there are, and for how long keys are known
+//!   rates       rates by name, and what each key has taken of them
+//!     buckets     all keys' buckets, found, made and forgotten
+//!       rule        a rate that is defined        address     what a bucket is found by
+//!       bucket      one key's, one word           gcra        the arithmetic of rates
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
@@ -41,8 +47,13 @@
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
 //!   lanes       types of messages
+//! cancel      tasks that may be cancelled, by owner and id
+//!   notices     who has to be told of that
+//!   token       one of them
+//!   tombstones  cancellations that came too early   index       entries by hash, in small tables
 //! aliases     whose priority aliases
 //!   roster      a set that knows its newest
+//! label       a term in bytes
 //! limit       a number, or what a number follows
 //!   wait        where a limit stands that is said in milliseconds
 //! reserve     what of a limit is kept for the higher classes
@@ -62,7 +73,8 @@
 //! - nobody is admitted at or above the limit (`gauge`: check and count are one step);
 //! - an owner's end leaves nothing in its roles' totals (a count finds the gauge occupied, and is
 //!   given up with it, or vacant, and does not happen; none can be opened after the end);
-//! - whoever asks after a limit was set is held to it;
+//! - whoever asks after a limit was set, or a rate, is held to it;
+//! - of a rate no two are granted the same, and whoever takes of several takes all or nothing (`bucket`, `together`);
 //! - no crossing of a threshold is missed, while others cross it back.
 #![forbid(unsafe_code)]
 #![cfg_attr(loom, allow(dead_code, reason = "the models leave the table out"))]
@@ -76,19 +88,27 @@
 )]
 
 mod account;
+mod address;
 pub mod alerts;
 pub mod aliases;
 mod bounds;
+mod bucket;
+mod buckets;
+pub mod cancel;
 mod capped;
 mod caps;
 pub mod control;
 mod counting;
+pub mod defining;
 pub mod fill;
 mod footprint;
 mod gauge;
+pub mod gcra;
 mod guard;
 mod guarding;
+mod index;
 pub mod judge;
+mod label;
 mod lanes;
 pub mod latency;
 mod levels;
@@ -100,6 +120,7 @@ mod map;
 pub mod marker;
 pub mod meter;
 pub mod near;
+mod notices;
 pub mod overload;
 mod owner;
 mod owners;
@@ -110,6 +131,7 @@ mod posting;
 mod pressure;
 mod queue;
 mod rate;
+pub mod rates;
 pub mod reason;
 mod refusals;
 pub mod request;
@@ -120,6 +142,7 @@ mod retry;
 mod role;
 pub mod roles;
 mod roster;
+mod rule;
 mod senders;
 pub mod setting;
 mod standing;
@@ -130,6 +153,9 @@ mod tally;
 mod tenancy;
 mod timeline;
 pub mod timing;
+pub mod together;
+mod token;
+mod tombstones;
 mod verdict;
 mod vocabulary;
 pub mod wait;
@@ -140,8 +166,11 @@ mod watching;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use address::Address;
+pub use buckets::NotDefined;
 pub use gauge::Kind;
 pub use guard::{Finding, Pressed};
+pub use label::Label;
 pub use mailbox::{Admittance, Entry};
 pub use mailboxes::Mailboxes;
 pub use pressure::Strain;

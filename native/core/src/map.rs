@@ -3,20 +3,13 @@
 //! A look-up takes no lock. What was found can be looked at as long as the map is pinned, taken out meanwhile or not.
 
 #[cfg(loom)]
-pub(crate) use self::model::{Map, new, tidy, together};
+pub(crate) use self::model::{Map, new, remove_this, tidy, together};
 #[cfg(not(loom))]
-pub(crate) use self::native::{Map, new, tidy, together};
+pub(crate) use self::native::{Map, new, remove_this, tidy, together};
 
-/// Takes out just this value, where there may be a new one already.
-pub(crate) fn remove_this<K: Key, V: Value>(map: &Map<K, V>, key: K, value: &V) {
-    let _ = map
-        .pin()
-        .remove_if(&key, |_, found| std::ptr::eq(found, value));
-}
+pub(crate) trait Key: Clone + Eq + std::hash::Hash + Send + Sync + 'static {}
 
-pub(crate) trait Key: Copy + Eq + std::hash::Hash + Send + Sync + 'static {}
-
-impl<T: Copy + Eq + std::hash::Hash + Send + Sync + 'static> Key for T {}
+impl<T: Clone + Eq + std::hash::Hash + Send + Sync + 'static> Key for T {}
 
 pub(crate) trait Value: Send + Sync + 'static {}
 
@@ -48,6 +41,12 @@ mod native {
                 .hasher(RandomState::default())
                 .build()
         })
+    }
+
+    /// Takes out just this value, where there may be a new one already. False if it was not there any more.
+    pub(crate) fn remove_this<K: Key, V: Value>(map: &Map<K, V>, key: &K, value: &V) -> bool {
+        let is_this = |_: &K, found: &V| std::ptr::eq(found, value);
+        matches!(map.pin().remove_if(key, is_this), Ok(Some(_)))
     }
 
     /// Makes room for more, and ends a growth that is under way: both make look-ups long.
@@ -111,6 +110,11 @@ mod model {
     }
 
     pub(crate) fn tidy<K, V>(_: &Map<K, V>) {}
+
+    pub(crate) fn remove_this<K: Key, V: Value>(map: &Map<K, V>, key: &K, value: &V) -> bool {
+        map.remove_if(key, |_, found| std::ptr::eq(found, value))
+            .is_some()
+    }
 
     impl<K: Key, V: Value> Map<K, V> {
         pub(crate) fn pin(&self) -> &Self {
@@ -196,7 +200,7 @@ mod model {
         fn place(&self, key: &K) -> &Place<K, V> {
             self.0
                 .iter()
-                .find(|place| place.key.get_or_init(|| *key) == key)
+                .find(|place| place.key.get_or_init(|| key.clone()) == key)
                 .unwrap_or_else(|| panic!("a model has at most {KEYS} keys"))
         }
     }

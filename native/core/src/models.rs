@@ -2,6 +2,7 @@
 
 mod alerts;
 mod aliases;
+mod cancel;
 mod caps;
 mod components;
 mod gauge;
@@ -10,6 +11,7 @@ mod latency;
 mod meter;
 mod near;
 mod owner;
+mod rates;
 mod refusals;
 mod roles;
 mod senders;
@@ -48,8 +50,8 @@ fn explore(model: impl Fn() + Sync + Send + 'static) {
 fn explore_to(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound.get_or_insert(preemptions);
-    // Steps in one execution: closing and opening a table has many.
-    builder.max_branches = builder.max_branches.max(4_000);
+    // Steps in one execution: closing and opening a table has many, and so has taking of several buckets.
+    builder.max_branches = builder.max_branches.max(10_000);
     builder.check(model);
 }
 

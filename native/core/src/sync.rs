@@ -3,9 +3,9 @@
 //! Nothing else in this crate chooses between the two.
 
 #[cfg(loom)]
-pub(crate) use self::model::{Mutex, order_after_change, thread_number, threads};
+pub(crate) use self::model::{Mutex, order_after_change, relax, thread_number, threads};
 #[cfg(not(loom))]
-pub(crate) use self::native::{Mutex, order_after_change, thread_number, threads};
+pub(crate) use self::native::{Mutex, order_after_change, relax, thread_number, threads};
 #[cfg(all(test, not(loom)))]
 pub(crate) use self::watched::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 #[cfg(loom)]
@@ -51,6 +51,18 @@ mod native {
 
     /// Between a sequentially consistent change and such a load there is nothing to do.
     pub(crate) fn order_after_change() {}
+
+    /// Lets somebody else get on who is waited for: a few instructions first, and then the whole processor, in case
+    /// they have none.
+    pub(crate) fn relax(turns: &mut u32) {
+        const SPINS: u32 = 64;
+        *turns = turns.saturating_add(1);
+        if *turns < SPINS {
+            std::hint::spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
 
     /// The next thread's number.
     static NEXT: AtomicUsize = AtomicUsize::new(0);
@@ -178,6 +190,11 @@ mod model {
     /// loom does not know the one order of sequentially consistent operations, only that of fences.
     pub(crate) fn order_after_change() {
         loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Nobody gets on but by this.
+    pub(crate) fn relax(_: &mut u32) {
+        loom::thread::yield_now();
     }
 
     /// As many as there may be.

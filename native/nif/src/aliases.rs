@@ -124,6 +124,21 @@ fn check(alias: Term<'_>, hash: u64, id: AliasId) -> Answer<Atom> {
     }
 }
 
+/// A priority alias of a process of this node, for whoever sends to it later; none where that process is dead.
+pub(crate) fn target<'a>(env: Env<'a>, alias: Term<'a>) -> Answer<Option<AliasId>> {
+    let Some(Reference::Alias(id)) = reference::read(alias) else {
+        return Err(Fault(atoms::bad_alias()));
+    };
+    let owner = reference::owner(id);
+    if registry().aliases.contains(owner, id) {
+        return Ok(Some(id));
+    }
+    match term::process(env, owner).filter(|pid| pid.is_alive(env)) {
+        Some(_) => Err(Fault(atoms::bad_alias())),
+        None => Ok(None),
+    }
+}
+
 /// Enters an alias of the calling process.
 #[rustler::nif]
 fn alias_insert<'a>(env: Env<'a>, alias: Term<'a>) -> Term<'a> {

@@ -1,10 +1,12 @@
 //! Natives of the control plane: where a message goes, and what is counted.
 
 use erlmcp_core::control::{Component, ControlType, Crowded, Outcome, Place};
+use erlmcp_core::rates::Refused;
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::direct::native;
+use crate::rates::refusal;
 use crate::registry::{Route, component_id, id_term, with_plane};
 use crate::term::{self, Answer, Fault};
 
@@ -15,7 +17,7 @@ struct Queued(Place);
 #[rustler::resource_impl]
 impl Resource for Queued {}
 
-fn control_type(kind: Term<'_>) -> Answer<ControlType> {
+pub(crate) fn control_type(kind: Term<'_>) -> Answer<ControlType> {
     let kind: Atom = kind.decode().map_err(|_| Fault(atoms::bad_message()))?;
     ControlType::ALL
         .into_iter()
@@ -33,18 +35,46 @@ pub(crate) fn type_atom(kind: ControlType) -> Atom {
 }
 
 native!("control_route", 2, control_route);
+native!("control_reroute", 2, control_reroute);
 native!("control_taken", 3, control_taken);
 native!("control_ended", 4, control_ended);
 
 /// `{Way, Pid, Alias, TimeoutMs, Ahead}`, where `Way` is `{handler, Place}` or `{alias, Number}`; `{dead, TimeoutMs}`
-/// while the process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, or `not_found`. `Ahead`: whether it goes
-/// ahead of ordinary messages.
+/// while the process is being replaced, `queue_full`, `{crowded, Pid, Sent}`, `{rate_limited, Map}`, or `not_found`.
+/// `Ahead`: whether it goes ahead of ordinary messages.
 fn control_route<'a>(env: Env<'a>, [id, kind]: [Term<'a>; 2]) -> Term<'a> {
+    route(env, id, kind, |component| {
+        let (of, kind) = (component_id(id)?, control_type(kind)?);
+        Ok(component.route.rations.take(of, kind))
+    })
+}
+
+/// The same for a message that was counted in its rate before.
+fn control_reroute<'a>(env: Env<'a>, [id, kind]: [Term<'a>; 2]) -> Term<'a> {
+    route(env, id, kind, |_| Ok(None))
+}
+
+#[inline(always)]
+fn route<'a>(
+    env: Env<'a>,
+    id: Term<'a>,
+    kind: Term<'a>,
+    take: impl Fn(&Component<Route>) -> Answer<Option<Refused>>,
+) -> Term<'a> {
     with_plane(env, |components| {
+        let (of, by) = (id, kind);
         let (id, kind) = (component_id(id)?, control_type(kind)?);
         components
             .with(id, |component| {
-                let way = way(env, component, kind)?;
+                if let Ok(Some(refused)) = take(component) {
+                    let map = refusal(env, of, by, &refused);
+                    return Err((atoms::rate_limited(), map).encode(env));
+                }
+                let way = way(env, component, kind).inspect_err(|_| {
+                    if component.route.pid.is_alive(env) {
+                        component.route.rations.give_back(id, kind);
+                    }
+                })?;
                 let Route {
                     pid,
                     timeout_ms,

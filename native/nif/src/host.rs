@@ -1,7 +1,7 @@
 //! The BEAM as the core's host: processes that die, and the runtime's clocks.
 
 use erlmcp_core::{Dead, Host, Instant, OwnerId, Runtime};
-use once_cell::sync::Lazy;
+use rustler::env::OwnedEnv;
 use rustler::sys::{ErlNifTimeUnit, enif_monotonic_time, enif_time_offset};
 use rustler::{Env, LocalPid, Monitor, Resource, ResourceArc};
 
@@ -35,6 +35,29 @@ impl<T: Wakes> Runtime for Callback<'_, '_, T> {
             // One that has died is replaced by one that asks for what it missed.
             if self.env.send(&pid, atoms::news()).is_err() {
                 self.resource.dropped();
+            }
+        }
+    }
+}
+
+/// The runtime, as seen from a thread that is none of its own, where it may be sent to but not from an environment of a
+/// call.
+pub(crate) struct Apart<'t, T>(pub(crate) &'t T);
+
+impl<T: Wakes> Runtime for Apart<'_, T> {
+    fn now(&self) -> Instant {
+        now()
+    }
+
+    fn ticks_ns(&self) -> u64 {
+        ticks_ns()
+    }
+
+    fn wake(&self) {
+        if let Some(pid) = self.0.whom() {
+            let sent = OwnedEnv::new().send_and_clear(&pid, |_| atoms::news());
+            if sent.is_err() {
+                self.0.dropped();
             }
         }
     }
@@ -93,17 +116,34 @@ impl<T: Resource + Wakes> Host for Beam<'_, '_, T> {
     }
 }
 
-/// Nanoseconds since the library first asked. The system's clock tells them in a fraction of the time that the
-/// runtime's takes; nobody compares the two.
+/// Nanoseconds on the system's monotonic clock. It tells them in a fraction of the time that the runtime's takes;
+/// nobody compares the two.
+#[cfg(unix)]
+#[inline]
 pub(crate) fn ticks_ns() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes to the place that it is given, and to no other. Every system has this clock, so it does not
+    // fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let (seconds, ns) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(ns)
+}
+
+/// Nanoseconds since the library first asked.
+#[cfg(not(unix))]
+pub(crate) fn ticks_ns() -> u64 {
+    use once_cell::sync::Lazy;
     static START: Lazy<std::time::Instant> = Lazy::new(std::time::Instant::now);
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The runtime's clocks, so that times agree with what Erlang code reads.
 pub(crate) fn now() -> Instant {
-    // SAFETY: both only read the runtime's clocks, and may be called on any of its threads, which is
-    // where natives and callbacks run.
+    // SAFETY: both only read the runtime's clocks, and may be called on any thread once the
+    // runtime runs.
     let (monotonic_us, offset_us) = unsafe {
         (
             enif_monotonic_time(ErlNifTimeUnit::ERL_NIF_USEC),

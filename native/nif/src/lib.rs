@@ -8,6 +8,7 @@
 
 mod aliases;
 mod atoms;
+mod cancel;
 mod control;
 mod control_stats;
 mod direct;
@@ -18,6 +19,8 @@ mod handle;
 mod haste;
 mod host;
 mod hot;
+mod key;
+mod label;
 mod latency;
 mod limits;
 mod mailbox;
@@ -25,6 +28,8 @@ mod memory;
 mod metrics;
 mod overload;
 mod permits;
+mod rates;
+mod ration;
 mod recent;
 mod reference;
 mod registry;
@@ -43,7 +48,7 @@ fn load<'a>(env: Env<'a>, info: Term<'a>) -> bool {
     let wanted: Result<String, _> = info.decode();
     let is_wanted = wanted.is_ok_and(|version| version == env!("CARGO_PKG_VERSION"));
     // SAFETY: this is called while the library is loaded, with that environment.
-    is_wanted && unsafe { permits::open(env) }
+    is_wanted && unsafe { permits::open(env) && cancel::open(env) }
 }
 
 rustler::init!("erlmcp_native", load = load);

@@ -8,6 +8,7 @@ use rustler::{Atom, Encoder, Env, Term};
 use crate::atoms;
 use crate::control_stats;
 use crate::host::Beam;
+use crate::rates::RATES;
 use crate::registry::PLANE;
 use crate::rows::role_row;
 use crate::table::{self, Table, with_any_table};
@@ -23,6 +24,7 @@ fn metrics_snapshot<'a>(env: Env<'a>, table: Term<'a>) -> Term<'a> {
             (atoms::services(), services(beam)),
             (atoms::switches(), switches(beam)),
             (atoms::roles(), roles(beam)),
+            (atoms::rates(), rates(env)),
             (atoms::control(), control(env)),
             (atoms::self_(), own(beam)),
         ];
@@ -64,6 +66,21 @@ fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     rows.iter().map(row).collect::<Vec<_>>().encode(beam.env)
 }
 
+/// `[{Name, Keys, Taken, Refused}]`, in no order.
+fn rates(env: Env<'_>) -> Term<'_> {
+    let names = RATES.names().into_iter();
+    let row = |name| {
+        let info = RATES.info(name)?;
+        Some((
+            term::atom_term(env, name),
+            info.keys,
+            info.taken,
+            info.refused,
+        ))
+    };
+    names.filter_map(row).collect::<Vec<_>>().encode(env)
+}
+
 fn control(env: Env<'_>) -> Term<'_> {
     if PLANE.is_open() {
         control_stats::row(env, &PLANE)
@@ -74,7 +91,10 @@ fn control(env: Env<'_>) -> Term<'_> {
 
 fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let (env, limits) = (beam.env, &beam.table.limits);
-    let memory = limits.memory().saturating_add(PLANE.memory());
+    let memory = limits
+        .memory()
+        .saturating_add(PLANE.memory())
+        .saturating_add(RATES.memory());
     let passed_over = limits.roles().watch().passed_over();
     let dropped = beam.table.wakeups_dropped.load(Ordering::Relaxed);
     let fields = [

@@ -7,10 +7,10 @@ use rustler::{Encoder, Env, ResourceArc, Term};
 
 use crate::atoms;
 use crate::direct::native;
-use crate::host::{Beam, Callback};
+use crate::host::{Apart, Beam, Callback};
 use crate::hot::{NEAR, with_request};
 use crate::limits::refused;
-use crate::resource::{Held, Kind};
+use crate::resource::{Held, Keep, Kind};
 use crate::table::{self, Table, with_table};
 use crate::term::{self, Fault};
 
@@ -19,7 +19,7 @@ native!("limits_acquire", 4, acquire_with);
 native!("limits_give_back", 1, give_back);
 
 /// One place.
-struct Holding {
+pub(crate) struct Holding {
     /// `None`: the library's own. That one need not be kept.
     table: Option<ResourceArc<Table>>,
     /// `None`: of the dead, who have none.
@@ -28,20 +28,16 @@ struct Holding {
 
 impl Held for Holding {
     fn let_go(self, env: Env<'_>) {
-        let own = || table::any_own().map(|own| &**own);
-        if let Some(permit) = self
-            .permit
-            .as_ref()
-            .filter(|permit| !permit.is_given_back())
-            && let Some(resource) = self.table.as_deref().map_or_else(own, Some)
-        {
-            let callback = Callback { env, resource };
-            resource.limits.let_go(permit, &callback);
-        }
+        self.give_up(env);
     }
 }
 
 static HOLDINGS: Kind<Holding> = Kind::new();
+
+/// The permit that a term is, for longer than the term lives.
+pub(crate) fn keep(term: Term<'_>) -> Option<Keep<Holding>> {
+    HOLDINGS.keep(term)
+}
 
 /// # Safety
 ///
@@ -52,6 +48,36 @@ pub(crate) unsafe fn open(env: Env<'_>) -> bool {
 }
 
 impl Holding {
+    /// Frees the place of what was done, if it was not freed before.
+    pub(crate) fn free(&self, env: Env<'_>) {
+        self.give_back(env, |_, _| ());
+    }
+
+    /// Frees the place of what nobody says was done, if it was not freed before.
+    pub(crate) fn give_up(&self, env: Env<'_>) {
+        self.given_up(|resource, permit| {
+            resource.limits.let_go(permit, &Callback { env, resource });
+        });
+    }
+
+    /// The same on a thread that is none of the runtime's.
+    pub(crate) fn give_up_apart(&self) {
+        self.given_up(|resource, permit| {
+            resource.limits.let_go(permit, &Apart(resource));
+        });
+    }
+
+    fn given_up(&self, give_up: impl FnOnce(&Table, &Permit)) {
+        let held = self
+            .permit
+            .as_ref()
+            .filter(|permit| !permit.is_given_back());
+        let own = || table::any_own().map(|own| &**own);
+        if let (Some(permit), Some(table)) = (held, self.table.as_deref().map_or_else(own, Some)) {
+            give_up(table, permit);
+        }
+    }
+
     /// True if there was a place to give back. `missed` hears of a table and an owner that were not near.
     #[inline]
     fn give_back(&self, env: Env<'_>, missed: impl FnOnce(&Table, &Permit)) -> bool {

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustler::{Atom, Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
+use crate::ration::{self, Rations};
 use crate::reference::{self, Reference};
 use crate::shelf::{Draft, Kept, MOST, SMALL, Shelf};
 use crate::term::{self, Answer, Fault};
@@ -18,6 +19,8 @@ pub(crate) struct Route {
     /// To a handler's process of ours, or else into the component's own.
     pub(crate) to_handler: bool,
     pub(crate) timeout_ms: u64,
+    /// How often each type may be sent.
+    pub(crate) rations: Rations,
     pub(crate) terms: Kept,
 }
 
@@ -71,24 +74,29 @@ fn control_open<'a>(env: Env<'a>, priority: Term<'a>) -> Term<'a> {
 fn control_close() -> Atom {
     let mut open = OPEN.lock();
     PLANE.close();
+    ration::close();
     *open = None;
+    crate::cancel::close();
     atoms::ok()
 }
 
 /// Registers a component, or replaces its route. `Registration` is kept for whoever opens the plane next; it has about
-/// so many bytes.
+/// so many bytes. `Sending` is `{TimeoutMs, [{Type, Number, PeriodNs}]}`: how long who sends waits, and how often
+/// that may be.
 #[rustler::nif]
 fn control_put<'a>(
     env: Env<'a>,
     id: Term<'a>,
     kind: Term<'a>,
     alias: Term<'a>,
-    timeout_ms: Term<'a>,
+    sending: Term<'a>,
     registration: Term<'a>,
     bytes: Term<'a>,
 ) -> Term<'a> {
     with_plane(env, |components| {
         let id = component_id(id)?;
+        let (timeout_ms, rations) = sending.decode().map_err(|_| Fault(atoms::bad_timeout()))?;
+        let rations = Rations::read(rations)?;
         let timeout_ms = term::milliseconds(timeout_ms)?;
         let small = term::number(bytes)? <= SMALL;
         let Some(Reference::Alias(words)) = reference::read(alias) else {
@@ -100,8 +108,10 @@ fn control_put<'a>(
             pid,
             to_handler: atoms::handler() == kind,
             timeout_ms,
+            rations,
             terms,
         })?;
+        rations.apply(id);
         Ok(atoms::ok())
     })
 }
@@ -110,7 +120,9 @@ fn control_put<'a>(
 #[rustler::nif]
 fn control_remove<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
-        if Shelves::lock(components).remove(component_id(id)?) {
+        let id = component_id(id)?;
+        if Shelves::lock(components).remove(id) {
+            Rations::default().apply(id);
             Ok(atoms::ok())
         } else {
             Err(Fault(atoms::not_found()))
@@ -220,12 +232,14 @@ impl<'c> Shelves<'c> {
                     pid,
                     to_handler,
                     timeout_ms,
+                    rations,
                     ..
                 } = component.route;
                 Route {
                     pid,
                     to_handler,
                     timeout_ms,
+                    rations,
                     terms,
                 }
             };

@@ -4,14 +4,15 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustler::sys::{
     ErlNifEnv, ErlNifResourceDtor, ErlNifResourceFlags, ErlNifResourceType, ErlNifResourceTypeInit,
-    c_void, enif_alloc_resource, enif_get_resource, enif_init_resource_type, enif_make_resource,
-    enif_release_resource,
+    c_void, enif_alloc_resource, enif_get_resource, enif_init_resource_type, enif_keep_resource,
+    enif_make_resource, enif_release_resource,
 };
 use rustler::{Env, Term};
 
@@ -84,19 +85,63 @@ impl<T: Held> Kind<T> {
     /// What is in the resource that a term refers to, if it is one of this type.
     #[inline]
     pub(crate) fn look<'a>(&self, term: Term<'a>) -> Option<&'a T> {
+        let resource = self.find(term)?;
+        // SAFETY: what the runtime finds to be of this type was written by `make`. The term keeps it for as long as the
+        // environment has the term, which is `'a`; nobody changes it but through a shared reference, and it is dropped
+        // when no term is left.
+        Some(unsafe { &*place::<T>(resource).cast_const() })
+    }
+
+    /// The same resource, for longer than the term lives.
+    pub(crate) fn keep(&self, term: Term<'_>) -> Option<Keep<T>> {
+        let resource = self.find(term)?;
+        // SAFETY: the term keeps it until this has, too.
+        unsafe { enif_keep_resource(resource.cast_const()) };
+        Some(Keep {
+            resource,
+            of: PhantomData,
+        })
+    }
+
+    #[inline]
+    fn find(&self, term: Term<'_>) -> Option<*mut c_void> {
         let opened = self.opened.load(Ordering::Relaxed);
         if opened.is_null() {
             return None;
         }
         let mut resource: *const c_void = ptr::null();
         let env = term.get_env().as_c_arg();
-        // SAFETY: the type is open, and the term is of the environment. What the runtime finds to be of this type was
-        // written by `make`. The term keeps it for as long as the environment has the term, which is `'a`; nobody
-        // changes it but through a shared reference, and it is dropped when no term is left.
-        unsafe {
-            let found = enif_get_resource(env, term.as_c_arg(), opened, &mut resource);
-            (found != 0).then(|| &*place::<T>(resource.cast_mut()).cast_const())
-        }
+        // SAFETY: the type is open, and the term is of the environment.
+        let found = unsafe { enif_get_resource(env, term.as_c_arg(), opened, &mut resource) };
+        (found != 0).then_some(resource.cast_mut())
+    }
+}
+
+/// A resource that is kept although no term may refer to it.
+pub(crate) struct Keep<T: Held> {
+    resource: *mut c_void,
+    of: PhantomData<T>,
+}
+
+// SAFETY: what is in it may be looked at from any thread, and sent to any. The runtime counts who keeps a resource
+// atomically, and has it dropped by whoever is the last, on whatever thread.
+unsafe impl<T: Held> Send for Keep<T> {}
+// SAFETY: as above.
+unsafe impl<T: Held> Sync for Keep<T> {}
+
+impl<T: Held> Deref for Keep<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: `Kind::make` has written it, and as long as this keeps the resource nobody drops it.
+        unsafe { &*place::<T>(self.resource).cast_const() }
+    }
+}
+
+impl<T: Held> Drop for Keep<T> {
+    fn drop(&mut self) {
+        // SAFETY: `Kind::keep` has kept it, and this is the end of that.
+        unsafe { enif_release_resource(self.resource.cast_const()) };
     }
 }
 

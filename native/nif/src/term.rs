@@ -69,6 +69,11 @@ pub(crate) fn atom_word(term: Term<'_>) -> Option<u64> {
     term.is_atom().then(|| word(term.as_c_arg()))
 }
 
+/// The word that an atom or a pid of this node is.
+pub(crate) fn immediate_word(term: Term<'_>) -> u64 {
+    word(term.as_c_arg())
+}
+
 /// The atom that `atom_word` gave the word of.
 pub(crate) fn atom_term(env: Env<'_>, word: u64) -> Term<'_> {
     immediate(env, word)
@@ -232,10 +237,18 @@ pub(crate) fn reserve_term(env: Env<'_>, reserve: Reserve) -> Term<'_> {
 
 /// The elements of a proper list. Everything that reads lists does so by this: rustler's iterator, which decodes a
 /// `Vec` too, panics at the end of an improper one.
-fn proper_list(term: Term<'_>) -> Option<Vec<Term<'_>>> {
+pub(crate) fn proper_list(term: Term<'_>) -> Option<Vec<Term<'_>>> {
+    short_list(term, usize::MAX)
+}
+
+/// Those of a proper list that has so many at most.
+pub(crate) fn short_list(term: Term<'_>, most: usize) -> Option<Vec<Term<'_>>> {
     let mut elements = Vec::new();
     let mut rest = term;
     while let Ok((first, others)) = rest.list_get_cell() {
+        if elements.len() == most {
+            return None;
+        }
         elements.push(first);
         rest = others;
     }

@@ -22,8 +22,11 @@ main() ->
         sessions(),
         overload(),
         dashboard(),
+        told(),
         goes_last(),
-        io:format("erlmcp's stand-ins: ~b servers, sessions, overload, dashboard, stop~n", [length(?SERVERS)]),
+        io:format(
+            "erlmcp's stand-ins: ~b servers, sessions, overload, dashboard, refusals, stop~n", [length(?SERVERS)]
+        ),
         halt(0)
     catch
         Class:Reason:Stack ->
@@ -106,6 +109,24 @@ overload() ->
         {Latencies, Errors} = erlmcp_metrics_server:get(),
         Latencies =:= [] andalso Errors > 0
     end).
+
+%% What its handlers of HTTP answer to who is refused: by a queue, and by the rate of a client.
+-spec told() -> ok.
+told() ->
+    {error, Refused} = erlmcp_queue_limits:check_capacity(closed_role, self()),
+    {503, #{~"retry-after" := _}, _} = answer(Refused),
+    Rate = #{name => api, key => ~"client", limit => 10, remaining => 0, retry_after_ms => 100, reset_ms => 1000},
+    {429, #{~"ratelimit" := ~"\"api\";r=0;t=1"}, Json} = answer({rate_limited, Rate}),
+    #{~"status" := 429, ~"retryAfterMs" := 100} = json:decode(Json),
+    {capacity_exceeded, Stats} = Refused,
+    true = lists:member(erlmcp_queue_limits:retry_after_seconds(Stats), [1, 2]),
+    #{~"error" := #{~"code" := -32000}} = erlmcp_queue_limits:to_json_rpc_error(1, Stats, #{code => -32000}),
+    ok.
+
+-spec answer(erlmcp_overload_http:refusal()) -> {429 | 503, #{binary() => binary()}, Json :: binary()}.
+answer(Refused) ->
+    {Status, Headers, Body} = erlmcp_overload_http:to_http(Refused),
+    {Status, #{Name => iolist_to_binary(Value) || {Name, Value} <- Headers}, iolist_to_binary(json:encode(Body))}.
 
 -spec refused() -> ok | {error, {capacity_exceeded, map()}}.
 refused() ->

@@ -1,0 +1,342 @@
+//! Natives of rates. What is defined and taken outlives the process that opens them.
+//!
+//! A key is a term; `packed` in the place of an answer asks for the same once more with what Erlang has made of it, see
+//! `key`.
+
+use erlmcp_core::defining::{Info, TooManyRates};
+use erlmcp_core::gcra::{Law, Rate};
+use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
+use erlmcp_core::together::{All, Ask};
+use erlmcp_core::{Address, NotDefined};
+use once_cell::sync::Lazy;
+use rustler::{Atom, Encoder, Env, Term};
+
+use crate::atoms;
+use crate::direct::native;
+use crate::host::ticks_ns;
+use crate::key::{self, TooLarge};
+use crate::term::{self, Answer, Fault, Order};
+
+native!("rate_take", 3, take);
+native!("rate_take", 4, take_packed);
+
+pub(crate) static RATES: Lazy<Rates> = Lazy::new(Rates::new);
+
+const NS_PER_MS: u64 = 1_000_000;
+/// So many are taken together at most.
+const MOST: usize = 64;
+
+#[inline(always)]
+fn with_rates<'a, T: Encoder>(
+    env: Env<'a>,
+    operation: impl FnOnce(&Rates) -> Answer<T>,
+) -> Term<'a> {
+    let answer = if RATES.is_open() {
+        operation(&RATES)
+    } else {
+        Err(Fault(atoms::not_started()))
+    };
+    term::answer(env, answer)
+}
+
+impl From<NotDefined> for Fault {
+    fn from(NotDefined: NotDefined) -> Self {
+        Self(atoms::bad_name())
+    }
+}
+
+impl From<TooManyRates> for Fault {
+    fn from(TooManyRates: TooManyRates) -> Self {
+        Self(atoms::too_many_rates())
+    }
+}
+
+fn name(term: Term<'_>) -> Answer<u64> {
+    term::atom_word(term).ok_or(Fault(atoms::bad_name()))
+}
+
+fn cost(term: Term<'_>) -> Answer<u64> {
+    let cost: Option<u64> = term.decode().ok();
+    cost.filter(|cost| *cost > 0)
+        .ok_or(Fault(atoms::bad_cost()))
+}
+
+/// Runs `operation` on the address of a key as it is, or else of what was made of it. It is where it is made: to move
+/// it takes longer than to make it.
+#[inline(always)]
+fn with_address<R>(
+    rates: &Rates,
+    name: u64,
+    key: Term<'_>,
+    packed: Option<Term<'_>>,
+    operation: impl Fn(&Address) -> Answer<R>,
+) -> Answer<R> {
+    let found = key::read(key, |tag, bytes| {
+        operation(&rates.address(name, tag, bytes))
+    });
+    found.unwrap_or_else(|TooLarge| {
+        let packed = packed.ok_or(Fault(atoms::packed()))?;
+        key::read_packed(packed, |tag, bytes| {
+            operation(&rates.address(name, tag, bytes))
+        })
+        .ok_or(Fault(atoms::bad_key()))?
+    })
+}
+
+fn address(rates: &Rates, name: u64, key: Term<'_>, packed: Option<Term<'_>>) -> Answer<Address> {
+    with_address(rates, name, key, packed, |address| Ok(address.clone()))
+}
+
+fn unless_none(packed: Term<'_>) -> Option<Term<'_>> {
+    Some(packed).filter(|packed| atoms::none() != *packed)
+}
+
+/// `{ok, Remaining}`, `{error, {rate_limited, Map}}`, `{error, {cost_exceeds_burst, Map}}`, or `packed`.
+fn take<'a>(env: Env<'a>, [of, key, amount]: [Term<'a>; 3]) -> Term<'a> {
+    taken(env, of, key, None, amount)
+}
+
+fn take_packed<'a>(env: Env<'a>, [of, key, packed, amount]: [Term<'a>; 4]) -> Term<'a> {
+    taken(env, of, key, Some(packed), amount)
+}
+
+#[inline(always)]
+fn taken<'a>(
+    env: Env<'a>,
+    of: Term<'a>,
+    key: Term<'a>,
+    packed: Option<Term<'a>>,
+    amount: Term<'a>,
+) -> Term<'a> {
+    with_rates(env, |rates| {
+        let (named, cost) = (name(of)?, cost(amount)?);
+        with_address(rates, named, key, packed, |address| {
+            Ok(say(env, of, key, rates.take(address, cost, ticks_ns())?))
+        })
+    })
+}
+
+#[inline]
+fn say<'a>(env: Env<'a>, name: Term<'a>, key: Term<'a>, outcome: Outcome) -> Term<'a> {
+    match outcome {
+        Outcome::Taken { remaining } => (atoms::ok(), remaining).encode(env),
+        Outcome::Refused(refused) => {
+            let map = refusal(env, name, key, &refused);
+            (atoms::error(), (atoms::rate_limited(), map)).encode(env)
+        }
+        Outcome::CostExceedsBurst(burst) => {
+            let fields = [(atoms::name(), name), (atoms::burst(), burst.encode(env))];
+            let map = term::map(env, &fields);
+            (atoms::error(), (atoms::cost_exceeds_burst(), map)).encode(env)
+        }
+    }
+}
+
+/// The map of a refusal.
+pub(crate) fn refusal<'a>(
+    env: Env<'a>,
+    name: Term<'a>,
+    key: Term<'a>,
+    refused: &Refused,
+) -> Term<'a> {
+    static LIMITED: Order<6> = Order::unknown();
+    let ms = |ns: u64| ns.div_ceil(NS_PER_MS).max(1);
+    let short = &refused.short;
+    let fields = [
+        (atoms::name(), name),
+        (atoms::key(), key),
+        (atoms::limit(), refused.rate.number.encode(env)),
+        (atoms::remaining(), short.remaining.encode(env)),
+        (atoms::retry_after_ms(), ms(short.retry_ns).encode(env)),
+        (atoms::reset_ms(), ms(short.reset_ns).encode(env)),
+    ];
+    LIMITED.map(env, fields)
+}
+
+/// What `rate_take` of 1 would answer.
+#[rustler::nif]
+fn rate_peek<'a>(env: Env<'a>, of: Term<'a>, key: Term<'a>, packed: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let address = address(rates, name(of)?, key, unless_none(packed))?;
+        Ok(say(env, of, key, rates.peek(&address, ticks_ns())?))
+    })
+}
+
+#[rustler::nif]
+fn rate_give_back<'a>(
+    env: Env<'a>,
+    of: Term<'a>,
+    key: Term<'a>,
+    packed: Term<'a>,
+    amount: Term<'a>,
+) -> Term<'a> {
+    with_rates(env, |rates| {
+        let (named, cost) = (name(of)?, cost(amount)?);
+        let address = address(rates, named, key, unless_none(packed))?;
+        rates.give_back(&address, cost)?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif]
+fn rate_reset<'a>(env: Env<'a>, of: Term<'a>, key: Term<'a>, packed: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let address = address(rates, name(of)?, key, unless_none(packed))?;
+        rates.reset(&address)?;
+        Ok(atoms::ok())
+    })
+}
+
+/// Of each of `[{Name, Key, Packed, Cost}]`, or of none: `ok`, or what the first that refuses answers. `Packed` is
+/// `none` where nothing was made of the key yet.
+#[rustler::nif]
+fn rate_take_all<'a>(env: Env<'a>, items: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let items = term::short_list(items, MOST).ok_or(Fault(atoms::bad_items()))?;
+        let items: Result<Vec<_>, _> = items
+            .into_iter()
+            .map(|item| item.decode::<(Term<'a>, Term<'a>, Term<'a>, Term<'a>)>())
+            .collect();
+        let items = items.map_err(|_| Fault(atoms::bad_items()))?;
+        // What is wrong comes before what is to be made of keys.
+        for (of, _, _, amount) in &items {
+            rates.rule_exists(name(*of)?)?;
+            cost(*amount)?;
+        }
+        let asks: Answer<Vec<Ask>> = items
+            .iter()
+            .map(|(of, key, packed, amount)| {
+                let address = address(rates, name(*of)?, *key, unless_none(*packed))?;
+                let cost = cost(*amount)?;
+                Ok(Ask { address, cost })
+            })
+            .collect();
+        match rates.take_all(&asks?, ticks_ns) {
+            All::Taken => Ok(atoms::ok().encode(env)),
+            All::NotDefined(_) => Err(Fault(atoms::bad_name())),
+            All::Not(place, outcome) => {
+                let (of, key, _, _) = items.get(place).ok_or(Fault(atoms::bad_items()))?;
+                Ok(say(env, *of, *key, outcome))
+            }
+        }
+    })
+}
+
+/// A rate of so many in so many nanoseconds.
+fn definition(fields: (u64, u64, u64, u64, Atom)) -> Answer<Definition> {
+    let (number, period_ns, burst, max_keys, overflow) = fields;
+    let rate = Rate {
+        number,
+        period_ns,
+        burst,
+    };
+    Ok(Definition {
+        law: Law::new(rate).map_err(|_| Fault(atoms::bad_rate()))?,
+        max_keys,
+        overflow: if overflow == atoms::refuse() {
+            Overflow::Refuse
+        } else {
+            Overflow::Share
+        },
+    })
+}
+
+/// Defines a rate, `{Number, PeriodNs, Burst, MaxKeys, Overflow}`, or changes it.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_define<'a>(env: Env<'a>, of: Term<'a>, fields: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let named = name(of)?;
+        let fields = fields.decode().map_err(|_| Fault(atoms::bad_rate()))?;
+        rates.define(named, definition(fields)?, true, ticks_ns)?;
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_undefine<'a>(env: Env<'a>, of: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        if rates.undefine(name(of)?) {
+            Ok(atoms::ok())
+        } else {
+            Err(Fault(atoms::bad_name()))
+        }
+    })
+}
+
+/// Opens rates, and defines what is configured: `[{Name, Fields}]`. What a hand has defined stays.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_open<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+    RATES.open();
+    configure(env, configured)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_configure<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+    configure(env, configured)
+}
+
+fn configure<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let rows = term::proper_list(configured).ok_or(Fault(atoms::bad_rate()))?;
+        let rows: Answer<Vec<_>> = rows
+            .into_iter()
+            .map(|row| {
+                let (of, fields) = row.decode().map_err(|_| Fault(atoms::bad_rate()))?;
+                Ok((name(of)?, definition(fields)?))
+            })
+            .collect();
+        rates.configure(&rows?, ticks_ns)?;
+        Ok(atoms::ok())
+    })
+}
+
+/// Closes rates, and forgets all of them.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_close() -> Atom {
+    RATES.close();
+    atoms::ok()
+}
+
+/// Forgets keys that have all there is; to be called once a second.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_tidy<'a>(env: Env<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        rates.tidy(ticks_ns());
+        Ok(atoms::ok())
+    })
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_names<'a>(env: Env<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let names = rates.names().into_iter();
+        Ok(names
+            .map(|name| term::atom_term(env, name))
+            .collect::<Vec<_>>())
+    })
+}
+
+/// `{{Number, PeriodNs, Burst, MaxKeys, Overflow}, Keys, Taken, Refused}`.
+#[rustler::nif]
+fn rate_info<'a>(env: Env<'a>, of: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let info = rates.info(name(of)?).ok_or(Fault(atoms::bad_name()))?;
+        let Info {
+            definition,
+            keys,
+            taken,
+            refused,
+        } = info;
+        let Rate {
+            number,
+            period_ns,
+            burst,
+        } = *definition.law.rate();
+        let overflow = match definition.overflow {
+            Overflow::Share => atoms::share(),
+            Overflow::Refuse => atoms::refuse(),
+        };
+        let fields = (number, period_ns, burst, definition.max_keys, overflow);
+        Ok((fields, keys, taken, refused))
+    })
+}
