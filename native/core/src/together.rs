@@ -5,11 +5,13 @@
 //! Nobody ever finds one of them changed and another not.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::address::Address;
 use crate::bucket::{Gone, Hold};
 use crate::buckets::{Bucket, NotDefined, Room};
 use crate::rates::{Answer, Rates, overfull, refuse};
+use crate::rule::Rule;
 use crate::sync::Kept;
 
 /// So much is asked for of one key. [`All`] has an example.
@@ -71,18 +73,24 @@ impl Rates {
 
     /// Writes nothing.
     fn look_at(&self, asks: &[Ask], now_ns: u64) -> Result<(), All> {
-        let mut seen: BTreeMap<&Address, (u64, u64)> = BTreeMap::new();
+        // Of a key that is asked for twice what was found first: there may be another rate by then.
+        let mut seen: BTreeMap<&Address, (Kept<Rule>, u64, u64)> = BTreeMap::new();
         for (place, Ask { address, cost }) in asks.iter().enumerate() {
-            let found = self.look(address).map_err(|_| All::NotDefined(place))?;
-            let (rule, found) = match found {
-                Ok(found) => found,
-                Err(rule) => return Err(All::Not(place, refuse(&rule, *cost, overfull()))),
+            let (rule, arrival, sum) = match seen.entry(address) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let found = self.look(address).map_err(|_| All::NotDefined(place))?;
+                    match found {
+                        Ok((rule, arrival)) => new.insert((rule, arrival, 0)),
+                        Err(rule) => {
+                            return Err(All::Not(place, refuse(&rule, *cost, overfull())));
+                        }
+                    }
+                }
             };
-            let (arrival, sum) = seen.entry(address).or_insert((found, 0));
             *sum = sum.saturating_add(*cost);
-            match rule.law().take(*arrival, *cost, now_ns) {
-                Ok(taken) => *arrival = taken.arrival,
-                Err(short) => return Err(All::Not(place, refuse(&rule, *sum, short))),
+            if let Err(short) = rule.law().take(*arrival, *sum, now_ns) {
+                return Err(All::Not(place, refuse(rule, *sum, short)));
             }
         }
         Ok(())
@@ -140,11 +148,11 @@ impl Rates {
         for (address, shard) in order.iter().zip(&shards) {
             let bucket = shard.get(*address).ok_or(Again)?;
             let hold = bucket.word.hold().map_err(|Gone| Again)?;
-            let arrival = hold.arrival();
+            let next = hold.arrival();
             held.push(Held {
                 bucket,
                 hold,
-                arrival,
+                next,
                 sum: 0,
             });
         }
@@ -152,24 +160,35 @@ impl Rates {
             return Err(Again);
         }
         let now_ns = now_ns();
-        for (place, (Ask { cost, .. }, address)) in asks.iter().zip(addresses).enumerate() {
+        for (place, (ask, address)) in asks.iter().zip(addresses).enumerate() {
             let found = order.binary_search(&address).map_err(|_| Again)?;
             let held = held.get_mut(found).ok_or(Again)?;
             let rule = &held.bucket.rule;
-            held.sum = held.sum.saturating_add(*cost);
-            match rule.law().take(held.arrival, *cost, now_ns) {
-                Ok(taken) => held.arrival = taken.arrival,
-                Err(short) => return Ok(All::Not(place, refuse(rule, held.sum, short))),
+            held.sum = held.sum.saturating_add(ask.cost);
+            match rule.law().take(held.hold.arrival(), held.sum, now_ns) {
+                Ok(taken) => held.next = taken.arrival,
+                Err(short) => {
+                    // Keys that share a bucket may ask for more together than it ever has, which none of them does.
+                    let short = if held.sum > rule.law().rate().burst {
+                        overfull()
+                    } else {
+                        short
+                    };
+                    let alike = asks.iter().take(place.saturating_add(1));
+                    let alike = alike.filter(|other| other.address == ask.address);
+                    let sum = alike.map(|ask| ask.cost).fold(0, u64::saturating_add);
+                    return Ok(All::Not(place, refuse(rule, sum, short)));
+                }
             }
         }
         for Held {
             bucket,
             hold,
-            arrival,
+            next,
             sum,
         } in &mut held
         {
-            hold.set(*arrival);
+            hold.set(*next);
             bucket.rule.limit.count_taken(*sum);
         }
         Ok(All::Taken)
@@ -179,6 +198,7 @@ impl Rates {
 struct Held<'b> {
     bucket: &'b Bucket,
     hold: Hold<'b>,
-    arrival: u64,
+    /// The arrival time once all is taken.
+    next: u64,
     sum: u64,
 }

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use erlmcp_core::gcra::{Law, Rate};
+use erlmcp_core::gcra::{Law, Rate, Short};
 use erlmcp_core::rates::{Answer, Definition, Overflow, Rates};
 use erlmcp_core::together::{All, Ask};
 use proptest::prelude::*;
@@ -44,6 +44,18 @@ impl Exact {
         } else {
             let more = self.used + price - all;
             Err(u64::try_from(more.div_ceil(u128::from(rate.number))).unwrap())
+        }
+    }
+
+    /// What whoever is refused is told.
+    fn short(mut self, rate: &Rate, cost: u64, now_ns: u64) -> Short {
+        let retry_ns = self.take(rate, cost, now_ns).unwrap_err();
+        let period = u128::from(rate.period_ns);
+        let left = (u128::from(rate.burst) * period - self.used) / period;
+        Short {
+            remaining: u64::try_from(left).unwrap(),
+            retry_ns,
+            reset_ns: u64::try_from(self.used.div_ceil(u128::from(rate.number))).unwrap(),
         }
     }
 
@@ -148,8 +160,12 @@ proptest! {
             match step {
                 Step::Take(key, cost) => {
                     let answer = rates.take(&rates.address(NAME, 1, &[key]), cost, now_ns).unwrap();
-                    let expected = model.entry(key).or_default().take(&rate, cost, now_ns);
-                    prop_assert_eq!(retry_ns(answer), expected);
+                    let known = model.entry(key).or_default();
+                    let before = *known;
+                    prop_assert_eq!(retry_ns(answer), known.take(&rate, cost, now_ns));
+                    if let Answer::Refused(refused) = answer {
+                        prop_assert_eq!(refused.short, before.short(&rate, cost, now_ns));
+                    }
                 }
                 Step::Peek(key) => {
                     let answer = rates.peek(&rates.address(NAME, 1, &[key]), now_ns).unwrap();
@@ -160,17 +176,25 @@ proptest! {
                     let address = |key: u8| rates.address(NAME, 1, &[key]);
                     let asks: Vec<Ask> =
                         wanted.iter().map(|(key, cost)| Ask { address: address(*key), cost: *cost }).collect();
-                    let sum = |key: u8| wanted.iter().filter(|(of, _)| *of == key).map(|(_, cost)| cost).sum::<u64>();
+                    // Up to there, and with it.
+                    let sum = |place: usize| {
+                        let alike = wanted[..=place].iter().filter(|(of, _)| *of == wanted[place].0);
+                        alike.map(|(_, cost)| cost).sum::<u64>()
+                    };
                     let mut after = model.clone();
                     let expected = wanted.iter().position(|(key, cost)| {
                         after.entry(*key).or_default().take(&rate, *cost, now_ns).is_err()
                     });
                     match (rates.take_all(&asks, || now_ns), expected) {
                         (All::Taken, None) => model = after,
-                        (All::Not(place, Answer::Refused(_)), Some(expected)) => prop_assert_eq!(place, expected),
+                        (All::Not(place, Answer::Refused(refused)), Some(expected)) => {
+                            prop_assert_eq!(place, expected);
+                            let known = model.get(&wanted[place].0).copied().unwrap_or_default();
+                            prop_assert_eq!(refused.short, known.short(&rate, sum(place), now_ns));
+                        }
                         (All::Not(place, Answer::CostExceedsBurst(_)), Some(expected)) => {
                             prop_assert_eq!(place, expected);
-                            prop_assert!(sum(wanted[place].0) > rate.burst);
+                            prop_assert!(sum(place) > rate.burst);
                         }
                         (answer, expected) => prop_assert!(false, "{answer:?} {expected:?}"),
                     }
@@ -254,4 +278,38 @@ proptest! {
             prop_assert!(close, "{left} for {expected}");
         }
     }
+}
+
+/// One key has the only bucket; the others' costs are added up, and none is above the burst.
+#[test]
+fn keys_that_share_a_bucket_are_never_told_that_a_cost_exceeds_the_burst() {
+    let rate = Rate {
+        number: 1,
+        period_ns: SECOND,
+        burst: 2,
+    };
+    let rates = Rates::new();
+    let definition = Definition {
+        max_keys: 1,
+        ..definition(rate)
+    };
+    rates.define(NAME, definition, true, || 0).unwrap();
+    rates.take(&rates.address(NAME, 1, b"own"), 1, 0).unwrap();
+    let ask = |key: &[u8], cost| Ask {
+        address: rates.address(NAME, 1, key),
+        cost,
+    };
+    let asks = [ask(b"one", 2), ask(b"other", 2)];
+    let All::Not(1, Answer::Refused(refused)) = rates.take_all(&asks, || 0) else {
+        panic!()
+    };
+    assert_eq!((refused.short.remaining, refused.short.retry_ns), (0, SECOND));
+    assert_eq!(
+        rates.take_all(&[ask(b"one", 1), ask(b"one", 2)], || 0),
+        All::Not(1, Answer::CostExceedsBurst(2))
+    );
+    assert_eq!(
+        rates.take_all(&[ask(b"one", 1), ask(b"other", 1)], || 0),
+        All::Taken
+    );
 }
