@@ -108,7 +108,7 @@ owners that die before it is started again.
 -define(OPTIONS, [id, owner, permit, notify]).
 -define(SMALLEST, -(1 bsl 59)).
 -define(LARGEST, ((1 bsl 59) - 1)).
-%% Labels that are longer than the one are read on a dirty scheduler, and longer than the other refused.
+%% Labels that are longer than the one are read and written on a dirty scheduler, and longer than the other refused.
 -define(LONG, 65_536).
 -define(LONGEST, 2_097_152).
 -define(is_written(Term),
@@ -180,9 +180,15 @@ is_cancelled(Token) ->
 -spec reason(token()) -> reason() | undefined.
 reason(Token) ->
     case erlmcp_native:cancel_check(Token) of
-        true -> term(erlmcp_native:cancel_reason(Token));
+        true -> term(native_reason(Token));
         false -> undefined;
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, [Token]})
+    end.
+
+native_reason(Token) ->
+    case erlmcp_native:cancel_reason(Token) of
+        long -> erlmcp_native:cancel_reason_long(Token);
+        Reason -> Reason
     end.
 
 -doc "Forgets a token, since its task has ended, and frees its permit. Once more it is `ok` and does nothing.".
@@ -200,7 +206,7 @@ the next five seconds. Returns when whoever is to be told has been sent the mess
 -spec cancel(token() | id(), reason()) -> ok.
 cancel(Token, Reason) when is_reference(Token) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Token, Reason]},
-    case erlmcp_native:cancel_token(Token, label(Reason)) of
+    case cancel_token(Token, label(Reason)) of
         bad_token -> cancel_id(self(), Token, Reason, Call);
         Result -> told(Result, Call)
     end;
@@ -215,9 +221,15 @@ that is dead there is nothing left to cancel. Raises `badarg` for one that is no
 cancel(Owner, Id, Reason) ->
     cancel_id(Owner, Id, Reason, {?MODULE, ?FUNCTION_NAME, [Owner, Id, Reason]}).
 
+cancel_token(Token, Label) ->
+    case is_long(Label) of
+        false -> erlmcp_native:cancel_token(Token, Label);
+        true -> erlmcp_native:cancel_token_long(Token, Label)
+    end.
+
 cancel_id(Owner, Id, Reason, Call) ->
     {IdLabel, ReasonLabel} = {label(Id), label(Reason)},
-    case is_long(IdLabel) of
+    case is_long(IdLabel) orelse is_long(ReasonLabel) of
         false -> told(erlmcp_native:cancel_id(Owner, IdLabel, ReasonLabel), Call);
         true -> told(erlmcp_native:cancel_id_long(Owner, IdLabel, ReasonLabel), Call)
     end.
@@ -230,10 +242,16 @@ told(Fault, Call) -> raise(Fault, Call).
 -doc false.
 -spec tell(erlmcp_native:cancel_telling()) -> ok.
 tell(Telling) ->
-    {Alias, Id, Reason} = erlmcp_native:cancel_notice(Telling),
+    {Alias, Id, Reason} = native_notice(Telling),
     _ = erlang:send(Alias, {urgent, {cancelled, term(Id), term(Reason)}}, [priority]),
     _ = erlmcp_native:cancel_told(Telling),
     ok.
+
+native_notice(Telling) ->
+    case erlmcp_native:cancel_notice(Telling) of
+        long -> erlmcp_native:cancel_notice_long(Telling);
+        Notice -> Notice
+    end.
 
 -doc "Returns how many tokens and tombstones there are, and how many tasks were cancelled.".
 -spec get_stats() -> stats().

@@ -140,11 +140,14 @@ where a list is made a map, too.
     cancel_new_long/4,
     cancel_check/1,
     cancel_reason/1,
+    cancel_reason_long/1,
     cancel_token/2,
+    cancel_token_long/2,
     cancel_id/3,
     cancel_id_long/3,
     cancel_done/1,
     cancel_notice/1,
+    cancel_notice_long/1,
     cancel_told/1,
     cancel_attach/0,
     cancel_news/0,
@@ -279,11 +282,14 @@ where a list is made a map, too.
     cancel_new_long/4,
     cancel_check/1,
     cancel_reason/1,
+    cancel_reason_long/1,
     cancel_token/2,
+    cancel_token_long/2,
     cancel_id/3,
     cancel_id_long/3,
     cancel_done/1,
     cancel_notice/1,
+    cancel_notice_long/1,
     cancel_told/1,
     cancel_attach/0,
     cancel_news/0,
@@ -1139,19 +1145,27 @@ cancel_new_long(_Id, _Owner, _Permit, _Alias) -> absent().
 -spec cancel_check(cancel_token()) -> boolean() | fault().
 cancel_check(_Token) -> absent().
 
--doc "Returns why the task of a token was cancelled, `undefined` if it was not.".
--spec cancel_reason(cancel_token()) -> cancel_label() | undefined | fault().
+-doc "Returns why the task of a token was cancelled, `undefined` if it was not; `long` if the reason is.".
+-spec cancel_reason(cancel_token()) -> cancel_label() | undefined | long | fault().
 cancel_reason(_Token) -> absent().
+
+-doc "Does what `cancel_reason/1` does, on a dirty scheduler: for long reasons.".
+-spec cancel_reason_long(cancel_token()) -> cancel_label() | undefined | fault().
+cancel_reason_long(_Token) -> absent().
 
 -doc "Cancels the task of a token. With `{tell, Telling}` somebody is to be told.".
 -spec cancel_token(cancel_token(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
 cancel_token(_Token, _Reason) -> absent().
 
+-doc "Does what `cancel_token/2` does, on a dirty scheduler: for long reasons.".
+-spec cancel_token_long(cancel_token(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
+cancel_token_long(_Token, _Reason) -> absent().
+
 -doc "Cancels the task that an owner has, or will have, under an id. With `{tell, Telling}` somebody is to be told.".
 -spec cancel_id(pid(), cancel_label(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
 cancel_id(_Owner, _Id, _Reason) -> absent().
 
--doc "Does what `cancel_id/3` does, on a dirty scheduler: for long ids.".
+-doc "Does what `cancel_id/3` does, on a dirty scheduler: for long ids and reasons.".
 -spec cancel_id_long(pid(), cancel_label(), cancel_label()) -> ok | {tell, cancel_telling()} | fault().
 cancel_id_long(_Owner, _Id, _Reason) -> absent().
 
@@ -1159,10 +1173,15 @@ cancel_id_long(_Owner, _Id, _Reason) -> absent().
 -spec cancel_done(cancel_token()) -> ok | fault().
 cancel_done(_Token) -> absent().
 
--doc "Returns what is to be sent, and where: the alias, the id and the reason.".
+-doc "Returns what is to be sent, and where: the alias, the id and the reason; `long` if one of these is long.".
 -spec cancel_notice(cancel_telling()) ->
-    {erlmcp_priority:alias() | undefined, cancel_label() | undefined, cancel_label()} | fault().
+    {erlmcp_priority:alias() | undefined, cancel_label() | undefined, cancel_label()} | long | fault().
 cancel_notice(_Telling) -> absent().
+
+-doc "Does what `cancel_notice/1` does, on a dirty scheduler: for long ids and reasons.".
+-spec cancel_notice_long(cancel_telling()) ->
+    {erlmcp_priority:alias() | undefined, cancel_label() | undefined, cancel_label()} | fault().
+cancel_notice_long(_Telling) -> absent().
 
 -doc "Says that it was sent.".
 -spec cancel_told(cancel_telling()) -> ok | fault().

@@ -32,6 +32,7 @@ misuse_test_() ->
         fun what_is_no_token/0,
         fun what_is_no_owner/0,
         fun what_is_too_long/0,
+        fun what_is_long_is_for_dirty_schedulers/0,
         fun a_service_that_is_not_started/0
     ]).
 
@@ -236,6 +237,64 @@ what_is_too_long() ->
         end
      || Long <- [<<Longest/binary, 0>>, {Longest}]
     ].
+
+%% To copy 2 MiB takes about a millisecond.
+what_is_long_is_for_dirty_schedulers() ->
+    [Short, Long] = [binary:copy(~"x", Length) || Length <- [65_536, 65_537]],
+    Owner = self(),
+    ByWhat = fun(Id, Reason) ->
+        Token = new(#{id => Id, notify => erlmcp_priority:create_priority_alias()}),
+        [
+            {cancelled, natives(fun() -> cancel(Token, Reason) end)},
+            {again, natives(fun() -> cancel(Owner, Id, Reason) end)},
+            {read, natives(fun() -> Reason = reason(Token) end)}
+        ]
+    end,
+    ?assertEqual(
+        [
+            {cancelled, [cancel_token, cancel_notice, cancel_told]},
+            {again, [cancel_id]},
+            {read, [cancel_check, cancel_reason]}
+        ],
+        ByWhat(1, Short)
+    ),
+    ?assertEqual(
+        [
+            {cancelled, [cancel_token_long, cancel_notice, cancel_notice_long, cancel_told]},
+            {again, [cancel_id_long]},
+            {read, [cancel_check, cancel_reason, cancel_reason_long]}
+        ],
+        ByWhat(2, Long)
+    ),
+    ?assertEqual(
+        [
+            {cancelled, [cancel_token, cancel_notice, cancel_notice_long, cancel_told]},
+            {again, [cancel_id_long]},
+            {read, [cancel_check, cancel_reason]}
+        ],
+        ByWhat(Long, x)
+    ),
+    %% In the same way as all others, for who gets it.
+    [receive {urgent, {cancelled, Id, Reason}} -> ok end || {Id, Reason} <- [{1, Short}, {2, Long}, {Long, x}]].
+
+%% Those that another process calls, in order.
+natives(Call) ->
+    {Pid, Monitor} = spawn_monitor(fun() -> receive go -> Call() end end),
+    Session = trace:session_create(natives, self(), []),
+    _ = trace:function(Session, {erlmcp_native, '_', '_'}, true, [local]),
+    1 = trace:process(Session, Pid, true, [call]),
+    Pid ! go,
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end,
+    Delivered = trace:delivered(Session, Pid),
+    receive {trace_delivered, Pid, Delivered} -> ok end,
+    true = trace:session_destroy(Session),
+    called(Pid).
+
+called(Pid) ->
+    receive
+        {trace, Pid, call, {erlmcp_native, Name, _}} -> [Name | called(Pid)]
+    after 0 -> []
+    end.
 
 a_service_that_is_not_started() ->
     Token = new(#{}),

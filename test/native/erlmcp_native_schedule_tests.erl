@@ -4,7 +4,8 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -define(BOUNDED, #{
-    {erlmcp_native, overload_news, 2} => "gives as many as it is asked for, which is a hundred"
+    {erlmcp_native, overload_news, 2} => "gives as many as it is asked for, which is a hundred",
+    {erlmcp_native, cancel_news, 0} => "gives 128 at most"
 }).
 
 whatever_makes_a_list_runs_on_a_dirty_scheduler_test() ->
@@ -19,6 +20,15 @@ whatever_makes_a_list_runs_on_a_dirty_scheduler_test() ->
     ],
     ?assert(lists:member(mailbox_held, Lists)),
     ?assertEqual([], lists:usort(Lists) -- dirty()).
+
+whatever_is_for_what_is_long_runs_on_a_dirty_scheduler_test() ->
+    Long = [
+        Name
+     || {erlmcp_native, Name, _} <- erlmcp_native_fuzz_spec:functions(erlmcp_native),
+        lists:suffix("_long", atom_to_list(Name))
+    ],
+    ?assert(lists:member(cancel_token_long, Long)),
+    ?assertEqual([], lists:usort(Long) -- dirty()).
 
 has_list({type, _, list, _}) -> true;
 has_list({type, _, nonempty_list, _}) -> true;

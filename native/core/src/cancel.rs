@@ -150,6 +150,8 @@ impl<P> Estate<P> {
 pub const TOMBSTONE_MS: u64 = 5_000;
 /// So many of them are remembered, unless somebody says otherwise.
 pub const TOMBSTONES: u64 = 65_536;
+/// One that comes forgets no more than so many, unless it is long: they have as many bytes as it can have.
+const AT_ONCE: usize = 1_024;
 
 impl<P: Send + Sync + 'static> Cancellations<P> {
     /// Makes a table that knows none.
@@ -171,7 +173,7 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         self.tombstone_ms.store(tombstone_ms, Ordering::Relaxed);
         self.most_tombstones
             .store(most_tombstones, Ordering::Relaxed);
-        self.displace();
+        self.displace(usize::MAX);
     }
 
     /// Makes a token. Of an owner that is dead it is cancelled already, and so it is if that id was.
@@ -298,7 +300,7 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
                 Some((token, fallout))
             }
             Ok(Err(is_first)) => {
-                self.displace();
+                self.displace(if new.is_long() { usize::MAX } else { AT_ONCE });
                 // Somebody has to sweep.
                 if is_first {
                     self.notices.wake(|| host.wake());
@@ -408,13 +410,14 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         self.tombstone_ms.load(Ordering::Relaxed)
     }
 
-    fn displace(&self) {
+    fn displace(&self, at_once: usize) {
         let most = self.most_tombstones.load(Ordering::Relaxed);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        while let Some(stone) = self.tombstones.take_surplus(most) {
+        let surplus = std::iter::from_fn(|| self.tombstones.take_surplus(most));
+        surplus.take(at_once).for_each(|stone| {
             self.counts.displaced.fetch_add(1, Ordering::Relaxed);
             self.forget(&stone);
-        }
+        });
     }
 
     /// Takes a tombstone, which is in line no more, from its owner.

@@ -1,12 +1,16 @@
 //! A term in bytes: the key of a bucket, the id of a token, or why a task was cancelled.
 
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 /// So many bytes lie in the label itself; more are kept apart.
 const INLINE: usize = 37;
+/// To copy more than so many takes long.
+const LONG: usize = 65_536;
 
 /// A label is a term as the host has written it down. Equal terms are written alike, and others are not, so that labels
-/// can be compared instead; the tag is the host's, and says how to read it.
+/// can be compared instead; the tag is the host's, and says how to read it. To clone one takes no time, however long it
+/// is.
 ///
 /// ```
 /// use erlmcp_core::Label;
@@ -27,7 +31,7 @@ enum Text {
     },
     Long {
         tag: u8,
-        bytes: Box<[u8]>,
+        bytes: Arc<[u8]>,
     },
 }
 
@@ -68,11 +72,25 @@ impl Label {
         }
     }
 
+    /// Tells whether it has so many bytes that to make or to copy them is nothing for in between.
+    ///
+    /// ```
+    /// use erlmcp_core::Label;
+    ///
+    /// let long = |length| Label::new(0, &vec![0; length]).is_long();
+    /// assert!(!long(65_536) && long(65_537));
+    /// ```
+    pub fn is_long(&self) -> bool {
+        self.bytes().len() > LONG
+    }
+
     /// How many bytes it has elsewhere.
     pub(crate) fn heap(&self) -> usize {
+        // Beside them lie two counts.
+        const COUNTS: usize = 2 * size_of::<usize>();
         match &self.0 {
             Text::Short { .. } => 0,
-            Text::Long { bytes, .. } => bytes.len(),
+            Text::Long { bytes, .. } => bytes.len().saturating_add(COUNTS),
         }
     }
 }
@@ -95,7 +113,8 @@ mod tests {
             let text = vec![7; length];
             let label = Label::new(1, &text);
             assert_eq!((label.tag(), label.bytes()), (1, text.as_slice()));
-            assert_eq!(label.heap(), if length > INLINE { length } else { 0 });
+            let elsewhere = if length > INLINE { length + 16 } else { 0 };
+            assert_eq!(label.heap(), elsewhere);
             assert_eq!(label, Label::new(1, &text));
             assert_ne!(label, Label::new(2, &text));
             assert_ne!(label, Label::new(1, &vec![7; length + 1]));
@@ -106,5 +125,11 @@ mod tests {
             }
         }
         assert_ne!(Label::new(1, &[0]), Label::new(1, &[0, 0]));
+    }
+
+    #[test]
+    fn a_clone_has_the_same_bytes_and_not_a_copy() {
+        let label = Label::new(1, &[7; 300]);
+        assert!(std::ptr::eq(label.bytes(), label.clone().bytes()));
     }
 }

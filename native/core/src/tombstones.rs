@@ -42,6 +42,11 @@ impl Tombstone {
         now_ms.saturating_sub(self.at_ms) < for_ms
     }
 
+    /// Whoever leaves it is where it may take long.
+    pub(crate) fn is_long(&self) -> bool {
+        self.id.is_long() || self.reason.is_long()
+    }
+
     fn bytes(&self) -> usize {
         size_of::<Self>()
             .saturating_add(self.id.heap())

@@ -227,3 +227,33 @@ proptest! {
         }
     }
 }
+
+/// Whoever comes has no more to do than its own size asks for, whatever is there to be forgotten.
+#[test]
+fn one_that_comes_forgets_no_more_than_so_many_unless_it_is_long() {
+    let (tokens, world) = (Cancellations::<()>::new(), World::default());
+    tokens.configure(FOR_MS, 200_000);
+    let cancel = |number: u64, length: usize| {
+        let before = tokens.summary().displaced;
+        let reason = Label::new(0, &vec![0; length]);
+        assert!(
+            tokens
+                .cancel_id(OwnerId(1), id_label(number), reason, &world)
+                .is_none()
+        );
+        tokens.summary().displaced - before
+    };
+    let mut numbers = 0..;
+    let mut next = |length| cancel(numbers.next().unwrap(), length);
+    assert!((0..100_000).all(|_| next(0) == 0));
+    let most = (0..1_500).map(|_| next(65_536)).max();
+    assert!((500..=1_024).contains(&most.unwrap()), "{most:?}");
+    // In 64 MiB.
+    assert!(tokens.summary().tombstones < 1_024);
+    assert!((0..100_000).all(|_| next(0) <= 1_024));
+    let forgotten: u64 = (0..40).map(|_| next(2 << 20)).sum();
+    assert!(forgotten > 100_000, "{forgotten}");
+    assert!(tokens.summary().tombstones < 32);
+    tokens.configure(FOR_MS, 0);
+    assert_eq!(tokens.summary().tombstones, 0);
+}

@@ -303,7 +303,10 @@ fn keys_that_share_a_bucket_are_never_told_that_a_cost_exceeds_the_burst() {
     let All::Not(1, Answer::Refused(refused)) = rates.take_all(&asks, || 0) else {
         panic!()
     };
-    assert_eq!((refused.short.remaining, refused.short.retry_ns), (0, SECOND));
+    assert_eq!(
+        (refused.short.remaining, refused.short.retry_ns),
+        (0, SECOND)
+    );
     assert_eq!(
         rates.take_all(&[ask(b"one", 1), ask(b"one", 2)], || 0),
         All::Not(1, Answer::CostExceedsBurst(2))

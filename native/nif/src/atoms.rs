@@ -14,6 +14,7 @@ rustler::atoms! {
     foreign,
     handler,
     infinity,
+    long,
     mailbox,
     memory,
     news,

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use erlmcp_core::Label;
 use erlmcp_core::aliases::AliasId;
 use erlmcp_core::cancel::{Cancellations, Estate, Fallout, Notice, Reason, Token};
 use once_cell::sync::OnceCell;
@@ -233,6 +234,12 @@ fn check<'a>(env: Env<'a>, [token]: [Term<'a>; 1]) -> Term<'a> {
     term::answer(env, look(token).map(|token| token.is_cancelled()))
 }
 
+/// As `cancel_token`, for a reason that takes long to read.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn cancel_token_long<'a>(env: Env<'a>, token: Term<'a>, why: Term<'a>) -> Term<'a> {
+    cancel_token(env, [token, why])
+}
+
 /// `ok`, or `{tell, Telling}` if somebody is to be told.
 fn cancel_token<'a>(env: Env<'a>, [token, why]: [Term<'a>; 2]) -> Term<'a> {
     let cancel = |token: &Arc<Token<Place>>| {
@@ -271,7 +278,7 @@ fn cancel_new_long<'a>(
     new(env, [id, owner, permit, alias])
 }
 
-/// As `cancel_id`, for an id that takes long to read.
+/// As `cancel_id`, for an id or a reason that takes long to read.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cancel_id_long<'a>(env: Env<'a>, owner: Term<'a>, id: Term<'a>, why: Term<'a>) -> Term<'a> {
     cancel_id(env, [owner, id, why])
@@ -298,33 +305,87 @@ fn done<'a>(env: Env<'a>, [token]: [Term<'a>; 1]) -> Term<'a> {
     term::answer(env, done)
 }
 
-/// Why a token was cancelled, `undefined` if it was not.
+/// Why a token was cancelled, `undefined` if it was not; `long` if that takes long to write.
 #[rustler::nif]
 fn cancel_reason<'a>(env: Env<'a>, token: Term<'a>) -> Term<'a> {
-    let reason = look(token).map(|token| reason(env, token));
+    let reason = look(token).and_then(|token| {
+        let said = Said {
+            id: None,
+            ..Said::of(token)
+        };
+        Ok(said.short()?.reason(env))
+    });
     term::answer(env, reason)
 }
 
-fn reason<'a>(env: Env<'a>, token: &Token<Place>) -> Term<'a> {
-    token.reason(|reason| match reason {
-        Some(Reason::Said(why)) => label::write(env, why),
-        Some(Reason::OwnerDown) => atoms::owner_down().encode(env),
-        None => atoms::undefined().encode(env),
-    })
+/// The same, however long it takes.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn cancel_reason_long<'a>(env: Env<'a>, token: Term<'a>) -> Term<'a> {
+    term::answer(env, look(token).map(|token| Said::of(token).reason(env)))
 }
 
-/// `{Alias, Id, Reason}`: what is to be sent, and where.
+/// `{Alias, Id, Reason}`: what is to be sent, and where; `long` if that takes long to write.
 fn notice<'a>(env: Env<'a>, [telling]: [Term<'a>; 1]) -> Term<'a> {
-    let notice = TELLINGS.look(telling).map(|Telling { notice, .. }| {
-        let token = &notice.token;
-        let undefined = || atoms::undefined().encode(env);
-        let alias = reference::write(env, notice.notify).unwrap_or_else(undefined);
-        let id = token
-            .id()
-            .map_or_else(undefined, |id| label::write(env, id));
-        (alias, id, reason(env, token))
+    let notice = look_at(telling);
+    let written = notice.and_then(|notice| {
+        let said = Said::of(&notice.token).short()?;
+        Ok(said.notice(env, notice.notify))
     });
-    term::answer(env, notice.ok_or(Fault(atoms::bad_telling())))
+    term::answer(env, written)
+}
+
+/// The same, however long it takes.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn cancel_notice_long<'a>(env: Env<'a>, telling: Term<'a>) -> Term<'a> {
+    let notice = look_at(telling);
+    let written = notice.map(|notice| Said::of(&notice.token).notice(env, notice.notify));
+    term::answer(env, written)
+}
+
+fn look_at(telling: Term<'_>) -> Answer<&Notice<Place>> {
+    let telling = TELLINGS.look(telling).ok_or(Fault(atoms::bad_telling()))?;
+    Ok(&telling.notice)
+}
+
+/// What is said of a token. Nobody waits for whoever writes it.
+struct Said<'t> {
+    id: Option<&'t Label>,
+    reason: Option<Reason>,
+}
+
+impl<'t> Said<'t> {
+    fn of(token: &'t Token<Place>) -> Self {
+        Self {
+            id: token.id(),
+            reason: token.reason(|reason| reason.cloned()),
+        }
+    }
+
+    fn short(self) -> Answer<Self> {
+        let why = match &self.reason {
+            Some(Reason::Said(why)) => Some(why),
+            _ => None,
+        };
+        if why.into_iter().chain(self.id).any(Label::is_long) {
+            return Err(Fault(atoms::long()));
+        }
+        Ok(self)
+    }
+
+    fn reason<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match &self.reason {
+            Some(Reason::Said(why)) => label::write(env, why),
+            Some(Reason::OwnerDown) => atoms::owner_down().encode(env),
+            None => atoms::undefined().encode(env),
+        }
+    }
+
+    fn notice<'a>(&self, env: Env<'a>, notify: AliasId) -> Term<'a> {
+        let undefined = || atoms::undefined().encode(env);
+        let alias = reference::write(env, notify).unwrap_or_else(undefined);
+        let id = self.id.map_or_else(undefined, |id| label::write(env, id));
+        (alias, id, self.reason(env)).encode(env)
+    }
 }
 
 /// It was sent.
