@@ -152,6 +152,7 @@ init([]) ->
         erlmcp_native:rate_open(Rates) =:= ok orelse no_room(?NO_ROOM_FOR_RATES),
         sample_later(),
         tick_later(),
+        tidy_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
         %% refusal right after one that was announced to the process before is announced to nobody.
         State = lists:foldl(fun log_refusals/2, #{}, Roles),
@@ -187,8 +188,15 @@ handle_info(tick, State) ->
     {noreply, State};
 handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
-    _ = erlmcp_native:rate_tidy(),
     sample_later(),
+    {noreply, State};
+handle_info({tidy, From}, State) when is_integer(From) ->
+    %% A million keys take longer than from one tick to the next.
+    _ =
+        case erlmcp_native:rate_tidy(From) of
+            Next when is_integer(Next) -> self() ! {tidy, Next};
+            _AllOrNotStarted -> tidy_later()
+        end,
     {noreply, State};
 handle_info(_Info, State) ->
     {noreply, State}.
@@ -218,6 +226,10 @@ tick_later() ->
 
 sample_later() ->
     _ = erlang:send_after(?SAMPLE_MS, self(), sample),
+    ok.
+
+tidy_later() ->
+    _ = erlang:send_after(?SAMPLE_MS, self(), {tidy, 0}),
     ok.
 
 log_refusals(Role, State) ->

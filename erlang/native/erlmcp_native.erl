@@ -168,7 +168,7 @@ where a list is made a map, too.
     rate_give_back/4,
     rate_reset/3,
     rate_digest/1,
-    rate_tidy/0
+    rate_tidy/1
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
 -export([metrics_snapshot/1, native_memory/0]).
@@ -310,7 +310,7 @@ where a list is made a map, too.
     rate_give_back/4,
     rate_reset/3,
     rate_digest/1,
-    rate_tidy/0,
+    rate_tidy/1,
     latency_new/0,
     latency_record/2,
     latency_summary/1,
@@ -1121,9 +1121,12 @@ rate_reset(_Name, _Key, _Packed) -> absent().
 -spec rate_digest(binary()) -> binary() | fault().
 rate_digest(_External) -> absent().
 
--doc "Forgets keys whose bucket is full: each time where there are many, and each tenth otherwise.".
--spec rate_tidy() -> ok | fault().
-rate_tidy() -> absent().
+-doc """
+Forgets keys whose bucket is full: each time where there are many, and each tenth otherwise. It begins with 0, and looks
+at some thousand at once; it returns where to go on, or `none`.
+""".
+-spec rate_tidy(From :: non_neg_integer()) -> (Next :: pos_integer()) | none | fault().
+rate_tidy(_From) -> absent().
 
 -doc """
 Makes a token of an owner's, with `undefined` for what there is not of an id, a permit and a priority alias. With

@@ -197,7 +197,9 @@ odd_messages_test_() ->
 %% What is configured is defined at the start and by a reload; what a hand has defined stays.
 rates_test_() ->
     {setup, fun erlmcp_native_test_lib:quiet/0, fun erlmcp_native_test_lib:loud/1, [
-        fun configured_rates_come_and_go/0, fun wrong_rates_change_nothing/0
+        fun configured_rates_come_and_go/0,
+        fun wrong_rates_change_nothing/0,
+        {timeout, 60, fun who_asks_while_it_starts_and_stops_is_told_that_it_is_not_started/0}
     ]}.
 
 configured_rates_come_and_go() ->
@@ -232,6 +234,30 @@ wrong_rates_change_nothing() ->
         ],
         ?assertMatch(#{rate := {1, hour}}, erlmcp_overload_rate:info(a))
     end).
+
+%% And never that a rate is not defined that is configured.
+who_asks_while_it_starts_and_stops_is_told_that_it_is_not_started() ->
+    Ask = fun Ask(Answers) ->
+        receive
+            {stop, Whom} -> Whom ! {answers, self(), Answers}
+        after 0 ->
+            Ask(maps:merge(Answers, #{asked() => true}))
+        end
+    end,
+    Asking = [spawn_link(fun() -> Ask(#{}) end) || _ <- "abc"],
+    [with_rates(#{a => #{rate => {1000000, second}}}, fun() -> ok end) || _ <- lists:seq(1, 50)],
+    [Pid ! {stop, self()} || Pid <- Asking],
+    Answers = [receive {answers, Pid, Answers} -> maps:keys(Answers) end || Pid <- Asking],
+    ?assertEqual([noproc, ok], lists:usort(lists:append(Answers))).
+
+asked() ->
+    try erlmcp_overload_rate:take(a, t) of
+        {ok, _} -> ok;
+        {error, {rate_limited, _}} -> ok
+    catch
+        exit:{noproc, _} -> noproc;
+        error:Reason -> Reason
+    end.
 
 with_rates(Rates, Test) ->
     ok = application:set_env(erlmcp_native, rates, Rates),

@@ -50,6 +50,11 @@ impl Address {
         self.key.tag() == SHARED
     }
 
+    /// How many bytes its key has elsewhere.
+    pub(crate) fn heap(&self) -> u64 {
+        u64::try_from(self.key.heap()).unwrap_or(u64::MAX)
+    }
+
     /// A number that is spread evenly.
     #[inline]
     pub(crate) fn spread(&self) -> u64 {

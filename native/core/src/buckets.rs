@@ -9,13 +9,15 @@ use crate::address::{Address, Addresses};
 use crate::bucket::{Gone, Word};
 use crate::map::{self, Map};
 use crate::rule::{Limit, Overflow, Rule};
-use crate::sync::Kept;
+use crate::sync::{AtomicU64, Kept, Ordering};
 
 /// A model has one, since hashes differ from run to run.
 const SHARD_BITS: u32 = if cfg!(loom) { 0 } else { 6 };
 const SHARDS: usize = 1 << SHARD_BITS;
 /// How much each thread takes out before it is freed.
 const BATCH: usize = 32;
+/// Where so many have been looked at, others have their turn.
+const AT_ONCE: usize = 8_192;
 
 pub(crate) type Shard = Map<Address, Bucket>;
 
@@ -28,6 +30,8 @@ pub(crate) struct Bucket {
 pub(crate) struct Buckets {
     shards: Box<[Shard; SHARDS]>,
     pub(crate) addresses: Addresses,
+    /// How many bytes long keys have elsewhere.
+    heap: AtomicU64,
     names: Map<u64, Kept<Limit>>,
 }
 
@@ -58,6 +62,7 @@ impl Buckets {
         Self {
             shards: Box::new(map::together(BATCH)),
             addresses: Addresses::default(),
+            heap: AtomicU64::new(0),
             names: map::new(),
         }
     }
@@ -131,7 +136,9 @@ impl Buckets {
         let word = Word::new(0);
         let shard = self.shard(address).pin();
         let made = shard.try_insert(address.clone(), Bucket { word, rule });
-        if made.is_err() && !address.is_shared() {
+        if made.is_ok() {
+            self.note(address, AtomicU64::fetch_add);
+        } else if !address.is_shared() {
             limit.release();
         }
     }
@@ -162,31 +169,49 @@ impl Buckets {
     /// Takes out a bucket that is gone, unless there is another in its place.
     #[cold]
     pub(crate) fn take_out(&self, address: &Address, bucket: &Bucket) {
-        if map::remove_this(self.shard(address), address, bucket) && !address.is_shared() {
+        if !map::remove_this(self.shard(address), address, bucket) {
+            return;
+        }
+        self.note(address, AtomicU64::fetch_sub);
+        if !address.is_shared() {
             bucket.rule.limit.release();
+        }
+    }
+
+    /// A key has come, or is gone; nothing is written of one that is short.
+    fn note(&self, address: &Address, change: impl Fn(&AtomicU64, u64, Ordering) -> u64) {
+        let heap = address.heap();
+        if heap > 0 {
+            change(&self.heap, heap, Ordering::Relaxed);
         }
     }
 
     /// Shows every bucket, and its address.
     pub(crate) fn for_each(&self, mut see: impl FnMut(&Address, &Bucket)) {
-        for shard in self.shards.iter() {
-            let shard = shard.pin();
-            shard
-                .iter()
-                .for_each(|(address, bucket)| see(address, bucket));
-        }
+        self.shards
+            .iter()
+            .for_each(|shard| each_of(shard, &mut see));
     }
 
-    /// Forgets those that are full, and puts others right that nobody has found since their rule was retired.
-    pub(crate) fn tidy(&self, now_ns: u64) {
-        self.for_each(|address, bucket| {
-            if bucket.rule.is_retired() {
-                self.renew(address, bucket);
-            } else if bucket.word.go_if_full(bucket.rule.law(), now_ns) {
-                self.take_out(address, bucket);
+    /// Forgets those that are full, and puts others right that nobody has found since their rule was retired: of so
+    /// many shards, from this one on, that some thousand are looked at. Returns where to go on.
+    pub(crate) fn tidy(&self, from: usize, now_ns: u64) -> Option<usize> {
+        let mut looked_at = 0_usize;
+        for (number, shard) in self.shards.iter().enumerate().skip(from) {
+            if looked_at >= AT_ONCE {
+                return Some(number);
             }
-        });
-        self.shards.iter().for_each(map::tidy);
+            looked_at = looked_at.saturating_add(shard.len());
+            each_of(shard, |address, bucket| {
+                if bucket.rule.is_retired() {
+                    self.renew(address, bucket);
+                } else if bucket.word.go_if_full(bucket.rule.law(), now_ns) {
+                    self.take_out(address, bucket);
+                }
+            });
+            map::tidy(shard);
+        }
+        None
     }
 
     /// About how many bytes all of them take.
@@ -201,9 +226,19 @@ impl Buckets {
             keys.saturating_mul(EACH)
                 .saturating_add(slots.saturating_mul(SLOT))
         };
+        // What one thread adds and another takes away may be less than nothing for a moment.
+        let heap = self.heap.load(Ordering::Relaxed).cast_signed();
         self.shards
             .iter()
             .map(bytes)
             .fold(size_of::<Self>(), usize::saturating_add)
+            .saturating_add(usize::try_from(heap).unwrap_or(0))
     }
+}
+
+fn each_of(shard: &Shard, mut see: impl FnMut(&Address, &Bucket)) {
+    let shard = shard.pin();
+    shard
+        .iter()
+        .for_each(|(address, bucket)| see(address, bucket));
 }

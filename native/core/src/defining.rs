@@ -155,12 +155,16 @@ impl Rates {
     }
 
     /// Forgets keys that have all there is, which changes no answer: each time where there are many, and each tenth
-    /// otherwise. To be called once a second, from where it may take a while.
-    pub fn tidy(&self, now_ns: u64) {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        if turn.is_multiple_of(SELDOM) || self.is_crowded() {
-            self.buckets.tidy(now_ns);
+    /// otherwise. To be called once a second with 0, from where it may take some milliseconds: it looks at some
+    /// thousand keys, and returns where to go on, if there are more.
+    pub fn tidy(&self, from: usize, now_ns: u64) -> Option<usize> {
+        if from == 0 {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            if !turn.is_multiple_of(SELDOM) && !self.is_crowded() {
+                return None;
+            }
         }
+        self.buckets.tidy(from, now_ns)
     }
 
     fn is_crowded(&self) -> bool {

@@ -214,7 +214,7 @@ proptest! {
                         now_ns += ns - u64::from(less);
                     }
                 }
-                Step::Forget => rates.tidy(now_ns),
+                Step::Forget => prop_assert_eq!(rates.tidy(0, now_ns), None),
             }
         }
     }
@@ -315,4 +315,60 @@ fn keys_that_share_a_bucket_are_never_told_that_a_cost_exceeds_the_burst() {
         rates.take_all(&[ask(b"one", 1), ask(b"other", 1)], || 0),
         All::Taken
     );
+}
+
+/// No step has more to do than some thousand keys ask for, however many there are.
+#[test]
+fn many_keys_are_forgotten_in_steps() {
+    let rate = Rate {
+        number: 1,
+        period_ns: SECOND,
+        burst: 1,
+    };
+    let rates = Rates::new();
+    let definition = Definition {
+        max_keys: 100_000,
+        ..definition(rate)
+    };
+    rates.define(NAME, definition, true, || 0).unwrap();
+    let take = |key: u64| {
+        let address = rates.address(NAME, 1, &key.to_le_bytes());
+        rates.take(&address, 1, 0).unwrap();
+    };
+    (0..100_000).for_each(take);
+    let keys = || rates.info(NAME).unwrap().keys;
+    let (mut from, mut steps, mut before) = (0, 0, keys());
+    while let Some(next) = rates.tidy(from, SECOND) {
+        assert!((8_192..=2 * 8_192).contains(&(before - keys())));
+        (from, steps, before) = (next, steps + 1, keys());
+    }
+    assert!(steps >= 6 && keys() == 0, "{steps}");
+    // Few are looked at in one, and each tenth time.
+    (0..10).for_each(take);
+    let steps = (0..20).filter_map(|_| rates.tidy(0, SECOND));
+    assert_eq!((steps.count(), keys()), (0, 0));
+}
+
+#[test]
+fn long_keys_are_counted_in_the_memory_that_all_of_it_takes() {
+    let rate = Rate {
+        number: 1,
+        period_ns: SECOND,
+        burst: 1,
+    };
+    let rates = rates(rate);
+    let empty = rates.memory();
+    let take = |length: usize| {
+        for key in 0..100_u64 {
+            let key = [key.to_le_bytes().as_slice(), &vec![0; length - 8]].concat();
+            rates.take(&rates.address(NAME, 1, &key), 1, 0).unwrap();
+        }
+        let memory = rates.memory() - empty;
+        assert_eq!(rates.tidy(0, SECOND), None);
+        memory
+    };
+    let (short, long) = (take(8), take(255));
+    assert!((25_500..30_000).contains(&(long - short)), "{short} {long}");
+    rates.undefine(NAME);
+    assert_eq!(rates.memory(), empty);
 }

@@ -31,10 +31,12 @@ fn with_rates<'a, T: Encoder>(
     env: Env<'a>,
     operation: impl FnOnce(&Rates) -> Answer<T>,
 ) -> Term<'a> {
+    let closed = || Fault(atoms::not_started());
     let answer = if RATES.is_open() {
-        operation(&RATES)
+        // Closed meanwhile, it had no names any more.
+        operation(&RATES).map_err(|fault| if RATES.is_open() { fault } else { closed() })
     } else {
-        Err(Fault(atoms::not_started()))
+        Err(closed())
     };
     term::answer(env, answer)
 }
@@ -263,31 +265,30 @@ fn rate_undefine<'a>(env: Env<'a>, of: Term<'a>) -> Term<'a> {
     })
 }
 
-/// Opens rates, and defines what is configured: `[{Name, Fields}]`. What a hand has defined stays.
+/// Opens rates once what is configured is defined: `[{Name, Fields}]`. What a hand has defined stays.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn rate_open<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
+    let answer = configure(&RATES, configured);
     RATES.open();
-    configure(env, configured)
+    term::answer(env, answer)
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn rate_configure<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
-    configure(env, configured)
+    with_rates(env, |rates| configure(rates, configured))
 }
 
-fn configure<'a>(env: Env<'a>, configured: Term<'a>) -> Term<'a> {
-    with_rates(env, |rates| {
-        let rows = term::proper_list(configured).ok_or(Fault(atoms::bad_rate()))?;
-        let rows: Answer<Vec<_>> = rows
-            .into_iter()
-            .map(|row| {
-                let (of, fields) = row.decode().map_err(|_| Fault(atoms::bad_rate()))?;
-                Ok((name(of)?, definition(fields)?))
-            })
-            .collect();
-        rates.configure(&rows?, ticks_ns)?;
-        Ok(atoms::ok())
-    })
+fn configure(rates: &Rates, configured: Term<'_>) -> Answer<Atom> {
+    let rows = term::proper_list(configured).ok_or(Fault(atoms::bad_rate()))?;
+    let rows: Answer<Vec<_>> = rows
+        .into_iter()
+        .map(|row| {
+            let (of, fields) = row.decode().map_err(|_| Fault(atoms::bad_rate()))?;
+            Ok((name(of)?, definition(fields)?))
+        })
+        .collect();
+    rates.configure(&rows?, ticks_ns)?;
+    Ok(atoms::ok())
 }
 
 /// Closes rates, and forgets all of them.
@@ -297,12 +298,15 @@ fn rate_close() -> Atom {
     atoms::ok()
 }
 
-/// Forgets keys that have all there is; to be called once a second.
+/// Forgets keys that have all there is; to be called once a second with 0, and then with what it returns, up to `none`.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn rate_tidy<'a>(env: Env<'a>) -> Term<'a> {
+fn rate_tidy<'a>(env: Env<'a>, from: Term<'a>) -> Term<'a> {
     with_rates(env, |rates| {
-        rates.tidy(ticks_ns());
-        Ok(atoms::ok())
+        let from = usize::try_from(term::number(from)?).unwrap_or(usize::MAX);
+        Ok(match rates.tidy(from, ticks_ns()) {
+            Some(next) => next.encode(env),
+            None => atoms::none().encode(env),
+        })
     })
 }
 

@@ -218,7 +218,7 @@ fn what_is_taken_while_the_key_is_forgotten_stays_taken() {
         assert_eq!(take(&rates, 1), 1);
         let later = NOW_NS + SLOW_NS;
         let forget = move |rates: &Rates| {
-            rates.buckets.tidy(later);
+            assert_eq!(rates.buckets.tidy(0, later), None);
             None
         };
         let (mine, _) = at_once(&rates, forget, |rates| remaining(rates, 1, later));
@@ -233,7 +233,7 @@ fn all_is_taken_while_keys_are_forgotten() {
     explore_to(2, || {
         let rates = rates(1);
         let forget = |rates: &Rates| {
-            rates.buckets.tidy(NOW_NS);
+            assert_eq!(rates.buckets.tidy(0, NOW_NS), None);
             0
         };
         let (mine, _) = at_once(&rates, forget, |rates| take_all(rates, [1, 2]));
@@ -253,7 +253,7 @@ fn what_is_undefined_meanwhile_leaves_no_key() {
         at_once(&rates, undefine, |rates| take(rates, 1));
         assert_eq!(take(&rates, 1), 0);
         // Whoever was late has left one that nobody finds.
-        rates.buckets.tidy(NOW_NS);
+        assert_eq!(rates.buckets.tidy(0, NOW_NS), None);
         rates
             .buckets
             .for_each(|_, _| unreachable!("it is taken out"));
