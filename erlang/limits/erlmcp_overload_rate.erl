@@ -3,20 +3,20 @@
 How often somebody may ask: so many in a second, a minute or an hour, for each key.
 
 ```erlang
-1> erlmcp_overload_rate:define(api, #{rate => {10, second}, burst => 2}).
+1> erlmcp_overload_rate:define(api, #{rate => {10, minute}, burst => 2}).
 ok
 2> erlmcp_overload_rate:take(api, ~"tenant-7").
 {ok,1}
 3> erlmcp_overload_rate:take(api, ~"tenant-7").
 {ok,0}
-4> {error, {rate_limited, #{retry_after_ms := Ms}}} = erlmcp_overload_rate:take(api, ~"tenant-7"), Ms =< 100.
+4> {error, {rate_limited, #{retry_after_ms := Ms}}} = erlmcp_overload_rate:take(api, ~"tenant-7"), Ms =< 6000.
 true
 5> erlmcp_overload_rate:undefine(api).
 ok
 ```
 
-Of each key there is a *bucket*. It holds at most `burst`, begins full, and fills at the rate, evenly: of 10 a second
-one comes back each 100 ms, and not ten at each full second. A request takes its *cost* out of it, 1 unless said, or
+Of each key there is a *bucket*. It holds at most `burst`, begins full, and fills at the rate, evenly: of 10 a minute
+one comes back each 6 s, and not ten at each full minute. A request takes its *cost* out of it, 1 unless said, or
 is refused and takes nothing. So within any time t at most burst + rate × t is granted, whoever asks, from however
 many processes; and what is refused now would be granted `retry_after_ms` later, not a millisecond sooner, if nobody
 else takes meanwhile.
