@@ -85,7 +85,7 @@ name(Name) when is_atom(Name) -> encoded(atom_to_binary(Name));
 name(Name) when is_binary(Name) ->
     Bytes = binary:part(Name, 0, min(byte_size(Name), 4 * ?LONGEST_NAME)),
     encoded(erlmcp_native_json:plain(Bytes));
-name(Name) -> encoded(io_lib:format("~0tp", [Name], [{chars_limit, ?LONGEST_NAME}])).
+name(Name) -> encoded(erlmcp_native_log_text:format("~0tp", [Name], ?LONGEST_NAME)).
 
 encoded(Text) ->
     Characters = lists:sublist(unicode:characters_to_list(Text), ?LONGEST_NAME),

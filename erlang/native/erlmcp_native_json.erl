@@ -77,7 +77,7 @@ key(Key) -> text(Key).
 text(Atom) when is_atom(Atom) -> atom_to_binary(Atom);
 text(Binary) when is_binary(Binary) -> utf8(Binary);
 text(Pid) when is_pid(Pid) -> list_to_binary(pid_to_list(Pid));
-text(Other) -> unicode:characters_to_binary(io_lib:format("~0tp", [Other], [{chars_limit, ?MAX_CHARS}])).
+text(Other) -> erlmcp_native_log_text:format("~0tp", [Other], ?MAX_CHARS).
 
 utf8(Binary) ->
     case unicode:characters_to_binary(Binary) of

@@ -11,7 +11,7 @@ seconds, and an integer is printed whole. So a term is cut first, to 20 levels a
 ```
 """.
 
--export([format/2]).
+-export([format/2, format/3]).
 
 -define(DEPTH, 20).
 -define(PARTS, 500).
@@ -26,15 +26,20 @@ It does not raise: of a format and arguments that do not belong together it show
 """.
 -spec format(io:format(), [term()]) -> binary().
 format(Format, Args) ->
+    format(Format, Args, ?MAX_CHARS).
+
+-doc "Does what `format/2` does, with so many characters at most.".
+-spec format(io:format(), [term()], MaxChars :: pos_integer()) -> binary().
+format(Format, Args, MaxChars) ->
     Bounded = [bound(Arg) || Arg <- Args],
     try
-        text(Format, Bounded)
+        text(Format, Bounded, MaxChars)
     catch
-        error:_ -> text("~0tp", [{Format, Bounded}])
+        error:_ -> text("~0tp", [{Format, Bounded}], MaxChars)
     end.
 
-text(Format, Args) ->
-    Chars = io_lib:format(Format, Args, [{chars_limit, ?MAX_CHARS}]),
+text(Format, Args, MaxChars) ->
+    Chars = io_lib:format(Format, Args, [{chars_limit, MaxChars}]),
     Binary = <<_/binary>> = unicode:characters_to_binary(Chars),
     Binary.
 

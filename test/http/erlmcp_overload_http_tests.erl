@@ -188,6 +188,13 @@ names_test() ->
         ]
     ].
 
+%% However it is made, it is there in time: to print what is nested a million times would take minutes.
+a_name_that_is_nested_deeply_test() ->
+    Deep = lists:foldl(fun(_, Name) -> [Name] end, [], lists:seq(1, 1_000_000)),
+    [{_, Field}] = headers(#{name => Deep, remaining => 1}),
+    ?assertMatch(<<"\"[[[", _/binary>>, iolist_to_binary(Field)),
+    ?assert(iolist_size(Field) =< 300).
+
 properties_test_() ->
     [
         {Title, {timeout, 60, ?_assert(proper:quickcheck(Property, [quiet, {numtests, 500}]))}}

@@ -63,6 +63,11 @@ what_is_printed_is_short_test() ->
     Long = [lists:seq(1, 100000) | x],
     [?assert(byte_size(encode(Term)) < 1000) || Term <- [Long, #{Long => 1}, <<0:800001>>]].
 
+%% The runtime's own printer takes minutes for these, however few characters it is to give.
+what_is_nested_deeply_is_printed_at_once_test() ->
+    Deep = lists:foldl(fun(_, Inner) -> [Inner] end, [], lists:seq(1, 1_000_000)),
+    [?assert(byte_size(encode(Term)) < 1000) || Term <- [[Deep | x], #{Deep => 1}, #{{Deep} => 1}]].
+
 any_term_test_() ->
     {timeout, 60, ?_assert(proper:quickcheck(prop_erlmcp_native_json:prop_any_term(), [quiet, {numtests, 1000}]))}.
 
