@@ -98,16 +98,19 @@ impl Resource for Registry {
             env,
             resource: self,
         };
-        self.tokens.settle(&mut estate, |token, fallout| {
-            let notify = free(fallout, |place| place.give_up(env));
-            self.tell(token, notify, &callback);
-        });
+        let settle = |estate: &mut Estate<Place>| {
+            self.tokens.settle(estate, |token, fallout| {
+                let notify = free(fallout, |place| place.give_up(env));
+                self.tell(token, notify, &callback);
+            });
+        };
+        settle(&mut estate);
         if !estate.is_settled() {
             self.estates.lock().push(estate);
-            // No scheduler is for what takes long. Where no thread can be had it is done here.
-            let spawned = std::thread::Builder::new().spawn(|| registry().settle());
+            // No scheduler is for what takes long. Where no thread can be had it is done here, in this thread's way.
+            let spawned = std::thread::Builder::new().spawn(|| registry().settle_apart());
             if spawned.is_err() {
-                self.settle();
+                self.settle_all(settle);
             }
         }
     }
@@ -139,14 +142,21 @@ impl Registry {
         }
     }
 
-    fn settle(&self) {
+    /// On a thread that is none of the runtime's.
+    fn settle_apart(&self) {
+        self.settle_all(|estate| {
+            self.tokens.settle(estate, |token, fallout| {
+                let notify = free(fallout, |place| place.give_up_apart());
+                self.tell(token, notify, &Apart(self));
+            });
+        });
+    }
+
+    fn settle_all(&self, settle: impl Fn(&mut Estate<Place>)) {
         let mut estates = std::mem::take(&mut *self.estates.lock());
         for estate in &mut estates {
             while !estate.is_settled() {
-                self.tokens.settle(estate, |token, fallout| {
-                    let notify = free(fallout, |place| place.give_up_apart());
-                    self.tell(token, notify, &Apart(self));
-                });
+                settle(estate);
             }
         }
     }

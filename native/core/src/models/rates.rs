@@ -85,6 +85,22 @@ fn of_a_burst_of_one_only_one_of_two_takes_it() {
     });
 }
 
+/// There is room for one key, and both are new.
+#[test]
+fn of_two_new_keys_no_more_have_a_bucket_than_may() {
+    explore_to(3, || {
+        let rates = Arc::new(Rates::new());
+        let definition = Definition {
+            max_keys: 1,
+            ..definition(1, SLOW_NS)
+        };
+        rates.define(NAME, definition, true, || NOW_NS).unwrap();
+        let (mine, theirs) = at_once(&rates, |rates| take(rates, 1), |rates| take(rates, 2));
+        assert_eq!(mine + theirs, 1);
+        assert_eq!(rates.info(NAME).unwrap().keys, 1);
+    });
+}
+
 #[test]
 fn two_that_take_of_the_same_two_do_not_share_them() {
     explore_to(2, || {
