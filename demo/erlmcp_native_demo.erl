@@ -1,7 +1,7 @@
 -module(erlmcp_native_demo).
 -moduledoc """
 `make demo`: a node with clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in
-eight phases, with control messages all the time; what is promised, and whether it was kept, at the end.
+ten phases, with control messages all the time; what is promised, and whether it was kept, at the end.
 
 Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
 that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
@@ -11,6 +11,8 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 -export([main/0]).
 
 -define(RESERVED, #{Role => #{sheddable => 10} || Role <- [session, transport, tool_executor]}).
+%% A call may wait for long on a machine that stands still.
+-define(CANCEL, #{tombstone_ms => 30_000}).
 %% All that is limited stays below these.
 -define(WATCHED, #{warning => 3_000, critical => 5_000, overload => 10_000}).
 -define(DRAIN_MS, 10_000).
@@ -42,6 +44,8 @@ run(#{log := Log, port := Port, plain := Plain, seconds := Seconds} = Settings, 
     ok = application:set_env(erlmcp_native, queue_limits, erlmcp_native_demo_phases:limits()),
     ok = application:set_env(erlmcp_native, reserve, ?RESERVED),
     ok = application:set_env(erlmcp_native, node, erlmcp_native_demo_pressure:guard()),
+    ok = application:set_env(erlmcp_native, rates, erlmcp_native_demo_tenants:rates()),
+    ok = application:set_env(erlmcp_native, cancel, ?CANCEL),
     ok = application:set_env(erlmcp_native, overload, #{
         %% Where sheddable work is refused a tenth before the limit, nobody is at the limit.
         open_breaker_at => critical,
@@ -101,9 +105,12 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
             true -> 0;
             false -> 1
         end,
-    ok = erlmcp_native_demo_display:print(Display, [
-        [] | erlmcp_native_demo_overload:lines(Facts) ++ [[]] ++ erlmcp_native_demo_promises:lines(Verdicts)
-    ]),
+    Tables = [
+        erlmcp_native_demo_tenants:lines(AtRest),
+        erlmcp_native_demo_overload:lines(Facts),
+        erlmcp_native_demo_promises:lines(Verdicts)
+    ],
+    ok = erlmcp_native_demo_display:print(Display, lists:append([[[] | Table] || Table <- Tables])),
     Compare andalso compare(File, Display),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:promises(Verdicts, Status)),
     Hold andalso hold(Meter, Page, Display),
@@ -111,7 +118,7 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
 
 %% What is on its way is finished, so that all counts must add up, and alerts clear.
 come_to_rest(#{meter := Meter} = World, Deadline) ->
-    ok = erlmcp_native_demo_meter:set(Meter, {recovery, 0, 0}),
+    ok = erlmcp_native_demo_meter:set(Meter, {recovery, 0, 0, 0}),
     #{counts := Counts, roles := Roles, node := Node} = Sample = erlmcp_native_demo_sample:take(World),
     #{offered := Offered, answered := Answered, refused := Refused, lost := Lost} = Counts,
     Quiet = lists:all(
@@ -125,7 +132,8 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
     ),
     #{level := Pressure, breaker := NodeBreaker} = Node,
     IsPressed = Pressure > 0 orelse NodeBreaker =:= open,
-    Done = Offered =:= Answered + Refused + Lost andalso Quiet andalso not IsPressed,
+    IsTold = erlmcp_native_demo_tenants:untold(Sample) =:= 0,
+    Done = Offered =:= Answered + Refused + Lost andalso Quiet andalso IsTold andalso not IsPressed,
     case Done orelse erlang:monotonic_time(millisecond) >= Deadline of
         true -> Sample;
         false -> receive after 20 -> come_to_rest(World, Deadline) end

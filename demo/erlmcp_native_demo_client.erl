@@ -1,25 +1,29 @@
 -module(erlmcp_native_demo_client).
 -moduledoc """
-A client that makes requests at the rate that is asked for, a batch a millisecond to each session in turn, and takes the
-answers.
+A client, each a tenant of its own, that makes requests at the rate that is asked for, a batch a millisecond to each
+session in turn, and takes the answers.
 
-A request needs room in the session's mailbox, and then in the queue of the tool executor it is for. What is refused is
-dropped: this is a client that does not slow down. It counts what it waits for on its own, by executor: what an executor
-had, or was to get, when it was killed is lost. What becomes of the others is in the tally, by their class and the phase
-in which they were offered.
+A request is within the tenant's rate, or goes nowhere; it needs room in the session's mailbox, and then in the queue of
+the tool executor it is for. What is refused is dropped: this is a client that does not slow down. It counts what it
+waits for on its own, by executor: what an executor had, or was to get, when it was killed is lost. What becomes of the
+others is in the tally, by their class and the phase in which they were offered; those of the noisy one have a place of
+their own.
 """.
 
--export([run/2]).
+-export([run/3]).
 
 %% No divisor of anything that classes and executors go by.
 -define(TIMED, 61).
 -define(PAYLOAD, <<"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/call\"}">>).
 
 -doc "Runs a client for ever. Executors come as `{executor, Pid}`.".
--spec run(erlmcp_native_demo_meter:meter(), Sessions :: [pid(), ...]) -> no_return().
-run(Meter, Sessions) ->
+-spec run(erlmcp_native_demo_meter:meter(), erlmcp_native_demo_tenants:tenant(), Sessions :: [pid(), ...]) ->
+    no_return().
+run(Meter, Tenant, Sessions) ->
     turn(#{
         meter => Meter,
+        tenant => Tenant,
+        kind => erlmcp_native_demo_tenants:kind(Tenant),
         sessions => Sessions,
         executors => {},
         waiting => #{},
@@ -28,34 +32,51 @@ run(Meter, Sessions) ->
         pace => erlmcp_native_demo_pace:new(0, now_us())
     }).
 
-turn(#{meter := Meter, rate := Rate} = State) ->
+turn(#{meter := Meter, kind := Kind, rate := Rate} = State) ->
     Now = now_us(),
-    case erlmcp_native_demo_meter:rate(Meter) of
+    case erlmcp_native_demo_meter:rate(Meter, Kind) of
         Rate ->
             {Due, Pace} = erlmcp_native_demo_pace:due(maps:get(pace, State), Now),
-            take(1, offer(Due, Now, State#{pace := Pace}));
+            %% Rates go by this clock, which is not corrected as the runtime's is.
+            FromNs = os:perf_counter(nanosecond),
+            Offered = ask(Due, Now, State#{pace := Pace}),
+            ToNs = os:perf_counter(nanosecond),
+            _ = Kind =:= noisy_one andalso Due > 0 andalso erlmcp_native_demo_meter:asked(Meter, FromNs, ToNs),
+            take(1, Offered);
         Other ->
             turn(State#{rate := Other, pace := erlmcp_native_demo_pace:new(Other, Now)})
     end.
 
-offer(_Due, _Now, #{executors := {}} = State) ->
+ask(_Due, _Now, #{executors := {}} = State) ->
     State;
-offer(0, _Now, #{sessions := [Session | Others]} = State) ->
+ask(0, _Now, #{sessions := [Session | Others]} = State) ->
     State#{sessions := Others ++ [Session]};
-offer(Due, Now, #{meter := Meter, number := Number, executors := Executors, sessions := [Session | _]} = State) ->
+ask(Due, Now, #{meter := Meter, tenant := Tenant, number := Number} = State) ->
+    Tag = erlmcp_native_demo_tally:tag(side(State), Number),
+    Next = State#{number := Number + 1},
+    case erlmcp_native_demo_tenants:take(Tenant) of
+        ok ->
+            ask(Due - 1, Now, offer(Tag, Now, Next));
+        limited ->
+            ok = erlmcp_native_demo_tally:add(erlmcp_native_demo_meter:tally(Meter), Tag, limited),
+            ask(Due - 1, Now, Next)
+    end.
+
+side(#{kind := noisy_one}) -> noisy_one;
+side(#{kind := client, meter := Meter}) -> erlmcp_native_demo_meter:phase(Meter).
+
+offer(Tag, Now, #{meter := Meter, number := Number, executors := Executors, sessions := [Session | _]} = State) ->
     Tally = erlmcp_native_demo_meter:tally(Meter),
-    Tag = erlmcp_native_demo_tally:tag(erlmcp_native_demo_meter:phase(Meter), Number),
     ok = erlmcp_native_demo_tally:add(Tally, Tag, offered),
     Executor = element(Number rem tuple_size(Executors) + 1, Executors),
-    Next = State#{number := Number + 1},
     Request = {request, Executor, work(Tag, Number, Now)},
     case erlmcp_overload_mailbox:send(session, Session, Request, erlmcp_native_demo_tally:options(Tag)) of
         ok ->
-            offer(Due - 1, Now, waits(Executor, Next));
+            waits(Executor, State);
         {error, {capacity_exceeded, Refusal}} ->
             ok = erlmcp_native_demo_tally:refused(Tally, Tag, Refusal),
             ok = erlmcp_native_demo_tally:add(Tally, Tag, refused),
-            offer(Due - 1, Now, Next)
+            State
     end.
 
 work(Tag, Number, Now) when Number rem ?TIMED =:= 1 -> {work, self(), Tag, Number, Now, ?PAYLOAD};

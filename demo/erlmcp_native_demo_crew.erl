@@ -1,14 +1,14 @@
 -module(erlmcp_native_demo_crew).
 -moduledoc """
-The node's processes: clients, sessions, transports, tool executors, SSE streams, and those who send control messages.
-The crew starts a new executor, as the same component, for each one that dies, and tells the clients. Any other death
-is a fault of the demo, and ends it.
+The node's processes: clients and a noisy one, sessions, transports, tool executors, SSE streams, and those who send
+control messages. The crew starts a new executor, as the same component, for each one that dies, and tells the clients.
+Any other death is a fault of the demo, and ends it.
 
 Transports take a request on to its executor if that has room, SSE streams frame a result; each counts itself one down
 for what it has taken from its mailbox.
 """.
 
--export([start/1, sessions/1, executors/1, owners/1]).
+-export([start/1, sessions/1, executors/1, components/1, owners/1]).
 
 -export_type([crew/0]).
 
@@ -34,8 +34,8 @@ start(Meter) ->
      || _ <- lists:seq(1, ?SESSIONS)
     ],
     Clients = [
-        spawn_link(fun() -> erlmcp_native_demo_client:run(Meter, Sessions) end)
-     || _ <- lists:seq(1, ?CLIENTS)
+        spawn_link(fun() -> erlmcp_native_demo_client:run(Meter, Tenant, Sessions) end)
+     || Tenant <- lists:map(fun erlmcp_native_demo_tenants:tenant/1, lists:seq(1, ?CLIENTS) ++ [noisy_one])
     ],
     ok = erlmcp_control_plane:register_component(?HANDLER, fun({control, _Type, _Data}) -> ok end),
     Ids = [list_to_atom("tool_executor_" ++ integer_to_list(N)) || N <- lists:seq(1, ?EXECUTORS)],
@@ -65,7 +65,12 @@ sessions(#{sessions := Sessions}) ->
 
 -doc "Returns the executors that are ready now.".
 -spec executors(crew()) -> [pid()].
-executors(#{crew := Crew}) ->
+executors(Crew) ->
+    [Pid || {Pid, _Id} <- components(Crew)].
+
+-doc "Returns the executors that are ready now, with what they are called in the control plane.".
+-spec components(crew()) -> [{pid(), erlmcp_control_plane:component_id()}].
+components(#{crew := Crew}) ->
     ready(Crew).
 
 -doc "Returns all processes that own a queue.".
@@ -77,7 +82,7 @@ ready(Crew) ->
     Reference = make_ref(),
     Crew ! {executors, self(), Reference},
     receive
-        {Reference, Pids} -> Pids
+        {Reference, Ready} -> Ready
     end.
 
 %% An executor is its component's name until it is ready.
@@ -88,7 +93,7 @@ keep(Executors, Run, Clients) ->
             lists:foreach(fun(Client) -> Client ! {executor, Pid} end, Clients),
             keep(Executors#{Pid := {ready, Id}}, Run, Clients);
         {executors, From, Reference} ->
-            From ! {Reference, [Pid || {Pid, {ready, _}} <- maps:to_list(Executors)]},
+            From ! {Reference, [{Pid, Id} || Pid := {ready, Id} <- Executors]},
             keep(Executors, Run, Clients);
         {'DOWN', _, process, Pid, killed} ->
             {Was, Left} = maps:take(Pid, Executors),

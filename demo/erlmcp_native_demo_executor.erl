@@ -4,7 +4,8 @@ A tool executor: takes requests from its mailbox, works, answers, and counts its
 goes to an SSE stream as well, if that has room. Whenever it wakes up, it notes how long its mailbox really is.
 
 It is a component of the control plane, too: control messages come ahead of all requests in the same mailbox,
-and are answered at once, while it works and while it rests.
+and are answered at once, while it works and while it rests. Tasks that are cancelled are tools, of
+`m:erlmcp_native_demo_cancel`; most have an id that nobody has used.
 """.
 
 -export([run/4]).
@@ -45,22 +46,33 @@ pace(Speed) ->
 
 answer_control(Answered) ->
     receive
-        {priority, From, {control, _Type, _Data}} ->
-            ok = erlmcp_control_plane:reply(From, ok),
+        {priority, From, {control, _, _} = Control} ->
+            ok = answer(From, Control),
             answer_control(Answered + 1)
     after 0 -> Answered
     end.
 
+answer(From, Control) ->
+    ok = control(Control),
+    erlmcp_control_plane:reply(From, ok).
+
+control({control, cancel_task, #{task_id := Id}}) -> erlmcp_control_cancel:cancel(Id, cancelled);
+control({control, _Type, _Data}) -> ok.
+
 %% At most so many, waiting for the first only.
 work(0, _AfterMs, _World) ->
     ok;
-work(Most, AfterMs, World) ->
+work(Most, AfterMs, {Meter, _} = World) ->
     receive
-        {priority, From, {control, _Type, _Data}} ->
-            ok = erlmcp_control_plane:reply(From, ok),
+        {priority, From, {control, _, _} = Control} ->
+            ok = answer(From, Control),
             work(Most, AfterMs, World);
         {work, _, _, _, _, _} = Work ->
             finish(Work, World),
+            work(Most - 1, 0, World);
+        {tool, _, _} = Call ->
+            ok = erlmcp_queue_limits:record_dequeue(tool_executor, self()),
+            ok = erlmcp_native_demo_cancel:start(Call, Meter),
             work(Most - 1, 0, World)
     after AfterMs -> ok
     end.
@@ -78,7 +90,7 @@ waited(_Tag, untimed, _Meter) ->
     ok;
 waited(Tag, SentAt, Meter) ->
     Us = erlang:monotonic_time(microsecond) - SentAt,
-    erlmcp_native_demo_meter:waited(Meter, ordinary, erlmcp_native_demo_tally:phase(Tag), Us).
+    erlmcp_native_demo_meter:waited(Meter, ordinary, erlmcp_native_demo_tally:side(Tag), Us).
 
 stream(Sum, Stream) ->
     case erlmcp_queue_limits:try_enqueue(sse_stream, Stream) of
@@ -88,8 +100,8 @@ stream(Sum, Stream) ->
 
 rest(UntilMs) ->
     receive
-        {priority, From, {control, _Type, _Data}} ->
-            ok = erlmcp_control_plane:reply(From, ok),
+        {priority, From, {control, _, _} = Control} ->
+            ok = answer(From, Control),
             rest(UntilMs)
     after max(0, UntilMs - erlang:monotonic_time(millisecond)) -> ok
     end.

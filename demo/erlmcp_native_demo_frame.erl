@@ -12,6 +12,8 @@
 -define(LINES, 23).
 %% Their waits stay on the screen, beside those of the phase that is now.
 -define(SHOWN, [calm, surge, fixed, wait]).
+%% Before these have been.
+-define(SHOWN_FIRST, [calm, tenants, noisy]).
 
 -doc """
 A view has what is to be shown: two samples about a second apart, the time, the page, and the last events, newest
@@ -34,7 +36,8 @@ frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View
             [[{bold, header()}] | [role(Role, View) || Role <- Roles]] ++
             [node_line(View), []] ++
             [[{bold, requests_header()}] | [requests(Class, View) || Class <- [critical, sheddable]]] ++
-            [[{bold, waits_header()}] | [waits(P, New) || P <- ?SHOWN ++ ([Phase] -- ?SHOWN)]] ++
+            [noisy_one(View) || Phase =:= noisy] ++
+            [[{bold, waits_header()}] | [waits(P, New) || P <- shown(Phase)]] ++
             [control(New), alerts(New)],
     Room = ?LINES - length(Lines),
     Lines ++ [[{dim, cut(Event)}] || Event <- lists:reverse(lists:sublist(Events, Room))].
@@ -116,11 +119,27 @@ requests(Class, #{new := #{phase := Phase, tally := Tally}} = View) ->
         [right(short(rate(of_class(Class, What), View)), 9) || What <- [offered, answered, refused]] ++
         [right(short(ByClass), 22), right(short(Full), 9), right(short(Node), 9)].
 
+%% What it was granted counts above, too.
+noisy_one(View) ->
+    Asked = rate(of_noisy_one(offered), View) + rate(of_noisy_one(limited), View),
+    [left("noisy one", 11), right(short(Asked), 9)] ++
+        [right(short(rate(of_noisy_one(What), View)), 9) || What <- [answered, limited]] ++
+        [right(["may ask ", erlmcp_native_demo_tenants:limit()], 22)].
+
+of_noisy_one(What) ->
+    fun(#{tally := Tally}) -> erlmcp_native_demo_tally:total(What, maps:with([noisy_one], Tally)) end.
+
 count(Counter) ->
     fun(#{counts := #{Counter := N}}) -> N end.
 
 rate(Number, #{old := Old, new := New}) ->
     max(0, erlmcp_native_demo_sample:per_s(Number, Old, New)).
+
+shown(Phase) ->
+    case lists:member(Phase, ?SHOWN_FIRST) of
+        true -> ?SHOWN_FIRST;
+        false -> ?SHOWN ++ ([Phase] -- ?SHOWN)
+    end.
 
 waits_header() ->
     [left("waited, µs", 11), right("control p50", 12), right("p99", 9), right("max", 9)] ++
@@ -220,6 +239,12 @@ words(#{bytes := Bytes, share := Share, refused_us := Refused}) ->
             _ -> "nothing served afterwards"
         end,
     io_lib:format("PRESSED by ~s MB to ~b %: ~s", [short(Bytes bsr 20), round(Share * 100), Missed]);
+words(#{past := Past, ended_us := Ended, overtaken := Overtaken}) ->
+    io_lib:format("CANCELLED a tool past ~s: ~s; the next ~s", [
+        short(Past),
+        case Ended of not_seen -> "goes on"; _ -> ["ended in ", ms(Ended)] end,
+        case Overtaken of never_began -> "never began"; ended -> "ended, too"; not_seen -> "goes on" end
+    ]);
 words(#{process := Pid, depth := Depth, left := Left, us := Us}) ->
     io_lib:format("KILLED executor ~p at ~s; ~s left in ~s", [Pid, short(Depth), short(Left), ms(Us)]);
 words(#{process := Pid, depth := Depth, limit := Limit, us := Us}) ->

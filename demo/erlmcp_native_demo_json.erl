@@ -36,6 +36,7 @@ second(New, Old) ->
         roles => [role(Role) || Role <- Roles],
         node => maps:get(node, New),
         requests => maps:get(tally, New),
+        rate => maps:get(rate, New),
         latencies => #{What => maps:get({What, Phase}, Waits) || What <- [control, ordinary, crossing]},
         control => Control,
         alerts => Alerts,
@@ -57,7 +58,7 @@ event(#{what := breaker} = Event) -> line(Event#{type => breaker});
 event(Event) -> line(text_of_process(Event#{type => alert})).
 
 -doc "Makes the line of something that was broken on purpose, and what came of it.".
--spec fault(erlmcp_native_demo_fault:kind() | memory, map()) -> iodata().
+-spec fault(erlmcp_native_demo_fault:kind() | memory | cancel, map()) -> iodata().
 fault(Kind, Fault) ->
     line(text_of_process(Fault#{type => fault, kind => Kind, at_ms => erlang:system_time(millisecond)})).
 

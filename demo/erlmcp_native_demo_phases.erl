@@ -3,7 +3,7 @@
 
 -export([timeline/1, orders/1, limits/0, limit/1, title/1, now/1, look/1]).
 
--export_type([step/0]).
+-export_type([step/0, orders/0]).
 
 -define(CLIENTS, 8).
 -define(LIMIT, 2_500).
@@ -12,8 +12,18 @@
 -doc "A step says what happens at a moment.".
 -type step() ::
     {phase, erlmcp_native_demo_meter:phase()}
-    | {fault, erlmcp_native_demo_fault:kind() | memory}
+    | {fault, erlmcp_native_demo_fault:kind() | memory | cancel}
     | stop.
+-doc """
+Orders are requests a second that each client offers, those that the noisy one offers, and how many each executor
+finishes (0: all it can).
+""".
+-type orders() :: {
+    erlmcp_native_demo_meter:phase(),
+    Client :: non_neg_integer(),
+    Noisy :: non_neg_integer(),
+    Speed :: non_neg_integer()
+}.
 
 -doc "Returns what happens when, in microseconds from the start, for a run of so many seconds.".
 -spec timeline(Seconds :: pos_integer()) -> [{non_neg_integer(), step()}].
@@ -22,36 +32,38 @@ timeline(Seconds) ->
         {round(Share * Seconds * 1.0e6), Step}
      || {Share, Step} <- [
             {0.0, {phase, calm}},
-            {0.10, {phase, surge}},
-            {0.22, {phase, fixed}},
-            {0.39, {phase, pause}},
-            {0.45, {phase, wait}},
-            {0.62, {phase, faults}},
-            {0.63, {fault, session}},
-            {0.66, {fault, executor}},
-            {0.69, {fault, executor}},
-            {0.71, {fault, limits}},
-            {0.73, {fault, naive}},
-            {0.78, {phase, pressure}},
-            {0.79, {fault, memory}},
-            {0.91, {phase, recovery}},
+            {0.08, {phase, tenants}},
+            {0.15, {phase, noisy}},
+            {0.24, {phase, surge}},
+            {0.33, {phase, fixed}},
+            {0.48, {phase, pause}},
+            {0.54, {phase, wait}},
+            {0.62, {fault, cancel}},
+            {0.69, {phase, faults}},
+            {0.70, {fault, session}},
+            {0.72, {fault, executor}},
+            {0.75, {fault, executor}},
+            {0.77, {fault, limits}},
+            {0.78, {fault, naive}},
+            {0.82, {phase, pressure}},
+            {0.83, {fault, memory}},
+            {0.93, {phase, recovery}},
             {1.0, stop}
         ]
     ].
 
--doc """
-Returns what a phase asks for: requests a second that each client offers, and how many each executor finishes (0: all
-it can).
-""".
--spec orders(Phase) -> {Phase, non_neg_integer(), non_neg_integer()} when Phase :: erlmcp_native_demo_meter:phase().
-orders(calm) -> {calm, 20_000 div ?CLIENTS, 0};
-orders(surge) -> {surge, 100_000 div ?CLIENTS, 0};
-orders(fixed) -> {fixed, 100_000 div ?CLIENTS, 2_000};
-orders(pause) -> {pause, 0, 2_000};
-orders(wait) -> {wait, 100_000 div ?CLIENTS, 2_000};
-orders(faults) -> {faults, 100_000 div ?CLIENTS, 2_000};
-orders(pressure) -> {pressure, 20_000 div ?CLIENTS, 0};
-orders(recovery) -> {recovery, 20_000 div ?CLIENTS, 0}.
+-doc "Returns what a phase asks for.".
+-spec orders(erlmcp_native_demo_meter:phase()) -> orders().
+orders(calm) -> {calm, 20_000 div ?CLIENTS, 0, 0};
+orders(tenants) -> {tenants, 20_000 div ?CLIENTS, 0, 10_000};
+orders(noisy) -> {noisy, 20_000 div ?CLIENTS, 100_000, 10_000};
+orders(surge) -> {surge, 100_000 div ?CLIENTS, 0, 0};
+orders(fixed) -> {fixed, 100_000 div ?CLIENTS, 0, 2_000};
+orders(pause) -> {pause, 0, 0, 2_000};
+orders(wait) -> {wait, 100_000 div ?CLIENTS, 0, 2_000};
+orders(faults) -> {faults, 100_000 div ?CLIENTS, 0, 2_000};
+orders(pressure) -> {pressure, 20_000 div ?CLIENTS, 0, 0};
+orders(recovery) -> {recovery, 20_000 div ?CLIENTS, 0, 0}.
 
 -doc "Returns the limits of all roles at the start.".
 -spec limits() -> erlmcp_queue_limits:limit_config().
@@ -60,23 +72,29 @@ limits() ->
 
 -doc "Returns the limit of each executor from a phase on.".
 -spec limit(erlmcp_native_demo_meter:phase()) -> erlmcp_queue_limits:limit_setting().
-limit(Phase) when Phase =:= calm; Phase =:= surge; Phase =:= fixed -> ?LIMIT;
-limit(_Phase) -> {wait, ?WAIT_MS, #{max => ?LIMIT}}.
+limit(Phase) when Phase =:= pause; Phase =:= wait; Phase =:= faults; Phase =:= pressure; Phase =:= recovery ->
+    {wait, ?WAIT_MS, #{max => ?LIMIT}};
+limit(_Phase) ->
+    ?LIMIT.
 
 -doc "Returns a phase's name and place among the phases.".
 -spec title(erlmcp_native_demo_meter:phase()) -> string().
-title(calm) -> "CALM (1 of 8)";
-title(surge) -> "SURGE (2 of 8)";
-title(fixed) -> "OVERLOAD, FIXED (3 of 8)";
-title(pause) -> "PAUSE (4 of 8)";
-title(wait) -> "OVERLOAD, WAIT (5 of 8)";
-title(faults) -> "FAULTS (6 of 8)";
-title(pressure) -> "PRESSURE (7 of 8)";
-title(recovery) -> "RECOVERY (8 of 8)".
+title(calm) -> "CALM (1/10)";
+title(tenants) -> "TENANTS (2/10)";
+title(noisy) -> "A NOISY ONE (3/10)";
+title(surge) -> "SURGE (4/10)";
+title(fixed) -> "OVERLOAD, FIXED (5/10)";
+title(pause) -> "PAUSE (6/10)";
+title(wait) -> "OVERLOAD, WAIT (7/10)";
+title(faults) -> "FAULTS (8/10)";
+title(pressure) -> "PRESSURE (9/10)";
+title(recovery) -> "RECOVERY (10/10)".
 
 -doc "Says in a line what happens in a phase.".
--spec now(erlmcp_native_demo_meter:phase()) -> string().
+-spec now(erlmcp_native_demo_meter:phase()) -> unicode:chardata().
 now(calm) -> "8 clients send 20,000 requests/s, by 8 sessions, to 8 tool executors.";
+now(tenants) -> ["each client may ask ", erlmcp_native_demo_tenants:limit(), "; executors do 10,000/s each."];
+now(noisy) -> "a ninth tenant asks 100,000 requests/s, and so for more than can be done.";
 now(surge) -> "100,000 requests/s, and executors at full speed: all are served.";
 now(fixed) -> "100,000/s, 1 in 16 critical; executors do 2,000/s each; limit 2,500.";
 now(pause) -> "nobody asks for anything; the limit becomes {wait, 500}.";
@@ -88,10 +106,12 @@ now(recovery) -> "20,000 requests/s and full speed again.".
 -doc "Says in a line what to look at in a phase.".
 -spec look(erlmcp_native_demo_meter:phase()) -> string().
 look(calm) -> "queues are empty, nothing is refused, control takes microseconds.";
+look(tenants) -> "nobody asks for more than its rate: nobody is refused.";
+look(noisy) -> "it is held to its rate; the others are served as before, and as fast.";
 look(surge) -> "five times the load: queues stay short, control as fast as before.";
 look(fixed) -> "sheddable work is refused, critical is not; whoever gets in waits long.";
 look(pause) -> "queues drain, so that both overloads begin alike.";
-look(wait) -> "each executor's limit follows its pace; whoever gets in waits 500 ms.";
+look(wait) -> "each limit follows its executor; a tool is cancelled past all that waits.";
 look(faults) -> "counts are right and limits hold; control overtakes all that waits.";
 look(pressure) -> "the node refuses sheddable work, and clears by itself.";
 look(recovery) -> "queues are empty, alerts clear, breakers close.".

@@ -25,6 +25,7 @@ seen; `library_refused` says what the library counted of what the demo's process
     hung := [erlmcp_native_demo_fault:hung()],
     drowned := [erlmcp_native_demo_fault:drowned()],
     pressed := [erlmcp_native_demo_pressure:pressed()],
+    cancelled := [erlmcp_native_demo_cancel:cancelled()],
     limits := erlmcp_native_demo_overload:limits(),
     library_refused := #{{erlmcp_queue_limits:class(), erlmcp_queue_limits:reason()} => pos_integer()},
     surge_per_s := non_neg_integer(),
@@ -52,6 +53,7 @@ a text; `ok` whether that holds.
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
     #{surge_per_s := Surge, hung := Hung, drowned := Drowned, pressed := Pressed, library_refused := Library} = Facts,
+    #{cancelled := Cancelled} = Facts,
     #{tally := Tally} = Sample,
     {[Session], Counted} = lists:partition(fun(#{role := Role}) -> Role =:= session end, Roles),
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
@@ -69,6 +71,11 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             %% One that is killed between working and counting makes a difference of one.
             most("executors' own count - the library's", abs(Finished - (Dequeued - Unmatched)), length(Freed)),
             most("refusals, own count - the library's", differences(Tally, Library), 0),
+            granted(erlmcp_native_demo_tenants:granted(Sample), erlmcp_native_demo_tenants:allowed(Sample)),
+            most("the others refused by their rate", limited(maps:remove(noisy_one, Tally)), 0),
+            beside(erlmcp_native_demo_tenants:others(Sample)),
+            as_before(Waits),
+            most("taken, own count - the library's", erlmcp_native_demo_tenants:untold(Sample), 0),
             critical(Tally),
             timed("{wait, 500}: accepted waited at p99", Accepted, 650_000, 5_000),
             by_node(Tally),
@@ -77,6 +84,9 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             freed(Freed),
             survived(Survived),
             drowned(Drowned),
+            ended(Cancelled),
+            most("cancelled tools that keep a place", length([C || #{freed := false} = C <- Cancelled]), 0),
+            overtaken(Cancelled),
             bounded("health checks over 100 ms (SLO)", max(0, Violations - Died), 0, 1 + Checks div 50),
             bounded("control messages without an answer", Unanswered, 0, 1 + Controls div 50),
             timed("control message p99 under overload", Worst(control), 10_000, 1_000),
@@ -178,6 +188,40 @@ drowned(Drowned) ->
     Told = Drowned =/= [] andalso lists:all(fun(#{told := IsTold}) -> IsTold end, Drowned),
     Met = Told andalso Longest =< 20_000,
     verdict("a mailbox drowned by a bare !: told", "20 ms", ms(Longest), Met, "<= 5 s", Told).
+
+%% A tenant that was refused nothing was not held to anything.
+granted({Granted, Limited}, Allowed) ->
+    Met = Granted =< Allowed andalso Limited > 0,
+    verdict("granted to the noisy tenant", at_most(Allowed), short(Granted), Met, exact, Met).
+
+limited(Tally) ->
+    erlmcp_native_demo_tally:total(limited, Tally).
+
+%% Whoever stands still too long refuses the others, too.
+beside({Offered, Served}) ->
+    Share = Served / max(1, Offered),
+    Percent = io_lib:format("~.2f %", [Share * 100]),
+    verdict("the others are served beside it", ">= 99.9 %", Percent, Share >= 0.999, ">= 50 %", Share >= 0.5).
+
+as_before(#{{ordinary, tenants} := #{p99_us := Alone}, {ordinary, noisy} := #{p99_us := Beside}}) ->
+    Measured = lists:join($/, [string:trim(ms(Us), trailing, " ms") || Us <- [Beside, Alone]]),
+    Met = Beside =< 2 * Alone,
+    verdict("and wait ms at p99: beside it/alone", "<= 2 x", Measured, Met, "<= 5 s", Beside =< 5_000_000).
+
+ended(Cancelled) ->
+    Seen = [Us || #{ended_us := Us} <- Cancelled, is_integer(Us)],
+    Did = Seen =/= [] andalso length(Seen) =:= length(Cancelled),
+    Longest = lists:max([0 | Seen]),
+    Measured = case Did of true -> ms(Longest); false -> "not seen" end,
+    Met = Did andalso Longest =< 10_000,
+    verdict("a tool that runs, cancelled: ends in", ms(10_000), Measured, Met, "<= 15 s", Did).
+
+%% Of an executor that had nothing else to do it might have begun.
+overtaken(Cancelled) ->
+    Whats = lists:usort([What || #{overtaken := What} <- Cancelled]),
+    Measured = case Whats of [never_began] -> "never began"; [ended] -> "ended"; _ -> "not seen" end,
+    Ok = Measured =/= "not seen",
+    verdict("one whose cancel overtook its call", "no start", Measured, Whats =:= [never_began], "no run", Ok).
 
 %% By class and reason.
 differences(Tally, Library) ->

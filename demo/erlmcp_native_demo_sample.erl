@@ -33,18 +33,21 @@ any owner's own limit is, its level and its breaker. `limit` is the most that an
 -doc "This is what presses the node: the level, the share of the memory it may have, and its breaker.".
 -type node_now() :: #{level := 0..2, share := float(), limit := pos_integer() | unknown, breaker := open | close}.
 -doc """
-A sample is one moment; `at_us` is monotonic time in microseconds. Mailboxes are the longest of any owner and of any
+A sample is one moment; `at_us` is monotonic time in microseconds. `rate` is what the library says of the tenants' rate,
+and `asking_ns` how long the noisy one has asked. Mailboxes are the longest of any owner and of any
 service.
 """.
 -type sample() :: #{
     at_us := integer(),
     phase := erlmcp_native_demo_meter:phase(),
-    counts := #{erlmcp_native_demo_meter:counter() | offered | answered | refused => non_neg_integer()},
+    counts := #{erlmcp_native_demo_meter:counter() | limited | offered | answered | refused => non_neg_integer()},
     tally := erlmcp_native_demo_tally:counts(),
     roles := [role()],
     node := node_now(),
+    rate := #{taken | refused => non_neg_integer()},
+    asking_ns := non_neg_integer(),
     waits := #{
-        {erlmcp_native_demo_meter:what(), erlmcp_native_demo_meter:phase()} => erlmcp_native_demo_meter:waits()
+        {erlmcp_native_demo_meter:what(), erlmcp_native_demo_meter:side()} => erlmcp_native_demo_meter:waits()
     },
     control := #{delivered | slo_violations | health_checks => non_neg_integer()},
     alerts := #{raised | cleared | opened => non_neg_integer()},
@@ -61,17 +64,19 @@ take(#{meter := Meter, book := Book, crew := Crew, share := Share}) ->
     Held = erlmcp_native_demo_meter:most_held(Meter),
     #{share := Own} = erlmcp_native_demo_share:read(Share),
     Tally = erlmcp_native_demo_tally:read(erlmcp_native_demo_meter:tally(Meter)),
-    Totals = #{What => erlmcp_native_demo_tally:total(What, Tally) || What <- [offered, answered, refused]},
+    Totals = #{What => erlmcp_native_demo_tally:total(What, Tally) || What <- [limited, offered, answered, refused]},
     #{
         at_us => erlang:monotonic_time(microsecond),
         phase => erlmcp_native_demo_meter:phase(Meter),
         counts => maps:merge(erlmcp_native_demo_meter:counts(Meter), Totals),
         tally => Tally,
         node => node(erlmcp_overload_node:pressure(), maps:get(node, Breakers, close)),
+        rate => maps:with([taken, refused], erlmcp_native_demo_tenants:info()),
+        asking_ns => erlmcp_native_demo_meter:asking_ns(Meter),
         roles => [role(Role, Levels, Breakers, Held) || Role <- [session, transport, tool_executor, sse_stream]],
         waits => #{
-            {What, Phase} => erlmcp_native_demo_meter:waits(Meter, What, Phase)
-         || What <- [control, ordinary, crossing], Phase <- erlmcp_native_demo_meter:phases()
+            {What, Side} => erlmcp_native_demo_meter:waits(Meter, What, Side)
+         || What <- [control, ordinary, crossing], Side <- erlmcp_native_demo_meter:sides()
         },
         control => control(erlmcp_control_plane:get_stats()),
         alerts => erlmcp_native_demo_handler:counts(Book),

@@ -4,7 +4,7 @@ What is set by environment variables:
 
 | variable | meaning | default |
 | --- | --- | --- |
-| `DEMO_SECONDS` | how long the eight phases take together, 4 to 86400 | 30 |
+| `DEMO_SECONDS` | how long the ten phases take together, 4 to 86400 | 30 |
 | `DEMO_PLAIN` | `1`: a line a second in place of the table, as without a terminal or with `NO_COLOR` | 0 |
 | `DEMO_COMPARE` | `1`: at the end a gen_server takes the same load as the library | 0 |
 | `DEMO_HOLD` | `1`: after the summary go on in the calm phase until Ctrl-C, for the page | 0 |

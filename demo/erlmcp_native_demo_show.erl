@@ -20,6 +20,7 @@ at rest.
         hung := [erlmcp_native_demo_fault:hung()],
         drowned := [erlmcp_native_demo_fault:drowned()],
         pressed := [erlmcp_native_demo_pressure:pressed()],
+        cancelled := [erlmcp_native_demo_cancel:cancelled()],
         limits := erlmcp_native_demo_overload:limits(),
         surge_per_s := non_neg_integer(),
         owner_mailbox := non_neg_integer(),
@@ -47,7 +48,7 @@ run(World, File, Display, #{seconds := Seconds} = Settings) ->
         pending => 0,
         events => [],
         facts => #{
-            freed => [], survived => [], hung => [], drowned => [], pressed => [], limits => #{},
+            freed => [], survived => [], hung => [], drowned => [], pressed => [], cancelled => [], limits => #{},
             surge_per_s => 0, owner_mailbox => 0, service_mailbox => 0
         }
     }).
@@ -89,6 +90,7 @@ break(executor, #{crew := Crew}) -> erlmcp_native_demo_fault:kill_executor(erlmc
 break(limits, _World) -> erlmcp_native_demo_fault:kill_limits();
 break(session, #{crew := Crew}) -> erlmcp_native_demo_fault:hang_session(erlmcp_native_demo_crew:sessions(Crew));
 break(naive, #{book := Book}) -> erlmcp_native_demo_fault:send_naively(Book);
+break(cancel, #{crew := Crew, meter := Meter}) -> erlmcp_native_demo_cancel:cancel_two(Crew, Meter);
 break(memory, #{meter := Meter}) -> erlmcp_native_demo_pressure:press(Meter).
 
 %% Those at the end of a phase are what it has come to.
@@ -121,7 +123,8 @@ fault(Kind, Fault, #{file := File, facts := Facts, pending := Pending, display :
             limits -> survived;
             session -> hung;
             naive -> drowned;
-            memory -> pressed
+            memory -> pressed;
+            cancel -> cancelled
         end,
     Noted = #{events := [Text | _]} = noted(Fault, State),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso erlmcp_native_demo_display:print(Display, [[Text]]),

@@ -29,8 +29,13 @@ def test_without_a_terminal_it_logs_and_keeps_its_promises(tmp_path: Path):
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\x1b" not in run.stdout
     assert re.search(r"page: http://127\.0\.0\.1:\d+/", run.stdout)
-    phases = ("CALM", "SURGE", "OVERLOAD, FIXED", "PAUSE", "OVERLOAD, WAIT", "FAULTS", "PRESSURE", "RECOVERY")
+    phases = ("CALM", "TENANTS", "A NOISY ONE", "SURGE", "OVERLOAD, FIXED", "PAUSE", "OVERLOAD, WAIT", "FAULTS",
+              "PRESSURE", "RECOVERY")
     assert all(phase in run.stdout for phase in phases)
+    # One tenant was refused by its rate, and the others were not.
+    assert re.search(r"^refused by their rate +0 +0 +[1-9]", run.stdout, re.MULTILINE)
+    cancelled = r"CANCELLED a tool past [\d,]+: ended in [\d,.]+ ms; the next (never began|ended, too)$"
+    assert re.search(cancelled, run.stdout, re.MULTILINE)
     # The node refused, and was over it.
     assert re.search(r"^  sheddable, node +0 +0 +[1-9]", run.stdout, re.MULTILINE)
     assert re.search(r"^for memory; it served all again [\d,.]+ ms after", run.stdout, re.MULTILINE)

@@ -60,38 +60,38 @@ a_sixteenth_is_critical_test() ->
     ?assertEqual(
         Critical ++ lists:duplicate(120, #{class => sheddable}), [erlmcp_native_demo_tally:options(Tag) || Tag <- Tags]
     ),
-    ?assertEqual([calm], lists:usort([erlmcp_native_demo_tally:phase(Tag) || Tag <- Tags])).
+    ?assertEqual([calm], lists:usort([erlmcp_native_demo_tally:side(Tag) || Tag <- Tags])).
 
 requests_count_for_their_phase_and_class_test() ->
     Tally = erlmcp_native_demo_tally:new(),
-    Places = [{Phase, Number} || Phase <- erlmcp_native_demo_meter:phases(), Number <- [0, 8]],
+    Places = [{Side, Number} || Side <- erlmcp_native_demo_meter:sides(), Number <- [0, 8]],
     %% One, two, three: no two places have the same counts.
     _ = [
-        [count(Tally, erlmcp_native_demo_tally:tag(Phase, Number)) || _ <- lists:seq(1, Times)]
-     || {Times, {Phase, Number}} <- lists:enumerate(Places)
+        [count(Tally, erlmcp_native_demo_tally:tag(Side, Number)) || _ <- lists:seq(1, Times)]
+     || {Times, {Side, Number}} <- lists:enumerate(Places)
     ],
     Counts = erlmcp_native_demo_tally:read(Tally),
     ?assertEqual(
         lists:seq(1, length(Places)),
         [
             Same
-         || Phase <- erlmcp_native_demo_meter:phases(),
+         || Side <- erlmcp_native_demo_meter:sides(),
             Class <- [critical, sheddable],
-            [Same] <- [lists:usort(maps:values(maps:get(Class, maps:get(Phase, Counts))))]
+            [Same] <- [lists:usort(maps:values(maps:get(Class, maps:get(Side, Counts))))]
         ]
     ),
-    ?assertEqual({136, 72}, {
+    ?assertEqual({253, 132}, {
         erlmcp_native_demo_tally:total(full, Counts), erlmcp_native_demo_tally:total(full, sheddable, Counts)
     }),
     ?assertEqual(
-        #{{Class, Reason} => N || {Class, N} <- [{critical, 16}, {sheddable, 18}], Reason <- [node, full, class]},
+        #{{Class, Reason} => N || {Class, N} <- [{critical, 20}, {sheddable, 22}], Reason <- [node, full, class]},
         erlmcp_native_demo_tally:reasons([calm, recovery], Counts)
     ),
     ?assertEqual(#{}, erlmcp_native_demo_tally:reasons([calm], tally(0))).
 
 count(Tally, Tag) ->
     _ = [erlmcp_native_demo_tally:refused(Tally, Tag, #{reason => Reason}) || Reason <- [node, full, class]],
-    [erlmcp_native_demo_tally:add(Tally, Tag, What) || What <- [offered, answered, refused]].
+    [erlmcp_native_demo_tally:add(Tally, Tag, What) || What <- [limited, offered, answered, refused]].
 
 lines_fit_test_() ->
     [
@@ -103,6 +103,7 @@ lines_fit_test_() ->
             erlmcp_native_demo_frame:heading(Phase),
             [erlmcp_native_demo_frame:plain(view(N, Phase))],
             erlmcp_native_demo_overload:lines(facts(N)),
+            erlmcp_native_demo_tenants:lines(sample(N, recovery)),
             erlmcp_native_demo_promises:lines(erlmcp_native_demo_promises:verdicts(facts(N))),
             erlmcp_native_demo_compare:lines([compared(native, N, N), compared(gen_server, N, N - 1)])
         ]
@@ -128,7 +129,9 @@ what_was_measured_is_said_to_the_end_test_() ->
             {(freed(1))#{process := Long, depth := 1_000, left := 1_000, us := 219_900}, "219\\.9 ms$"},
             {(hung(1))#{process := Long, depth := 10_000, limit := 10_000, us := 219_900},
                 "219\\.9 ms: 10,000 of 10,000 wait$"},
-            {(pressed(1))#{refused_us := 14_999_000, served_us := 14_999_000}, "in 14,999 ms; served in 14,999 ms$"}
+            {(pressed(1))#{refused_us := 14_999_000, served_us := 14_999_000}, "in 14,999 ms; served in 14,999 ms$"},
+            {(cancelled(1))#{past := 2_500, ended_us := 14_999_000}, "14,999 ms; the next never began$"},
+            {(cancelled(1))#{ended_us := not_seen, overtaken := ended}, "goes on; the next ended, too$"}
         ]
     ].
 
@@ -171,7 +174,7 @@ events_fit_test_() ->
      || N <- ?EXTREMES,
         Event <- [
             alert(N), breaker(), freed(N), survived(N), hung(N), drowned(N), untold(N), pressed(N), unseen(refused_us),
-            unseen(served_us)
+            unseen(served_us), cancelled(N)
         ]
     ].
 
@@ -207,6 +210,18 @@ broken_promises_test_() ->
                 {sheddable, class} => 8, {sheddable, node} => 8, {sheddable, full} => 8, {critical, deadline} => 1
             }}
         ],
+        "granted to the noisy tenant" => [
+            tallied(noisy_one, #{offered => 1_498}), tallied(noisy_one, #{limited => 0})
+        ],
+        "the others refused by their rate" => [tallied(calm, #{limited => 1})],
+        "the others are served beside it" => [tallied(noisy, #{answered => 0, offered => 7})],
+        "and wait ms at p99: beside it/alone" => [waited({ordinary, noisy}, 5_001_000)],
+        "taken, own count - the library's" => [
+            told(#{taken => 67}), told(#{taken => 65}), told(#{refused => 0})
+        ],
+        "a tool that runs, cancelled: ends in" => [(facts(1))#{cancelled := [(cancelled(1))#{ended_us := not_seen}]}],
+        "cancelled tools that keep a place" => [(facts(1))#{cancelled := [(cancelled(1))#{freed := false}]}],
+        "one whose cancel overtook its call" => [(facts(1))#{cancelled := [(cancelled(1))#{overtaken := not_seen}]}],
         "critical ones refused in overload" => [critical_refused(fixed, 2), critical_refused(wait, 3)],
         "critical ones refused by the node" => [node_refused()],
         "{wait, 500}: accepted waited at p99" => [waited({ordinary, wait}, 5_001_000)],
@@ -238,16 +253,26 @@ broken_promises_test_() ->
      || Name := List <- Broken, Facts <- List
     ].
 
+none_is_kept_that_was_not_tried_test() ->
+    Verdicts = erlmcp_native_demo_promises:verdicts((facts(1))#{cancelled := []}),
+    ?assertEqual(
+        ["a tool that runs, cancelled: ends in", "one whose cancel overtook its call"],
+        [N || #{name := N, ok := false} <- Verdicts]
+    ).
+
 late_is_not_met_and_decides_nothing_test() ->
     #{sample := Sample} = Facts = waited({control, wait}, 20_000),
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts#{
-        sample := Sample#{share := 0.06}, drowned := [drowned(20_001)], pressed := [pressed(3_000_001)]
+        sample := Sample#{share := 0.06}, drowned := [drowned(20_001)], pressed := [pressed(3_000_001)],
+        cancelled := [(cancelled(10_001))#{overtaken := ended}]
     }),
     ?assertEqual(
         [
             "a node short of memory refuses in",
             "and when it is not, serves all in",
             "a mailbox drowned by a bare !: told",
+            "a tool that runs, cancelled: ends in",
+            "one whose cancel overtook its call",
             "control message p99 under overload",
             "the demo's own share of the CPU"
         ],
@@ -272,6 +297,7 @@ json_lines_parse_test_() ->
             {~"fault", erlmcp_native_demo_json:fault(session, hung(N))},
             {~"fault", erlmcp_native_demo_json:fault(naive, drowned(N))},
             {~"fault", erlmcp_native_demo_json:fault(memory, pressed(N))},
+            {~"fault", erlmcp_native_demo_json:fault(cancel, cancelled(N))},
             {~"alert", erlmcp_native_demo_json:event((alert(N))#{role := node, process := memory})},
             {~"compare", erlmcp_native_demo_json:compared([compared(native, N, N)])},
             {~"promises", erlmcp_native_demo_json:promises(erlmcp_native_demo_promises:verdicts(facts(N)), 0)}
@@ -290,6 +316,17 @@ critical_refused(Phase, N) ->
     #{sample := #{tally := Tally} = Sample} = Facts = facts(1),
     #{Phase := #{critical := Critical} = Counts} = Tally,
     Facts#{sample := Sample#{tally := Tally#{Phase := Counts#{critical := Critical#{refused := N}}}}}.
+
+%% Of sheddable requests, as the library has counted them.
+tallied(Side, Changes) ->
+    #{sample := #{tally := Tally} = Sample} = Facts = facts(1),
+    #{Side := #{sheddable := Sheddable} = Counts} = Tally,
+    Changed = Tally#{Side := Counts#{sheddable := maps:merge(Sheddable, Changes)}},
+    Facts#{sample := Sample#{tally := Changed, rate := rate(Changed)}}.
+
+told(Changes) ->
+    #{sample := #{rate := Rate} = Sample} = Facts = facts(1),
+    Facts#{sample := Sample#{rate := maps:merge(Rate, Changes)}}.
 
 node_refused() ->
     #{sample := #{tally := Tally} = Sample, library_refused := Library} = Facts = facts(1),
@@ -321,8 +358,9 @@ facts(N) ->
         hung => [hung(N)],
         drowned => [drowned(N)],
         pressed => [pressed(N)],
+        cancelled => [cancelled(N)],
         limits => #{fixed => {2_500, 2_500}, wait => {941, 979}, pressure => {958, 958}},
-        library_refused => erlmcp_native_demo_tally:reasons(erlmcp_native_demo_meter:phases(), tally(N)),
+        library_refused => erlmcp_native_demo_tally:reasons(erlmcp_native_demo_meter:sides(), tally(N)),
         surge_per_s => 100_000 * N,
         owner_mailbox => N,
         service_mailbox => N
@@ -335,15 +373,17 @@ sample(N, Phase) ->
         at_us => 1_000_000,
         phase => Phase,
         counts => #{
-            offered => 3 * N, answered => N, refused => N, lost => N, finished => N, forwarded => N, streamed => N,
-            control => N, unanswered => 0, died => N
+            limited => 0, offered => 3 * N, answered => N, refused => N, lost => N, finished => N, forwarded => N,
+            streamed => N, control => N, unanswered => 0, died => N
         },
         tally => tally(N),
+        rate => rate(tally(N)),
+        asking_ns => N,
         roles => [role(R, N) || R <- [session, transport, tool_executor, sse_stream]],
         node => #{level => min(2, N), share => N / 1, limit => unknown, breaker => open},
         waits => #{
             {What, P} => Waits
-         || What <- [control, ordinary, crossing], P <- erlmcp_native_demo_meter:phases()
+         || What <- [control, ordinary, crossing], P <- erlmcp_native_demo_meter:sides()
         },
         control => #{delivered => N, slo_violations => N, health_checks => N},
         alerts => #{raised => N, cleared => N, opened => N},
@@ -395,12 +435,25 @@ pressed(N) ->
 unseen(Key) ->
     (pressed(1))#{Key := not_seen}.
 
-%% Of three of a class in a phase one is answered and one refused, but for what is critical. Sums are below 10^19.
+%% Of three of a class in a phase one is answered and one refused, but for what is critical. Beside the noisy one all
+%% are answered, and only that is limited. Sums are below 10^20.
 tally(Any) ->
     N = min(Any, 1_000_000_000_000_000_000),
-    Critical = #{offered => 3 * N, answered => N, refused => 0, node => 0, full => 0, class => 0},
+    Critical = #{limited => 0, offered => 3 * N, answered => N, refused => 0, node => 0, full => 0, class => 0},
     Sheddable = Critical#{refused := N, node := N, full := N, class := N},
-    #{Phase => #{critical => Critical, sheddable => Sheddable} || Phase <- erlmcp_native_demo_meter:phases()}.
+    All = #{Side => #{critical => Critical, sheddable => Sheddable} || Side <- erlmcp_native_demo_meter:sides()},
+    Served = #{answered => 3 * N},
+    All#{
+        noisy := #{critical => maps:merge(Critical, Served), sheddable => maps:merge(Sheddable, Served)},
+        noisy_one := #{critical => Critical, sheddable => Sheddable#{limited := N}}
+    }.
+
+rate(Tally) ->
+    [Taken, Refused] = [erlmcp_native_demo_tally:total(What, Tally) || What <- [offered, limited]],
+    #{taken => Taken, refused => Refused}.
+
+cancelled(N) ->
+    #{process => self(), past => N, ended_us => N, freed => true, overtaken => never_began}.
 
 untold(N) ->
     (drowned(N))#{told := false}.
