@@ -91,6 +91,8 @@ owners that die before it is started again.
     tokens := non_neg_integer(),
     %% Cancellations that are remembered.
     tombstones := non_neg_integer(),
+    %% So many are at most: `max_tombstones` of the configuration.
+    tombstones_limit := non_neg_integer(),
     %% Tasks by how they were cancelled: by a call, by one that came before its task, by the owner's death.
     cancelled := #{asked := non_neg_integer(), early := non_neg_integer(), owner_down := non_neg_integer()},
     %% Cancellations forgotten before their time, since there were too many.

@@ -42,7 +42,7 @@ summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self
 control(#{control := undefined}) ->
     undefined;
 control(#{at_ms := AtMs, control := Control}) ->
-    Shown = erlmcp_native_metrics:components(Control),
+    Shown = erlmcp_native_metric:components(Control),
     (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
 
 -doc "Makes the rows that show owners in their roles.".

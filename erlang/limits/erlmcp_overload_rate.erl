@@ -100,8 +100,14 @@ from 1 to 2^64 - 1; and exits with `{noproc, {Module, Function, Args}}` while th
     keys := non_neg_integer(),
     %% What was taken since the rate was first defined, costs added up.
     taken := non_neg_integer(),
+    %% What is taken a second, over the last ten seconds.
+    taken_per_s := float(),
     %% How many requests were refused since then.
-    refused := non_neg_integer()
+    refused := non_neg_integer(),
+    refused_per_s := float(),
+    %% Since when some are, without a pause of ten seconds, and when the last was: system time, to a second.
+    refusing_since_ms := integer() | undefined,
+    last_refused_ms := integer() | undefined
 }.
 -doc "This is what a refusal says. Times are rounded up.".
 -type limited() :: #{
@@ -165,10 +171,8 @@ names() ->
 -spec info(name()) -> info().
 info(Name) ->
     case erlmcp_native:rate_info(Name) of
-        {Fields, Keys, Taken, Refused} ->
-            (erlmcp_native_rate:definition(Fields))#{keys => Keys, taken => Taken, refused => Refused};
-        Fault ->
-            raise(Fault, ?CALL([Name]))
+        Info when is_map(Info) -> erlmcp_native_rate:info(Info);
+        Fault -> raise(Fault, ?CALL([Name]))
     end.
 
 -doc "Takes one out of a key's bucket, and returns what is left.".

@@ -161,6 +161,7 @@ where a list is made a map, too.
     rate_undefine/1,
     rate_names/0,
     rate_info/1,
+    rate_emptiest/2,
     rate_take/3,
     rate_take/4,
     rate_take_all/1,
@@ -303,6 +304,7 @@ where a list is made a map, too.
     rate_undefine/1,
     rate_names/0,
     rate_info/1,
+    rate_emptiest/2,
     rate_take/3,
     rate_take/4,
     rate_take_all/1,
@@ -321,6 +323,7 @@ where a list is made a map, too.
 
 -export_type([table/0, note/0, permit/0, fault/0, limits/0, outlook/0, reserves/0, histogram/0, rules/0, finding/0]).
 -export_type([control_place/0, control_way/0, control_route/0, rate_fields/0, rates/0, packed/0]).
+-export_type([rate_info/0, rate_key/0]).
 -export_type([cancel_token/0, cancel_telling/0, cancel_label/0]).
 
 %% The library must be of this version too.
@@ -427,6 +430,26 @@ the role together.
     MaxKeys :: pos_integer(),
     share | refuse
 }.
+-doc """
+This is what the library has to say of a rate: how it is defined, how many keys have a bucket, what was taken, costs
+added up, and how often was refused, in all and a second; since when it refuses, in system time, without a pause of ten
+seconds, and when it last did.
+""".
+-type rate_info() :: #{
+    fields := rate_fields(),
+    keys := non_neg_integer(),
+    taken := non_neg_integer(),
+    taken_per_s := float(),
+    refused := non_neg_integer(),
+    refused_per_s := float(),
+    refusing_since_ms := integer() | undefined,
+    last_refused_ms := integer() | undefined
+}.
+-doc """
+This is a key as the library has it: the term, its external form, the digest of that, or none: the bucket of all further
+keys.
+""".
+-type rate_key() :: {term, term()} | {external | digest, binary()} | share.
 -doc "These are rates by name.".
 -type rates() :: [{erlmcp_overload_rate:name(), rate_fields()}].
 -doc "This is what was made of a key by `erlmcp_native_rate:pack/1`, if anything was.".
@@ -1084,9 +1107,20 @@ rate_undefine(_Name) -> absent().
 rate_names() -> absent().
 
 -doc "Returns how a rate is defined, how many keys have a bucket, what was taken, and how often was refused.".
--spec rate_info(erlmcp_overload_rate:name()) ->
-    {rate_fields(), Keys :: non_neg_integer(), Taken :: non_neg_integer(), Refused :: non_neg_integer()} | fault().
+-spec rate_info(erlmcp_overload_rate:name()) -> rate_info() | fault().
 rate_info(_Name) -> absent().
+
+-doc """
+Returns how many keys of a rate have less than one left, and of those that most was taken of, at most 64, what is left,
+and in how many nanoseconds there is one, and all.
+""".
+-spec rate_emptiest(erlmcp_overload_rate:name(), non_neg_integer()) ->
+    {
+        Empty :: non_neg_integer(),
+        [{rate_key(), Remaining :: non_neg_integer(), RetryNs :: non_neg_integer(), ResetNs :: non_neg_integer()}]
+    }
+    | fault().
+rate_emptiest(_Name, _Most) -> absent().
 
 -doc "Takes of a key's bucket. `packed` asks for the same with what is to be made of the key.".
 -spec rate_take(erlmcp_overload_rate:name(), term(), erlmcp_overload_rate:cost()) ->
@@ -1122,8 +1156,8 @@ rate_reset(_Name, _Key, _Packed) -> absent().
 rate_digest(_External) -> absent().
 
 -doc """
-Forgets keys whose bucket is full: each time where there are many, and each tenth otherwise. It begins with 0, and looks
-at some thousand at once; it returns where to go on, or `none`.
+Notes what was counted by now, and forgets keys whose bucket is full: each time where there are many, and each tenth
+otherwise. It begins with 0, and looks at some thousand at once; it returns where to go on, or `none`.
 """.
 -spec rate_tidy(From :: non_neg_integer()) -> (Next :: pos_integer()) | none | fault().
 rate_tidy(_From) -> absent().

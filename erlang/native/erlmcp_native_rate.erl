@@ -12,7 +12,7 @@ A rate as it is defined: the map that `erlmcp_overload_rate:define/2` and the ke
 A bucket that is empty has to be full again within 2^58 ns, which is nine years: 79,000 at one an hour.
 """.
 
--export([table/0, type/0, check/1, fields/1, definition/1, period/0, period_ns/1, pack/1]).
+-export([table/0, type/0, check/1, fields/1, info/1, period/0, period_ns/1, pack/1, unpack/1]).
 
 -export_type([definition/0, period/0]).
 
@@ -106,11 +106,12 @@ check(Given) ->
 fields(#{rate := {Number, Period}, burst := Burst, max_keys := MaxKeys, overflow := Overflow}) ->
     {Number, period_ns(Period), Burst, MaxKeys, Overflow}.
 
--doc "Returns a definition of what the library has.".
--spec definition(erlmcp_native:rate_fields()) -> definition().
-definition({Number, PeriodNs, Burst, MaxKeys, Overflow}) ->
+-doc "Returns what there is to say of a rate, of what the library says.".
+-spec info(erlmcp_native:rate_info()) -> erlmcp_overload_rate:info().
+info(#{fields := {Number, PeriodNs, Burst, MaxKeys, Overflow}} = Info) ->
     [Period] = [Period || Period <- [second, minute, hour], period_ns(Period) =:= PeriodNs],
-    #{rate => {Number, Period}, burst => Burst, max_keys => MaxKeys, overflow => Overflow}.
+    Definition = #{rate => {Number, Period}, burst => Burst, max_keys => MaxKeys, overflow => Overflow},
+    maps:merge(maps:remove(fields, Info), Definition).
 
 -doc """
 Makes of a key what the library compares in its place, where it does not read the key itself: the external form, which
@@ -122,3 +123,9 @@ pack(Key) ->
         External when byte_size(External) =< ?MOST -> <<?EXTERNAL, External/binary>>;
         External -> erlmcp_native:rate_digest(External)
     end.
+
+-doc "Returns the key that the library has, unless it is none, or too long for it to have kept more than a digest.".
+-spec unpack(erlmcp_native:rate_key()) -> {ok, Key :: term()} | {digest, binary()} | share.
+unpack({term, Key}) -> {ok, Key};
+unpack({external, External}) -> {ok, binary_to_term(External)};
+unpack(NoKey) -> NoKey.

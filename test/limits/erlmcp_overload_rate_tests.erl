@@ -23,6 +23,7 @@ rate_test_() ->
         fun keys_are_told_apart_as_terms_are/0,
         fun large_keys_are_told_apart/0,
         fun a_key_of_a_megabyte_takes_no_room/0,
+        fun the_emptiest_are_found_with_their_keys/0,
         fun a_change_keeps_the_proportion/0,
         fun the_same_definition_changes_nothing/0,
         fun the_burst_is_that_of_one_period_unless_given/0,
@@ -158,6 +159,29 @@ a_key_of_a_megabyte_takes_no_room() ->
     ok = reset(api, lists:last(Keys)),
     ?assertEqual([{ok, 0}, {ok, 0}], [take(api, hd(Keys)), take(api, lists:last(Keys))]),
     [?assert(erlmcp_native:native_memory() - Before < 1 bsl 20) || is_integer(Before)].
+
+the_emptiest_are_found_with_their_keys() ->
+    ok = define(api, ?SLOW(100)),
+    Keys = [
+        a, self(), 1, -(1 bsl 40), 1 bsl 80, 1.5, ~"", ~"tenant", <<1:3>>, [], [a, [~"x" | [1]], {}], {},
+        {~"t", [1, 2], 2.5}, [a | b], #{a => 1}, make_ref(), fun lists:map/2, lists:seq(1, 60),
+        {deep, {deep, [[[[x]]]]}}
+    ],
+    Costs = lists:enumerate(Keys),
+    [{ok, _} = take(api, Key, Cost) || {Cost, Key} <- Costs],
+    {0, Rows} = erlmcp_native:rate_emptiest(api, 64),
+    ?assertEqual(
+        lists:reverse([{{ok, Key}, 100 - Cost} || {Cost, Key} <- Costs]),
+        [{erlmcp_native_rate:unpack(Key), Left} || {Key, Left, 0, _} <- Rows]
+    ),
+    {ok, 0} = take(api, binary:copy(~"long", 100), 100),
+    {1, [{{digest, <<_:256>>}, 0, RetryNs, ResetNs}]} = erlmcp_native:rate_emptiest(api, 1),
+    ?assert(RetryNs > 0 andalso RetryNs < ResetNs),
+    ok = define(small, #{rate => ?SLOW, burst => 1, max_keys => 1}),
+    _ = [take(small, Key) || Key <- [one, further, another]],
+    {2, Small} = erlmcp_native:rate_emptiest(small, 5),
+    ?assertEqual([share, {ok, one}], lists:sort([erlmcp_native_rate:unpack(Key) || {Key, 0, _, _} <- Small])),
+    ?assertEqual(bad_name, erlmcp_native:rate_emptiest(nobody, 1)).
 
 a_change_keeps_the_proportion() ->
     ok = define(api, ?SLOW(10)),

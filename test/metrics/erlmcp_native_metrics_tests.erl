@@ -17,6 +17,7 @@ metrics_test_() ->
             {alerts_are_counted_by_level, fun alerts_are_counted_by_level/0},
             {rates_are_of_the_last_ten_seconds, fun rates_are_of_the_last_ten_seconds/0},
             {rates_by_name, fun rates_by_name/0},
+            {rates_of_control_messages, fun rates_of_control_messages/0},
             {the_control_plane_in_numbers, fun the_control_plane_in_numbers/0},
             {no_more_than_1024_components, fun as_many_components_as_there_can_be/0},
             {each_field_has_a_value, fun each_field_has_a_value/0},
@@ -48,7 +49,11 @@ rates_by_name() ->
     #{rates := []} = ?M:snapshot(),
     [ok = erlmcp_overload_rate:define(Name, #{rate => {1, hour}, burst => 5}) || Name <- [b, a]],
     [_ = erlmcp_overload_rate:take(a, Key, 3) || Key <- [1, 2, 2]],
-    ?assertMatch(#{rates := [{a, 2, 6, 1}, {b, 0, 0, 0}]}, ?M:snapshot()),
+    #{rates := [#{name := a} = A, #{name := b} = B], at_ms := NowMs} = ?M:snapshot(),
+    ?assertMatch(#{rate := {1, hour}, burst := 5, max_keys := 1000000, keys := 2, taken := 6, refused := 1}, A),
+    ?assertMatch(#{keys := 0, taken := 0, refused := 0, last_refused_ms := undefined}, B),
+    #{refused_per_s := PerS, refusing_since_ms := SinceMs, last_refused_ms := LastMs} = A,
+    ?assert(PerS > 0 andalso SinceMs =< LastMs andalso LastMs =< NowMs + 1),
     Samples = [
         {Name, Values}
      || {#{name := Name, labels := [~"rate"]}, Values} <- ?M:collect()
@@ -57,10 +62,22 @@ rates_by_name() ->
         [
             {~"erlmcp_rate_taken", [{[~"a"], 6}, {[~"b"], 0}]},
             {~"erlmcp_rate_refused", [{[~"a"], 1}, {[~"b"], 0}]},
-            {~"erlmcp_rate_keys", [{[~"a"], 2}, {[~"b"], 0}]}
+            {~"erlmcp_rate_keys", [{[~"a"], 2}, {[~"b"], 0}]},
+            {~"erlmcp_rate_keys_limit", [{[~"a"], 1000000}, {[~"b"], 1000000}]}
         ],
         Samples
     ).
+
+rates_of_control_messages() ->
+    Rate = #{cancel_task => {2, hour}, health_check => {7, second}},
+    ok = erlmcp_control_plane:register_component(tools, #{handler => fun(_) -> ok end, rate => Rate}),
+    ok = erlmcp_control_plane:register_component(free, fun(_) -> ok end),
+    _ = [erlmcp_control_plane:send_cancel_task(tools, N) || N <- [1, 2, 3]],
+    #{control := #{by_component := #{tools := #{rates := Rates}, free := #{rates := None}}}} = ?M:snapshot(),
+    ?assertEqual(#{}, None),
+    #{cancel_task := #{rate := {2, hour}, taken := 2, refused := 1}, health_check := #{refused := 0}} = Rates,
+    [Samples] = [Values || {#{name := ~"erlmcp_control_rate_refused"}, Values} <- ?M:collect()],
+    ?assertEqual([{[~"tools", ~"cancel_task"], 1}, {[~"tools", ~"health_check"], 0}], Samples).
 
 a_role_in_numbers() ->
     ok = ?L:set_limit(r, 4),
@@ -206,7 +223,8 @@ as_many_components_as_there_can_be() ->
 
 each_field_has_a_value() ->
     ok = erlmcp_native_self:start(),
-    ok = erlmcp_control_plane:register_component(c, fun(_) -> ok end),
+    Rate = #{cancel_task => {1, hour}},
+    ok = erlmcp_control_plane:register_component(c, #{handler => fun(_) -> ok end, rate => Rate}),
     ok = erlmcp_overload_rate:define(api, #{rate => {1, hour}}),
     %% A guard knows how much memory there is: on a machine that says nothing, too.
     ok = erlmcp_overload_test_lib:configure([{node, #{memory_limit => 1 bsl 50}}]),

@@ -86,7 +86,10 @@ snapshot(Roles, Components) ->
         switches => maps:from_keys([limits, overload, priority], true),
         roles => [role(Role) || Role <- Roles],
         %% A node has a few.
-        rates => [{Role, 1234567, 1234567890, 1234567} || Role <- lists:sublist(Roles, 10)],
+        rates => [
+            #{name => Role, keys => 1234567, max_keys => 1234567, taken => 1234567890, refused => 1234567}
+         || Role <- lists:sublist(Roles, 10)
+        ],
         control => #{
             timeouts => 1234567,
             slo_violations => 1234567,
@@ -94,7 +97,7 @@ snapshot(Roles, Components) ->
             latency => distribution(27),
             delivery => distribution(27),
             by_component => #{
-                Id => #{latency => distribution(27), by_type => ByType, queued => ByType}
+                Id => #{latency => distribution(27), by_type => ByType, queued => ByType, rates => #{}}
              || Id <- Components
             }
         },
@@ -116,6 +119,7 @@ snapshot(Roles, Components) ->
         cancel => #{
             tokens => 1000000,
             tombstones => 65536,
+            tombstones_limit => 65536,
             notices => 12345,
             cancelled => #{asked => 1234567, early => 12345, owner_down => 1234567},
             displaced => 12345,

@@ -5,7 +5,7 @@
 -import(erlmcp_native_prometheus, [format/2, content_type/1]).
 -import(erlmcp_native_prometheus_test_lib, [parse/2, snapshot/2]).
 
--define(MAX_BYTES, 132_000).
+-define(MAX_BYTES, 133_000).
 -define(MAX_US, 5_000).
 
 text_test() ->

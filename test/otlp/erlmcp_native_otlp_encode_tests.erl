@@ -16,7 +16,10 @@ snapshot() ->
             role(Role, N)
          || {Role, N} <- [{'', 0}, {'a"b\\c\n', 7}, {session, 1 bsl 62}, {'日本\x{10ffff}', 123456789}]
         ],
-        rates => [{'a"b\\c\n', 3, 1 bsl 62, 0}, {'日本', 0, 0, 8}],
+        rates => [
+            #{name => 'a"b\\c\n', keys => 3, max_keys => 4, taken => 1 bsl 62, refused => 0},
+            #{name => '日本', keys => 0, max_keys => 1 bsl 32 - 1, taken => 0, refused => 8}
+        ],
         control => #{
             latency => distribution(3),
             delivery => distribution(0),
@@ -24,7 +27,12 @@ snapshot() ->
             timeouts => 6,
             handler_crashes => 7,
             by_component => #{
-                Id => #{by_type => types(N), queued => types(N + 1), latency => distribution(N)}
+                Id => #{
+                    by_type => types(N),
+                    queued => types(N + 1),
+                    latency => distribution(N),
+                    rates => #{cancel_task => #{refused => N}}
+                }
              || Id := N <- #{server => 1, 'сервер' => 20}
             }
         },
@@ -41,6 +49,7 @@ snapshot() ->
         cancel => #{
             tokens => 21,
             tombstones => 22,
+            tombstones_limit => 65536,
             notices => 23,
             cancelled => #{asked => 24, early => 25, owner_down => 26},
             displaced => 27,

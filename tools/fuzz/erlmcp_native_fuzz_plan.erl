@@ -62,6 +62,9 @@ not.
     {erlmcp_native_request, "is called by those that have requests, with options of theirs; those call it here"},
     {erlmcp_native_owner, "is called by erlmcp_queue_limits, which raises what it returns"},
     {erlmcp_overload_bounds, "is called by erlmcp_overload, with a row"},
+    {erlmcp_overload_pace, "is called by erlmcp_overload, which is called here"},
+    {erlmcp_overload_cancels, "is called by erlmcp_overload, with a snapshot"},
+    {erlmcp_overload_text, "is called by erlmcp_overload, with what was counted"},
     {erlmcp_overload_signs, "is called by erlmcp_overload, which checks"},
     {erlmcp_overload_strain, "is called by erlmcp_overload, with what erlmcp_overload_node:pressure/0 returns"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
@@ -75,7 +78,7 @@ not.
     {erlmcp_native_error, "is called by the shell, which a fault here does not reach"},
 
     {{erlmcp_native_metrics, families, 1}, "works on what snapshot/0 returns"},
-    {{erlmcp_native_metrics, components, 1}, "works on what snapshot/0 returns"},
+    {erlmcp_native_metric, "works on what erlmcp_native_metrics:snapshot/0 returns"},
     {{erlmcp_native_prometheus, format, 2}, "works on what erlmcp_native_metrics:collect/0 returns"},
     {erlmcp_native_role, "works on what erlmcp_native_metrics:snapshot/0 returns"},
     {erlmcp_native_scan, "is a process of the application's"},

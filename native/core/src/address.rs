@@ -46,6 +46,12 @@ impl Address {
     }
 
     /// Whether it is of the bucket that keys share.
+    /// The key, of which the tag is 0 for the bucket that further keys share.
+    #[must_use]
+    pub fn key(&self) -> &Label {
+        &self.key
+    }
+
     pub(crate) fn is_shared(&self) -> bool {
         self.key.tag() == SHARED
     }

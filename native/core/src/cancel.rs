@@ -124,6 +124,8 @@ pub struct Summary {
     pub tokens: u64,
     /// Cancellations that wait for their token.
     pub tombstones: u64,
+    /// So many may.
+    pub tombstones_limit: u64,
     /// Tasks that were cancelled, by [`Way`].
     pub cancelled: [u64; Way::ALL.len()],
     /// Cancellations that were forgotten before their time.
@@ -393,6 +395,7 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         Summary {
             tokens: self.counts.tokens.load(Ordering::Relaxed),
             tombstones: count(self.tombstones.len()),
+            tombstones_limit: self.most_tombstones.load(Ordering::Relaxed),
             cancelled: self.counts.by_way.read(),
             displaced: self.counts.displaced.load(Ordering::Relaxed),
             notices: count(self.notices.len()),

@@ -4,6 +4,7 @@
 use crate::buckets::NotDefined;
 use crate::rates::{Definition, Rates};
 use crate::rule::{Limit, Rule};
+use crate::spell::Growth;
 use crate::sync::{Kept, Ordering};
 
 /// Where there is room, keys are forgotten every so many times.
@@ -35,7 +36,7 @@ impl std::fmt::Display for TooManyRates {
 impl std::error::Error for TooManyRates {}
 
 /// What there is to say of a rate. [`Rates`] has an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Info {
     /// How it is defined.
     pub definition: Definition,
@@ -45,6 +46,10 @@ pub struct Info {
     pub taken: u64,
     /// How often was refused.
     pub refused: u64,
+    /// What was taken a second, over the last ten.
+    pub taken_per_s: f64,
+    /// How it refuses.
+    pub refusals: Growth,
 }
 
 impl Rates {
@@ -143,15 +148,24 @@ impl Rates {
     }
 
     /// What there is to say of a rate.
-    pub fn info(&self, name: u64) -> Option<Info> {
+    pub fn info(&self, name: u64, now_ns: u64) -> Option<Info> {
         let rule = self.buckets.rule(name).ok()?;
         let (taken, refused) = rule.limit.counted();
+        let (taken_per_s, refusals) = rule.limit.growth(now_ns);
         Some(Info {
             definition: rule.definition,
             keys: rule.limit.keys(),
             taken,
             refused,
+            taken_per_s,
+            refusals,
         })
+    }
+
+    /// Notes what was counted by now, for what there is to say of each rate. To be called once a second.
+    pub fn sample(&self, now_ns: u64) {
+        let names = self.buckets.names().pin();
+        names.values().for_each(|limit| limit.sample(now_ns));
     }
 
     /// Forgets keys that have all there is, which changes no answer: each time where there are many, and each tenth
@@ -194,9 +208,10 @@ impl Rates {
             if names.len() >= self.most {
                 return Err(TooManyRates);
             }
-            let limit = Limit::new();
+            let now_ns = now_ns();
+            let limit = Limit::new(now_ns);
             limit.set_by_hand(by_hand);
-            Limit::put(&limit, Some(definition), now_ns());
+            Limit::put(&limit, Some(definition), now_ns);
             names.insert(name, limit);
             return Ok(false);
         };

@@ -11,10 +11,12 @@
 //! reserving   taking a role for the library's own use
 //! together    taking of several rates, or of none
 //! defining    which rates there are, and for how long keys are known
+//! emptiest    who has taken most of a rate
 //!   rates       rates by name, and what each key has taken of them
 //!     buckets     all keys' buckets, found, made and forgotten
 //!       rule        a rate that is defined        address     what a bucket is found by
 //!       bucket      one key's, one word           gcra        the arithmetic of rates
+//!         spell       since when there are refusals, and how many a second
 //! near        the owners that a thread used last
 //! limits      the table: owners, and every operation on them
 //!   owners      the concurrent table itself
@@ -100,6 +102,7 @@ mod caps;
 pub mod control;
 mod counting;
 pub mod defining;
+pub mod emptiest;
 pub mod fill;
 mod footprint;
 mod gauge;
@@ -145,6 +148,7 @@ mod roster;
 mod rule;
 mod senders;
 pub mod setting;
+pub mod spell;
 mod standing;
 mod summary;
 pub mod survey;

@@ -31,7 +31,7 @@ const FORGETTING_NS: u64 = 1_000_000_000;
 /// let Answer::Refused(refused) = rates.take(&key, 1, 0)? else { panic!() };
 /// assert_eq!(refused.short.retry_ns, 100_000_000);
 /// assert_eq!(rates.take(&key, 1, 100_000_000)?, Answer::Taken { remaining: 0 });
-/// let info = rates.info(7).ok_or("undefined")?;
+/// let info = rates.info(7, 100_000_000).ok_or("undefined")?;
 /// assert_eq!((info.keys, info.taken, info.refused), (1, 2, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -3,8 +3,12 @@
 use crossbeam_utils::CachePadded;
 
 use crate::gcra::Law;
+use crate::rate::Rate;
+use crate::spell::{Growth, Spell};
 use crate::sync::{AtomicBool, AtomicU64, Kept, Mutex, Ordering};
 use crate::tally::{Seat, own_stripes};
+
+const NS_PER_MS: u64 = 1_000_000;
 
 /// What becomes of new keys where there are as many as there may be. [`Rates`](crate::rates::Rates) has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,8 @@ pub(crate) struct Limit {
     keys: AtomicU64,
     /// One for each of the first threads, and a last one that all others share.
     counts: Box<[CachePadded<Counts>]>,
+    taking: Rate,
+    refusing: Spell,
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +78,8 @@ impl Rule {
 }
 
 impl Limit {
-    pub(crate) fn new() -> Kept<Self> {
+    pub(crate) fn new(now_ns: u64) -> Kept<Self> {
+        let now_ms = now_ns / NS_PER_MS;
         Kept::new(Self {
             current: Mutex::new(None),
             by_hand: AtomicBool::new(false),
@@ -80,6 +87,8 @@ impl Limit {
             counts: (0..=own_stripes())
                 .map(|_| CachePadded::default())
                 .collect(),
+            taking: Rate::new(now_ms),
+            refusing: Spell::new(now_ms),
         })
     }
 
@@ -154,6 +163,20 @@ impl Limit {
                 .fold(0, u64::wrapping_add)
         };
         (sum(|counts| &counts.taken), sum(|counts| &counts.refused))
+    }
+
+    /// Notes what was counted by now.
+    pub(crate) fn sample(&self, now_ns: u64) {
+        let ((taken, refused), now_ms) = (self.counted(), now_ns / NS_PER_MS);
+        self.taking.sample(now_ms, taken);
+        self.refusing.look(now_ms, refused);
+    }
+
+    /// How much is taken a second, and how it refuses.
+    pub(crate) fn growth(&self, now_ns: u64) -> (f64, Growth) {
+        let ((taken, refused), now_ms) = (self.counted(), now_ns / NS_PER_MS);
+        let taken_per_s = self.taking.per_ms(now_ms, || taken) * 1_000.0;
+        (taken_per_s, self.refusing.growth(now_ms, refused))
     }
 
     #[inline]

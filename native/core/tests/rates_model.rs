@@ -339,7 +339,7 @@ fn many_keys_are_forgotten_in_steps() {
         rates.take(&address, 1, 0).unwrap();
     };
     (0..100_000).for_each(take);
-    let keys = || rates.info(NAME).unwrap().keys;
+    let keys = || rates.info(NAME, 0).unwrap().keys;
     let (mut from, mut steps, mut before) = (0, 0, keys());
     while let Some(next) = rates.tidy(from, SECOND) {
         assert!((8_192..=2 * 8_192).contains(&(before - keys())));

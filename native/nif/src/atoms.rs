@@ -154,6 +154,7 @@ rustler::atoms! {
     tell,
     tokens,
     tombstones,
+    tombstones_limit,
 
     // Keys of what exporters read.
     alerts_lost,
@@ -177,6 +178,18 @@ rustler::atoms! {
     sum_us,
     switches,
     wakeups_dropped,
+
+    // What there is to say of a rate, and of a key.
+    digest,
+    external,
+    fields,
+    keys,
+    last_refused_ms,
+    refused_per_s,
+    refusing_since_ms,
+    taken,
+    taken_per_s,
+    term,
 
     // Levels, and what the monitor tells.
     cleared,

@@ -466,6 +466,10 @@ fn cancel_stats(env: Env<'_>) -> Term<'_> {
             &[
                 (atoms::tokens(), summary.tokens.encode(env)),
                 (atoms::tombstones(), summary.tombstones.encode(env)),
+                (
+                    atoms::tombstones_limit(),
+                    summary.tombstones_limit.encode(env),
+                ),
                 (atoms::cancelled(), term::map(env, &by_way)),
                 (atoms::displaced(), summary.displaced.encode(env)),
                 (atoms::notices(), summary.notices.encode(env)),

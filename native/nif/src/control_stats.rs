@@ -8,6 +8,7 @@ use crate::atoms;
 use crate::control::type_atom;
 use crate::faces;
 use crate::latency;
+use crate::ration;
 use crate::registry::{Route, id_term, with_plane};
 use crate::term;
 
@@ -24,6 +25,7 @@ pub(crate) fn row<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> 
     let mut fields = fields(env, &stats, &rows, |row| {
         vec![
             (atoms::by_type(), by_type(env, row.by_type)),
+            (atoms::rates(), ration::rows(env, row.id)),
             (atoms::latency(), distribution(env, &row.latency.1)),
         ]
     });

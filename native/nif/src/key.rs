@@ -4,8 +4,10 @@
 //! tuples and lists of them. Of all else Erlang is asked for the external form, which takes as long as the term is
 //! large; it does that in slices. A form that is long is kept as its digest (SHA-256), made on a dirty scheduler.
 
+use erlmcp_core::Label;
 use rustler::sys::{ErlNifTerm, enif_get_tuple};
-use rustler::{Binary, Encoder, Env, LocalPid, NewBinary, Term, TermType};
+use rustler::types::tuple::make_tuple;
+use rustler::{Atom, Binary, Encoder, Env, LocalPid, NewBinary, Term, TermType};
 use sha2::{Digest, Sha256};
 
 use crate::{atoms, term};
@@ -162,6 +164,88 @@ fn elements(tuple: Term<'_>) -> &[ErlNifTerm] {
             std::slice::from_raw_parts(elements, arity)
         },
         _ => &[],
+    }
+}
+
+/// `{term, Key}`, or `{external, Binary}`, `{digest, Binary}` of one that is not read here, or `share`, which is no key
+/// but the bucket of all further ones.
+pub(crate) fn write<'a>(env: Env<'a>, key: &Label) -> Term<'a> {
+    let bytes = key.bytes();
+    let packed = |form: Atom| (form, binary(env, bytes)).encode(env);
+    let term = match key.tag() {
+        EXTERNAL => return packed(atoms::external()),
+        DIGEST => return packed(atoms::digest()),
+        WORD | INTEGER => Reader(bytes).simple(env, key.tag()),
+        BINARY => Some(binary(env, bytes)),
+        // These begin with their tag.
+        TUPLE | LIST | FLOAT => Reader(bytes).next(env),
+        _ => None,
+    };
+    term.map_or(atoms::share().encode(env), |term| {
+        (atoms::term(), term).encode(env)
+    })
+}
+
+fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
+    let mut binary = NewBinary::new(env, bytes.len());
+    binary.as_mut_slice().copy_from_slice(bytes);
+    binary.into()
+}
+
+/// Reads what `Bytes` has written. It is nested no deeper than there are bytes.
+struct Reader<'b>(&'b [u8]);
+
+impl Reader<'_> {
+    fn take(&mut self, length: usize) -> Option<&[u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn eight(&mut self) -> Option<[u8; 8]> {
+        self.take(8)?.try_into().ok()
+    }
+
+    /// A term behind its tag.
+    fn next<'a>(&mut self, env: Env<'a>) -> Option<Term<'a>> {
+        let tag = self.byte()?;
+        self.tagged(env, tag)
+    }
+
+    fn tagged<'a>(&mut self, env: Env<'a>, tag: u8) -> Option<Term<'a>> {
+        match tag {
+            BINARY => {
+                let length = usize::from(self.byte()?);
+                Some(binary(env, self.take(length)?))
+            }
+            TUPLE => {
+                let arity = self.byte()?;
+                let elements: Option<Vec<_>> = (0..arity).map(|_| self.next(env)).collect();
+                Some(make_tuple(env, &elements?))
+            }
+            LIST => {
+                let mut elements = vec![self.next(env)?];
+                while self.byte()? == LIST {
+                    elements.push(self.next(env)?);
+                }
+                Some(elements.encode(env))
+            }
+            _ => self.simple(env, tag),
+        }
+    }
+
+    fn simple<'a>(&mut self, env: Env<'a>, tag: u8) -> Option<Term<'a>> {
+        match tag {
+            0 => Some(Term::list_new_empty(env)),
+            WORD => Some(term::atom_term(env, u64::from_le_bytes(self.eight()?))),
+            INTEGER => Some(i64::from_le_bytes(self.eight()?).encode(env)),
+            FLOAT => Some(f64::from_bits(u64::from_le_bytes(self.eight()?)).encode(env)),
+            _ => None,
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control_stats;
-use crate::host::Beam;
-use crate::rates::RATES;
+use crate::host::{Beam, ticks_ns};
+use crate::rates::{RATES, said};
 use crate::registry::PLANE;
 use crate::rows::role_row;
 use crate::table::{self, Table, with_any_table};
@@ -66,17 +66,12 @@ fn roles<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     rows.iter().map(row).collect::<Vec<_>>().encode(beam.env)
 }
 
-/// `[{Name, Keys, Taken, Refused}]`, in no order.
+/// `[{Name, rate_info()}]`, in no order.
 fn rates(env: Env<'_>) -> Term<'_> {
-    let names = RATES.names().into_iter();
+    let (names, now_ns) = (RATES.names().into_iter(), ticks_ns());
     let row = |name| {
-        let info = RATES.info(name)?;
-        Some((
-            term::atom_term(env, name),
-            info.keys,
-            info.taken,
-            info.refused,
-        ))
+        let info = RATES.info(name, now_ns)?;
+        Some((term::atom_term(env, name), said(env, &info)))
     };
     names.filter_map(row).collect::<Vec<_>>().encode(env)
 }

@@ -4,6 +4,7 @@
 //! `key`.
 
 use erlmcp_core::defining::{Info, TooManyRates};
+use erlmcp_core::emptiest::Emptiest;
 use erlmcp_core::gcra::{Law, Rate};
 use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
 use erlmcp_core::together::{All, Ask};
@@ -13,8 +14,9 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::direct::native;
-use crate::host::ticks_ns;
+use crate::host::{now, ticks_ns};
 use crate::key::{self, TooLarge};
+use crate::ration;
 use crate::term::{self, Answer, Fault, Order};
 
 native!("rate_take", 3, take);
@@ -22,7 +24,7 @@ native!("rate_take", 4, take_packed);
 
 pub(crate) static RATES: Lazy<Rates> = Lazy::new(Rates::new);
 
-const NS_PER_MS: u64 = 1_000_000;
+pub(crate) const NS_PER_MS: u64 = 1_000_000;
 /// So many are taken together at most.
 const MOST: usize = 64;
 
@@ -298,12 +300,18 @@ fn rate_close() -> Atom {
     atoms::ok()
 }
 
-/// Forgets keys that have all there is; to be called once a second with 0, and then with what it returns, up to `none`.
+/// Notes what was counted by now, and forgets keys that have all there is; to be called once a second with 0, and then
+/// with what it returns, up to `none`.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn rate_tidy<'a>(env: Env<'a>, from: Term<'a>) -> Term<'a> {
     with_rates(env, |rates| {
-        let from = usize::try_from(term::number(from)?).unwrap_or(usize::MAX);
-        Ok(match rates.tidy(from, ticks_ns()) {
+        let (from, now_ns) = (term::number(from)?, ticks_ns());
+        if from == 0 {
+            rates.sample(now_ns);
+            ration::sample(now_ns);
+        }
+        let from = usize::try_from(from).unwrap_or(usize::MAX);
+        Ok(match rates.tidy(from, now_ns) {
             Some(next) => next.encode(env),
             None => atoms::none().encode(env),
         })
@@ -320,27 +328,58 @@ fn rate_names<'a>(env: Env<'a>) -> Term<'a> {
     })
 }
 
-/// `{{Number, PeriodNs, Burst, MaxKeys, Overflow}, Keys, Taken, Refused}`.
+/// The map `rate_info()`.
 #[rustler::nif]
 fn rate_info<'a>(env: Env<'a>, of: Term<'a>) -> Term<'a> {
     with_rates(env, |rates| {
-        let info = rates.info(name(of)?).ok_or(Fault(atoms::bad_name()))?;
-        let Info {
-            definition,
-            keys,
-            taken,
-            refused,
-        } = info;
-        let Rate {
-            number,
-            period_ns,
-            burst,
-        } = *definition.law.rate();
-        let overflow = match definition.overflow {
-            Overflow::Share => atoms::share(),
-            Overflow::Refuse => atoms::refuse(),
-        };
-        let fields = (number, period_ns, burst, definition.max_keys, overflow);
-        Ok((fields, keys, taken, refused))
+        let info = rates.info(name(of)?, ticks_ns());
+        info.map(|info| said(env, &info))
+            .ok_or(Fault(atoms::bad_name()))
+    })
+}
+
+/// What there is to say of a rate.
+pub(crate) fn said<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
+    let Rate {
+        number,
+        period_ns,
+        burst,
+    } = *info.definition.law.rate();
+    let overflow = match info.definition.overflow {
+        Overflow::Share => atoms::share(),
+        Overflow::Refuse => atoms::refuse(),
+    };
+    let fields = (number, period_ns, burst, info.definition.max_keys, overflow);
+    let at_ms = |ago: Option<u64>| {
+        ago.map_or(atoms::undefined().encode(env), |ago| {
+            now().system_ms.saturating_sub(ago).encode(env)
+        })
+    };
+    let refusals = &info.refusals;
+    let fields = [
+        (atoms::fields(), fields.encode(env)),
+        (atoms::keys(), info.keys.encode(env)),
+        (atoms::taken(), info.taken.encode(env)),
+        (atoms::taken_per_s(), info.taken_per_s.encode(env)),
+        (atoms::refused(), info.refused.encode(env)),
+        (atoms::refused_per_s(), refusals.per_s.encode(env)),
+        (atoms::refusing_since_ms(), at_ms(refusals.since_ms_ago)),
+        (atoms::last_refused_ms(), at_ms(refusals.last_ms_ago)),
+    ];
+    term::map(env, &fields)
+}
+
+/// `{Empty, [{Key, Remaining, RetryNs, ResetNs}]}`, the emptiest first: how many keys have less than one left, and what
+/// those have that most was taken of. It looks at all buckets.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_emptiest<'a>(env: Env<'a>, of: Term<'a>, most: Term<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let most = usize::try_from(term::number(most)?).unwrap_or(MOST);
+        let Emptiest { empty, first } = rates.emptiest(name(of)?, most.min(MOST), ticks_ns())?;
+        let rows = first.iter().map(|(address, short)| {
+            let key = key::write(env, address.key());
+            (key, short.remaining, short.retry_ns, short.reset_ns)
+        });
+        Ok((empty, rows.collect::<Vec<_>>()))
     })
 }

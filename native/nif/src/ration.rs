@@ -5,11 +5,12 @@ use erlmcp_core::control::{ComponentId, ControlType, MAX_COMPONENTS};
 use erlmcp_core::gcra::{Law, Rate};
 use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
 use once_cell::sync::Lazy;
-use rustler::Term;
+use rustler::{Env, Term};
 
 use crate::atoms;
-use crate::control::control_type;
+use crate::control::{control_type, type_atom};
 use crate::host::ticks_ns;
+use crate::rates::{NS_PER_MS, said};
 use crate::term::{self, Answer, Fault};
 
 static RATIONS: Lazy<Rates> =
@@ -77,6 +78,29 @@ impl Rations {
         let address = RATIONS.address(name(id, kind), 1, &[]);
         let _ = RATIONS.give_back(&address, 1);
     }
+}
+
+/// `#{Type => rate_info()}` of the types that have a rate, with `retry_after_ms`: when the next may be sent.
+pub(crate) fn rows(env: Env<'_>, id: ComponentId) -> Term<'_> {
+    let now_ns = ticks_ns();
+    let row = |kind| {
+        let info = RATIONS.info(name(id, kind), now_ns)?;
+        let address = RATIONS.address(name(id, kind), 1, &[]);
+        let retry_ns = match RATIONS.peek(&address, now_ns) {
+            Ok(Outcome::Refused(refused)) => refused.short.retry_ns,
+            _ => 0,
+        };
+        let retry_ms = retry_ns.div_ceil(NS_PER_MS);
+        let said = said(env, &info).map_put(atoms::retry_after_ms(), retry_ms);
+        Some((type_atom(kind), said.ok()?))
+    };
+    let rows: Vec<_> = ControlType::ALL.into_iter().filter_map(row).collect();
+    term::map(env, &rows)
+}
+
+/// Notes what was counted by now.
+pub(crate) fn sample(now_ns: u64) {
+    RATIONS.sample(now_ns);
 }
 
 pub(crate) fn close() {

@@ -240,7 +240,7 @@ fn what_is_taken_while_the_key_is_forgotten_stays_taken() {
         let (mine, _) = at_once(&rates, forget, |rates| remaining(rates, 1, later));
         assert_eq!(mine, Some(0));
         assert_eq!(remaining(&rates, 1, later), None);
-        assert_eq!(rates.info(NAME).unwrap().keys, 1);
+        assert_eq!(rates.info(NAME, NOW_NS).unwrap().keys, 1);
     });
 }
 
