@@ -1,7 +1,7 @@
 -module(erlmcp_overload).
 -moduledoc """
-For a person at a shell, at three in the morning: which queues are fullest, why a role or an owner refuses, and when
-that is likely to be over. Looks, and changes nothing.
+For a person at a shell, at three in the morning: which queues are fullest, why a role, an owner or a rate refuses, and
+when that is likely to be over. Looks, and changes nothing.
 
 ```erlang
 1> erlmcp_queue_limits:set_limit(tool_executor, 3).
@@ -41,6 +41,25 @@ reason (`t:erlmcp_queue_limits:reason/0`).
 While the node itself refuses (`m:erlmcp_overload_node`) a line `node` says what, and for how much memory or run queue;
 `why(node)` says more of that.
 
+Of a rate (`m:erlmcp_overload_rate`) `why/1` says what it allows, how much it refuses and takes, how many keys it knows,
+and who has used most of it: `emptiest`, three keys. `why/2` says of a key whether it is refused, and when the next
+comes. Keys are shown as they are: to whoever has a shell of the node. The name of a component shows the rates of its
+control messages, and `why(cancel)` how many tasks can be cancelled and how many cancellations came early
+(`m:erlmcp_control_cancel`). Where several have one name, all are shown. So `why(api)` prints, say,
+
+```text
+the rate api refuses 1 of 14 keys now, which have nothing left
+  allows      10 a second to each key, 20 at once after a pause
+  refusals    3.4 a second, 1203 in all; since 03:12:44 (2 min 1 s ago), the last 412 ms ago
+  takes       98 a second, 120456 in all, costs added up
+  keys        14 of 1000000; further ones share one bucket
+  emptiest    <<"tenant-7">>: 0 of 20 left, the next in 64 ms, all in 2.0 s
+  emptiest    <<"tenant-3">>: 16 of 20 left, all in 312 ms
+```
+
+`top/0` ends with the rates that refuse now, or have most of the keys that they may, and with early cancellations when
+nearly as many are remembered as may be, or some were lost.
+
 `sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
 empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.
 """.
@@ -48,18 +67,20 @@ empty, an atom that is counted as an owner and is the name of a process, dequeue
 -export([top/0, top/1, why/1, why/2]).
 -export([top_text/0, top_text/1, why_text/1, why_text/2]).
 
+-import(erlmcp_overload_text, [words/2, line/2, list/1, rate/1, clock/1, ago/1, duration/1]).
+
 -define(STALLED_MS, 1000).
 -define(ROWS, 10).
 -define(ALERTS, 3).
 -define(L, erlmcp_queue_limits).
 -define(M, erlmcp_overload_monitor).
 
--doc "Prints the ten fullest owners of all roles.".
+-doc "Prints the ten fullest owners of all roles, and the rates that refuse.".
 -spec top() -> ok.
 top() ->
     top(?ROWS).
 
--doc "Prints the fullest owners of all roles, as many as asked for.".
+-doc "Prints the fullest owners of all roles, as many as asked for, and the rates that refuse, as many at most.".
 -spec top(non_neg_integer()) -> ok.
 top(Most) ->
     print(top_lines(Most, ?FUNCTION_NAME)).
@@ -74,61 +95,97 @@ top_text() ->
 top_text(Most) ->
     text(top_lines(Most, ?FUNCTION_NAME)).
 
--doc "Prints why a role refuses, or that it does not: limit, depths, rates, level, last alerts.".
--spec why(?L:role()) -> ok.
+-doc "Prints why a role, a rate or a component refuses, or that it does not; of `cancel`, what there is to cancel.".
+-spec why(Name :: atom()) -> ok.
 why(Role) ->
     print(why_lines(Role, ?FUNCTION_NAME)).
 
--doc "Prints why an owner is refused in a role, or that it is not.".
--spec why(?L:role(), ?L:owner()) -> ok.
+-doc "Prints why an owner is refused in a role, or a key by a rate, or that it is not.".
+-spec why(?L:role(), ?L:owner()) -> ok;
+         (erlmcp_overload_rate:name(), erlmcp_overload_rate:key()) -> ok.
 why(Role, Owner) ->
     print(why_lines(Role, Owner, ?FUNCTION_NAME)).
 
 -doc "Returns what `why/1` prints, in UTF-8: for a remote call, of which the node's own console need not hear.".
--spec why_text(?L:role()) -> binary().
+-spec why_text(Name :: atom()) -> binary().
 why_text(Role) ->
     text(why_lines(Role, ?FUNCTION_NAME)).
 
 -doc "Returns what `why/2` prints, in UTF-8.".
--spec why_text(?L:role(), ?L:owner()) -> binary().
+-spec why_text(?L:role(), ?L:owner()) -> binary();
+              (erlmcp_overload_rate:name(), erlmcp_overload_rate:key()) -> binary().
 why_text(Role, Owner) ->
     text(why_lines(Role, Owner, ?FUNCTION_NAME)).
 
 top_lines(Most, _) when is_integer(Most), Most >= 0 ->
-    case started() of
-        ok -> table(?M:fullest(Most));
-        Words -> [Words]
+    Snapshot = erlmcp_native_metrics:snapshot(),
+    case started(Snapshot) of
+        ok ->
+            Rates = erlmcp_overload_pace:table(Most, Snapshot),
+            table(?M:fullest(Most)) ++ Rates ++ erlmcp_overload_cancels:near(Snapshot);
+        Words ->
+            [Words]
     end;
 top_lines(Most, Function) ->
     erlmcp_native_error:raise(bad_number, {?MODULE, Function, [Most]}).
 
-why_lines(Role, _) when is_atom(Role) ->
-    case {row(Role), Role =:= node andalso erlmcp_overload_node:pressure()} of
-        {#{} = Row, #{} = Pressure} -> node_lines(Row, Pressure, alerts(Role, any));
-        {#{} = Row, _} -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any));
-        {Words, _} -> [Words]
+why_lines(Name, _) when is_atom(Name) ->
+    Snapshot = erlmcp_native_metrics:snapshot(),
+    case started(Snapshot) of
+        ok ->
+            Others = erlmcp_overload_pace:lines(Name, Snapshot) ++ cancels(Name, Snapshot),
+            case {row(Name, Snapshot), Others} of
+                {#{} = Row, _} -> role_lines(Row) ++ Others;
+                {none, [_ | _]} -> Others;
+                {none, []} -> [nothing_counted(Name)]
+            end;
+        Words ->
+            [Words]
     end;
 why_lines(Role, Function) ->
     erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role]}).
 
+cancels(cancel, Snapshot) -> erlmcp_overload_cancels:lines(Snapshot);
+cancels(_, _) -> [].
+
+role_lines(#{role := Role} = Row) ->
+    case Role =:= node andalso erlmcp_overload_node:pressure() of
+        #{} = Pressure -> node_lines(Row, Pressure, alerts(Role, any));
+        _ -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any))
+    end.
+
+%% What is no owner may be a key of the rate of that name.
 why_lines(Role, Owner, Function) when is_atom(Role) ->
-    case is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner) of
-        true ->
-            owner_lines(Role, Owner);
-        false ->
-            Look = fun
-                (nobody) -> [words("~tp in ~tp is not refused: nobody is registered so", [Owner, Role])];
-                (Pid) -> owner_lines(Role, Pid)
-            end,
-            erlmcp_native_owner:by_name(bad_owner, Owner, Look, {?MODULE, Function, [Role, Owner]})
+    Snapshot = erlmcp_native_metrics:snapshot(),
+    OfRate = erlmcp_overload_pace:key_lines(Role, Owner, Snapshot),
+    case OfRate =/= [] andalso row(Role, Snapshot) =:= none of
+        true -> OfRate;
+        false -> owner_lines(Role, Owner, OfRate, {?MODULE, Function, [Role, Owner]}) ++ OfRate
     end;
 why_lines(Role, Owner, Function) ->
     erlmcp_native_error:raise(bad_role, {?MODULE, Function, [Role, Owner]}).
 
+owner_lines(Role, Owner, OfRate, Call) ->
+    IsProcess = is_atom(Owner) orelse erlmcp_native_pid:is_local(Owner),
+    case OfRate =:= [] orelse erlmcp_native_owner:is_owner(Owner) of
+        true when IsProcess ->
+            owner_lines(Role, Owner);
+        false ->
+            [];
+        true ->
+            Look = fun
+                (nobody) -> [words("~tp in ~tp is not refused: nobody is registered so", [Owner, Role])];
+                (Pid) -> owner_lines(Role, Pid)
+            end,
+            erlmcp_native_owner:by_name(bad_owner, Owner, Look, Call)
+    end.
+
 owner_lines(Role, Owner) ->
-    case row(Role) of
-        #{} = Row -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
-        Words -> [Words]
+    Snapshot = erlmcp_native_metrics:snapshot(),
+    case {started(Snapshot), row(Role, Snapshot)} of
+        {ok, #{} = Row} -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
+        {ok, none} -> [nothing_counted(Role)];
+        {Words, _} -> [Words]
     end.
 
 print(Lines) ->
@@ -137,25 +194,20 @@ print(Lines) ->
 text(Lines) ->
     unicode:characters_to_binary([[Line, $\n] || Line <- Lines]).
 
-started() ->
-    #{services := Services} = erlmcp_native_metrics:snapshot(),
+started(#{services := Services}) ->
     case [atom_to_list(Name) || Name := false <- Services, Name =/= erlmcp_control_plane] of
         [] -> ok;
         Missing -> ["not started: ", lists:join(", ", Missing)]
     end.
 
-row(Role) ->
-    #{roles := Rows, switches := Switches} = erlmcp_native_metrics:snapshot(),
-    case {started(), [Row || #{role := Of} = Row <- Rows, Of =:= Role]} of
-        {ok, [Row]} ->
-            Row#{switches => Switches};
-        {ok, []} ->
-            words("nothing was ever counted for ~tp; it would have the limit of default, ~tp", [
-                Role, ?L:get_limit(Role)
-            ]);
-        {Words, _} ->
-            Words
+row(Role, #{roles := Rows, switches := Switches}) ->
+    case [Row || #{role := Of} = Row <- Rows, Of =:= Role] of
+        [Row] -> Row#{switches => Switches};
+        [] -> none
     end.
+
+nothing_counted(Role) ->
+    words("nothing was ever counted for ~tp; it would have the limit of default, ~tp", [Role, ?L:get_limit(Role)]).
 
 alerts(Role, Owner) ->
     Of = [Alert || #{process := Process} = Alert <- ?M:get_alert_history(Role), Owner =:= any orelse Process =:= Owner],
@@ -342,33 +394,8 @@ alert(#{level := Level, process := Process, depth := Depth, limit := Limit, time
 by_level(ByLevel) ->
     [{Level, maps:get(Level, ByLevel)} || Level <- erlmcp_native_role:levels()].
 
-line(Name, Words) ->
-    words("  ~-11s ~ts", [Name, Words]).
-
-list([]) -> "none";
-list(Parts) -> lists:join(", ", Parts).
-
-words(Format, Args) ->
-    lists:flatten(io_lib:format(Format, Args)).
-
 name(Term) ->
     words("~tp", [Term]).
 
 number(N) ->
     integer_to_list(N).
-
-rate(PerS) when PerS < 10 -> words("~.1f", [float(PerS)]);
-rate(PerS) -> words("~b", [round(PerS)]).
-
-clock(AtMs) ->
-    {_, {H, M, S}} = calendar:system_time_to_local_time(AtMs, millisecond),
-    words("~2..0b:~2..0b:~2..0b", [H, M, S]).
-
-ago(AtMs) ->
-    duration(max(0, erlang:system_time(millisecond) - AtMs)).
-
-duration(Ms) when Ms < 1000 -> words("~b ms", [Ms]);
-duration(Ms) when Ms < 10000 -> words("~.1f s", [Ms / 1000]);
-duration(Ms) when Ms < 60000 -> words("~b s", [Ms div 1000]);
-duration(Ms) when Ms < 3600000 -> words("~b min ~b s", [Ms div 60000, Ms div 1000 rem 60]);
-duration(Ms) -> words("~b h ~b min", [Ms div 3600000, Ms div 60000 rem 60]).
