@@ -192,7 +192,8 @@ fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     binary.into()
 }
 
-/// Reads what `Bytes` has written. It is nested no deeper than there are bytes.
+/// Reads what `Bytes` has written, and nobody else: a word is that of a term. It is nested no deeper than there are
+/// bytes.
 struct Reader<'b>(&'b [u8]);
 
 impl Reader<'_> {
@@ -241,7 +242,7 @@ impl Reader<'_> {
     fn simple<'a>(&mut self, env: Env<'a>, tag: u8) -> Option<Term<'a>> {
         match tag {
             0 => Some(Term::list_new_empty(env)),
-            WORD => Some(term::atom_term(env, u64::from_le_bytes(self.eight()?))),
+            WORD => Some(term::immediate_term(env, u64::from_le_bytes(self.eight()?))),
             INTEGER => Some(i64::from_le_bytes(self.eight()?).encode(env)),
             FLOAT => Some(f64::from_bits(u64::from_le_bytes(self.eight()?)).encode(env)),
             _ => None,

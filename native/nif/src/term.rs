@@ -74,6 +74,11 @@ pub(crate) fn immediate_word(term: Term<'_>) -> u64 {
     word(term.as_c_arg())
 }
 
+/// The atom or pid that `immediate_word` gave the word of.
+pub(crate) fn immediate_term(env: Env<'_>, word: u64) -> Term<'_> {
+    immediate(env, word)
+}
+
 /// The atom that `atom_word` gave the word of.
 pub(crate) fn atom_term(env: Env<'_>, word: u64) -> Term<'_> {
     immediate(env, word)
@@ -282,9 +287,9 @@ fn word(term: ErlNifTerm) -> u64 {
 }
 
 fn immediate(env: Env<'_>, word: u64) -> Term<'_> {
-    // SAFETY: the transmutation as in `word`. Roles and owners are made in this module alone, from atoms
-    // and local pids, or are equal to such (`unread`). Both are immediate terms: the word is the whole term, valid in
-    // every environment.
+    // SAFETY: the transmutation as in `word`. Roles, owners and words of keys are made in this module alone, from
+    // atoms and local pids, or are equal to such (`unread`). Both are immediate terms: the word is the whole term,
+    // valid in every environment.
     unsafe { Term::new(env, std::mem::transmute::<u64, ErlNifTerm>(word)) }
 }
 
