@@ -58,7 +58,7 @@ the rate api refuses 1 of 14 keys now, which have nothing left
 ```
 
 `top/0` ends with the rates that refuse now, or have most of the keys that they may, and with early cancellations when
-nearly as many are remembered as may be, or some were lost.
+nearly as many are remembered as may be.
 
 `sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
 empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.

@@ -25,11 +25,11 @@ lines(#{cancel := #{tombstones := Early, tombstones_limit := Most} = Stats}) ->
         line("lost", words("~b early ones for room; ~b messages, ~b wait to be sent", [Displaced, Dropped, Waiting]))
     ].
 
--doc "Returns a sentence if early cancellations are nearly as many as may be, or something was lost.".
+-doc "Returns a sentence if early cancellations are nearly as many as may be.".
 -spec near(erlmcp_native_metrics:snapshot()) -> [string()].
 near(#{cancel := #{tombstones := Early, tombstones_limit := Most} = Stats}) ->
     #{displaced := Displaced, notices_dropped := Dropped} = Stats,
     Words = "cancel: ~b of ~b early cancellations are remembered; ~b were forgotten for room, and ~b messages not sent",
-    [words(Words, [Early, Most, Displaced, Dropped]) || Early >= 0.8 * Most orelse Displaced + Dropped > 0];
+    [words(Words, [Early, Most, Displaced, Dropped]) || Early > 0, Early >= 0.8 * Most];
 near(_) ->
     [].

@@ -32,9 +32,9 @@ those first that refuse most. `[]` if there is none.
 """.
 -spec table(non_neg_integer(), erlmcp_native_metrics:snapshot()) -> [string()].
 table(Most, #{rates := Rates, control := Control}) ->
-    Named = [{name(Name), Row} || #{name := Name} = Row <- Rates],
-    Control_ = [{words("~tp ~ts", [Id, Type]), Row} || {Id, ByType} <- components(Control), Type := Row <- ByType],
-    Telling = [{-PerS, Name, Row} || {Name, #{refused_per_s := PerS} = Row} <- Named ++ Control_, is_telling(Row)],
+    Named = [{words("~tp", [Name]), Row} || #{name := Name} = Row <- Rates],
+    OfTypes = [{words("~tp ~ts", [Id, Type]), Row} || {Id, ByType} <- components(Control), Type := Row <- ByType],
+    Telling = [{-PerS, Name, Row} || {Name, #{refused_per_s := PerS} = Row} <- Named ++ OfTypes, is_telling(Row)],
     case lists:sublist(lists:sort(Telling), Most) of
         [] -> [];
         Shown -> [row("rate", "allows", ["refused/s", "refused", "keys"]) | [row(Name, Row) || {_, Name, Row} <- Shown]]
@@ -159,6 +159,3 @@ shown(Key) ->
 
 ms(Ns) ->
     (Ns + 999_999) div 1_000_000.
-
-name(Name) ->
-    words("~tp", [Name]).

@@ -143,7 +143,6 @@ refusals_that_are_over() ->
     ok = ?R:define(api, #{rate => {1, hour}}),
     _ = [?R:take(api, a) || _ <- [1, 2]],
     erlmcp_native_test_lib:eventually(fun() -> re:run(erlmcp_overload:why_text(api), Ago) =/= nomatch end, 40000),
-    says(["  refusals    0.0 a second, 1 in all"], erlmcp_overload:why_text(api)),
     ?assertEqual(nomatch, binary:match(erlmcp_overload:top_text(), ~"api")).
 
 rates_at_the_top() ->
@@ -177,7 +176,7 @@ row(Name, Rows) ->
 cancellations() ->
     ok = application:set_env(erlmcp_native, cancel, #{max_tombstones => 10, tombstone_ms => 60000}),
     ok = erlmcp_native_app:reload_config(),
-    #{cancelled := #{asked := Asked, early := Early}, displaced := 0} = ?C:get_stats(),
+    #{cancelled := #{asked := Asked, early := Early}, displaced := Displaced} = ?C:get_stats(),
     Token = ?C:new(#{id => task}),
     says(
         [
@@ -185,7 +184,7 @@ cancellations() ->
             "  tasks       1 can be cancelled now",
             io_lib:format("  cancelled   ~b when asked, ~b early, \\d+ with their owner", [Asked, Early]),
             "  early       0 of 10 are remembered, for tasks that have not begun",
-            "  lost        0 early ones for room; 0 messages, 0 wait to be sent"
+            io_lib:format("  lost        ~b early ones for room; 0 messages, 0 wait to be sent", [Displaced])
         ],
         erlmcp_overload:why_text(cancel)
     ),
@@ -196,9 +195,9 @@ cancellations() ->
     Near =
         "\ncancel: ~b of 10 early cancellations are remembered; "
         "~b were forgotten for room, and 0 messages not sent\n",
-    says([io_lib:format(Near, [8, 0])], erlmcp_overload:top_text()),
+    says([io_lib:format(Near, [8, Displaced])], erlmcp_overload:top_text()),
     _ = [?C:cancel({early, N}, x) || N <- lists:seq(9, 12)],
-    says([io_lib:format(Near, [10, 2])], erlmcp_overload:top_text()),
+    says([io_lib:format(Near, [10, Displaced + 2])], erlmcp_overload:top_text()),
     says(["^cancel has as many early cancellations as it may"], erlmcp_overload:why_text(cancel)).
 
 nothing_is_changed() ->
