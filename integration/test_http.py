@@ -7,7 +7,8 @@ import pytest
 
 from harness.waiting import eventually
 
-ENDPOINTS = ("/api/summary", "/api/queues", "/api/alerts", "/api/control", "/health/live", "/health/ready")
+ENDPOINTS = ("/api/summary", "/api/queues", "/api/alerts", "/api/rates", "/api/control", "/health/live",
+             "/health/ready")
 
 METRICS_SERVER = """
     {ok, Tokens, _} = erl_scan:string("

@@ -140,6 +140,8 @@ def busy(node):
         [ok = erlmcp_overload_mailbox:send(session, Idle, message) || _ <- lists:seq(1, 12)], ok""")
     dequeue(node, "session", "session_1", 34)
     refuse(node, "tool_executor", "executor_1", 1042)
+    node.eval("ok = erlmcp_overload_rate:define(api, #{rate => {60000, hour}, burst => 20}),"
+              " [erlmcp_overload_rate:take(api, client) || _ <- lists:seq(1, 40)], ok")
     check_health(node, "server", 300)
     node.eval("erlmcp_overload_monitor:force_check()")
 
@@ -214,6 +216,59 @@ def test_wait_class_reason_and_caps_are_shown(node, page):
     node.eval("erlmcp_queue_limits:set_caps(work, #{})")
     eventually(lambda: field("places") == "3, no cap", what="the caps are gone")
     assert "At a cap" not in page.text("#reasons")
+
+
+def test_rates_and_who_is_refused_are_shown(node, page):
+    rows = lambda: {row["name"]: row for row in page.rows("rates")}
+    assert "as often as they like" in page.text("#rates + .empty")
+    node.eval("""
+        ok = erlmcp_overload_rate:define(api, #{rate => {100, hour}, burst => 3}),
+        ok = erlmcp_overload_rate:define(login, #{rate => {6, minute}, max_keys => 5}),
+        ok = erlmcp_overload_rate:define(tokens, #{rate => {60000, minute}}),
+        [erlmcp_overload_rate:take(api, secret_key) || _ <- lists:seq(1, 13)],
+        [erlmcp_overload_rate:take(tokens, secret_key, 500) || _ <- "abc"],
+        [erlmcp_overload_rate:take(login, {secret_key, N}) || N <- [1, 2, 3, 4]], ok""")
+    eventually(lambda: "api" in rows() and number(rows()["api"]["refused"]) == 10, what="the page has taken it in")
+    row = rows()["api"]
+    assert row["limit"] == "100 an hour, 3 at once"
+    assert (row["keys"], rows()["login"]["keys"]) == ("1 of 1\u202f000\u202f000", "4 of 5")
+    assert (rows()["tokens"]["limit"], rows()["login"]["limit"]) == ("60\u202f000 a minute", "6 a minute")
+    assert page.rows("rates")[0]["name"] == "api" and number(row["refused_rate"]) > 0
+    assert number(rows()["tokens"]["taken_rate"]) > 0
+    assert page.run("return [...document.querySelectorAll('#rates [data-hot=true]')].map((cell) => cell.dataset.field)"
+                    ) == ["refused_rate", "keys"]
+    assert page.text("#rates-note") == "1 of 3 rates refuse, over the last 10 s"
+    assert "Rates refuse clients that ask too often: api (" in page.text("#reasons")
+    assert "Keys nearly as many as may be: login" in page.text("#reasons")
+    assert page.one("#verdict").get_attribute("data-level") == "ok"
+    assert "No queue refuses, 1 rate does" == page.text("#headline")
+    assert "secret_key" not in page.text("body")
+    eventually(lambda: "refuse clients" not in page.text("#reasons"), 30, "it is over")
+    assert "nothing refused" in page.text("#headline") or "Nothing to protect" in page.text("#headline")
+
+
+def test_cancellations_are_shown(node, page):
+    field = lambda name: page.text(f"#cancel [data-field={name}]")
+    node.eval("""
+        ok = application:set_env(erlmcp_native, cancel, #{max_tombstones => 10, tombstone_ms => 60000}),
+        ok = erlmcp_native_app:reload_config(),
+        Owner = spawn(fun() -> receive stop -> ok end end),
+        persistent_term:put(tokens, [erlmcp_control_cancel:new(#{id => N, owner => Owner}) || N <- [1, 2, 3]]),
+        ok = erlmcp_control_cancel:cancel(Owner, 1, enough),
+        Rate = #{cancel_task => {1, hour}},
+        ok = erlmcp_control_plane:register_component(tools, #{handler => fun(_) -> ok end, rate => Rate}),
+        [erlmcp_control_plane:send_cancel_task(tools, N) || N <- [1, 2, 3]],
+        [ok = erlmcp_control_cancel:cancel({early, N}, enough) || N <- lists:seq(1, 9)], ok""")
+    eventually(lambda: field("tombstones") == "9 of 10", what="the page has taken it in")
+    assert [field(name) for name in ("tokens", "asked", "early", "owner_down", "displaced", "notices_dropped")] == [
+        "3", "1", "0", "0", "0", "0"]
+    assert "Early cancellations nearly as many as may be: 9 of 10" in page.text("#reasons")
+    dash = "\N{EN DASH}"
+    assert [row["refused"] for row in page.rows("lanes")] == [dash, dash, dash, "2"]
+    node.eval("supervisor:terminate_child(erlmcp_native_sup, erlmcp_control_plane)")
+    eventually(lambda: page.text("#cancel-note") == "The control plane is not started: no task can be cancelled.",
+               what="it says so")
+    assert page.all("#cancel dt") == []
 
 
 def test_an_owner_that_stands_still_is_told_from_one_that_is_slow(node, page):

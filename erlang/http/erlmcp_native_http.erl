@@ -9,6 +9,7 @@ has to be started before.
 | `/api/summary` | everything at a glance, as JSON |
 | `/api/queues?role=R&top=N` | the N fullest owners (1 to 1000, 10 by default), of one role or of all |
 | `/api/alerts?role=R` | the last alerts, the newest first |
+| `/api/rates` | what each rate allows, takes and refuses, those of control messages too; of keys, how many there are |
 | `/api/control` | the control plane, with its components |
 | `/events` | a stream of server-sent events: `snapshot` once a second, `alert`, `breaker`, `missed` |
 | `/metrics` | Prometheus text, or OpenMetrics if the client prefers that |
@@ -44,11 +45,11 @@ streams get ahead of by ending now and then; clients come again, and miss nothin
 
 A stream holds a connection: with `max_streams` as high as `max_connections`, streams may leave no room for probes.
 
-There is no authentication and no encryption. All is read-only, and says the names of roles and components, process
-identifiers and numbers. On the loopback address any user of the machine can read it, and a web page that had its own
-host name resolved to that address (DNS rebinding) could have a browser on the machine read it too. Where that is too
-much, mount the routes into a listener that checks who asks. Listening on another address shows it to whoever reaches
-that.
+There is no authentication and no encryption. All is read-only, and says the names of roles, rates and components,
+process identifiers and numbers. On the loopback address any user of the machine can read it, and a web page that had
+its own host name resolved to that address (DNS rebinding) could have a browser on the machine read it too. Where that
+is too much, mount the routes into a listener that checks who asks. Listening on another address shows it to whoever
+reaches that.
 
 A request line or header beyond 12 KB, more than 64 headers, or a request that takes longer than `idle_timeout_ms` to
 come is refused; so is a body. A client that takes nothing of what is sent to it for `send_timeout_ms` is closed; one
@@ -88,6 +89,7 @@ routes(#{max_streams := MaxStreams, send_timeout_ms := PatienceMs}) ->
         {"/api/summary", summary},
         {"/api/queues", queues},
         {"/api/alerts", alerts},
+        {"/api/rates", rates},
         {"/api/control", control},
         {"/health/live", live},
         {"/health/ready", ready},

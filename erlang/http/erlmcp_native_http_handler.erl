@@ -14,7 +14,7 @@ whatever is started. Below `/api/` a parameter that is not known is an error; el
 -export_type([resource/0]).
 
 -doc "A resource is what a path stands for.".
--type resource() :: summary | queues | alerts | control | live | ready | metrics | not_found.
+-type resource() :: summary | queues | alerts | rates | control | live | ready | metrics | not_found.
 
 -define(DEFAULT_TOP, 10).
 
@@ -85,6 +85,13 @@ resource(alerts, Values, _Req) ->
             {role, Role} -> erlmcp_overload_monitor:get_alert_history(Role)
         end,
     listed(Values, #{alerts => [erlmcp_native_http_json:alert(Alert) || Alert <- Alerts]});
+resource(rates, _, _Req) ->
+    case erlmcp_native_metrics:snapshot() of
+        #{services := #{erlmcp_queue_limits := true}} = Snapshot ->
+            erlmcp_native_http_reply:json(200, erlmcp_native_http_json:rates(Snapshot));
+        _ ->
+            not_started(erlmcp_queue_limits)
+    end;
 resource(control, _, _Req) ->
     case erlmcp_native_http_json:control(erlmcp_native_metrics:snapshot()) of
         undefined -> not_started(erlmcp_control_plane);

@@ -6,7 +6,7 @@ Rows and alerts are made by `erlmcp_native_json:plain/1`. Roles and components b
 the encoder the atoms `null` and `true` are no strings.
 """.
 
--export([encode/1, summary/1, control/1, queues/1, alert/1, event/1, text/1]).
+-export([encode/1, summary/1, control/1, rates/1, queues/1, alert/1, event/1, text/1]).
 
 -export_type([event/0]).
 
@@ -23,7 +23,7 @@ encode(Map) ->
 -doc "Makes the answer that shows the node at a glance.".
 -spec summary(erlmcp_native_metrics:snapshot()) -> map().
 summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self} = Snapshot) ->
-    #{at_ms := AtMs, services := Services, switches := Switches} = Snapshot,
+    #{at_ms := AtMs, services := Services, switches := Switches, rates := Rates, cancel := Cancel} = Snapshot,
     Numbers = erlmcp_native_role:numbers(),
     #{
         at_ms => AtMs,
@@ -32,7 +32,9 @@ summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self
         services => Services,
         switches => Switches,
         roles => [role(Role, Numbers) || Role <- Roles],
+        rates => [rate(Rate) || Rate <- Rates],
         control => plane(Control),
+        cancel => known(Cancel),
         pressure => pressure(Pressure),
         self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
@@ -44,6 +46,32 @@ control(#{control := undefined}) ->
 control(#{at_ms := AtMs, control := Control}) ->
     Shown = erlmcp_native_metric:components(Control),
     (plane(Control))#{at_ms => AtMs, by_component => #{text(Id) => component(Row) || {Id, Row} <- Shown}}.
+
+-doc "Makes the answer that shows rates: those by name, and those of control messages.".
+-spec rates(erlmcp_native_metrics:snapshot()) -> map().
+rates(#{at_ms := AtMs, rates := Rates, control := Control}) ->
+    #{
+        at_ms => AtMs,
+        rates => [rate(Rate) || Rate <- Rates],
+        control => [
+            (rate(Rate))#{component => text(Id), type => Type}
+         || {Id, #{rates := ByType}} <- components(Control), {Type, Rate} <- lists:sort(maps:to_list(ByType))
+        ]
+    }.
+
+components(undefined) -> [];
+components(Control) -> erlmcp_native_metric:components(Control).
+
+%% Of whom a key is says nobody here: it may be a secret.
+rate(#{rate := {Limit, Period}} = Rate) ->
+    Row = #{Key => known(Value) || Key := Value <- maps:remove(rate, Rate)},
+    named(Row#{limit => Limit, period => Period}).
+
+named(#{name := Name} = Row) -> Row#{name := text(Name)};
+named(Row) -> Row.
+
+known(undefined) -> null;
+known(Value) -> Value.
 
 -doc "Makes the rows that show owners in their roles.".
 -spec queues([erlmcp_overload_monitor:queue_info()]) -> [erlmcp_native_json:plain()].
@@ -106,11 +134,17 @@ plane(#{by_component := Rows, latency := #{below := Below}} = Control) ->
     ],
     (maps:with(Told, Control))#{
         components => map_size(Rows),
+        refused_by_rate => refused(Rows),
         latency_below => [#{us => Us, count => Count} || {Us, Count} <- Below]
     }.
 
-component(Row) ->
-    maps:with([delivered, by_type | waits()], Row).
+%% By type, of all components.
+refused(Rows) ->
+    Each = [{Type, Refused} || #{rates := Rates} <- maps:values(Rows), Type := #{refused := Refused} <- Rates],
+    erlmcp_native_metric:sums(Each).
+
+component(#{rates := Rates} = Row) ->
+    (maps:with([delivered, by_type | waits()], Row))#{rates => #{Type => rate(Rate) || Type := Rate <- Rates}}.
 
 waits() ->
     [queued, latency_p50_us, latency_p95_us, latency_p99_us, latency_p999_us, max_latency_us].

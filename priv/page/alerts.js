@@ -22,7 +22,7 @@ export class AlertLog {
   entries = [];
 
   /** Takes in a history: what is already known stays as it is. */
-  load(/** @type {Alert[]} */ history) {
+  load(history) {
     const known = new Set(this.entries.map((entry) => entry.id));
     for (const alert of history.slice(0, MOST)) {
       const id = identity(alert);
@@ -34,7 +34,7 @@ export class AlertLog {
   }
 
   /** @returns {boolean} whether it is new */
-  raised(/** @type {Alert} */ alert) {
+  raised(alert) {
     const id = identity(alert);
     const known = this.entries.find((entry) => entry.id === id);
     if (known) {
@@ -48,7 +48,7 @@ export class AlertLog {
   }
 
   /** @returns {boolean} whether anything held until now */
-  cleared(/** @type {Alert} */ alert, /** @type {number} */ at) {
+  cleared(alert, at) {
     let any = false;
     for (const entry of this.entries) {
       if (entry.state !== 'cleared' && same(entry, alert)) {
@@ -66,7 +66,7 @@ export class AlertLog {
    * @param {{role: string, level: string}[]} roles
    * @param {{role: string, process: string, status: string}[]} owners the fullest
    */
-  settle(roles, owners, /** @type {number} */ at) {
+  settle(roles, owners, at) {
     const levels = new Map(roles.map(({ role, level }) => [role, SEVERITY[level] ?? 3]));
     for (const entry of this.entries) {
       if (entry.state === 'cleared' || at - entry.timestamp < SETTLED_MS) continue;

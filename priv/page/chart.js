@@ -83,20 +83,11 @@ class Chart {
   }
 }
 
-/**
- * Series over time. The pointer tells what it is on.
- * @typedef {{colour: string, fill?: string, dash?: number[], width?: number}} Line
- */
+/** Series over time. The pointer tells what it is on: in `readout`, what `read` makes of the values there. */
 export class TimeChart extends Chart {
   #lines;
   #more;
 
-  /**
-   * @param {HTMLElement} host
-   * @param {Line[]} lines
-   * @param {{y?: (value: number) => string, log?: boolean, least?: number, size?: number,
-   *          readout?: HTMLElement, read?: (values: (number | null)[]) => string}} more
-   */
   constructor(host, lines, more = {}) {
     super(host);
     this.#lines = lines;

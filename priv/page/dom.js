@@ -1,6 +1,6 @@
 // Making and changing elements. All text goes in as text, never as markup.
 
-import { name } from './format.js';
+import { count, name } from './format.js';
 
 export const $ = (id) => document.getElementById(id);
 
@@ -50,15 +50,7 @@ export const instead = (element, missing, text) => {
 
 const held = new WeakMap();
 
-/**
- * Has one child for each item, in the items' order; a child lives as long as its key is there.
- * @template T
- * @param {Element} parent
- * @param {T[]} items
- * @param {(item: T) => string} key
- * @param {(item: T) => Element} make
- * @param {(child: any, item: T) => void} update
- */
+/** Has one child for each item, in the items' order; a child lives as long as its key is there. */
 export const list = (parent, items, key, make, update) => {
   const before = held.get(parent) ?? new Map();
   const after = new Map();
@@ -99,21 +91,53 @@ export const setMeter = (element, share, level, text) => {
   say(element.lastChild, text);
 };
 
-/** A table row from the kinds of its cells; its cells are at `row.cells`. */
-export const row = (cells) =>
-  h('tr', {}, ...cells.map(({ tag = 'td', kind = '', field, child }) => {
-    const cell = h(tag, tag === 'th' ? { scope: 'row' } : {}, ...(child ? [child] : []));
-    if (kind) cell.className = kind;
-    if (field) cell.dataset.field = field;
-    return cell;
-  }));
+/** The column of names that rows begin with. */
+export const naming = (title, field) =>
+  ({ title, tag: 'th', kind: 'name', field, show: (cell, row) => sayName(cell, row[field]) });
 
-/** The rows of a table, or, if there are none, words in its place: in the element that is named after it. */
-export const table = (id, items, key, make, update, empty) => {
-  list($(id).tBodies[0], items, key, make, update);
-  show($(id), items.length > 0);
-  instead($(`${id}-empty`), items.length === 0, empty);
-};
+/** A column of counts, by the field of the API. */
+export const counting = (title, field, kind = '') =>
+  ({ title, kind: `n ${kind}`, field, text: ({ [field]: value }) => count(value) });
+
+/**
+ * A table that is described by its columns. A cell has a `text`, which may be `hot` and so stand out, or is shown by
+ * `show` in a way of its own, in the `child` that it is made with, if any.
+ */
+export class Table {
+  #body = h('tbody');
+  #empty = h('p', { class: 'empty', hidden: '' });
+  #element;
+  #columns;
+
+  constructor(id, columns) {
+    this.#element = $(id);
+    this.#columns = columns;
+    const heading = ({ title, kind = '', about }) =>
+      h('th', { scope: 'col', class: kind, ...(about && { title: about }) }, title);
+    this.#element.append(h('thead', {}, h('tr', {}, ...columns.map(heading))), this.#body);
+    this.#element.after(this.#empty);
+  }
+
+  /** Has a row for each item, or, if there are none, words in its place. @returns {Element[]} the rows */
+  draw(items, key, empty) {
+    list(this.#body, items, key, () => this.#row(), (row, item) => this.#columns.forEach((column, i) => {
+      const { text, hot, show: custom = (cell) => sayHot(cell, text(item), Boolean(hot?.(item))) } = column;
+      custom(row.cells[i], item);
+    }));
+    show(this.#element, items.length > 0);
+    instead(this.#empty, items.length === 0, empty);
+    return [...this.#body.rows];
+  }
+
+  #row() {
+    return h('tr', {}, ...this.#columns.map(({ tag = 'td', kind = '', field, child }) => h(tag, {
+      class: kind, ...(tag === 'th' && { scope: 'row' }), ...(field && { 'data-field': field }),
+    }, ...(child ? [child()] : []))));
+  }
+}
+
+/** Of each term, how a field of the API is said, and which: what `stats` takes. */
+export const fields = (from, terms) => terms.map(([term, text, field]) => [term, text(from?.[field]), field]);
 
 /** Pairs of term and value. @param {[string, string, string?][]} pairs with the field of the API */
 export const stats = (element, pairs) =>

@@ -6,7 +6,7 @@
 const KEPT = 61;
 
 /** The messages of each band that came between two observations. @returns {Bands} */
-export const bands = (/** @type {Below} */ now, /** @type {Below | null} */ before = null) => {
+export const bands = (now, before = null) => {
   const earlier = new Map((before ?? []).map(({ us, count }) => [us, count]));
   let from = 0;
   let below = 0;
@@ -19,10 +19,10 @@ export const bands = (/** @type {Below} */ now, /** @type {Below | null} */ befo
   });
 };
 
-export const total = (/** @type {Bands} */ some) => some.reduce((sum, band) => sum + band.count, 0);
+export const total = (some) => some.reduce((sum, band) => sum + band.count, 0);
 
 /** A percentile as good as the bands tell: within its band on a logarithmic scale; null when there is none. */
-export const percentile = (/** @type {Bands} */ some, /** @type {number} */ share) => {
+export const percentile = (some, share) => {
   const rank = share * total(some);
   if (!(rank > 0)) return null;
   let below = 0;
@@ -45,7 +45,7 @@ export class Latencies {
   }
 
   /** Adds an observation; whatever went back makes a new beginning. */
-  add(/** @type {number} */ at, /** @type {Below} */ below) {
+  add(at, below) {
     const last = this.#kept.at(-1);
     if (last && below.some(({ us, count }, i) => last.below[i]?.us !== us || last.below[i].count > count)) this.clear();
     this.#kept.push({ at, below });
@@ -53,7 +53,7 @@ export class Latencies {
   }
 
   /** What came in the last so many milliseconds; null before there are two observations. */
-  recent(/** @type {number} */ ms) {
+  recent(ms) {
     const last = this.#kept.at(-1);
     if (this.#kept.length < 2) return null;
     const since = last.at - ms - 500;

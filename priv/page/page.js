@@ -1,7 +1,7 @@
 // Puts the page together: the model takes what comes, the views draw it once a frame at most.
 
 import { recolour } from './chart.js';
-import { $, say, stats } from './dom.js';
+import { $, fields, say, stats } from './dom.js';
 import { bytes, count } from './format.js';
 import { Model } from './model.js';
 import { Stream } from './stream.js';
@@ -11,6 +11,7 @@ import { ControlView } from './view_control.js';
 import { LevelsView } from './view_levels.js';
 import { renderOwners } from './view_owners.js';
 import { QueuesView } from './view_queues.js';
+import { renderRates } from './view_rates.js';
 import { RefusalsView } from './view_refusals.js';
 import { RolesView } from './view_roles.js';
 import { found } from './verdict.js';
@@ -65,6 +66,7 @@ const renderNumbers = () => {
   views.queues.render(model, chosen);
   views.refusals.render(model);
   renderOwners(model);
+  renderRates(model);
   views.control.render(model);
   views.levels.render(model);
   renderSelf(model.snapshot);
@@ -78,14 +80,14 @@ const pressed = (pressure) => [['Memory', 'memory'], ['Run queue', 'run_queue']]
 const renderSelf = ({ self, version, pressure }) => stats($('self'), [
   ['Version', String(version ?? '–'), 'version'],
   ...pressed(pressure),
-  ...[
+  ...fields(self, [
     ['Owners tracked', count, 'owners'],
     ['Native memory', bytes, 'memory_bytes'],
     ['Alerts lost', count, 'alerts_lost'],
     ['Wake-ups dropped', count, 'wakeups_dropped'],
     ['Mailboxes passed over', count, 'mailboxes_passed_over'],
     ['Pages and other streams', count, 'streams'],
-  ].map(([term, text, field]) => [term, text(self?.[field]), field]),
+  ]),
 ]);
 
 // The first numbers are painted when the frame after them begins.

@@ -6,15 +6,7 @@ export const STALE_MS = 3000;
 const SILENT_MS = 10000;
 const LONGEST_PAUSE_MS = 15000;
 
-/**
- * @typedef {object} Listener
- * @property {(snapshot: object) => void} snapshot
- * @property {(alert: object) => void} alert
- * @property {(breaker: object) => void} breaker
- * @property {(missed: object) => void} missed
- * @property {(resumed: boolean) => void} opened resumed: with no event lost that the node still had
- */
-
+/** Its listener has a function for each event, and `opened`, told whether no event was lost that the node still had. */
 export class Stream {
   #url;
   #listener;
@@ -25,7 +17,7 @@ export class Stream {
   #failures = 0;
   #opened = false;
 
-  constructor(/** @type {string} */ url, /** @type {Listener} */ listener) {
+  constructor(url, listener) {
     this.#url = url;
     this.#listener = listener;
   }

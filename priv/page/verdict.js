@@ -1,6 +1,6 @@
 // The state of the node in plain words.
 
-import { bytes, clock, count, duration, name, percent, plural, rate, some } from './format.js';
+import { bytes, clock, count, duration, name, of as within, percent, plural, rate, some } from './format.js';
 
 const SERVICES = {
   erlmcp_queue_limits: ['Queue limits are', 'nothing is counted and nothing is refused'],
@@ -13,13 +13,15 @@ const SWITCHES = {
   priority: ['Control priority', 'is OFF: control messages wait behind data'],
 };
 const SHORT_NAME = 48;
+/** From this share on, keys and early cancellations are nearly as many as may be. */
+const NEAR = 0.8;
 /** For so long it is said that the totals began anew. */
 const RESET_SHOWN_MS = 60000;
 
 /** What it is to have a limit of 0. */
 export const CLOSED = 'closed: its limit is 0, everything is refused';
 
-const named = (roles) => some(roles.map(({ role }) => name(role, SHORT_NAME)));
+const named = (rows) => some(rows.map((row) => name(row.role ?? row.name, SHORT_NAME)));
 
 const refusal = ({ role, refusedRate, retry_after_ms: retry, closed }) =>
   `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${
@@ -35,6 +37,11 @@ export const found = {
 const strain = ({ level, cause, refuses, ...of }) =>
   `The node refuses ${level === 2 ? 'all but critical_plus' : some(refuses)}: ${
     cause.replace('_', ' ')} ${found[cause](of[cause])}`;
+
+export const isRefusing = ({ refusing_since_ms: since }) => since !== null;
+export const isCrowded = ({ keys, max_keys: most }) => most > 1 && keys >= NEAR * most;
+const isNear = ({ tombstones: some, tombstones_limit: most }) => some > 0 && some >= NEAR * most;
+export const early = ({ tombstones, tombstones_limit: most }) => within(tombstones, most);
 
 /** Why there are no roles. */
 export const noRoles = ({ services }) =>
@@ -57,7 +64,8 @@ export const switches = ({ services, switches: states }) => [
  * @returns {{level: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
  */
 export const verdict = ({ snapshot, roles: all, resetAt }) => {
-  const { pressure } = snapshot;
+  const { pressure, cancel, rates = [] } = snapshot;
+  const [held, crowded] = [rates.filter(isRefusing), rates.filter(isCrowded)];
   // Its role says in a number what is said in words here.
   const roles = pressure ? all.filter(({ role }) => role !== 'node') : all;
   const down = Object.keys(SERVICES).filter((key) => snapshot.services?.[key] === false);
@@ -69,20 +77,24 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
   const full = ({ used, most }) => used >= (most ?? Infinity);
   const capped = roles.filter(({ caps }) => Object.values(caps ?? {}).some(full));
   const open = roles.filter(({ breaker }) => breaker === 'open');
-  const reasons = [];
-
-  if (pressure?.level) reasons.push(strain(pressure));
-  if (overload.length) reasons.push(`In overload: ${named(overload)}`);
-  if (critical.length) reasons.push(`Critical, from 90 %: ${named(critical)}`);
-  if (warning.length) reasons.push(`Warning, from 80 %: ${named(warning)}`);
-  if (closed.length) reasons.push(`Closed by a limit of 0: ${named(closed)}`);
-  if (capped.length) reasons.push(`At a cap over all owners: ${named(capped)}`);
-  if (open.length) reasons.push(`${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`);
-  if (resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS) {
-    reasons.push(`Totals began anew at ${clock(resetAt)}: the node or its counters were restarted`);
-  }
+  const began = resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS;
+  const each = ({ name: of, refused_per_s: often }) => `${name(of, SHORT_NAME)} (${rate(often)}/s)`;
+  const reasons = [
+    pressure?.level && strain(pressure),
+    overload.length && `In overload: ${named(overload)}`,
+    critical.length && `Critical, from 90 %: ${named(critical)}`,
+    warning.length && `Warning, from 80 %: ${named(warning)}`,
+    closed.length && `Closed by a limit of 0: ${named(closed)}`,
+    capped.length && `At a cap over all owners: ${named(capped)}`,
+    open.length && `${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`,
+    held.length && `Rates refuse clients that ask too often: ${some(held.map(each))}`,
+    crowded.length && `Keys nearly as many as may be: ${named(crowded)}`,
+    cancel && isNear(cancel) && `Early cancellations nearly as many as may be: ${early(cancel)}`,
+    began && `Totals began anew at ${clock(resetAt)}: the node or its counters were restarted`,
+  ].filter(Boolean);
 
   const of = `of ${plural(roles.length, 'role')}`;
+  const calm = held.length ? 'no queue refuses' : 'nothing refused';
   const result = (level, short, headline) => ({ level, short, headline, reasons });
   if (pressure?.level === 2) return result('overload', 'node pressed', strain(pressure));
   if (refusing.length) {
@@ -90,10 +102,10 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
       `${refusing.length} ${of} ${refusing.length === 1 ? 'refuses' : 'refuse'}: ${some(refusing.map(refusal))}`);
   }
   if (overload.length) {
-    return result('overload', 'overload', `${overload.length} ${of} in overload, nothing refused just now`);
+    return result('overload', 'overload', `${overload.length} ${of} in overload, ${calm} just now`);
   }
   if (pressure?.level) return result('critical', 'node pressed', strain(pressure));
-  if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, nothing refused`);
+  if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, ${calm}`);
   if (down.length) {
     return result('critical', 'service down',
       down.length === 3 ? 'No service is running' : `Not running: ${down.join(', ')}`);
@@ -102,12 +114,13 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
     return result('warning', 'closed', closed.length === 1 ? `${named(closed)} is ${CLOSED}`
       : `${closed.length} ${of} are closed: their limit is 0, everything is refused`);
   }
-  if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, nothing refused`);
+  if (warning.length) return result('warning', 'warning', `${warning.length} ${of} filling up, ${calm}`);
   if (off.length) return result('warning', 'switched off', `${plural(off.length, 'protection')} switched off`);
   if (open.length) {
     return result('warning', 'breaker open',
       `No queue is full, but ${plural(open.length, 'breaker is', 'breakers are')} open`);
   }
+  if (held.length) return result('ok', 'ok', `No queue refuses, ${plural(held.length, 'rate does', 'rates do')}`);
   if (roles.length === 0) return result('ok', 'ok', 'Nothing to protect yet: no role has been used');
   const fullest = roles.reduce((most, role) => (role.full > most.full ? role : most));
   const which = roles.length === 1 ? 'the only role' : `the fullest of ${roles.length} roles`;

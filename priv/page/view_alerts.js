@@ -1,6 +1,6 @@
 // Alerts as they come and clear, in the table and in what a screen reader is told.
 
-import { $, attribute, badge, h, row, say, sayName, setBadge, table } from './dom.js';
+import { $, Table, attribute, badge, h, say, sayName, setBadge } from './dom.js';
 import { clock, duration, name, of, plural } from './format.js';
 
 /** What is said at once to somebody who listens, at most once in so long. */
@@ -9,18 +9,7 @@ const LEVELS = ['warning', 'critical', 'overload'];
 
 const lines = (...children) => h('div', { class: 'lines' }, ...children);
 
-const make = () => row([
-  { child: lines(badge(), h('span', { 'data-field': 'timestamp' })) },
-  {
-    child: lines(
-      h('span', { class: 'name', 'data-field': 'role' }),
-      h('span', { class: 'name', 'data-field': 'process' }),
-    ),
-  },
-  { child: lines(h('span', { 'data-field': 'state' }), h('span')) },
-]);
-
-const state = ({ state: kind, clearedAt, timestamp }, now) => {
+const state = ({ state: kind, clearedAt, timestamp, now }) => {
   if (kind === 'holds') {
     return ['holds', `for ${duration(Math.max(1000, Math.floor((now - timestamp) / 1000) * 1000))}`];
   }
@@ -29,17 +18,30 @@ const state = ({ state: kind, clearedAt, timestamp }, now) => {
   return [clock(clearedAt), `after ${duration(clearedAt - timestamp)}`];
 };
 
-const update = (element, entry, now) => {
-  const [[level, raised], [role, process], cleared] = [...element.cells].map(({ firstChild }) => firstChild.children);
-  attribute(element, 'data-state', entry.state);
-  setBadge(level, entry.level);
-  say(raised, clock(entry.timestamp));
-  sayName(role, entry.role);
-  say(process, `${name(entry.process, 40)}: ${of(entry.depth, entry.limit)}`);
-  state(entry, now).forEach((text, i) => say(cleared[i], text));
-};
+const COLUMNS = [
+  {
+    title: 'Raised', child: () => lines(badge(), h('span', { 'data-field': 'timestamp' })),
+    show: ({ firstChild: { children: [level, raised] } }, entry) => {
+      setBadge(level, entry.level);
+      say(raised, clock(entry.timestamp));
+    },
+  },
+  {
+    title: 'Where',
+    child: () => lines(...['role', 'process'].map((field) => h('span', { class: 'name', 'data-field': field }))),
+    show: ({ firstChild: { children: [role, process] } }, entry) => {
+      sayName(role, entry.role);
+      say(process, `${name(entry.process, 40)}: ${of(entry.depth, entry.limit)}`);
+    },
+  },
+  {
+    title: 'Cleared', child: () => lines(h('span', { 'data-field': 'state' }), h('span')),
+    show: ({ firstChild: { children } }, entry) => state(entry).forEach((text, i) => say(children[i], text)),
+  },
+];
 
 export class AlertsView {
+  #table = new Table('alerts', COLUMNS);
   #missed = 0;
 
   missed(events) {
@@ -47,10 +49,11 @@ export class AlertsView {
   }
 
   render({ alerts: { entries }, roles, snapshot }) {
-    table('alerts', entries, ({ id }) => id, make, (child, entry) => update(child, entry, snapshot.at_ms),
+    const rows = this.#table.draw(entries.map((entry) => ({ ...entry, now: snapshot.at_ms })), ({ id }) => id,
       snapshot.services?.erlmcp_overload_monitor === false
         ? 'The overload monitor is not running: no alerts come.'
         : 'No alert yet.');
+    rows.forEach((row, i) => attribute(row, 'data-state', entries[i].state));
     const above = roles.reduce((sum, { owners_by_level: owners }) =>
       sum + LEVELS.reduce((each, level) => each + (owners?.[level] ?? 0), 0), 0);
     const parts = [`${plural(above, 'owner')} above a threshold now`];

@@ -1,6 +1,6 @@
 // What control messages wait: over time, how it is spread, and in numbers.
 
-import { $, attribute, instead, list, row, say, sayHot, show, stats } from './dom.js';
+import { $, Table, attribute, counting, fields, instead, say, show, stats } from './dom.js';
 import { SpreadChart, TimeChart } from './chart.js';
 import { count, latency, percent } from './format.js';
 import { percentile, total } from './latency.js';
@@ -12,15 +12,23 @@ const LANES = [
   ['cancel_task', 'cancel task'],
 ];
 
-const laneRow = () => row([{ tag: 'th' }, { kind: 'n', field: 'delivered' }, { kind: 'n', field: 'queued' }]);
-const bandRow = () => row([{ tag: 'th' }, { kind: 'n' }, { kind: 'n' }]);
-
 const within = (bands) => {
   const some = bands.map(({ count: number }, i) => [number, i]).filter(([number]) => number > 0);
   return some.length ? [some[0][1], some.at(-1)[1]] : null;
 };
 
 export class ControlView {
+  #lanes = new Table('lanes', [
+    { title: 'Type', tag: 'th', text: ({ title }) => title },
+    counting('Delivered', 'delivered'),
+    { ...counting('Waiting', 'queued'), hot: ({ queued }) => queued > 0 },
+    { ...counting('Refused by a rate', 'refused'), hot: ({ refused }) => refused > 0 },
+  ]);
+  #table = new Table('spread', [
+    { title: 'Latency', tag: 'th', text: ({ from, to }) => `${latency(from)} to ${latency(to)}` },
+    { title: 'Since start', kind: 'n', text: ({ count: all, share }) => `${count(all)} (${percent(share)})` },
+    counting('Last minute', 'last'),
+  ]);
   #bands = [];
   #time = new TimeChart($('control-chart'), [{ colour: 'violet', dash: [6, 3] }, { colour: 'blue' }], {
     y: (us) => latency(us).replace('\u202f', ' '), log: true, size: 52, readout: $('control-at'),
@@ -46,13 +54,12 @@ export class ControlView {
     attribute($('control-chart'), 'aria-label', `Control latency over the last 10 minutes; ${now}`);
     this.#time.draw(history.read(['p99', 'p50']));
     this.#distribution(latencies);
-    stats($('control-stats'), numbers(control));
-    list($('lanes').tBodies[0], LANES, ([key]) => key, laneRow, (element, [key, title]) => {
-      const [type, delivered, queued] = element.cells;
-      say(type, title);
-      say(delivered, count(control.by_type?.[key]));
-      sayHot(queued, count(control.queued?.[key]), control.queued?.[key] > 0);
+    stats($('control-stats'), fields(control, NUMBERS));
+    const { by_type: delivered, queued, refused_by_rate: refused } = control;
+    const lane = ([key, title]) => ({
+      title, delivered: delivered?.[key], queued: queued?.[key], refused: refused?.[key],
     });
+    this.#lanes.draw(LANES.map(lane), ({ title }) => title, '');
   }
 
   #distribution(latencies) {
@@ -69,18 +76,17 @@ export class ControlView {
     const percentiles = `p50 ${latency(percentile(all, 0.5))}, p99 ${latency(percentile(all, 0.99))}`;
     attribute($('spread-chart'), 'aria-label',
       `Distribution of control latency since start: ${percentiles}; the table below has the counts`);
-    const rows = range ? all.slice(range[0], range[1] + 1) : [];
-    list($('spread').tBodies[0], rows, ({ to: us }) => String(us), bandRow, (element, band) => {
-      const [title, since, last] = element.cells;
-      const share = total(all) > 0 ? band.count / total(all) : 0;
-      say(title, `${latency(band.from)} to ${latency(band.to)}`);
-      say(since, `${count(band.count)} (${percent(share)})`);
-      say(last, count(minute.find(({ to: us }) => us === band.to)?.count ?? 0));
-    });
+    const counts = total(all);
+    const rows = (range ? all.slice(range[0], range[1] + 1) : []).map((band) => ({
+      ...band,
+      share: counts > 0 ? band.count / counts : 0,
+      last: minute.find(({ to: us }) => us === band.to)?.count ?? 0,
+    }));
+    this.#table.draw(rows, ({ to: us }) => us, '');
   }
 }
 
-const numbers = (control) => [
+const NUMBERS = [
   ['p50 since start', latency, 'latency_p50_us'],
   ['p95', latency, 'latency_p95_us'],
   ['p99', latency, 'latency_p99_us'],
@@ -93,4 +99,4 @@ const numbers = (control) => [
   ['Health checks over 100 ms', count, 'slo_violations'],
   ['Timeouts', count, 'timeouts'],
   ['Handler crashes', count, 'handler_crashes'],
-].map(([term, text, field]) => [term, text(control[field]), field]);
+];

@@ -1,38 +1,34 @@
 // The ten fullest owners of all roles.
 
-import { badge, meter, row, say, sayHot, sayName, setBadge, setMeter, table } from './dom.js';
-import { count, duration, limit as limitText, percent } from './format.js';
+import { Table, badge, counting, meter, naming, sayName, setBadge, setMeter } from './dom.js';
+import { duration, limit, percent } from './format.js';
 
 const MOST = 10;
 /** From then on it is said that nobody was taken out, instead of how long one waits. */
 const STALLED_MS = 60000;
 
-const make = () => row([
-  { tag: 'th', kind: 'name', field: 'process' },
-  { kind: 'name', field: 'role' },
-  { kind: 'mid', field: 'kind' },
-  { child: badge() },
-  { field: 'utilization', child: meter() },
-  { kind: 'n mid', field: 'depth' },
-  { kind: 'n mid', field: 'limit' },
-  { kind: 'n words mid', field: 'wait' },
+const isStalled = ({ stalled_ms: ms }) => ms >= STALLED_MS;
+
+const owners = new Table('owners', [
+  naming('Process', 'process'),
+  { title: 'Role', kind: 'name', field: 'role', show: (cell, { role }) => sayName(cell, role) },
+  {
+    title: 'Kind', about: 'What is limited: a count, or the mailbox itself', kind: 'mid', field: 'kind',
+    text: ({ kind }) => kind,
+  },
+  { title: 'Status', child: badge, show: ({ firstChild }, { status }) => setBadge(firstChild, status) },
+  {
+    title: 'Full', field: 'utilization', child: meter,
+    show: ({ firstChild }, { utilization, status }) => setMeter(firstChild, utilization, status, percent(utilization)),
+  },
+  counting('Depth', 'depth', 'mid'),
+  { title: 'Limit', kind: 'n mid', field: 'limit', text: (owner) => limit(owner.limit) },
+  {
+    title: 'Wait', about: 'How long one waits that comes now', kind: 'n words mid', field: 'wait', hot: isStalled,
+    text: (owner) => (isStalled(owner) ? `stalled ${duration(owner.stalled_ms)}` : duration(owner.wait_ms)),
+  },
 ]);
 
-const update = (element, owner) => {
-  const [process, role, kind, status, full, depth, limit, wait] = element.cells;
-  sayName(process, owner.process);
-  sayName(role, owner.role);
-  say(kind, owner.kind);
-  setBadge(status.firstChild, owner.status);
-  setMeter(full.firstChild, owner.utilization, owner.status, percent(owner.utilization));
-  say(depth, count(owner.depth));
-  say(limit, limitText(owner.limit));
-  const stalled = owner.stalled_ms >= STALLED_MS;
-  sayHot(wait, stalled ? `stalled ${duration(owner.stalled_ms)}` : duration(owner.wait_ms), stalled);
-};
-
-export const renderOwners = ({ snapshot: { fullest } }) => {
-  const rows = (fullest ?? []).slice(0, MOST).map((owner, i) => [i, owner]);
-  table('owners', rows, ([i]) => i, make, (child, [, owner]) => update(child, owner),
-    fullest ? 'No process owns a queue.' : 'Waiting for the first owners.');
-};
+export const renderOwners = ({ snapshot: { fullest } }) => owners.draw(
+  (fullest ?? []).slice(0, MOST).map((owner, place) => ({ ...owner, place })), ({ place }) => place,
+  fullest ? 'No process owns a queue.' : 'Waiting for the first owners.');

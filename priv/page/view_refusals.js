@@ -1,25 +1,21 @@
 // Refusals a second, and when to come back.
 
-import { $, attribute, row, say, sayHot, sayName, table } from './dom.js';
+import { $, Table, attribute, naming, say } from './dom.js';
 import { TimeChart } from './chart.js';
 import { clock, count, duration, rate } from './format.js';
+import { refused } from './view_roles.js';
 
 const MOST = 6;
 
-const make = () => row([
-  { tag: 'th', kind: 'name' },
-  { kind: 'n', field: 'refused_rate' },
-  { kind: 'n', field: 'retry_after' },
-  { kind: 'n', field: 'last_refused' },
+const table = new Table('refusals', [
+  naming('Role', 'role'),
+  refused,
+  {
+    title: 'Retry after', kind: 'n', field: 'retry_after',
+    text: ({ closed, retry_after_ms: ms }) => (closed ? 'closed' : duration(ms)),
+  },
+  { title: 'Last refusal', kind: 'n', field: 'last_refused', text: ({ last_refused_ms: at }) => clock(at) },
 ]);
-
-const update = (element, role) => {
-  const [title, refused, retry, last] = element.cells;
-  sayName(title, role.role);
-  sayHot(refused, `${rate(role.refusedRate)}/s`, role.refusedRate > 0);
-  say(retry, role.closed ? 'closed' : duration(role.retry_after_ms));
-  say(last, clock(role.last_refused_ms ?? null));
-};
 
 export class RefusalsView {
   #chart = new TimeChart($('refusals-chart'), [{ colour: 'overload', fill: 'overload-fill' }], {
@@ -39,6 +35,6 @@ export class RefusalsView {
     attribute($('refusals-chart'), 'aria-label',
       `Refusals a second over the last 10 minutes: ${text}, at most ${rate(peak)}/s`);
     this.#chart.draw(history.read(['refused']));
-    table('refusals', worst, ({ role }) => role, make, update, 'Nothing has been refused.');
+    table.draw(worst, ({ role }) => role, 'Nothing has been refused.');
   }
 }

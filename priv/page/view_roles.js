@@ -1,7 +1,7 @@
 // The table of all roles, the worst first.
 
-import { $, attribute, badge, h, meter, row, say, sayHot, sayName, setBadge, setMeter, show, table } from './dom.js';
-import { count, duration, limit as limitText, name, percent, plural, rate } from './format.js';
+import { $, Table, attribute, badge, counting, h, meter, say, sayName, setBadge, setMeter, show } from './dom.js';
+import { count, duration, limit, name, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
 
 const FIRST = 12;
@@ -9,42 +9,48 @@ const MOST = 200;
 /** While somebody points at a row or walks along the rows, they stay where they are. */
 const HELD_MS = 8000;
 
-const make = () => row([
-  { tag: 'th', kind: 'name', child: h('button', { type: 'button', class: 'link' }) },
-  { child: badge() },
-  { field: 'full', child: meter() },
-  { kind: 'n mid', field: 'fullest' },
-  { kind: 'n wide', field: 'limit' },
-  { kind: 'n wide', field: 'owners' },
-  { kind: 'n wide', field: 'depth' },
-  { kind: 'n', field: 'refused_rate' },
-  { kind: 'n mid', field: 'retry_after' },
-  { kind: 'n wide', field: 'refused' },
-  { kind: 'n wide', field: 'drained_rate' },
-  { kind: 'mid', field: 'breaker' },
-]);
-
-const update = (element, role, chosen) => {
-  const [title, level, full, fullest, limit, owners, depth, refusing, retry, refused, drained, breaker] = element.cells;
-  const button = title.firstChild;
-  attribute(element, 'data-role', role.role);
-  sayName(button, role.role);
-  attribute(button, 'aria-pressed', String(role.role === chosen));
-  setBadge(level.firstChild, role.state);
-  attribute(level, 'title', role.closed ? CLOSED : '');
-  setMeter(full.firstChild, role.full, role.state, role.closed ? 'limit is 0' : percent(role.full));
-  say(fullest, count(role.fullest));
-  say(limit, limitText(role.limit));
-  say(owners, count(role.owners));
-  say(depth, count(role.depth));
-  sayHot(refusing, `${rate(role.refusedRate)}/s`, role.refusedRate > 0);
-  say(retry, role.closed ? 'closed' : role.refusing ? duration(role.retry_after_ms) : '–');
-  say(refused, count(role.refused));
-  say(drained, `${rate(role.drained_per_s)}/s`);
-  sayHot(breaker, role.breaker ?? '–', role.breaker === 'open');
+/** The column of what is refused now. */
+export const refused = {
+  title: 'Refused', kind: 'n', field: 'refused_rate',
+  text: ({ refusedRate }) => `${rate(refusedRate)}/s`, hot: ({ refusedRate }) => refusedRate > 0,
 };
 
+const COLUMNS = [
+  {
+    title: 'Role', tag: 'th', kind: 'name', child: () => h('button', { type: 'button', class: 'link' }),
+    show: ({ firstChild }, { role }) => sayName(firstChild, role),
+  },
+  {
+    title: 'Level', child: badge,
+    show: (cell, { state, closed }) => {
+      setBadge(cell.firstChild, state);
+      attribute(cell, 'title', closed ? CLOSED : '');
+    },
+  },
+  {
+    title: 'Fullest owner', field: 'full', child: meter,
+    show: ({ firstChild }, { full, state, closed }) =>
+      setMeter(firstChild, full, state, closed ? 'limit is 0' : percent(full)),
+  },
+  counting('Its depth', 'fullest', 'mid'),
+  { title: 'Limit', kind: 'n wide', field: 'limit', text: (role) => limit(role.limit) },
+  counting('Owners', 'owners', 'wide'),
+  counting('Depth of all', 'depth', 'wide'),
+  refused,
+  {
+    title: 'Retry after', kind: 'n mid', field: 'retry_after',
+    text: ({ closed, refusing, retry_after_ms: ms }) => (closed ? 'closed' : refusing ? duration(ms) : '–'),
+  },
+  counting('Refused in total', 'refused', 'wide'),
+  { title: 'Drained', kind: 'n wide', field: 'drained_rate', text: (role) => `${rate(role.drained_per_s)}/s` },
+  {
+    title: 'Breaker', kind: 'mid', field: 'breaker',
+    text: ({ breaker }) => breaker ?? '–', hot: ({ breaker }) => breaker === 'open',
+  },
+];
+
 export class RolesView {
+  #table = new Table('roles', COLUMNS);
   #shown = FIRST;
   #held = 0;
   #order = new Map();
@@ -68,8 +74,13 @@ export class RolesView {
     const wanted = $('roles-filter').value.trim().toLowerCase();
     const found = wanted ? roles.filter(({ role }) => name(role, 256).toLowerCase().includes(wanted)) : roles;
     const shown = this.#steady(found.slice(0, this.#shown));
-    table('roles', shown, ({ role }) => role, make, (child, role) => update(child, role, chosen),
+    const rows = this.#table.draw(shown, ({ role }) => role,
       wanted && roles.length > 0 ? 'No role has such a name.' : noRoles(snapshot));
+    rows.forEach((row, i) => {
+      const { role } = shown[i];
+      attribute(row, 'data-role', role);
+      attribute(row.cells[0].firstChild, 'aria-pressed', String(role === chosen));
+    });
     const hidden = found.length - shown.length;
     const many = hidden > 0
       ? `the worst ${count(shown.length)} of ${count(found.length)}`

@@ -77,7 +77,7 @@ wrong_parameters() ->
 unknown_parameters() ->
     [
         ?assertEqual(~"x", refused(Path ++ "?x=1"))
-     || Path <- ["/api/summary", "/api/queues", "/api/alerts", "/api/control"]
+     || Path <- ["/api/summary", "/api/queues", "/api/alerts", "/api/rates", "/api/control"]
     ].
 
 %% Caches are led past, probes add what they like, and polyfills of EventSource say where they were.

@@ -24,6 +24,9 @@ endpoints_test_() ->
         fun alerts_without_the_monitor/0,
         fun the_control_plane_by_component/0,
         fun the_control_plane_is_not_started/0,
+        fun rates_by_name_and_of_control_messages/0,
+        fun rates_without_limits/0,
+        fun tasks_and_cancellations/0,
         fun it_lives_and_is_ready/0,
         fun services_come_back/0,
         fun metrics_in_both_formats/0,
@@ -81,7 +84,7 @@ a_summary_has_every_field() ->
     {ok, _} = erlmcp_control_plane:send_health_check(server, full),
     Summary = json("/api/summary"),
     ?assertEqual(
-        fields("at_ms node version services switches roles control pressure self"), fields(Summary)
+        fields("at_ms node version services switches roles rates control cancel pressure self"), fields(Summary)
     ),
     #{~"roles" := [Role | _], ~"control" := Control, ~"self" := Self, ~"node" := Node, ~"version" := Version} = Summary,
     ?assertEqual(lists:sort([atom_to_binary(Name) || #{name := Name} <- erlmcp_native_role:numbers()]), fields(Role)),
@@ -97,6 +100,7 @@ a_summary_has_every_field() ->
         fields(
             "delivered by_type queued components latency_p50_us latency_p95_us latency_p99_us latency_p999_us"
             " max_latency_us delivery_p50_us delivery_p99_us slo_violations timeouts handler_crashes latency_below"
+            " refused_by_rate"
         ),
         fields(Control)
     ),
@@ -122,6 +126,66 @@ a_summary_has_every_field() ->
 
 fields(Map) when is_map(Map) -> lists:sort(maps:keys(Map));
 fields(Names) -> lists:sort([list_to_binary(Name) || Name <- string:lexemes(Names, " ")]).
+
+rates_by_name_and_of_control_messages() ->
+    ok = erlmcp_overload_rate:define(null, #{rate => {2, hour}, burst => 3, max_keys => 7, overflow => refuse}),
+    _ = [erlmcp_overload_rate:take(null, ~"a secret") || _ <- [1, 2, 3, 4]],
+    Rate = #{cancel_task => {1, hour}},
+    ok = erlmcp_control_plane:register_component(server, #{handler => fun(_) -> ok end, rate => Rate}),
+    _ = [erlmcp_control_plane:send_cancel_task(server, N) || N <- [1, 2]],
+    {200, _, Text} = fetch("/api/rates"),
+    ?assertEqual(nomatch, string:find(Text, "secret")),
+    #{~"at_ms" := AtMs, ~"rates" := [Named], ~"control" := [Ration]} = json("/api/rates"),
+    ?assertMatch(
+        #{
+            ~"name" := ~"null",
+            ~"limit" := 2,
+            ~"period" := ~"hour",
+            ~"burst" := 3,
+            ~"keys" := 1,
+            ~"max_keys" := 7,
+            ~"overflow" := ~"refuse",
+            ~"taken" := 3,
+            ~"refused" := 1,
+            ~"refusing_since_ms" := Since,
+            ~"last_refused_ms" := Last,
+            ~"taken_per_s" := Taken,
+            ~"refused_per_s" := Refused
+        } when Since =< Last andalso Last =< AtMs + 1 andalso Taken > 0 andalso Refused > 0,
+        Named
+    ),
+    ?assertMatch(
+        #{
+            ~"component" := ~"server",
+            ~"type" := ~"cancel_task",
+            ~"limit" := 1,
+            ~"refused" := 1,
+            ~"retry_after_ms" := Ms
+        } when Ms > 0,
+        Ration
+    ),
+    #{~"rates" := [Shown], ~"control" := #{~"refused_by_rate" := ByType}} = json("/api/summary"),
+    ?assertEqual({fields(Named), #{~"cancel_task" => 1}}, {fields(Shown), ByType}),
+    #{~"by_component" := #{~"server" := #{~"rates" := #{~"cancel_task" := #{~"refused" := 1}}}}} = json("/api/control"),
+    ok = erlmcp_overload_rate:define(quiet, #{rate => {1, second}}),
+    #{~"rates" := [_, Quiet]} = json("/api/rates"),
+    ?assertMatch(#{~"name" := ~"quiet", ~"refusing_since_ms" := null, ~"last_refused_ms" := null}, Quiet).
+
+rates_without_limits() ->
+    stop([erlmcp_queue_limits]),
+    unavailable("/api/rates", ~"erlmcp_queue_limits is not started"),
+    ?assertMatch(#{~"rates" := []}, json("/api/summary")).
+
+tasks_and_cancellations() ->
+    #{~"cancel" := #{~"tokens" := Tokens, ~"cancelled" := #{~"asked" := Asked}}} = json("/api/summary"),
+    [One, _Other] = Both = [erlmcp_control_cancel:new(#{id => N}) || N <- [1, 2]],
+    ok = erlmcp_control_cancel:cancel(One, ~"enough"),
+    ok = erlmcp_control_cancel:cancel({not_yet, self()}, ~"enough"),
+    #{~"cancel" := Cancel} = json("/api/summary"),
+    ?assertMatch(#{~"tombstones" := 1, ~"tombstones_limit" := 65536, ~"displaced" := _, ~"notices" := 0}, Cancel),
+    #{~"tokens" := Now, ~"cancelled" := #{~"asked" := AskedNow}} = Cancel,
+    ?assertEqual({2, 1}, {Now - Tokens, AskedNow - Asked}),
+    [ok = erlmcp_control_cancel:done(Token) || Token <- Both].
 
 a_summary_says_what_presses_the_node() ->
     ?assertMatch(#{~"pressure" := null}, json("/api/summary")),
@@ -363,7 +427,8 @@ each_answer_is_not_to_be_kept() ->
     [
         ?assertMatch({_, #{~"cache-control" := ~"no-store", ~"x-content-type-options" := ~"nosniff"}, _}, fetch(Path))
      || Path <- [
-            "/api/summary", "/api/queues", "/api/alerts", "/api/control", "/health/live", "/health/ready", "/metrics",
+            "/api/summary", "/api/queues", "/api/alerts", "/api/rates", "/api/control", "/health/live", "/health/ready",
+            "/metrics",
             "/no"
         ]
     ].
