@@ -30,7 +30,7 @@ key_lines(Name, Key, Snapshot) ->
 Returns the rates that refuse now, or have nearly as many keys as they may, as rows of a table, as many as asked for:
 those first that refuse most. `[]` if there is none.
 """.
--spec table(non_neg_integer(), erlmcp_native_metrics:snapshot()) -> [string()].
+-spec table(non_neg_integer(), erlmcp_native_metrics:snapshot()) -> [unicode:chardata()].
 table(Most, #{rates := Rates, control := Control}) ->
     Named = [{words("~tp", [Name]), Row} || #{name := Name} = Row <- Rates],
     OfTypes = [{words("~tp ~ts", [Id, Type]), Row} || {Id, ByType} <- components(Control), Type := Row <- ByType],
