@@ -33,7 +33,7 @@ info() ->
 limit() ->
     short(?PER_S) ++ "/s".
 
--doc "Returns a tenant.".
+-doc "Returns the name of a tenant.".
 -spec tenant(Number :: pos_integer() | noisy_one) -> tenant().
 tenant(noisy_one) -> ~"noisy_one";
 tenant(Number) -> <<"tenant_", (integer_to_binary(Number))/binary>>.

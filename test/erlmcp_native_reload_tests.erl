@@ -15,7 +15,6 @@
 -define(HTTP, erlmcp_native_http_test_lib).
 -define(ROUNDS, 3).
 -define(TASKS, 10).
--define(ALERTS, 300).
 %% They stay as they are, and say so.
 -define(STAY, [erlmcp_native, erlmcp_native_wait]).
 
@@ -189,7 +188,7 @@ waiting() ->
     %% An overload handler is at an alert while modules are loaded, and more wait.
     ok = ?M:add_handler(?MODULE, Self),
     ok = ?L:set_limit(alert, 1),
-    [ok = ?L:record_enqueue(alert, list_to_atom("owner_" ++ integer_to_list(N))) || N <- lists:seq(1, ?ALERTS)],
+    [ok = ?L:record_enqueue(alert, list_to_atom("owner_" ++ integer_to_list(N))) || N <- lists:seq(1, alerts())],
     Handler = receive {alert, At, 1} -> At end,
     Stream = next_snapshot(case has_http() of true -> ?HTTP:open(); false -> none end),
     #waiting{senders = Senders, retiring = Retiring, held = Held, stream = Stream, handler = Handler, runner = Runner}.
@@ -221,6 +220,10 @@ handle_clear(_, State) -> {ok, State}.
 
 handle_role(_, _, State) -> {ok, State}.
 
+%% One for each load of a module, and some for afterwards.
+alerts() ->
+    ?ROUNDS * length(erlmcp_native_test_lib:ours()) + 30.
+
 %% It was at this one, and is at the next.
 next_alert(N, #waiting{handler = Handler}) ->
     Handler ! go,
@@ -234,7 +237,8 @@ over(Told, #waiting{senders = Senders, retiring = Retiring, held = Held, stream 
     %% The stream goes on.
     _ = next_snapshot(next_snapshot(Stream)),
     %% The handler has kept its state, and is told of the others in turn.
-    ?ALERTS = lists:foldl(fun(_, N) -> next_alert(N, Waiting) end, Told, lists:seq(Told + 1, ?ALERTS)),
+    All = alerts(),
+    All = lists:foldl(fun(_, N) -> next_alert(N, Waiting) end, Told, lists:seq(Told + 1, All)),
     Handler ! go,
     %% All messages are run, each once, the more urgent ones first; all senders have their answer.
     {Slow, Slow, Ran} = run(element(2, erlmcp_native:control_route(slow, circuit_breaker)), 2 * ?TASKS - 1, []),

@@ -162,4 +162,4 @@ cancel() ->
     end.
 
 table() ->
-    erlmcp_native_metrics_limits:table() ++ erlmcp_native_metrics_control:table() ++ erlmcp_native_metrics_node:table().
+    erlmcp_native_metrics_limits:rows() ++ erlmcp_native_metrics_control:rows() ++ erlmcp_native_metrics_node:rows().

@@ -1,15 +1,15 @@
 -module(erlmcp_native_metrics_control).
 -moduledoc "The metrics of control messages and of tasks that can be cancelled.".
 
--export([table/0]).
+-export([rows/0]).
 
 -import(erlmcp_native_metric, [field/3, word/1, components/1]).
 
 -define(TYPES, [circuit_breaker, health_check, drain_session, cancel_task]).
 
 -doc "Returns the metrics of the control plane.".
--spec table() -> [erlmcp_native_metric:metric()].
-table() ->
+-spec rows() -> [erlmcp_native_metric:metric()].
+rows() ->
     control() ++ cancelled().
 
 control() ->

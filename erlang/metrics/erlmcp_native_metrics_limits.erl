@@ -1,13 +1,13 @@
 -module(erlmcp_native_metrics_limits).
 -moduledoc "The metrics of queues, by role, and of rates, by name.".
 
--export([table/0]).
+-export([rows/0]).
 
 -import(erlmcp_native_metric, [field/3, sums/1, word/1]).
 
 -doc "Returns the metrics of queues and rates.".
--spec table() -> [erlmcp_native_metric:metric()].
-table() ->
+-spec rows() -> [erlmcp_native_metric:metric()].
+rows() ->
     queues() ++ [refusals(), waits() | rates()].
 
 queues() ->

@@ -1,13 +1,13 @@
 -module(erlmcp_native_metrics_node).
 -moduledoc "The metrics of what presses the node, and of the extension itself.".
 
--export([table/0]).
+-export([rows/0]).
 
 -import(erlmcp_native_metric, [field/3, word/1, flags/1]).
 
 -doc "Returns the metrics of the node and of the extension.".
--spec table() -> [erlmcp_native_metric:metric()].
-table() ->
+-spec rows() -> [erlmcp_native_metric:metric()].
+rows() ->
     pressure() ++ own().
 
 pressure() ->
