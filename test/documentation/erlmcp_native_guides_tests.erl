@@ -14,7 +14,7 @@
 -define(CONTROL, erlmcp_control_plane).
 -define(SENDERS, 64).
 -define(EACH, 50).
--define(DEADLINE_MS, 10000).
+-define(DEADLINE_MS, 20000).
 
 %% A receive with a deadline.
 -define(receiving(Pattern, Value),
