@@ -179,7 +179,7 @@ info(Name) ->
 -spec take(name(), key()) -> {ok, Remaining :: non_neg_integer()} | {error, {rate_limited, limited()}}.
 take(Name, Key) ->
     case erlmcp_native:rate_take(Name, Key, 1) of
-        {ok, _} = Taken -> Taken;
+        Remaining when is_integer(Remaining) -> {ok, Remaining};
         {error, _} = Refused -> Refused;
         packed -> answer(erlmcp_native:rate_take(Name, Key, erlmcp_native_rate:pack(Key), 1), ?CALL([Name, Key]));
         Fault -> raise(Fault, ?CALL([Name, Key]))
@@ -192,8 +192,8 @@ granted no more than there is.
 -spec take(name(), key(), cost()) -> {ok, Remaining :: non_neg_integer()} | {error, refusal()}.
 take(Name, Key, Cost) ->
     case erlmcp_native:rate_take(Name, Key, Cost) of
-        {ok, _} = Taken ->
-            Taken;
+        Remaining when is_integer(Remaining) ->
+            {ok, Remaining};
         {error, _} = Refused ->
             Refused;
         packed ->
@@ -269,6 +269,7 @@ with_key(Key, Operation, Call) ->
     end.
 
 answer(ok, _) -> ok;
+answer(Remaining, _) when is_integer(Remaining) -> {ok, Remaining};
 answer({ok, _} = Taken, _) -> Taken;
 answer({error, _} = Refused, _) -> Refused;
 answer(Fault, Call) -> raise(Fault, Call).

@@ -1122,14 +1122,16 @@ and in how many nanoseconds there is one, and all.
     | fault().
 rate_emptiest(_Name, _Most) -> absent().
 
--doc "Takes of a key's bucket. `packed` asks for the same with what is to be made of the key.".
+-doc """
+Takes of a key's bucket, and returns what is left. `packed` asks for the same with what is to be made of the key.
+""".
 -spec rate_take(erlmcp_overload_rate:name(), term(), erlmcp_overload_rate:cost()) ->
-    {ok, Remaining :: non_neg_integer()} | {error, erlmcp_overload_rate:refusal()} | packed | fault().
+    Remaining :: non_neg_integer() | {error, erlmcp_overload_rate:refusal()} | packed | fault().
 rate_take(_Name, _Key, _Cost) -> absent().
 
 -doc "Does what `rate_take/3` does, with what was made of the key, which is used where the key is not read itself.".
 -spec rate_take(erlmcp_overload_rate:name(), term(), binary() | fault(), erlmcp_overload_rate:cost()) ->
-    {ok, Remaining :: non_neg_integer()} | {error, erlmcp_overload_rate:refusal()} | fault().
+    Remaining :: non_neg_integer() | {error, erlmcp_overload_rate:refusal()} | fault().
 rate_take(_Name, _Key, _Packed, _Cost) -> absent().
 
 -doc "Takes of all of these, or of none.".

@@ -1,5 +1,8 @@
 //! What a bucket is found by: the name of its rate, and the key's label. Two addresses are equal if both of that are,
 //! and are looked for by a hash with a seed that nobody knows who chooses keys.
+//!
+//! Whoever looks needs no address of its own: it *seeks*, with the bytes of the key where they are. To copy them takes
+//! as long as to hash them, and only who makes a bucket has to.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -16,6 +19,15 @@ pub struct Address {
     key: Label,
 }
 
+/// An address whose key is somebody else's. [`Rates::take_of`](crate::rates::Rates::take_of) has an example.
+#[derive(Clone, Copy, Debug)]
+pub struct Seek<'k> {
+    hash: u64,
+    name: u64,
+    tag: u8,
+    key: &'k [u8],
+}
+
 /// Makes addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Addresses(RandomState);
@@ -23,24 +35,83 @@ pub(crate) struct Addresses(RandomState);
 impl Addresses {
     /// Of a key's tag, which is not 0, and bytes.
     #[inline(always)]
-    pub(crate) fn address(&self, name: u64, tag: u8, key: &[u8]) -> Address {
+    pub(crate) fn seek<'k>(&self, name: u64, tag: u8, key: &'k [u8]) -> Seek<'k> {
         let mut hasher = self.0.build_hasher();
         hasher.write_u64(name ^ u64::from(tag).rotate_right(8));
         hasher.write(key);
-        Address {
+        Seek {
             hash: if cfg!(loom) { 0 } else { hasher.finish() },
             name,
-            key: Label::new(tag, key),
+            tag,
+            key,
         }
     }
 
     /// Of the bucket that keys share which have none of their own.
     pub(crate) fn shared(&self, name: u64) -> Address {
-        self.address(name, SHARED, &[])
+        self.seek(name, SHARED, &[]).address()
+    }
+}
+
+impl Seek<'_> {
+    /// The same with a key of its own.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        Address {
+            hash: self.hash,
+            name: self.name,
+            key: Label::new(self.tag, self.key),
+        }
+    }
+
+    /// A number that is spread evenly.
+    #[inline]
+    pub(crate) fn spread(&self) -> u64 {
+        self.hash
+    }
+
+    /// What a map is asked for.
+    #[cfg(not(loom))]
+    #[inline]
+    pub(crate) fn sought(&self) -> Self {
+        *self
+    }
+
+    /// A model's map has keys of their own only.
+    #[cfg(loom)]
+    pub(crate) fn sought(&self) -> Address {
+        self.address()
+    }
+}
+
+impl papaya::Equivalent<Address> for Seek<'_> {
+    #[inline]
+    fn equivalent(&self, address: &Address) -> bool {
+        let Address { hash, name, key } = address;
+        (*hash, *name, key.tag(), key.bytes()) == (self.hash, self.name, self.tag, self.key)
+    }
+}
+
+/// As that of the address.
+impl Hash for Seek<'_> {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
 impl Address {
+    /// The same for who looks.
+    #[inline]
+    pub fn seek(&self) -> Seek<'_> {
+        Seek {
+            hash: self.hash,
+            name: self.name,
+            tag: self.key.tag(),
+            key: self.key.bytes(),
+        }
+    }
+
     pub(crate) fn name(&self) -> u64 {
         self.name
     }
@@ -60,12 +131,6 @@ impl Address {
     pub(crate) fn heap(&self) -> u64 {
         u64::try_from(self.key.heap()).unwrap_or(u64::MAX)
     }
-
-    /// A number that is spread evenly.
-    #[inline]
-    pub(crate) fn spread(&self) -> u64 {
-        self.hash
-    }
 }
 
 /// What it was hashed to when it was made, by its seed.
@@ -78,23 +143,49 @@ impl Hash for Address {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use papaya::Equivalent;
+
     use super::*;
 
     #[test]
     fn addresses_are_equal_where_name_and_key_are() {
         let addresses = Addresses::default();
-        assert_eq!(addresses.address(1, 1, b"a"), addresses.address(1, 1, b"a"));
-        assert_ne!(addresses.address(1, 1, b"a"), addresses.address(2, 1, b"a"));
-        assert_ne!(addresses.address(1, 1, b"a"), addresses.address(1, 2, b"a"));
-        assert_ne!(addresses.address(1, 1, b"a"), addresses.address(1, 1, b"b"));
-        assert!(addresses.shared(1).is_shared() && !addresses.address(1, 1, &[]).is_shared());
+        let address = |name, tag, key: &[u8]| addresses.seek(name, tag, key).address();
+        let one = address(1, 1, b"a");
+        let others = [
+            address(2, 1, b"a"),
+            address(1, 2, b"a"),
+            address(1, 1, b"b"),
+        ];
+        for other in std::iter::once(address(1, 1, b"a")).chain(others.clone()) {
+            assert_eq!(one == other, !others.contains(&other));
+            assert_eq!(one.seek().equivalent(&other), one == other);
+        }
+        assert!(addresses.shared(1).is_shared() && !address(1, 1, &[]).is_shared());
+    }
+
+    /// A map finds what was put in by an address when it is sought, and nothing else.
+    #[test]
+    fn what_is_sought_is_found() {
+        let (addresses, map) = (Addresses::default(), crate::map::new());
+        for length in [0, 1, 16, 37, 38, 300] {
+            let key = vec![7; length];
+            let seek = addresses.seek(1, 1, &key);
+            assert!(map.pin().get(&seek.sought()).is_none());
+            map.pin().insert(seek.address(), length);
+            assert_eq!(
+                map.pin().get(&seek.address().seek().sought()),
+                Some(&length)
+            );
+            assert_eq!(map.pin().get(&seek.sought()), Some(&length));
+        }
     }
 
     /// Another seed orders the same keys otherwise.
     #[test]
     fn no_two_tables_hash_alike() {
         let (one, other) = (Addresses::default(), Addresses::default());
-        let hash = |addresses: &Addresses| addresses.address(1, 1, b"tenant").spread();
+        let hash = |addresses: &Addresses| addresses.seek(1, 1, b"tenant").spread();
         assert_ne!(hash(&one), hash(&other));
     }
 }

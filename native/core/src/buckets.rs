@@ -5,7 +5,7 @@
 //! proportion. It holds the old one meanwhile, and leaves it gone: nobody changes that any more who has found it
 //! before, and none is replaced twice.
 
-use crate::address::{Address, Addresses};
+use crate::address::{Address, Addresses, Seek};
 use crate::bucket::{Gone, Word};
 use crate::map::{self, Map};
 use crate::rule::{Limit, Overflow, Rule};
@@ -76,9 +76,9 @@ impl Buckets {
         reason = "so many bits are below so many shards"
     )]
     #[inline]
-    pub(crate) fn shard(&self, address: &Address) -> &Shard {
+    pub(crate) fn shard(&self, at: Seek<'_>) -> &Shard {
         // The lowest bits; which place of a shard it has is said by others.
-        &self.shards[address.spread() as usize & (SHARDS - 1)]
+        &self.shards[at.spread() as usize & (SHARDS - 1)]
     }
 
     /// The rule in force of a name.
@@ -90,22 +90,22 @@ impl Buckets {
 
     /// Runs `operation` on the bucket of an address as often as it takes until it finds it; what `absent` says if there
     /// is none, and `None` to look again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn with<R>(
         &self,
-        address: &Address,
+        at: Seek<'_>,
         operation: impl Fn(&Bucket) -> Result<R, Gone>,
         absent: impl Fn() -> Option<R>,
     ) -> R {
         loop {
-            let shard = self.shard(address).pin();
-            if let Some(bucket) = shard.get(address) {
+            let shard = self.shard(at).pin();
+            if let Some(bucket) = shard.get(&at.sought()) {
                 if bucket.rule.is_retired() {
-                    self.renew(address, bucket);
+                    self.renew(&at.address(), bucket);
                 } else {
                     match operation(bucket) {
                         Ok(result) => return result,
-                        Err(Gone) => self.take_out(address, bucket),
+                        Err(Gone) => self.take_out(&at.address(), bucket),
                     }
                 }
             } else if let Some(result) = absent() {
@@ -134,7 +134,7 @@ impl Buckets {
             return;
         }
         let word = Word::new(0);
-        let shard = self.shard(address).pin();
+        let shard = self.shard(address.seek()).pin();
         let made = shard.try_insert(address.clone(), Bucket { word, rule });
         if made.is_ok() {
             self.note(address, AtomicU64::fetch_add);
@@ -154,7 +154,7 @@ impl Buckets {
                 let law = bucket.rule.law();
                 let arrival = law.convert(hold.arrival(), rule.law(), rule.since_ns);
                 let word = Word::new(arrival);
-                let shard = self.shard(address).pin();
+                let shard = self.shard(address.seek()).pin();
                 shard.insert(address.clone(), Bucket { word, rule });
                 hold.end();
             }
@@ -169,7 +169,7 @@ impl Buckets {
     /// Takes out a bucket that is gone, unless there is another in its place.
     #[cold]
     pub(crate) fn take_out(&self, address: &Address, bucket: &Bucket) {
-        if !map::remove_this(self.shard(address), address, bucket) {
+        if !map::remove_this(self.shard(address.seek()), address, bucket) {
             return;
         }
         self.note(address, AtomicU64::fetch_sub);

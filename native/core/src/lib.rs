@@ -170,7 +170,7 @@ mod watching;
 #[cfg(all(test, loom))]
 mod models;
 
-pub use address::Address;
+pub use address::{Address, Seek};
 pub use buckets::NotDefined;
 pub use gauge::Kind;
 pub use guard::{Finding, Pressed};

@@ -1,6 +1,6 @@
 //! Rates by name, and what each key has taken of them.
 
-use crate::address::Address;
+use crate::address::{Address, Seek};
 use crate::bucket::Gone;
 use crate::buckets::{Bucket, Buckets, NotDefined, Room};
 use crate::gcra::{Rate, Short, Taken};
@@ -78,12 +78,13 @@ impl std::error::Error for NotDefined {}
 /// The rule in force for a key and its arrival time, or just the rule if there is no room for the key.
 pub(crate) type Known = Result<(Kept<Rule>, u64), Kept<Rule>>;
 
-/// What `take` found at an address.
-enum Found {
-    Answer(Answer),
+/// What there is for a key that has no bucket.
+enum Absent {
+    /// There is one now.
+    Made,
     /// It is to look there.
-    At(Address),
-    NotDefined,
+    Shared(Address),
+    Not(Result<Answer, NotDefined>),
 }
 
 impl Rates {
@@ -111,9 +112,14 @@ impl Rates {
     }
 
     /// The address of a key: bytes, behind a tag that is not 0.
-    #[inline(always)]
     pub fn address(&self, name: u64, tag: u8, key: &[u8]) -> Address {
-        self.buckets.addresses.address(name, tag, key)
+        self.seek(name, tag, key).address()
+    }
+
+    /// The same where nothing is to be copied.
+    #[inline(always)]
+    pub fn seek<'k>(&self, name: u64, tag: u8, key: &'k [u8]) -> Seek<'k> {
+        self.buckets.addresses.seek(name, tag, key)
     }
 
     /// Takes `cost`, if there is as much.
@@ -121,48 +127,66 @@ impl Rates {
     /// # Errors
     ///
     /// If there is no such rate.
-    #[inline]
     pub fn take(&self, address: &Address, cost: u64, now_ns: u64) -> Result<Answer, NotDefined> {
-        match self.take_at(address, cost, now_ns) {
-            Found::Answer(answer) => Ok(answer),
-            Found::At(shared) => match self.take_at(&shared, cost, now_ns) {
-                Found::Answer(answer) => Ok(answer),
-                Found::At(_) | Found::NotDefined => Err(NotDefined),
-            },
-            Found::NotDefined => Err(NotDefined),
-        }
+        let taken = |remaining| Ok(Answer::Taken { remaining });
+        self.take_of(address.seek(), cost, now_ns, taken, |answer| answer)
     }
 
-    #[inline]
-    fn take_at(&self, address: &Address, cost: u64, now_ns: u64) -> Found {
+    /// The same of a key that is somebody else's. What was found is told where it is known: an answer would be copied
+    /// on its way back.
+    ///
+    /// ```
+    /// use erlmcp_core::NotDefined;
+    /// use erlmcp_core::rates::Rates;
+    ///
+    /// let (rates, key) = (Rates::new(), b"tenant");
+    /// let at = rates.seek(7, 1, key);
+    /// assert_eq!(at.address(), rates.address(7, 1, key));
+    /// assert!(!rates.take_of(at, 1, 0, |_remaining| true, |not| not != Err(NotDefined)));
+    /// ```
+    #[inline(always)]
+    pub fn take_of<R>(
+        &self,
+        at: Seek<'_>,
+        cost: u64,
+        now_ns: u64,
+        taken: impl Fn(u64) -> R,
+        not: impl Fn(Result<Answer, NotDefined>) -> R,
+    ) -> R {
         let take = |bucket: &Bucket| {
             let Bucket { word, rule } = bucket;
-            let answer = match word.take(rule.law(), cost, now_ns)? {
+            match word.take(rule.law(), cost, now_ns)? {
                 Ok(Taken { remaining, .. }) => {
                     rule.limit.count_taken(cost);
-                    Answer::Taken { remaining }
+                    Ok::<_, Gone>(taken(remaining))
                 }
-                Err(short) => refuse(rule, cost, short),
-            };
-            Ok::<_, Gone>(Found::Answer(answer))
+                Err(short) => Ok(not(Ok(refuse(rule, cost, short)))),
+            }
         };
-        self.buckets
-            .with(address, take, || self.absent(address, cost))
+        self.buckets.with(at, take, || match self.absent(at, cost) {
+            Absent::Made => None,
+            Absent::Shared(shared) => Some(match self.take(&shared, cost, now_ns) {
+                Ok(Answer::Taken { remaining }) => taken(remaining),
+                otherwise => not(otherwise),
+            }),
+            Absent::Not(answer) => Some(not(answer)),
+        })
     }
 
     #[cold]
-    fn absent(&self, address: &Address, cost: u64) -> Option<Found> {
-        Some(match self.buckets.room(address) {
+    fn absent(&self, at: Seek<'_>, cost: u64) -> Absent {
+        let address = &at.address();
+        Absent::Not(match self.buckets.room(address) {
             Ok(Room::Own(rule)) if cost > rule.law().rate().burst => {
-                Found::Answer(Answer::CostExceedsBurst(rule.law().rate().burst))
+                Ok(Answer::CostExceedsBurst(rule.law().rate().burst))
             }
             Ok(Room::Own(rule)) => {
                 self.buckets.make(address, rule);
-                return None;
+                return Absent::Made;
             }
-            Ok(Room::Shared(shared)) => Found::At(shared),
-            Ok(Room::None(rule)) => Found::Answer(refuse(&rule, cost, overfull())),
-            Err(NotDefined) => Found::NotDefined,
+            Ok(Room::Shared(shared)) => return Absent::Shared(shared),
+            Ok(Room::None(rule)) => Ok(refuse(&rule, cost, overfull())),
+            Err(NotDefined) => Err(NotDefined),
         })
     }
 
@@ -188,7 +212,7 @@ impl Rates {
             let arrival = bucket.word.read()?;
             Ok::<_, Gone>(Some((Kept::clone(&bucket.rule), arrival)))
         };
-        let at = |address: &Address| self.buckets.with(address, read, || Some(None));
+        let at = |address: &Address| self.buckets.with(address.seek(), read, || Some(None));
         if let Some(found) = at(address) {
             return Ok(Ok(found));
         }
@@ -227,10 +251,10 @@ impl Rates {
         operation: impl Fn(&Bucket) -> Result<(), Gone>,
     ) -> Result<(), NotDefined> {
         let found = |bucket: &Bucket| operation(bucket).map(|()| true);
-        if !self.buckets.with(address, found, || Some(false))
+        if !self.buckets.with(address.seek(), found, || Some(false))
             && let Room::Shared(shared) = self.buckets.room(address)?
         {
-            self.buckets.with(&shared, found, || Some(false));
+            self.buckets.with(shared.seek(), found, || Some(false));
         }
         Ok(())
     }

@@ -122,7 +122,7 @@ impl Rates {
             Ok::<_, Gone>(Ok(Room::Own(Kept::clone(&bucket.rule))))
         };
         self.buckets
-            .with(address, found, || match self.buckets.room(address) {
+            .with(address.seek(), found, || match self.buckets.room(address) {
                 Ok(Room::Own(rule)) => {
                     self.buckets.make(address, rule);
                     None
@@ -142,7 +142,7 @@ impl Rates {
         order.dedup();
         let shards: Vec<_> = order
             .iter()
-            .map(|address| self.buckets.shard(address).pin())
+            .map(|address| self.buckets.shard(address.seek()).pin())
             .collect();
         let mut held: Vec<Held<'_>> = Vec::with_capacity(order.len());
         for (address, shard) in order.iter().zip(&shards) {

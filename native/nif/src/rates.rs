@@ -8,19 +8,19 @@ use erlmcp_core::emptiest::Emptiest;
 use erlmcp_core::gcra::{Law, Rate};
 use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
 use erlmcp_core::together::{All, Ask};
-use erlmcp_core::{Address, NotDefined};
+use erlmcp_core::{Address, NotDefined, Seek};
 use once_cell::sync::Lazy;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::direct::native;
+use crate::direct::{Arguments, Word, native};
 use crate::host::{now, ticks_ns};
 use crate::key::{self, TooLarge};
 use crate::ration;
 use crate::term::{self, Answer, Fault, Order};
 
-native!("rate_take", 3, take);
-native!("rate_take", 4, take_packed);
+native!("rate_take", 3, words take);
+native!("rate_take", 4, words take_packed);
 
 pub(crate) static RATES: Lazy<Rates> = Lazy::new(Rates::new);
 
@@ -33,14 +33,22 @@ fn with_rates<'a, T: Encoder>(
     env: Env<'a>,
     operation: impl FnOnce(&Rates) -> Answer<T>,
 ) -> Term<'a> {
-    let closed = || Fault(atoms::not_started());
     let answer = if RATES.is_open() {
-        // Closed meanwhile, it had no names any more.
-        operation(&RATES).map_err(|fault| if RATES.is_open() { fault } else { closed() })
+        operation(&RATES).map_err(or_closed)
     } else {
-        Err(closed())
+        Err(Fault(atoms::not_started()))
     };
     term::answer(env, answer)
+}
+
+/// Closed meanwhile, it had no names any more.
+#[cold]
+fn or_closed(fault: Fault) -> Fault {
+    if RATES.is_open() {
+        fault
+    } else {
+        Fault(atoms::not_started())
+    }
 }
 
 impl From<NotDefined> for Fault {
@@ -65,59 +73,71 @@ fn cost(term: Term<'_>) -> Answer<u64> {
         .ok_or(Fault(atoms::bad_cost()))
 }
 
-/// Runs `operation` on the address of a key as it is, or else of what was made of it. It is where it is made: to move
-/// it takes longer than to make it.
+/// Runs `operation` with a key as it is, or else with what was made of it.
 #[inline(always)]
-fn with_address<R>(
+fn with_key<R>(
     rates: &Rates,
     name: u64,
     key: Term<'_>,
     packed: Option<Term<'_>>,
-    operation: impl Fn(&Address) -> Answer<R>,
+    operation: impl Fn(Seek<'_>) -> R,
 ) -> Answer<R> {
-    let found = key::read(key, |tag, bytes| {
-        operation(&rates.address(name, tag, bytes))
-    });
-    found.unwrap_or_else(|TooLarge| {
+    let found = key::read(key, |tag, bytes| operation(rates.seek(name, tag, bytes)));
+    found.or_else(|TooLarge| {
         let packed = packed.ok_or(Fault(atoms::packed()))?;
-        key::read_packed(packed, |tag, bytes| {
-            operation(&rates.address(name, tag, bytes))
-        })
-        .ok_or(Fault(atoms::bad_key()))?
+        key::read_packed(packed, |tag, bytes| operation(rates.seek(name, tag, bytes)))
+            .ok_or(Fault(atoms::bad_key()))
     })
 }
 
 fn address(rates: &Rates, name: u64, key: Term<'_>, packed: Option<Term<'_>>) -> Answer<Address> {
-    with_address(rates, name, key, packed, |address| Ok(address.clone()))
+    with_key(rates, name, key, packed, |at| at.address())
 }
 
 fn unless_none(packed: Term<'_>) -> Option<Term<'_>> {
     Some(packed).filter(|packed| atoms::none() != *packed)
 }
 
-/// `{ok, Remaining}`, `{error, {rate_limited, Map}}`, `{error, {cost_exceeds_burst, Map}}`, or `packed`.
-fn take<'a>(env: Env<'a>, [of, key, amount]: [Term<'a>; 3]) -> Term<'a> {
-    taken(env, of, key, None, amount)
+/// How much is left, `{error, {rate_limited, Map}}`, `{error, {cost_exceeds_burst, Map}}`, or `packed`.
+#[inline(always)]
+fn take(given: Arguments<'_, 3>) -> Word<'_> {
+    let [of, key, amount] = given.words;
+    taken(given.env, of, key, None, amount)
 }
 
-fn take_packed<'a>(env: Env<'a>, [of, key, packed, amount]: [Term<'a>; 4]) -> Term<'a> {
-    taken(env, of, key, Some(packed), amount)
+#[inline(always)]
+fn take_packed(given: Arguments<'_, 4>) -> Word<'_> {
+    let [of, key, packed, amount] = given.words;
+    taken(given.env, of, key, Some(packed), amount)
 }
 
 #[inline(always)]
 fn taken<'a>(
     env: Env<'a>,
-    of: Term<'a>,
-    key: Term<'a>,
-    packed: Option<Term<'a>>,
-    amount: Term<'a>,
-) -> Term<'a> {
-    with_rates(env, |rates| {
-        let (named, cost) = (name(of)?, cost(amount)?);
-        with_address(rates, named, key, packed, |address| {
-            Ok(say(env, of, key, rates.take(address, cost, ticks_ns())?))
-        })
-    })
+    of: Word<'a>,
+    key: Word<'a>,
+    packed: Option<Word<'a>>,
+    amount: Word<'a>,
+) -> Word<'a> {
+    let not = |why: Atom| Word::from(or_closed(Fault(why)).0.to_term(env));
+    if !RATES.is_open() {
+        return not(atoms::not_started());
+    }
+    let rates = &*RATES;
+    let (named, cost) = match (name(of.term(env)), cost(amount.term(env))) {
+        (Ok(named), Ok(cost)) => (named, cost),
+        (Err(Fault(why)), _) | (_, Err(Fault(why))) => return not(why),
+    };
+    let packed = packed.map(|packed| packed.term(env));
+    let found = with_key(rates, named, key.term(env), packed, |at| {
+        let taken = |remaining: u64| Word::from(remaining.encode(env));
+        let otherwise = |answer| match answer {
+            Ok(outcome) => Word::from(say(env, of.term(env), key.term(env), outcome)),
+            Err(NotDefined) => not(atoms::bad_name()),
+        };
+        rates.take_of(at, cost, ticks_ns(), taken, otherwise)
+    });
+    found.unwrap_or_else(|Fault(why)| not(why))
 }
 
 #[inline]
