@@ -1,19 +1,16 @@
 //! Cancellation: tokens by owner and id, and what becomes of them.
 //!
-//! All that is known of an owner is behind its lock: an id is known, or was cancelled before it was known, or neither,
-//! and whoever comes to it next finds one of the three. A token's own lock decides what happens to it first. Where both
-//! are held, and the lock of tombstones, they are taken in this order: owner, token, tombstones.
-
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+//! An id of an owner's is known, or was cancelled before it was known, or neither, and whoever comes to it next finds
+//! one of the three. A token's own lock decides what happens to it first. Where both are held, and the lock of
+//! tombstones, they are taken in this order: owner, token, tombstones.
 
 use crate::aliases::AliasId;
-use crate::index::{Index, Table};
+pub use crate::belongings::Estate;
+use crate::belongings::{Item, Owners};
 use crate::label::Label;
-use crate::map::{self, Map};
 pub use crate::notices::Notice;
 use crate::notices::Notices;
-use crate::sync::{Arc, AtomicU64, Kept, Mutex, Ordering};
+use crate::sync::{Arc, AtomicU64, Kept, Ordering};
 use crate::token::ByWay;
 pub use crate::token::{Fallout, Reason, Token, Way};
 use crate::tombstones::{Line, Tombstone};
@@ -51,14 +48,11 @@ use crate::vocabulary::{Dead, Host, OwnerId, Runtime};
 /// ```
 #[derive(Debug)]
 pub struct Cancellations<P> {
-    owners: Map<OwnerId, Kept<Owner<P>>>,
-    hasher: RandomState,
+    owners: Owners<P>,
     tombstones: Line,
     notices: Notices<P>,
     most_tombstones: AtomicU64,
     tombstone_ms: AtomicU64,
-    /// For tokens without an id.
-    numbers: AtomicU64,
     counts: Counts,
 }
 
@@ -68,39 +62,6 @@ struct Counts {
     by_way: ByWay,
     /// Tombstones that had to go before their time.
     displaced: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Owner<P>(Mutex<Belongings<P>>);
-
-#[derive(Debug)]
-struct Belongings<P> {
-    index: Index<Item<P>>,
-    /// Nothing is entered here any more.
-    ended: bool,
-}
-
-#[derive(Debug)]
-enum Item<P> {
-    Token(Arc<Token<P>>),
-    Tombstone(Kept<Tombstone>),
-}
-
-impl<P> Item<P> {
-    fn has(&self, id: &Label) -> bool {
-        match self {
-            Self::Token(token) => token.id() == Some(id),
-            Self::Tombstone(stone) => stone.id == *id,
-        }
-    }
-
-    fn is_token(&self, token: &Token<P>) -> bool {
-        matches!(self, Self::Token(other) if std::ptr::eq(&raw const **other, token))
-    }
-
-    fn is_stone(&self, stone: &Tombstone) -> bool {
-        matches!(self, Self::Tombstone(other) if std::ptr::eq(&raw const **other, stone))
-    }
 }
 
 /// A token that was made; what is left to be done if it was cancelled before that. [`Cancellations`] has an example.
@@ -136,18 +97,6 @@ pub struct Summary {
     pub dropped: u64,
 }
 
-/// What a dead owner has left: it may be much, and is settled in pieces. [`Cancellations`] has an example.
-#[derive(Debug)]
-#[must_use]
-pub struct Estate<P>(Vec<Table<Item<P>>>);
-
-impl<P> Estate<P> {
-    /// Tells whether nothing is left of it.
-    pub fn is_settled(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
 /// So long is a cancellation remembered that came early, in milliseconds, unless somebody says otherwise.
 pub const TOMBSTONE_MS: u64 = 5_000;
 /// So many of them are remembered, unless somebody says otherwise.
@@ -159,13 +108,11 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
     /// Makes a table that knows none.
     pub fn new() -> Self {
         Self {
-            owners: map::new(),
-            hasher: RandomState::new(),
+            owners: Owners::new(),
             tombstones: Line::default(),
             notices: Notices::default(),
             most_tombstones: AtomicU64::new(TOMBSTONES),
             tombstone_ms: AtomicU64::new(TOMBSTONE_MS),
-            numbers: AtomicU64::new(0),
             counts: Counts::default(),
         }
     }
@@ -192,11 +139,11 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         host: &impl Host,
     ) -> Result<Made<P>, Known<P>> {
         let hash = match &id {
-            Some(id) => self.hash(id),
-            None => self.hash_of_none(),
+            Some(id) => self.owners.hash(id),
+            None => self.owners.hash_of_none(),
         };
         let token = Arc::new(Token::new(owner, hash, id, notify, place));
-        let entered = self.with_owner(owner, host, |belongings| {
+        let entered = self.owners.with(owner, host, |belongings| {
             let known = token
                 .id()
                 .and_then(|id| belongings.index.find(hash, |item| item.has(id)));
@@ -242,8 +189,8 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         why: Label,
         host: &impl Host,
     ) -> Option<(Arc<Token<P>>, Fallout<P>)> {
-        let hash = self.hash(&id);
-        let found = self.with_owner(owner, host, |belongings| {
+        let hash = self.owners.hash(&id);
+        let found = self.owners.with(owner, host, |belongings| {
             let first = match belongings.index.find(hash, |item| item.has(&id)) {
                 Some(Item::Token(token)) => return Ok(Arc::clone(token)),
                 Some(Item::Tombstone(stone)) => Some(Kept::clone(stone)),
@@ -272,7 +219,7 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
     ) -> Option<(Arc<Token<P>>, Fallout<P>)> {
         let (now_ms, for_ms) = (host.now().monotonic_ms, self.tombstone_ms());
         let new = Kept::new(Tombstone::new(owner, hash, id, why, now_ms));
-        let found = self.with_owner(owner, host, |belongings| {
+        let found = self.owners.with(owner, host, |belongings| {
             let stone = match belongings.index.find(hash, |item| item.has(&new.id)) {
                 Some(Item::Token(token)) => return Ok(Arc::clone(token)),
                 Some(Item::Tombstone(stone)) => Some(Kept::clone(stone)),
@@ -315,35 +262,22 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
     /// Forgets a token. Returns its place, to be given back, if it has it still.
     pub fn finish(&self, token: &Token<P>) -> Option<P> {
         let place = token.finish();
-        let owners = self.owners.pin();
-        if let Some(Owner(belongings)) = owners.get(&token.owner).map(|owner| &**owner) {
-            let removed = belongings
-                .lock()
-                .index
-                .remove(token.hash, |item| item.is_token(token));
-            if removed.is_some() {
-                self.counts.tokens.fetch_sub(1, Ordering::Relaxed);
-            }
+        let is_it = |item: &Item<P>| item.is_token(token);
+        if self.owners.remove(token.owner, token.hash, is_it) {
+            self.counts.tokens.fetch_sub(1, Ordering::Relaxed);
         }
         place
     }
 
     /// An owner is dead. Returns what it has left, of which nothing is settled.
     pub fn died(&self, owner: OwnerId) -> Estate<P> {
-        let owners = self.owners.pin();
-        let index = owners.remove(&owner).map(|owner| {
-            let mut belongings = owner.0.lock();
-            belongings.ended = true;
-            std::mem::take(&mut belongings.index)
-        });
-        Estate(index.map(Index::into_tables).unwrap_or_default())
+        self.owners.end(owner)
     }
 
     /// Settles some hundreds of what a dead owner has left: tasks are cancelled, and `see` is shown what that leaves to
     /// be done.
     pub fn settle(&self, estate: &mut Estate<P>, mut see: impl FnMut(Arc<Token<P>>, Fallout<P>)) {
-        let items = estate.0.pop().into_iter().flatten();
-        for item in items.flat_map(|(_, alike)| alike.into_all()) {
+        for item in estate.some() {
             match item {
                 Item::Token(token) => {
                     self.counts.tokens.fetch_sub(1, Ordering::Relaxed);
@@ -413,6 +347,12 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
         self.tombstone_ms.load(Ordering::Relaxed)
     }
 
+    /// Takes a tombstone, which is in line no more, from its owner.
+    fn forget(&self, stone: &Tombstone) {
+        let is_it = |item: &Item<P>| item.is_stone(stone);
+        self.owners.remove(stone.owner, stone.hash, is_it);
+    }
+
     fn displace(&self, at_once: usize) {
         let most = self.most_tombstones.load(Ordering::Relaxed);
         let most = usize::try_from(most).unwrap_or(usize::MAX);
@@ -422,70 +362,10 @@ impl<P: Send + Sync + 'static> Cancellations<P> {
             self.forget(&stone);
         });
     }
-
-    /// Takes a tombstone, which is in line no more, from its owner.
-    fn forget(&self, stone: &Tombstone) {
-        let owners = self.owners.pin();
-        if let Some(Owner(belongings)) = owners.get(&stone.owner).map(|owner| &**owner) {
-            let mut belongings = belongings.lock();
-            belongings
-                .index
-                .remove(stone.hash, |item| item.is_stone(stone));
-        }
-    }
-
-    /// Runs `operation` on what an owner has, before that can end.
-    fn with_owner<R>(
-        &self,
-        owner: OwnerId,
-        host: &impl Host,
-        operation: impl FnOnce(&mut Belongings<P>) -> R,
-    ) -> Result<R, Dead> {
-        let owners = self.owners.pin();
-        loop {
-            if let Some(record) = owners.get(&owner) {
-                let mut belongings = record.0.lock();
-                if !belongings.ended {
-                    return Ok(operation(&mut belongings));
-                }
-                drop(belongings);
-                map::remove_this(&self.owners, &owner, record);
-            }
-            let record = Kept::new(Owner::new());
-            // Others find it locked until it is known whether anybody tells of the owner's end.
-            let mut belongings = record.0.lock();
-            if let Ok(new) = owners.try_insert(owner, Kept::clone(&record)) {
-                if host.watch(owner).is_ok() {
-                    return Ok(operation(&mut belongings));
-                }
-                belongings.ended = true;
-                map::remove_this(&self.owners, &owner, new);
-                return Err(Dead);
-            }
-        }
-    }
-
-    fn hash(&self, id: &Label) -> u64 {
-        self.hasher.hash_one(id)
-    }
-
-    fn hash_of_none(&self) -> u64 {
-        self.hasher
-            .hash_one(self.numbers.fetch_add(1, Ordering::Relaxed))
-    }
 }
 
 impl<P: Send + Sync + 'static> Default for Cancellations<P> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl<P> Owner<P> {
-    fn new() -> Self {
-        Self(Mutex::new(Belongings {
-            index: Index::default(),
-            ended: false,
-        }))
     }
 }

@@ -50,7 +50,7 @@
 //!   waiting     what waits for one process, and room for more
 //!   lanes       types of messages
 //! cancel      tasks that may be cancelled, by owner and id
-//!   notices     who has to be told of that
+//!   belongings  what each owner has of them         notices     who has to be told of that
 //!   token       one of them
 //!   tombstones  cancellations that came too early   index       entries by hash, in small tables
 //! aliases     whose priority aliases
@@ -93,6 +93,7 @@ mod account;
 mod address;
 pub mod alerts;
 pub mod aliases;
+mod belongings;
 mod bounds;
 mod bucket;
 mod buckets;
