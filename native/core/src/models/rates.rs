@@ -97,7 +97,7 @@ fn of_two_new_keys_no_more_have_a_bucket_than_may() {
         rates.define(NAME, definition, true, || NOW_NS).unwrap();
         let (mine, theirs) = at_once(&rates, |rates| take(rates, 1), |rates| take(rates, 2));
         assert_eq!(mine + theirs, 1);
-        assert_eq!(rates.info(NAME).unwrap().keys, 1);
+        assert_eq!(rates.info(NAME, 0).unwrap().keys, 1);
     });
 }
 
