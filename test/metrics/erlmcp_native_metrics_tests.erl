@@ -334,18 +334,25 @@ what_presses_the_node() ->
     ok = erlmcp_overload_test_lib:configure([{node, off}]),
     ?assertEqual([[], [], [], []], [samples(Name) || Name <- Names]).
 
+%% What other tests left and lost is there.
 tokens_and_cancellations() ->
+    Lost = fun() -> [value(~"erlmcp_cancel_lost", [What]) || What <- [~"early", ~"message"]] end,
+    There = fun() -> [value(Name, []) || Name <- [~"erlmcp_cancel_tokens", ~"erlmcp_cancel_tombstones"]] end,
     #{cancel := #{cancelled := #{asked := Asked, owner_down := Down}}} = ?M:snapshot(),
+    {LostBefore, [Tokens, Tombstones]} = {Lost(), There()},
     Owner = erlmcp_native_test_lib:idle(),
     [Token, Other] = [erlmcp_control_cancel:new(#{owner => Owner}) || _ <- "ab"],
-    ?assertEqual(2, value(~"erlmcp_cancel_tokens", [])),
+    ?assertEqual([Tokens + 2, Tombstones], There()),
     ok = erlmcp_control_cancel:cancel(Token, x),
     ok = erlmcp_control_cancel:cancel(Owner, early, x),
-    ?assertEqual([1, Asked + 1], [value(~"erlmcp_cancel_tombstones", []), value(~"erlmcp_cancel_tasks", [~"asked"])]),
+    ?assertEqual(
+        [Tombstones + 1, Asked + 1],
+        [value(~"erlmcp_cancel_tombstones", []), value(~"erlmcp_cancel_tasks", [~"asked"])]
+    ),
     ok = erlmcp_native_test_lib:kill(Owner),
     erlmcp_native_test_lib:eventually(fun() -> value(~"erlmcp_cancel_tasks", [~"owner_down"]) =:= Down + 1 end),
-    ?assertEqual([0, 0], [value(Name, []) || Name <- [~"erlmcp_cancel_tokens", ~"erlmcp_cancel_tombstones"]]),
-    ?assertMatch([0, 0], [value(~"erlmcp_cancel_lost", [What]) || What <- [~"early", ~"message"]]),
+    ?assertEqual([Tokens, Tombstones], There()),
+    ?assertEqual(LostBefore, Lost()),
     ?assertEqual([ok, ok], [erlmcp_control_cancel:done(Each) || Each <- [Token, Other]]).
 
 a_lost_wakeup_is_counted() ->
