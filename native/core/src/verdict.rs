@@ -238,7 +238,7 @@ pub(crate) fn refused_by_node<W>(account: &Account<W>) -> Result<Admission, Vaca
     Ok(Admission::Refused(account.counted()?, Reason::Node))
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn verdict<W>(
     account: &Account<W>,
     admission: Admission,
@@ -251,7 +251,7 @@ pub(crate) fn verdict<W>(
     }
 }
 
-#[inline]
+#[inline(always)]
 pub(crate) fn granted<W>(
     account: &Account<W>,
     admission: Admission,
@@ -260,11 +260,22 @@ pub(crate) fn granted<W>(
 ) -> Result<(), Box<Refusal>> {
     match admission {
         Admission::Admitted(_) => Ok(()),
-        Admission::Refused(depth, reason) => {
-            let case = account.case(depth, request, reason);
-            Err(refuse(account.role(), &case, host))
-        }
+        Admission::Refused(depth, reason) => Err(refused(account, depth, reason, request, host)),
     }
+}
+
+/// In one piece, for what is done for each request to be small.
+#[cold]
+#[inline(never)]
+fn refused<W>(
+    account: &Account<W>,
+    depth: u64,
+    reason: Reason,
+    request: &Request,
+    host: &impl Runtime,
+) -> Box<Refusal> {
+    let case = account.case(depth, request, reason);
+    refuse(account.role(), &case, host)
 }
 
 #[cold]
