@@ -54,7 +54,7 @@
 //!   token       one of them
 //!   tombstones  cancellations that came too early   index       entries by hash, in small tables
 //! aliases     whose priority aliases
-//!   roster      a set that knows its newest
+//!   roster      a set that knows its newest     tree        a table of which no step moves much
 //! label       a term in bytes
 //! limit       a number, or what a number follows
 //!   wait        where a limit stands that is said in milliseconds
@@ -161,6 +161,7 @@ pub mod timing;
 pub mod together;
 mod token;
 mod tombstones;
+mod tree;
 mod verdict;
 mod vocabulary;
 pub mod wait;

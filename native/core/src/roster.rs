@@ -1,38 +1,23 @@
 //! A set that knows the newest of its members, and whose every step is short, however many there are.
 //!
-//! A hash table that is full doubles, and whoever enters then moves all that is in it: 14 ms for half a million. So
-//! this is a tree of small tables. One that is full is split, and no step moves more than one of them holds. Members
-//! are chained in the order of their entry, in blocks. So all of it is freed in few pieces, too.
+//! Members are in a [`tree`](crate::tree) of small tables, and chained in the order of their entry, in blocks. So all
+//! of it is freed in few pieces, too.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
-/// A table is split before it has more, and would double once more.
-const MOST_IN_TABLE: usize = 448;
-const FAN_BITS: u32 = 4;
-const FAN: usize = 1 << FAN_BITS;
-/// About what comes into each when one is split.
-const SHARE: usize = MOST_IN_TABLE / FAN;
-/// Further down there are no bits of a hash left to tell members apart.
-const DEEPEST: u32 = u64::BITS / FAN_BITS;
+use crate::tree::Tree;
+
 const BLOCK: usize = 256;
 
 /// Members, and the order of their entry.
 pub(crate) struct Roster<K> {
     hasher: RandomState,
-    places: Places<K>,
+    /// Where in the chain each member is.
+    places: Tree<K, usize>,
     chain: Chain<K>,
 }
-
-enum Places<K> {
-    One(Table<K>),
-    Many(Box<[Places<K>; FAN]>),
-}
-
-/// Where in the chain each member is.
-type Table<K> = HashMap<K, usize, RandomState>;
 
 struct Chain<K> {
     /// All but the last are full. The first grows like any vector, for there are many chains of one.
@@ -52,7 +37,7 @@ impl<K: Copy + Eq + Hash> Roster<K> {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::default(),
-            places: Places::One(Table::default()),
+            places: Tree::default(),
             chain: Chain {
                 blocks: Vec::new(),
                 newest: None,
@@ -84,7 +69,7 @@ impl<K: Copy + Eq + Hash> Roster<K> {
     /// Enters a member; one that is there keeps its place.
     pub(crate) fn insert(&mut self, member: K) {
         let hash_of = |member: &K| self.hasher.hash_one(member);
-        let table = self.places.table_with_room(hash_of(&member), 0, &hash_of);
+        let table = self.places.table_with_room(hash_of(&member), hash_of);
         table
             .entry(member)
             .or_insert_with(|| self.chain.append(member));
@@ -96,61 +81,6 @@ impl<K: Copy + Eq + Hash> Roster<K> {
         let place = self.places.table_mut(hash).remove(member);
         place.inspect(|place| self.chain.take_out(*place)).is_some()
     }
-}
-
-impl<K: Copy + Eq + Hash> Places<K> {
-    fn table(&self, hash: u64) -> &Table<K> {
-        match self {
-            Self::One(table) => table,
-            Self::Many(branches) => pick(branches, hash).table(hash >> FAN_BITS),
-        }
-    }
-
-    fn table_mut(&mut self, hash: u64) -> &mut Table<K> {
-        match self {
-            Self::One(table) => table,
-            Self::Many(branches) => pick_mut(branches, hash).table_mut(hash >> FAN_BITS),
-        }
-    }
-
-    /// The table for a member of this hash, split if it is full.
-    fn table_with_room(
-        &mut self,
-        hash: u64,
-        depth: u32,
-        hash_of: &impl Fn(&K) -> u64,
-    ) -> &mut Table<K> {
-        let bits = depth.saturating_mul(FAN_BITS);
-        if let Self::One(table) = self
-            && table.len() >= MOST_IN_TABLE
-            && depth < DEEPEST
-        {
-            let mut tables =
-                [(); FAN].map(|()| Table::with_capacity_and_hasher(SHARE, RandomState::default()));
-            for (member, place) in table.drain() {
-                pick_mut(&mut tables, hash_of(&member) >> bits).insert(member, place);
-            }
-            *self = Self::Many(Box::new(tables.map(Self::One)));
-        }
-        match self {
-            Self::One(table) => table,
-            Self::Many(branches) => pick_mut(branches, hash >> bits).table_with_room(
-                hash,
-                depth.saturating_add(1),
-                hash_of,
-            ),
-        }
-    }
-}
-
-#[expect(clippy::indexing_slicing, reason = "four bits are below 16")]
-fn pick<T>(branches: &[T; FAN], hash: u64) -> &T {
-    &branches[hash as usize & (FAN - 1)]
-}
-
-#[expect(clippy::indexing_slicing, reason = "four bits are below 16")]
-fn pick_mut<T>(branches: &mut [T; FAN], hash: u64) -> &mut T {
-    &mut branches[hash as usize & (FAN - 1)]
 }
 
 impl<K: Copy> Chain<K> {
@@ -222,6 +152,7 @@ impl<K: Copy> Chain<K> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::tree::MOST_IN_TABLE;
     use proptest::prelude::*;
 
     proptest! {
@@ -249,26 +180,15 @@ mod tests {
         }
     }
 
-    /// How many tables there are, and how large the largest is.
-    fn tables<K>(places: &Places<K>) -> (usize, usize) {
-        match places {
-            Places::One(table) => (1, table.capacity()),
-            Places::Many(branches) => branches
-                .iter()
-                .map(tables)
-                .fold((0, 0), |all, one| (all.0 + one.0, all.1.max(one.1))),
-        }
-    }
-
     #[test]
     fn however_many_there_are_tables_stay_small_and_few() {
         let mut roster = Roster::new();
         for member in 0..300_000_u32 {
             roster.insert(member);
         }
-        let (count, largest) = tables(&roster.places);
-        assert!((300..=8_192).contains(&count), "{count} tables");
-        assert!(largest <= MOST_IN_TABLE, "{largest} in one");
+        let rooms = roster.places.rooms();
+        assert!((300..=8_192).contains(&rooms.len()), "{rooms:?}");
+        assert!(rooms.iter().all(|room| *room <= MOST_IN_TABLE), "{rooms:?}");
         assert_eq!(roster.newest(), Some(299_999));
         for member in (0..300_000).step_by(2) {
             assert!(roster.remove(&member));
