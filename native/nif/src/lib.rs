@@ -38,7 +38,9 @@ mod resource;
 mod rows;
 mod shelf;
 mod table;
+mod telling;
 mod term;
+mod tokens;
 mod watch;
 
 use rustler::{Env, Term};
@@ -48,7 +50,7 @@ fn load<'a>(env: Env<'a>, info: Term<'a>) -> bool {
     let wanted: Result<String, _> = info.decode();
     let is_wanted = wanted.is_ok_and(|version| version == env!("CARGO_PKG_VERSION"));
     // SAFETY: this is called while the library is loaded, with that environment.
-    is_wanted && unsafe { permits::open(env) && cancel::open(env) }
+    is_wanted && unsafe { permits::open(env) && tokens::open(env) && telling::open(env) }
 }
 
 rustler::init!("erlmcp_native", load = load);

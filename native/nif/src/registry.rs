@@ -76,7 +76,7 @@ fn control_close() -> Atom {
     PLANE.close();
     ration::close();
     *open = None;
-    crate::cancel::close();
+    crate::tokens::close();
     atoms::ok()
 }
 
