@@ -88,14 +88,19 @@ common(Row) ->
     ].
 
 of_key(Key, #{name := Name, burst := Burst} = Row) ->
-    {Verdict, Full} =
-        case erlmcp_overload_rate:peek(Name, Key) of
-            {ok, Left} ->
-                {words("is not refused: it has ~b of ~b left", [Left + 1, Burst]), []};
-            {error, {rate_limited, #{retry_after_ms := Ms, reset_ms := ResetMs}}} ->
-                Next = "is refused: it has 0 of ~b left, and the next in ~s",
-                {words(Next, [Burst, duration(Ms)]), [line("full", ["in ", duration(ResetMs)])]}
-        end,
+    %% It may be undefined, or the service stopped, since the snapshot was taken.
+    try erlmcp_overload_rate:peek(Name, Key) of
+        {ok, Left} ->
+            of_key(Key, Row, words("is not refused: it has ~b of ~b left", [Left + 1, Burst]), []);
+        {error, {rate_limited, #{retry_after_ms := Ms, reset_ms := ResetMs}}} ->
+            Verdict = words("is refused: it has 0 of ~b left, and the next in ~s", [Burst, duration(Ms)]),
+            of_key(Key, Row, Verdict, [line("full", ["in ", duration(ResetMs)])])
+    catch
+        error:badarg -> [];
+        exit:{noproc, _} -> []
+    end.
+
+of_key(Key, #{name := Name} = Row, Verdict, Full) ->
     [words("~ts of the rate ~tp ~ts", [shown(Key), Name, Verdict]) | Full] ++
         [
             line("allows", [allowed(Row), at_once(Row)]),

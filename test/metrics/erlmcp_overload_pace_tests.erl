@@ -15,6 +15,7 @@ pace_test_() ->
             {a_rate_with_too_many_keys, fun a_rate_with_too_many_keys/0},
             {a_key, fun a_key/0},
             {a_name_of_more_than_one, fun a_name_of_more_than_one/0},
+            {a_rate_that_goes, fun a_rate_that_goes/0},
             {a_component, fun a_component/0},
             {refusals_that_are_over, fun refusals_that_are_over/0},
             {rates_at_the_top, fun rates_at_the_top/0},
@@ -48,6 +49,22 @@ a_rate_that_nobody_uses() ->
         ],
         erlmcp_overload:why_text(api)
     ).
+
+%% Between the snapshot and what is looked up then.
+a_rate_that_goes() ->
+    ok = ?R:define(api, #{rate => {2, hour}}),
+    {ok, 1} = ?R:take(api, tenant),
+    Snapshot = erlmcp_native_metrics:snapshot(),
+    Lines = fun() ->
+        [erlmcp_overload_pace:lines(api, Snapshot), erlmcp_overload_pace:key_lines(api, tenant, Snapshot)]
+    end,
+    ?assertMatch([[_ | _], [_ | _]], Lines()),
+    ok = ?R:undefine(api),
+    ?assertEqual([[], []], Lines()),
+    ok = gen_server:stop(erlmcp_queue_limits),
+    ?assertEqual([[], []], Lines()),
+    {ok, Limits} = erlmcp_queue_limits:start_link(),
+    unlink(Limits).
 
 a_rate_that_refuses() ->
     ok = ?R:define(api, #{rate => {2, hour}}),
