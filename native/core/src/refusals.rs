@@ -6,7 +6,7 @@ use once_cell::race::OnceBox;
 use crate::reason::Reason;
 use crate::request::Class;
 use crate::sync::{AtomicU64, Ordering};
-use crate::tally::{Seat, own_stripes};
+use crate::tally::{Seat, add, own_stripes};
 
 /// These are numbers of refusals, by the index of their class and then of their reason.
 pub type ByReason = [[u64; Reason::ALL.len()]; Class::ALL.len()];
@@ -40,25 +40,13 @@ impl Refusals {
 
     /// Counts at the calling thread's `seat`.
     pub(crate) fn count(&self, class: Class, reason: Reason, seat: Seat) {
-        let (shared, own) = match self.stripes().split_last() {
-            Some(stripes) => stripes,
-            None => return,
+        let Some((shared, own)) = self.stripes().split_last() else {
+            return;
         };
         let mine = own.get(seat.number());
-        let counts = mine.unwrap_or(shared);
-        let counter = counts
-            .get(class.index())
-            .and_then(|counts| counts.get(reason.index()));
-        match counter {
-            // Nobody else writes there.
-            Some(counter) if mine.is_some() => {
-                let count = counter.load(Ordering::Relaxed);
-                counter.store(count.wrapping_add(1), Ordering::Relaxed);
-            }
-            Some(counter) => {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            None => {}
+        let of_class = mine.unwrap_or(shared).get(class.index());
+        if let Some(counter) = of_class.and_then(|counts| counts.get(reason.index())) {
+            add(counter, 1, mine.is_some());
         }
     }
 

@@ -128,14 +128,7 @@ impl Mine<'_> {
 
     #[inline]
     fn add(self, counter: impl Fn(&Stripe) -> &AtomicU64, by: u64) {
-        let counter = counter(self.stripe);
-        // Pairs with `committed`: who finds this finds what this thread counted before.
-        if self.alone {
-            let count = counter.load(Ordering::Relaxed);
-            counter.store(count.wrapping_add(by), Ordering::Release);
-        } else {
-            counter.fetch_add(by, Ordering::Release);
-        }
+        add(counter(self.stripe), by, self.alone);
     }
 }
 
@@ -349,6 +342,18 @@ impl Tally {
         self.stripes()
             .map(|stripe| counter(stripe).load(Ordering::Relaxed))
             .fold(0, u64::wrapping_add)
+    }
+}
+
+/// Adds to a counter. Alone is who is the only one to write there.
+#[inline]
+pub(crate) fn add(counter: &AtomicU64, by: u64, alone: bool) {
+    // Pairs with `committed`: who finds this finds what this thread counted before.
+    if alone {
+        let count = counter.load(Ordering::Relaxed);
+        counter.store(count.wrapping_add(by), Ordering::Release);
+    } else {
+        counter.fetch_add(by, Ordering::Release);
     }
 }
 

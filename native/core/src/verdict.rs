@@ -190,10 +190,7 @@ fn room_of_role<W>(
     host: &impl Runtime,
 ) -> Verdict {
     match account.role().cap_refuses(request.bytes) {
-        Some(reason) => {
-            let case = account.case(depth, request, reason);
-            Verdict::Refused(refuse(account.role(), &case, host))
-        }
+        Some(reason) => Verdict::Refused(refused(account, depth, reason, request, host)),
         None => Verdict::Granted,
     }
 }
@@ -227,8 +224,7 @@ fn no_room<W>(
     } else {
         account.reason(depth, request)
     };
-    let case = account.case(depth, request, reason);
-    Verdict::Refused(refuse(account.role(), &case, host))
+    Verdict::Refused(refused(account, depth, reason, request, host))
 }
 
 /// What becomes of a request that the node has to do without.
