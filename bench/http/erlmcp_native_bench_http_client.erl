@@ -13,7 +13,7 @@ open(Port) ->
 -doc "Asks for a path, and returns the body of the answer, which must be good.".
 -spec get(gen_tcp:socket(), binary()) -> binary().
 get(Socket, Path) ->
-    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: bench\r\n\r\n"]),
+    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: localhost\r\n\r\n"]),
     {ok, {http_response, _, 200, _}} = gen_tcp:recv(Socket, 0),
     Length = length_of_body(Socket, undefined),
     ok = inet:setopts(Socket, [{packet, raw}]),

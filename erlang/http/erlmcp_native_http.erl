@@ -27,8 +27,10 @@ or mounted into a listener that is there already. Limits and the answers to malf
 then. An event stream is closed after 30 s of a client that does not read it, whatever the listener's own timeouts are:
 
 ```erlang
-Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes() ++ MyRoutes}])
+Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes(#{prefix => "/ops"}) ++ MyRoutes}])
 ```
+
+Then the page is at `/ops/`, and Prometheus is told `metrics_path: /ops/metrics`.
 
 In HTTP/2 cowboy closes a connection whose client has said nothing for the listener's `idle_timeout`, which event
 streams get ahead of by ending now and then; clients come again, and miss nothing. With
@@ -42,14 +44,24 @@ streams get ahead of by ending now and then; clients come again, and miss nothin
 | `max_streams` | an integer from 1 to 10000 | `256` | How many event streams are open at once on this node. |
 | `idle_timeout_ms` | milliseconds, an integer from 1000 to 3600000 | `5000` | How long a connection stays open without a request; within that time the next has to come, whole. |
 | `send_timeout_ms` | milliseconds, an integer from 1000 to 600000 | `30000` | How long a client may take nothing of what is sent to it before it is closed. |
+| `hosts` | any, or a list of at most 64 host names without ports | `[]` on a loopback address, else `any` | For which hosts requests are served besides those of the loopback address, and the address itself. |
+| `token` | {file, Name} or {env, Name} of what has a token |  | A file or an environment variable with what a client has to know, 16 to 1024 characters. |
 
 A stream holds a connection: with `max_streams` as high as `max_connections`, streams may leave no room for probes.
 
-There is no authentication and no encryption. All is read-only, and says the names of roles, rates and components,
-process identifiers and numbers. On the loopback address any user of the machine can read it, and a web page that had
-its own host name resolved to that address (DNS rebinding) could have a browser on the machine read it too. Where that
-is too much, mount the routes into a listener that checks who asks. Listening on another address shows it to whoever
-reaches that.
+All is read-only, and says the names of roles, rates and components, process identifiers and numbers. There is no
+encryption. On our own listener:
+
+- On a loopback address, who asks for another host than `localhost`, `127.0.0.1`, `[::1]`, the address itself or one of
+  `hosts` gets 421: a web page that had its own host name resolve to that address (DNS rebinding) would be such. The
+  port does not matter. A proxy on the machine that passes the client's `host` on needs its name in `hosts`. On other
+  addresses any host is served, unless `hosts` are given.
+- With `token`, who does not send it gets 401. Without, any user of the machine can read, and on another address whoever
+  reaches that. See `m:erlmcp_native_http_token`: it is read anew for each request, so that another one counts at once,
+  and while it cannot be read nobody is let in. For example `token => {file, "/run/secrets/erlmcp_token"}`.
+
+Where the routes are mounted, that listener checks who asks. Wherever they are, other sites can neither read nor embed
+what they answer.
 
 A request line or header beyond 12 KB, more than 64 headers, or a request that takes longer than `idle_timeout_ms` to
 come is refused; so is a body. A client that takes nothing of what is sent to it for `send_timeout_ms` is closed; one
@@ -60,7 +72,7 @@ Query parameters that are not known are refused below `/api/`, and ignored elsew
 
 -behaviour(erlmcp_native_config).
 
--export([routes/0, child_spec/1, start_link/1, port/0, options/1, table/0, config/0]).
+-export([routes/0, routes/1, child_spec/1, start_link/1, port/0, options/1, table/0, config/0]).
 
 -export_type([options/0, problem/0]).
 
@@ -71,20 +83,55 @@ Query parameters that are not known are refused below `/api/`, and ignored elsew
     max_connections := 1..65535,
     max_streams := 1..10000,
     idle_timeout_ms := 1000..3600000,
-    send_timeout_ms := 1000..600000
+    send_timeout_ms := 1000..600000,
+    hosts => any | [binary()],
+    token => erlmcp_native_http_token:source()
 }.
 -doc "A problem says what is wrong with the options.".
 -type problem() :: erlmcp_native_options:problem().
 
 -define(MAX_STREAMS, 256).
 -define(SEND_TIMEOUT_MS, 30000).
+-define(MAX_PREFIX, 256).
 
 -doc "Returns the paths, for `cowboy_router:compile/1`. At most 256 event streams are open at once.".
 -spec routes() -> [{Path :: string(), Handler :: module(), InitialState :: term()}].
 routes() ->
-    routes(#{max_streams => ?MAX_STREAMS, send_timeout_ms => ?SEND_TIMEOUT_MS}).
+    routes(#{}).
 
-routes(#{max_streams := MaxStreams, send_timeout_ms := PatienceMs}) ->
+-doc """
+Returns the paths, for `cowboy_router:compile/1`. All are below `prefix`, if that is given, such as `"/ops"`;
+`max_streams` and `send_timeout_ms` are those of the listener. Anything else raises `badarg`.
+""".
+-spec routes(#{prefix => unicode:chardata(), max_streams => 1..10000, send_timeout_ms => 1000..600000}) ->
+    [{Path :: string(), Handler :: module(), InitialState :: term()}].
+routes(Given) ->
+    case erlmcp_native_options:check(erlmcp_native_options:options(mounting()), Given) of
+        {ok, Options} -> mounted(Options);
+        {error, Problem} -> erlmcp_native_error:raise({bad_option, Problem}, {?MODULE, ?FUNCTION_NAME, [Given]})
+    end.
+
+mounting() ->
+    Prefix = #{
+        name => prefix,
+        type => erlmcp_native_options:checked("a path such as \"/ops\"", fun prefix/1),
+        default => ~"",
+        doc => ~"What all paths begin with."
+    },
+    [Prefix | [Option || #{name := Name} = Option <- table(), lists:member(Name, [max_streams, send_timeout_ms])]].
+
+%% Of what means nothing else to the router, or in a URL.
+prefix(Given) ->
+    maybe
+        {ok, Text} ?= erlmcp_native_options:check(erlmcp_native_options:text(), Given),
+        true ?= byte_size(Text) =< ?MAX_PREFIX,
+        match ?= re:run(Text, ~"\\A(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*\\z", [{capture, none}]),
+        {ok, Text}
+    else
+        _ -> false
+    end.
+
+mounted(#{prefix := Prefix, max_streams := MaxStreams, send_timeout_ms := PatienceMs}) ->
     Resources = [
         {"/api/summary", summary},
         {"/api/queues", queues},
@@ -95,12 +142,14 @@ routes(#{max_streams := MaxStreams, send_timeout_ms := PatienceMs}) ->
         {"/health/ready", ready},
         {"/metrics", metrics}
     ],
-    [{Path, erlmcp_native_http_handler, Resource} || {Path, Resource} <- Resources] ++
-        [
-            {"/events", erlmcp_native_http_stream, #{max_streams => MaxStreams, patience_ms => PatienceMs}},
-            {"/", erlmcp_native_http_page, {index, priv}},
-            {"/page/[...]", erlmcp_native_http_page, {file, priv}}
-        ].
+    Routes =
+        [{Path, erlmcp_native_http_handler, Resource} || {Path, Resource} <- Resources] ++
+            [
+                {"/events", erlmcp_native_http_stream, #{max_streams => MaxStreams, patience_ms => PatienceMs}},
+                {"/", erlmcp_native_http_page, {index, priv}},
+                {"/page/[...]", erlmcp_native_http_page, {file, priv}}
+            ],
+    [{binary_to_list(Prefix) ++ Path, Handler, State} || {Path, Handler, State} <- Routes].
 
 -doc "Returns a listener of its own as a child of a supervisor. It takes what `options/1` takes.".
 -spec child_spec(map()) -> supervisor:child_spec().
@@ -113,9 +162,12 @@ child_spec(Options) ->
     | {error, {already_started, pid()} | {bad_option, problem()} | {listen, inet:port_number(), term()} | term()}.
 start_link(Given) ->
     case options(Given) of
-        {ok, Options} -> erlmcp_native_http_listener:start_link(Options, routes(Options));
+        {ok, Options} -> erlmcp_native_http_listener:start_link(Options, own_routes(Options));
         {error, Problem} -> {error, {bad_option, Problem}}
     end.
+
+own_routes(Options) ->
+    routes(maps:with([max_streams, send_timeout_ms], Options)).
 
 -doc "Returns the port that the listener has, once it listens.".
 -spec port() -> inet:port_number() | undefined.
@@ -178,6 +230,19 @@ table() ->
             type => erlmcp_native_options:milliseconds(1000, 600000),
             default => ?SEND_TIMEOUT_MS,
             doc => ~"How long a client may take nothing of what is sent to it before it is closed."
+        },
+        #{
+            name => hosts,
+            type => erlmcp_native_http_door:hosts(),
+            default => none,
+            shown => ~"`[]` on a loopback address, else `any`",
+            doc => ~"For which hosts requests are served besides those of the loopback address, and the address itself."
+        },
+        #{
+            name => token,
+            type => erlmcp_native_http_token:type(),
+            default => none,
+            doc => ~"A file or an environment variable with what a client has to know, 16 to 1024 characters."
         }
     ].
 

@@ -1,7 +1,7 @@
 -module(erlmcp_native_http_guard).
 -moduledoc """
-Stands around each request on our own listener: errors that cowboy answers itself get a body in JSON, and what a
-connection may hold is bounded.
+Stands around each request on our own listener: who is not let in (`m:erlmcp_native_http_door`) is answered here, errors
+that cowboy answers itself get a body in JSON, and what a connection may hold is bounded.
 
 A client can send on while its request is being answered, and cowboy keeps all that for the next request. The bound
 covers binaries too; a connection that exceeds it is killed.
@@ -19,11 +19,15 @@ covers binaries too; a connection that exceeds it is killed.
 
 -doc false.
 -spec init(cowboy_stream:streamid(), cowboy_req:req(), cowboy:opts()) -> {cowboy_stream:commands(), #state{}}.
-init(StreamId, #{method := Method} = Req, Options) ->
+init(StreamId, #{method := Method} = Req, #{erlmcp_native_http_door := Door} = Options) ->
     _ = process_flag(max_heap_size, #{
         size => ?MAX_WORDS, kill => true, error_logger => true, include_shared_binaries => true
     }),
-    with_next(cowboy_stream:init(StreamId, Req, Options), #state{head = Method =:= ~"HEAD", next = undefined}).
+    State = #state{head = Method =:= ~"HEAD", next = undefined},
+    case erlmcp_native_http_door:admit(Req, Door) of
+        {ok, Admitted} -> with_next(cowboy_stream:init(StreamId, Admitted, Options), State);
+        {error, Answer} -> {refused(Answer, Req), State}
+    end.
 
 -doc false.
 -spec data(cowboy_stream:streamid(), cowboy_stream:fin(), binary(), #state{}) -> {cowboy_stream:commands(), #state{}}.
@@ -51,6 +55,11 @@ terminate(StreamId, Reason, #state{next = Next}) ->
 early_error(StreamId, Reason, PartialReq, Response, Options) ->
     Head = maps:get(method, PartialReq, undefined) =:= ~"HEAD",
     said(cowboy_stream:early_error(StreamId, Reason, PartialReq, Response, Options), human(Reason), Head).
+
+%% Nobody comes after this one, and what is left of the request is not waited for.
+refused({Status, Headers, Body}, #{method := Method}) ->
+    Sized = Headers#{~"content-length" => integer_to_binary(iolist_size(Body)), ~"connection" => ~"close"},
+    [{response, Status, Sized, case Method of ~"HEAD" -> <<>>; _ -> Body end}, stop].
 
 with_next({Commands, Next}, #state{head = Head} = State) ->
     {[said(Command, undefined, Head) || Command <- Commands], State#state{next = Next}}.

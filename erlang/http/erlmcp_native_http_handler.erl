@@ -107,12 +107,11 @@ resource(ready, _, _Req) ->
     end;
 resource(metrics, _, Req) ->
     Format = erlmcp_native_http_accept:metrics(cowboy_req:header(~"accept", Req)),
-    Headers = #{
+    Headers = erlmcp_native_http_reply:guarded(#{
         ~"content-type" => erlmcp_native_prometheus:content_type(Format),
         ~"cache-control" => ~"no-store",
-        ~"vary" => ~"accept",
-        ~"x-content-type-options" => ~"nosniff"
-    },
+        ~"vary" => ~"accept"
+    }),
     {200, Headers, iolist_to_binary(erlmcp_native_prometheus:format(erlmcp_native_metrics:collect(), Format))}.
 
 role(#{role := Role}) -> {role, Role};

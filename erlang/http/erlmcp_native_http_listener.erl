@@ -131,6 +131,7 @@ listen(#{port := Port, ip := Ip, max_connections := MaxConnections} = Options, D
     },
     Protocol = #{
         env => #{dispatch => Dispatch},
+        erlmcp_native_http_door => erlmcp_native_http_door:new(Options),
         stream_handlers => [erlmcp_native_http_guard, cowboy_stream_h],
         protocols => [http],
         connection_type => supervisor,

@@ -4,6 +4,7 @@ The files of the page: `index.html` at `/`, the rest below `/page/`.
 
 Names are made of letters, digits, `.`, `-` and `_`, and begin with none of the last three, so that no path leads out
 of the folder. The browser may keep a file and asks each time whether it still is the same. Query strings are ignored.
+All links in the page are relative, so it may be mounted below any path.
 """.
 
 -compile(nowarn_undefined_behaviour).
@@ -34,7 +35,11 @@ init(Req, Resource) ->
     {ok, erlmcp_native_http_reply:send(Answer, Req), Resource}.
 
 find({index, Folder}, Req) ->
-    read(Folder, [~"index.html"], Req);
+    case lists:last(binary:split(cowboy_req:path(Req), ~"/", [global])) of
+        <<>> -> read(Folder, [~"index.html"], Req);
+        %% Below a prefix the router takes it without its slash too, but then the page's links lead elsewhere.
+        Name -> {308, erlmcp_native_http_reply:guarded(#{~"location" => [Name, $/]}), <<>>}
+    end;
 find({file, Folder}, Req) ->
     case cowboy_req:path_info(Req) of
         [_ | _] = Names -> read(Folder, Names, Req);
@@ -72,14 +77,12 @@ absent() ->
 
 present(Bytes, Extension, Req) ->
     Tag = binary:encode_hex(erlang:md5(Bytes)),
-    Headers = #{
+    Headers = erlmcp_native_http_reply:guarded(#{
         ~"content-type" => type(Extension),
         ~"cache-control" => ~"no-cache",
         ~"etag" => <<$", Tag/binary, $">>,
-        ~"content-security-policy" => ?POLICY,
-        ~"x-content-type-options" => ~"nosniff",
-        ~"referrer-policy" => ~"no-referrer"
-    },
+        ~"content-security-policy" => ?POLICY
+    }),
     case has(Tag, Req) of
         true -> erlmcp_native_http_reply:not_modified(maps:remove(~"content-type", Headers));
         false -> {200, Headers, Bytes}

@@ -1,7 +1,7 @@
 -module(erlmcp_native_http_reply).
 -moduledoc "Answers in the one shape that all HTTP endpoints share, and what every request is asked first.".
 
--export([admit/1, json/2, failure/2, problem/1, not_modified/1, send/2]).
+-export([admit/1, json/2, failure/2, problem/1, not_modified/1, guarded/1, send/2]).
 
 -export_type([answer/0]).
 
@@ -20,11 +20,7 @@ admit(#{method := Method, has_body := HasBody}) ->
 -doc "Makes an answer in JSON.".
 -spec json(200..599, map()) -> answer().
 json(Status, Map) ->
-    Headers = #{
-        ~"content-type" => ~"application/json",
-        ~"cache-control" => ~"no-store",
-        ~"x-content-type-options" => ~"nosniff"
-    },
+    Headers = guarded(#{~"content-type" => ~"application/json", ~"cache-control" => ~"no-store"}),
     {Status, Headers, erlmcp_native_http_json:encode(Map)}.
 
 -doc "Makes an answer that says in JSON, for people, what is wrong.".
@@ -44,6 +40,18 @@ problem({Parameter, Reason}) ->
 not_modified(Headers) ->
     {304, Headers, <<>>}.
 
+-doc """
+Adds to the headers of an answer what keeps it from other sites: they may not embed it, are not told that somebody came
+from here, and no type is guessed. None may read it either, for which nothing has to be said (CORS).
+""".
+-spec guarded(#{binary() => iodata()}) -> #{binary() => iodata()}.
+guarded(Headers) ->
+    Headers#{
+        ~"cross-origin-resource-policy" => ~"same-origin",
+        ~"referrer-policy" => ~"no-referrer",
+        ~"x-content-type-options" => ~"nosniff"
+    }.
+
 -doc "Sends an answer. After an error in HTTP/1 with a body nothing is read from the connection any more.".
 -spec send(answer(), cowboy_req:req()) -> cowboy_req:req().
 send({Status, Headers, Body}, #{has_body := true, version := Version} = Req) when
@@ -53,8 +61,10 @@ send({Status, Headers, Body}, #{has_body := true, version := Version} = Req) whe
 send({Status, Headers, Body}, Req) ->
     cowboy_req:reply(Status, Headers, Body, Req).
 
+kind(401) -> unauthorized;
 kind(404) -> not_found;
 kind(405) -> method_not_allowed;
+kind(421) -> misdirected;
 kind(500) -> internal_error;
 kind(503) -> unavailable;
 kind(_) -> bad_request.

@@ -80,12 +80,11 @@ begin_stream(Position, Req, #{patience_ms := PatienceMs}) ->
 
 %% In HTTP/1 the connection is told to close, so that what else the client sends is not kept for after the stream.
 begin_reply(Req) ->
-    Headers = #{
+    Headers = erlmcp_native_http_reply:guarded(#{
         ~"content-type" => ~"text/event-stream",
         ~"cache-control" => ~"no-store",
-        ~"x-accel-buffering" => ~"no",
-        ~"x-content-type-options" => ~"nosniff"
-    },
+        ~"x-accel-buffering" => ~"no"
+    }),
     Closing =
         case is_http1(Req) of
             true -> Headers#{~"connection" => ~"close"};

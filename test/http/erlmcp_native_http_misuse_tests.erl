@@ -94,7 +94,7 @@ parameters_of_others() ->
     [
         begin
             Socket = connect(),
-            ok = gen_tcp:send(Socket, ["GET /events?", Query, " HTTP/1.1\r\nhost: a\r\n\r\n"]),
+            ok = gen_tcp:send(Socket, ["GET /events?", Query, " HTTP/1.1\r\nhost: localhost\r\n\r\n"]),
             erlmcp_native_http_test_lib:close(erlmcp_native_http_test_lib:opened(Socket, 5000))
         end
      || Query <- Queries
@@ -138,13 +138,16 @@ other_methods() ->
      || Method <- ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "BREW", lists:duplicate(100, $X)],
         Path <- ["/api/summary", "/api/queues", "/events", "/metrics", "/health/live", "/", "/page/a.js"]
     ],
-    ?assertMatch({405, _}, said(raw("CONNECT localhost:80 HTTP/1.1\r\nhost: a\r\n\r\n"))),
-    ?assertMatch({404, _}, said(raw("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"))),
+    ?assertMatch({405, _}, said(raw("CONNECT localhost:80 HTTP/1.1\r\nhost: localhost\r\n\r\n"))),
+    ?assertMatch({404, _}, said(raw("OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n"))),
     ?assertMatch({404, _}, said(request("POST /nothing", []))).
 
 bodies() ->
     [
-        ?assertMatch({400, #{~"error" := ~"bad_request"}}, said(raw(["GET ", Path, " HTTP/1.1\r\nhost: a\r\n", Body])))
+        ?assertMatch(
+            {400, #{~"error" := ~"bad_request"}},
+            said(raw(["GET ", Path, " HTTP/1.1\r\nhost: localhost\r\n", Body]))
+        )
      || Path <- ["/api/summary", "/events", "/metrics", "/", "/health/live"],
         Body <- [
             "content-length: 3\r\n\r\nabc",
@@ -158,13 +161,14 @@ bodies() ->
             "expect: 100-continue\r\ncontent-length: 3\r\n\r\n"
         ]
     ],
-    ?assertMatch({200, _, _}, raw("GET /health/live HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n")).
+    ?assertMatch({200, _, _}, raw("GET /health/live HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n")).
 
 %% As much of it as the other side takes.
 a_body_without_end() ->
     {{Answer, Sent}, Used} = memory(fun() ->
         Socket = connect(),
-        ok = gen_tcp:send(Socket, "POST /api/summary HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"),
+        Head = "POST /api/summary HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n",
+        ok = gen_tcp:send(Socket, Head),
         Answer = answer(Socket),
         Chunk = ["100000\r\n", binary:copy(~"x", ?MB), "\r\n"],
         Sent = trickle(Socket, lists:duplicate(100000, Chunk)),
@@ -186,7 +190,7 @@ large(Start, End) ->
     said(Answer).
 
 a_request_line_of_a_megabyte() ->
-    {Answer, Used} = memory(fun() -> large("GET /api/queues?role=", " HTTP/1.1\r\nhost: a\r\n\r\n") end),
+    {Answer, Used} = memory(fun() -> large("GET /api/queues?role=", " HTTP/1.1\r\nhost: localhost\r\n\r\n") end),
     ?assertMatch({414, #{~"error" := ~"bad_request", ~"reason" := _}}, Answer),
     ?assert(Used < 5 * ?MB),
     %% A method of that length.
@@ -195,7 +199,7 @@ a_request_line_of_a_megabyte() ->
 a_header_of_a_megabyte() ->
     [
         begin
-            Head = ["GET /api/summary HTTP/1.1\r\nhost: a\r\n", Name, ": "],
+            Head = ["GET /api/summary HTTP/1.1\r\nhost: localhost\r\n", Name, ": "],
             {Answer, Used} = memory(fun() -> large(Head, "\r\n\r\n") end),
             ?assertMatch({431, #{~"error" := ~"bad_request", ~"reason" := _}}, Answer),
             ?assert(Used < 5 * ?MB)
@@ -205,11 +209,11 @@ a_header_of_a_megabyte() ->
     ?assertMatch({431, _}, large("GET / HTTP/1.1\r\nhost: ", "\r\n\r\n")).
 
 a_header_name_of_a_megabyte() ->
-    ?assertMatch({431, _}, large("GET / HTTP/1.1\r\nhost: a\r\n", ": 1\r\n\r\n")).
+    ?assertMatch({431, _}, large("GET / HTTP/1.1\r\nhost: localhost\r\n", ": 1\r\n\r\n")).
 
 ten_thousand_headers() ->
     Headers = [["x-", integer_to_list(N), ": 1\r\n"] || N <- lists:seq(1, 10000)],
-    {Answer, Used} = memory(fun() -> raw(["GET /api/summary HTTP/1.1\r\nhost: a\r\n", Headers, "\r\n"]) end),
+    {Answer, Used} = memory(fun() -> raw(["GET /api/summary HTTP/1.1\r\nhost: localhost\r\n", Headers, "\r\n"]) end),
     ?assertMatch({431, _}, said(Answer)),
     ?assert(Used < 5 * ?MB).
 
@@ -237,17 +241,17 @@ what_is_no_http() ->
             "GET\r\n\r\n",
             "GET /\r\n\r\n",
             "GET / HTTP/0.9\r\n\r\n",
-            "GET / HTTP/3.0\r\nhost: a\r\n\r\n",
-            "GET /a b HTTP/1.1\r\nhost: a\r\n\r\n",
+            "GET / HTTP/3.0\r\nhost: localhost\r\n\r\n",
+            "GET /a b HTTP/1.1\r\nhost: localhost\r\n\r\n",
             "GET / HTTP/1.1\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\nhost: b\r\n\r\n",
             "GET / HTTP/1.1\r\nhost: a b\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\nno colon\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\n folded: 1\r\n\r\n",
-            "GET /\0 HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET nothing HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nhost: a\r\nconnection: \xff,\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\nno colon\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\n folded: 1\r\n\r\n",
+            "GET /\0 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET nothing HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET ftp://a/ HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: \xff,\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             [16#16, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3 | lists:duplicate(500, 10)]
         ]
@@ -308,7 +312,7 @@ crashes_are_answered_and_say_nothing() ->
         %% The connection goes on.
         [
             begin
-                ok = gen_tcp:send(Socket, "GET /crash HTTP/1.1\r\nhost: a\r\n\r\n"),
+                ok = gen_tcp:send(Socket, "GET /crash HTTP/1.1\r\nhost: localhost\r\n\r\n"),
                 ?assertMatch({500, _}, said(answer(Socket)))
             end
          || _ <- [1, 2]
@@ -357,7 +361,7 @@ sending_on_while_a_request_is_served() ->
     ok = sys:suspend(erlmcp_native_scan),
     {Sent, Used} = memory(fun() ->
         Socket = connect(),
-        ok = gen_tcp:send(Socket, "GET /api/queues HTTP/1.1\r\nhost: a\r\n\r\n"),
+        ok = gen_tcp:send(Socket, "GET /api/queues HTTP/1.1\r\nhost: localhost\r\n\r\n"),
         trickle(Socket, lists:duplicate(1000, binary:copy(~"x", ?MB)))
     end),
     ?assertMatch({error, _}, Sent),
@@ -374,7 +378,10 @@ clients_that_go_away() ->
             ok = inet:setopts(Socket, [{linger, {true, 0}}]),
             ok = gen_tcp:close(Socket)
         end
-     || Start <- ["", "GET", "GET /api/summary HTTP/1.1\r\nhost: a\r\n\r\n", "GET /events HTTP/1.1\r\nhost: a\r\n\r\n"],
+     || Start <- [
+            "", "GET", "GET /api/summary HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        ],
         _ <- lists:seq(1, 100)
     ],
     erlmcp_native_test_lib:eventually(fun() -> erlang:system_info(process_count) =< Processes end),

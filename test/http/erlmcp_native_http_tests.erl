@@ -437,7 +437,7 @@ connections_stay_open() ->
     Socket = erlmcp_native_http_test_lib:connect(),
     [
         begin
-            ok = gen_tcp:send(Socket, "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"),
+            ok = gen_tcp:send(Socket, "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             ?assertMatch({200, _, ~"{\"status\":\"ok\"}"}, erlmcp_native_http_test_lib:answer(Socket))
         end
      || _ <- lists:seq(1, 100)
@@ -488,7 +488,8 @@ options_have_defaults() ->
     ?assertEqual({ok, Given}, ?M:options(element(2, ?M:options(Given)))).
 
 wrong_options_are_named() ->
-    [?assertMatch({error, {[], Value, [_ | _]}}, ?M:options(Value)) || Value <- [on, [80], {port, 1}, 80]],
+    %% What was meant to be a token may be anywhere.
+    [?assertMatch({error, {[], hidden, [_ | _]}}, ?M:options(Value)) || Value <- [on, [80], {port, 1}, 80]],
     ?assertMatch({ok, #{port := 1}}, ?M:options([{port, 1}])),
     ?assertMatch({error, {[port], undefined, _}}, ?M:options(#{})),
     [
@@ -511,10 +512,12 @@ wrong_options_are_named() ->
             {idle_timeout_ms, 999},
             {idle_timeout_ms, infinity},
             {send_timeout_ms, 0},
-            {send_timeout_ms, 600001},
-            {streams, 1},
-            {"port", 80}
+            {send_timeout_ms, 600001}
         ]
+    ],
+    [
+        ?assertMatch({error, {[Name], hidden, [_ | _]}}, ?M:options(#{port => 80, Name => Value}))
+     || {Name, Value} <- [{streams, 1}, {"port", 80}]
     ],
     Level = erlmcp_native_test_lib:quiet(),
     ok = application:stop(cowboy),
@@ -640,7 +643,7 @@ connections_without_a_request_are_kept_as_configured() ->
         begin
             Pid = start(#{port => 0, idle_timeout_ms => Ms}),
             Socket = erlmcp_native_http_test_lib:connect(),
-            ok = gen_tcp:send(Socket, "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"),
+            ok = gen_tcp:send(Socket, "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n"),
             {200, _, _} = erlmcp_native_http_test_lib:answer(Socket),
             Begun = erlang:monotonic_time(millisecond),
             ?assertEqual(Expected, gen_tcp:recv(Socket, 0, 7000)),
@@ -663,7 +666,7 @@ mounted_in_another_listener() ->
     {ok, _} = cowboy:start_clear(?MODULE, [{port, 0}, {ip, {127, 0, 0, 1}}], #{env => #{dispatch => Dispatch}}),
     Ask = fun(Path) ->
         {ok, Socket} = gen_tcp:connect({127, 0, 0, 1}, ranch:get_port(?MODULE), [binary, {active, false}]),
-        ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: a\r\n\r\n"]),
+        ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: localhost\r\n\r\n"]),
         {Status, _, _} = erlmcp_native_http_test_lib:answer(Socket),
         ok = gen_tcp:close(Socket),
         Status

@@ -94,6 +94,8 @@ not.
     {erlmcp_native_events, "is a process of the application's"},
     {erlmcp_native_events_handler, "is called with alerts"},
     {erlmcp_native_http_accept, "is called by cowboy's handlers, with headers"},
+    {erlmcp_native_http_door, "is called by erlmcp_native_http_guard, with a request"},
+    {erlmcp_native_http_token, "is called by erlmcp_native_http_door, with a header"},
     {erlmcp_native_http_guard, "is called by cowboy"},
     {erlmcp_native_http_handler, "is called by cowboy"},
     {erlmcp_native_http_json, "is called by cowboy's handlers, with rows and alerts"},

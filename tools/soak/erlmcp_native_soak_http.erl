@@ -11,7 +11,7 @@ open(Path) ->
     maybe
         Port = erlmcp_native_soak_node:port(),
         {ok, Socket} ?= gen_tcp:connect({127, 0, 0, 1}, Port, [binary, {active, false}], ?PATIENCE_MS),
-        ok ?= gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: soak\r\nconnection: close\r\n\r\n"]),
+        ok ?= gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"]),
         {ok, Socket}
     end.
 
