@@ -102,7 +102,7 @@ where a list is made a map, too.
     overload_reported/1,
     overload_history/1,
     overload_rows/3,
-    overload_fullest/3,
+    overload_first/4,
     overload_summary/1
 ]).
 -export([
@@ -253,7 +253,7 @@ where a list is made a map, too.
     overload_reported/1,
     overload_history/1,
     overload_rows/3,
-    overload_fullest/3,
+    overload_first/4,
     overload_summary/1,
     alias_insert/1,
     alias_delete/1,
@@ -942,10 +942,11 @@ Returns a row for each owner of a role, or with `{}` of all roles; only those at
     [erlmcp_overload_monitor:queue_info()] | fault().
 overload_rows(_Table, _Role, _Crowded) -> absent().
 
--doc "Returns the rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.".
--spec overload_fullest(table(), erlmcp_queue_limits:role() | {}, Most :: non_neg_integer()) ->
-    [erlmcp_overload_monitor:queue_info()] | fault().
-overload_fullest(_Table, _Role, _Most) -> absent().
+-doc "Returns the rows of the first owners of a role, or with `{}` of all roles, by a rank, the highest first.".
+-spec overload_first(
+    table(), erlmcp_queue_limits:role() | {}, erlmcp_overload_monitor:rank(), Most :: non_neg_integer()
+) -> [erlmcp_overload_monitor:queue_info()] | fault().
+overload_first(_Table, _Role, _By, _Most) -> absent().
 
 -doc "Returns a row for each role: its level, its owners by level, and its time at each level.".
 -spec overload_summary(table()) -> [erlmcp_overload_monitor:role_summary()] | fault().

@@ -38,7 +38,7 @@ While queue limits are not started there is nothing to see.
 -export([force_check/0, set_check_interval/1, set_enabled/1]).
 -export([add_handler/2, delete_handler/2]).
 
--export_type([status/0, alert_level/0, queue_info/0, alert/0, role_summary/0, ms_by_level/0]).
+-export_type([status/0, alert_level/0, queue_info/0, rank/0, alert/0, role_summary/0, ms_by_level/0]).
 
 -doc "A status says how full an owner is.".
 -type status() :: ok | warning | critical | overload.
@@ -67,6 +67,11 @@ While queue limits are not started there is nothing to see.
     registered_name => atom(),
     current_function => mfa() | undefined
 }.
+-doc """
+A rank is what rows are ordered by: the depth as a share of the limit, the depth, how long a newcomer waits, or how long
+nobody was taken out. Rows of the same rank come by their utilisation, those of which it is not known last.
+""".
+-type rank() :: utilization | depth | wait | stalled.
 -doc "An alert says that an owner has reached a level.".
 -type alert() :: #{
     level := warning | critical | overload,
@@ -126,12 +131,20 @@ queues() ->
 queues(Role) ->
     fresh(rows(Role, false), {?MODULE, ?FUNCTION_NAME, [Role]}).
 
--doc "Returns the rows of the `top` fullest owners of a role, the fullest first.".
--spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer()}) -> [queue_info()].
+-doc """
+Returns the rows of a role's first `top` owners: the fullest, or those that are first `by` another rank.
+
+| option | value | default | meaning |
+| --- | --- | --- | --- |
+| `top` | an integer from 0 | must be given | How many. |
+| `by` | utilization, depth, wait or stalled | `utilization` | What they are ordered by, the highest first. |
+""".
+-spec queues(erlmcp_queue_limits:role(), #{top := non_neg_integer(), by => rank()}) -> [queue_info()].
 queues(Role, Options) when is_atom(Role) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Role, Options]},
     case erlmcp_native_options:check(erlmcp_native_options:options(looks()), Options) of
-        {ok, #{top := Most}} -> sorted(erlmcp_native:overload_fullest(own, Role, min(Most, ?MAX_MS)), Call);
+        {ok, #{top := Most, by := By}} ->
+            sorted(erlmcp_native:overload_first(own, Role, By, min(Most, ?MAX_MS)), By, Call);
         {error, Problem} -> raise({bad_option, Problem}, Call)
     end;
 queues(Role, Options) ->
@@ -139,14 +152,23 @@ queues(Role, Options) ->
 
 looks() ->
     Top = erlmcp_native_options:checked("an integer from 0", fun(Most) -> is_integer(Most) andalso Most >= 0 end),
-    [#{name => top, type => Top, default => required, doc => ~"How many."}].
+    [
+        #{name => top, type => Top, default => required, doc => ~"How many."},
+        #{
+            name => by,
+            type => erlmcp_native_options:one_of([utilization, depth, wait, stalled]),
+            default => utilization,
+            doc => ~"What they are ordered by, the highest first."
+        }
+    ].
 
 -doc """
 Returns the rows of the fullest owners of all roles, as many as asked for, by their utilisation, the fullest first.
 """.
 -spec fullest(non_neg_integer()) -> [queue_info()].
 fullest(Most) when is_integer(Most), Most >= 0 ->
-    sorted(erlmcp_native:overload_fullest(own, {}, min(Most, ?MAX_MS)), {?MODULE, ?FUNCTION_NAME, [Most]});
+    Call = {?MODULE, ?FUNCTION_NAME, [Most]},
+    sorted(erlmcp_native:overload_first(own, {}, utilization, min(Most, ?MAX_MS)), utilization, Call);
 fullest(Most) ->
     raise(bad_number, {?MODULE, ?FUNCTION_NAME, [Most]}).
 
@@ -258,10 +280,21 @@ name(Name) -> Name.
 crowded(Rows, Call) ->
     [Row || #{status := Status} = Row <- fresh(Rows, Call), Status =:= critical orelse Status =:= overload].
 
-%% The fullest by what was known are shown as they are now.
-sorted(Rows, Call) ->
-    Ranked = [{{Utilization, Depth}, Row} || #{utilization := Utilization, depth := Depth} = Row <- fresh(Rows, Call)],
+%% The first by what was known are shown as they are now.
+sorted(Rows, By, Call) ->
+    Ranked = [
+        {{rank(By, Row), Utilization, Depth}, Row}
+     || #{utilization := Utilization, depth := Depth} = Row <- fresh(Rows, Call)
+    ],
     [Row || {_, Row} <- lists:reverse(lists:keysort(1, lists:reverse(Ranked)))].
+
+rank(utilization, _) -> 0;
+rank(depth, #{depth := Depth}) -> Depth;
+rank(wait, #{wait_ms := Ms}) -> known(Ms);
+rank(stalled, #{stalled_ms := Ms}) -> known(Ms).
+
+known(undefined) -> -1;
+known(Ms) -> Ms.
 
 list(List, _) when is_list(List) -> List;
 list(Fault, Call) -> raise(Fault, Call).

@@ -188,9 +188,20 @@ impl<W: Send + Sync + 'static> Limits<W> {
     /// Gives the rows of the `most` fullest owners of a role, or of all roles, by their utilisation and then by their
     /// depth, the fullest first.
     pub fn fullest(&self, of: Option<RoleId>, most: usize, runtime: &impl Runtime) -> Vec<Row> {
-        let mut heap: BinaryHeap<Reverse<ByFill>> = BinaryHeap::new();
+        self.first(of, Rank::Utilization, most, runtime)
+    }
+
+    /// Gives the first `most` rows of a role's owners, or of all roles', in this order.
+    pub fn first(
+        &self,
+        of: Option<RoleId>,
+        by: Rank,
+        most: usize,
+        runtime: &impl Runtime,
+    ) -> Vec<Row> {
+        let mut heap: BinaryHeap<Reverse<Ranked>> = BinaryHeap::new();
         self.for_each_row(of, runtime, |row| {
-            let row = ByFill(row);
+            let row = Ranked(row, by);
             if heap.len() < most {
                 heap.push(Reverse(row));
             } else if let Some(mut least) = heap.peek_mut()
@@ -200,7 +211,7 @@ impl<W: Send + Sync + 'static> Limits<W> {
             }
         });
         let sorted = heap.into_sorted_vec().into_iter();
-        sorted.map(|Reverse(ByFill(row))| row).collect()
+        sorted.map(|Reverse(Ranked(row, _))| row).collect()
     }
 
     /// Gives all mailboxes that are limited, in whatever role.
@@ -239,36 +250,79 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 }
 
-/// Rows in the order of their utilisation, then of their depth.
-struct ByFill(Row);
+/// A rank is what rows are ordered by, the highest first. Rows of one rank are ordered by their utilisation, then by
+/// their depth; one of which the rank is not known comes last.
+///
+/// ```
+/// use erlmcp_core::limits::Limits;
+/// use erlmcp_core::survey::Rank;
+/// use erlmcp_core::{OwnerId, RoleId, Runtime};
+/// use still::Still; // as in the example at `Host`
+/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
+///
+/// let (small, large, owner) = (RoleId(1), RoleId(2), OwnerId(7));
+/// let table = Limits::new(small, 2, Still.now());
+/// table.roles().set_limit(large, 10, Still.now())?;
+/// table.enqueue(small, owner, &Still)?;
+/// table.enqueue(large, owner, &Still)?;
+/// table.enqueue(large, owner, &Still)?;
+/// // One of two, and two of ten.
+/// let first = |by| table.first(None, by, 1, &Still)[0].role;
+/// assert_eq!((first(Rank::Utilization), first(Rank::Depth)), (small, large));
+/// # Ok::<(), erlmcp_core::limits::Unfit>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// By the depth as a share of the limit.
+    Utilization,
+    /// By the depth.
+    Depth,
+    /// By how long a newcomer waits.
+    Wait,
+    /// By how long nobody was taken out.
+    Stalled,
+}
 
-impl Ord for ByFill {
-    fn cmp(&self, ByFill(other): &Self) -> Ordering {
-        let Self(row) = self;
-        // Of two fractions, without rounding. Where the limit is 0, any depth is full.
-        let fraction = |row: &Row| match row.limit {
-            0 => (u128::from(row.depth > 0), 1),
-            limit => (u128::from(row.depth), u128::from(limit)),
+struct Ranked(Row, Rank);
+
+impl Ord for Ranked {
+    fn cmp(&self, Self(other, _): &Self) -> Ordering {
+        let Self(row, by) = self;
+        let first = match by {
+            Rank::Utilization => Ordering::Equal,
+            Rank::Depth => row.depth.cmp(&other.depth),
+            Rank::Wait => row.timing.wait_ms.cmp(&other.timing.wait_ms),
+            Rank::Stalled => row.timing.stalled_ms.cmp(&other.timing.stalled_ms),
         };
-        let ((depth, limit), (others, by)) = (fraction(row), fraction(other));
-        let utilization = depth.saturating_mul(by).cmp(&others.saturating_mul(limit));
-        utilization.then(row.depth.cmp(&other.depth))
+        first
+            .then_with(|| by_utilization(row, other))
+            .then_with(|| row.depth.cmp(&other.depth))
     }
 }
 
-impl PartialOrd for ByFill {
+impl PartialOrd for Ranked {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for ByFill {
+impl PartialEq for Ranked {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for ByFill {}
+impl Eq for Ranked {}
+
+/// Of two fractions, without rounding. Where the limit is 0, any depth is full.
+fn by_utilization(row: &Row, other: &Row) -> Ordering {
+    let fraction = |row: &Row| match row.limit {
+        0 => (u128::from(row.depth > 0), 1),
+        limit => (u128::from(row.depth), u128::from(limit)),
+    };
+    let ((depth, limit), (others, by)) = (fraction(row), fraction(other));
+    depth.saturating_mul(by).cmp(&others.saturating_mul(limit))
+}
 
 /// What a check needs to know of a role, so as not to compute it for each of its owners.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use erlmcp_core::alerts::Alert;
 use erlmcp_core::control::Components;
 use erlmcp_core::limits::Refusal;
 use erlmcp_core::overload::utilization;
-use erlmcp_core::survey::Row;
+use erlmcp_core::survey::{Rank, Row};
 use erlmcp_core::timing::Timing;
 use erlmcp_core::{Kind, OwnerId, RoleStats, RoleSummary};
 use rustler::{Atom, Encoder, Env, Term};
@@ -15,7 +15,7 @@ use crate::control_stats;
 use crate::registry::Route;
 use crate::request::{class_atom, reason_atom};
 use crate::rows::{at_level, by_level, level_atom};
-use crate::term::{self, Order};
+use crate::term::{self, Answer, Fault, Order};
 
 mod named {
     rustler::atoms! {
@@ -27,6 +27,7 @@ mod named {
         last_capacity_exceeded,
         process,
         sojourn_ms,
+        stalled,
         stalled_ms,
         status,
         timestamp,
@@ -37,6 +38,7 @@ mod named {
         total_released,
         unmatched_dequeues,
         utilization,
+        wait,
         wait_ms,
     }
 }
@@ -112,6 +114,19 @@ pub(crate) fn role_summary<'a>(env: Env<'a>, row: &RoleSummary) -> Term<'a> {
         (named::as_of(), term::optional(env, row.as_of_ms)),
     ];
     term::map(env, &fields)
+}
+
+/// `erlmcp_overload_monitor:rank()`.
+pub(crate) fn rank(by: Term<'_>) -> Answer<Rank> {
+    let by: Atom = by.decode().map_err(|_| Fault(atoms::bad_rules()))?;
+    let ranks = [
+        (named::utilization(), Rank::Utilization),
+        (atoms::depth(), Rank::Depth),
+        (named::wait(), Rank::Wait),
+        (named::stalled(), Rank::Stalled),
+    ];
+    let found = ranks.into_iter().find(|(name, _)| *name == by);
+    found.map(|(_, rank)| rank).ok_or(Fault(atoms::bad_rules()))
 }
 
 /// `erlmcp_overload_monitor:queue_info()`.

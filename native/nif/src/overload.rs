@@ -243,12 +243,19 @@ fn overload_rows<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, crowded: Ter
     })
 }
 
-/// The rows of the fullest owners of a role, or with `{}` of all roles, the fullest first.
+/// The rows of the first owners of a role, or with `{}` of all roles, by this rank.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn overload_fullest<'a>(env: Env<'a>, table: Term<'a>, role: Term<'a>, most: Term<'a>) -> Term<'a> {
+fn overload_first<'a>(
+    env: Env<'a>,
+    table: Term<'a>,
+    role: Term<'a>,
+    by: Term<'a>,
+    most: Term<'a>,
+) -> Term<'a> {
     with_open_table(env, table, |beam| {
+        let (of, by) = (one_or_all(role)?, faces::rank(by)?);
         let most: usize = most.decode().map_err(|_| Fault(atoms::bad_rules()))?;
-        let rows = beam.table.limits.fullest(one_or_all(role)?, most, beam);
+        let rows = beam.table.limits.first(of, by, most, beam);
         Ok(rows.iter().map(|row| faces::queue_info(env, row)).collect())
     })
 }
