@@ -170,8 +170,9 @@ ran({returned, _}, {From, _, State}) ->
     answer(From, ok),
     more(State);
 ran({raised, Class, Reason, Stacktrace}, {From, Message, #state{id = Id} = State}) ->
-    _ = erlmcp_native:control_crashed(),
+    _ = erlmcp_native:control_crashed(Id),
     answer(From, {error, {handler_crashed, reason(Class, Reason)}}),
+    ok = erlmcp_control_failure:keep(Id, "raised ~0tp in ~0tp", [{Class, Reason}, lists:sublist(Stacktrace, 3)]),
     erlmcp_native_log:write(
         error,
         "erlmcp_control_plane: handler of ~tp crashed on ~0tp: ~0tp",

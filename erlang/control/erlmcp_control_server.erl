@@ -304,7 +304,8 @@ bury(Id, #state{components = Components} = State) ->
 lost(Id, Reason, #state{components = Components} = State) ->
     case Components of
         #{Id := #component{pid = Pid, registration = Registration} = Component} ->
-            _ = erlmcp_native:control_crashed(),
+            _ = erlmcp_native:control_crashed(Id),
+            ok = erlmcp_control_failure:keep(Id, "its process died: ~0tp", [Reason]),
             erlmcp_native_log:write(
                 error,
                 "erlmcp_control_plane: handler of ~tp died: ~0tp",

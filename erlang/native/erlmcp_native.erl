@@ -131,7 +131,9 @@ where a list is made a map, too.
     control_taken/3,
     control_delivered/3,
     control_ended/4,
-    control_crashed/0,
+    control_crashed/1,
+    control_failed/3,
+    control_errors/1,
     control_stats/0,
     control_reset/0
 ]).
@@ -276,7 +278,9 @@ where a list is made a map, too.
     control_taken/3,
     control_delivered/3,
     control_ended/4,
-    control_crashed/0,
+    control_crashed/1,
+    control_failed/3,
+    control_errors/1,
     control_stats/0,
     control_reset/0,
     cancel_new/4,
@@ -1071,9 +1075,18 @@ control_delivered(_Id, _Type, _Number) -> absent().
 ) -> ok | fault().
 control_ended(_Id, _Type, _LatencyUs, _Outcome) -> absent().
 
--doc "Counts a handler that raised or died.".
--spec control_crashed() -> ok | fault().
-control_crashed() -> absent().
+-doc "Counts a component's handler that raised or died.".
+-spec control_crashed(erlmcp_control_plane:component_id()) -> ok | fault().
+control_crashed(_Id) -> absent().
+
+-doc "Keeps of what a component's handler failed: of the words the first 1024 bytes, and so five times.".
+-spec control_failed(erlmcp_control_plane:component_id(), AtMs :: integer(), Words :: binary()) -> ok | fault().
+control_failed(_Id, _AtMs, _Words) -> absent().
+
+-doc "Returns how often a component's handler raised or died, and of what the last few times, the newest first.".
+-spec control_errors(erlmcp_control_plane:component_id()) ->
+    {non_neg_integer(), [{AtMs :: integer(), Words :: binary()}]} | not_found | fault().
+control_errors(_Id) -> absent().
 
 -doc "Returns the control plane's numbers.".
 -spec control_stats() -> erlmcp_control_message:control_plane_stats() | fault().

@@ -20,6 +20,7 @@ not.
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
     {erlmcp_control_call, "is called by erlmcp_control_plane, which checks"},
+    {erlmcp_control_failure, "is called by erlmcp_control_handler, with what was raised"},
     {erlmcp_control_handler, "is called by erlmcp_control_plane, which checks"},
     {erlmcp_control_lanes, "is called by erlmcp_control_handler"},
     {erlmcp_control_message, "is called by erlmcp_control_plane, which checks"},

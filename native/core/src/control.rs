@@ -1,5 +1,6 @@
 //! Components of the control plane: where their messages go, what waits for them, how long it takes.
 
+use crate::failures::{Failure, Failures};
 use crate::lanes::ByType;
 pub use crate::lanes::ControlType;
 use crate::latency::{Distribution, LONGEST_US, Latency, Summary};
@@ -63,6 +64,7 @@ pub struct Component<R> {
 struct Record {
     delivered: ByType,
     latency: Latency,
+    failures: Failures,
 }
 
 /// These are one component's numbers. All are exact, but for percentiles of two significant digits. [`Components`]
@@ -223,6 +225,7 @@ impl<R: Send + Sync + 'static> Components<R> {
                 Arc::new(Record {
                     delivered: ByType::default(),
                     latency: Latency::single(),
+                    failures: Failures::default(),
                 })
             },
             |known| Arc::clone(&known.record),
@@ -301,9 +304,20 @@ impl<R: Send + Sync + 'static> Components<R> {
         }
     }
 
-    /// Counts a handler that raised or died.
-    pub fn crashed(&self) {
+    /// Counts a handler that raised or died. The component may be gone.
+    pub fn crashed(&self, id: ComponentId) {
         self.handler_crashes.fetch_add(1, Ordering::Relaxed);
+        self.with(id, |component| component.record.failures.count());
+    }
+
+    /// Keeps of what a component's handler failed that was counted. The component may be gone.
+    pub fn failed(&self, id: ComponentId, failure: Failure) {
+        self.with(id, |component| component.record.failures.keep(failure));
+    }
+
+    /// Tells how often a component's handler raised or died, and of what the last few times, the newest first.
+    pub fn failures(&self, id: ComponentId) -> Option<(u64, Vec<Failure>)> {
+        self.with(id, |component| component.record.failures.read())
     }
 
     /// Tells whether messages use the priority lane.
@@ -354,7 +368,9 @@ impl<R: Send + Sync + 'static> Components<R> {
             let fixed = size_of::<Component<R>>()
                 .saturating_add(size_of::<Record>())
                 .saturating_add(size_of::<Waiting>());
-            component.record.latency.memory().saturating_add(fixed)
+            let kept = component.record.failures.memory();
+            let measured = component.record.latency.memory();
+            measured.saturating_add(kept).saturating_add(fixed)
         };
         components
             .values()
@@ -376,6 +392,7 @@ impl<R: Send + Sync + 'static> Components<R> {
         for component in self.components.pin().values() {
             component.record.delivered.reset();
             component.record.latency.reset();
+            component.record.failures.reset();
         }
     }
 

@@ -48,6 +48,7 @@
 //!   gauge       one depth, one atomic word      overload    the arithmetic of levels
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
+//!   failures    of what a component's handler failed
 //!   lanes       types of messages
 //! cancel      tasks that may be cancelled, by owner and id
 //!   belongings  what each owner has of them         notices     who has to be told of that
@@ -104,6 +105,7 @@ pub mod control;
 mod counting;
 pub mod defining;
 pub mod emptiest;
+pub mod failures;
 pub mod fill;
 mod footprint;
 mod gauge;

@@ -1,8 +1,9 @@
 //! Natives of the control plane: where a message goes, and what is counted.
 
 use erlmcp_core::control::{Component, ControlType, Crowded, Outcome, Place};
+use erlmcp_core::failures::Failure;
 use erlmcp_core::rates::Refused;
-use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::direct::native;
@@ -181,12 +182,35 @@ fn control_ended<'a>(env: Env<'a>, [id, kind, latency_us, outcome]: [Term<'a>; 4
     })
 }
 
-/// A handler raised or died.
+/// A component's handler raised or died.
 #[rustler::nif]
-fn control_crashed(env: Env<'_>) -> Term<'_> {
+fn control_crashed<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
     with_plane(env, |components| {
-        components.crashed();
+        components.crashed(component_id(id)?);
         Ok(atoms::ok())
+    })
+}
+
+/// Of what a component's handler failed, system time in milliseconds and words, of which the first 1024 bytes are kept.
+#[rustler::nif]
+fn control_failed<'a>(env: Env<'a>, id: Term<'a>, at_ms: Term<'a>, why: Term<'a>) -> Term<'a> {
+    with_plane(env, |components| {
+        let id = component_id(id)?;
+        let at_ms: i64 = at_ms.decode().map_err(|_| Fault(atoms::bad_number()))?;
+        let why: Binary<'_> = why.decode().map_err(|_| Fault(atoms::bad_message()))?;
+        components.failed(id, Failure::new(at_ms, &why));
+        Ok(atoms::ok())
+    })
+}
+
+/// `{Crashes, [{AtMs, Words}]}`, the newest first.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn control_errors<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
+    with_plane(env, |components| {
+        let failures = components.failures(component_id(id)?);
+        let (crashes, last) = failures.ok_or(Fault(atoms::not_found()))?;
+        let row = |one: &Failure| (one.at_ms, one.why().encode(env));
+        Ok((crashes, last.iter().map(row).collect::<Vec<_>>()))
     })
 }
 
