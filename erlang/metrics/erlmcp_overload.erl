@@ -67,11 +67,10 @@ empty, an atom that is counted as an owner and is the name of a process, dequeue
 -export([top/0, top/1, why/1, why/2]).
 -export([top_text/0, top_text/1, why_text/1, why_text/2]).
 
--import(erlmcp_overload_text, [words/2, line/2, list/1, rate/1, clock/1, ago/1, duration/1]).
+-import(erlmcp_overload_text, [words/2, line/2, rate/1, duration/1]).
 
 -define(STALLED_MS, 1000).
 -define(ROWS, 10).
--define(ALERTS, 3).
 -define(L, erlmcp_queue_limits).
 -define(M, erlmcp_overload_monitor).
 
@@ -134,8 +133,8 @@ why_lines(Name, _) when is_atom(Name) ->
     case started(Snapshot) of
         ok ->
             Others = erlmcp_overload_pace:lines(Name, Snapshot) ++ cancels(Name, Snapshot),
-            case {row(Name, Snapshot), Others} of
-                {#{} = Row, _} -> role_lines(Row) ++ Others;
+            case {erlmcp_overload_why:role(Name, Snapshot), Others} of
+                {{_, _} = Said, _} -> lines(Said) ++ Others;
                 {none, [_ | _]} -> Others;
                 {none, []} -> [nothing_counted(Name)]
             end;
@@ -148,17 +147,11 @@ why_lines(Role, Function) ->
 cancels(cancel, Snapshot) -> erlmcp_overload_cancels:lines(Snapshot);
 cancels(_, _) -> [].
 
-role_lines(#{role := Role} = Row) ->
-    case Role =:= node andalso erlmcp_overload_node:pressure() of
-        #{} = Pressure -> node_lines(Row, Pressure, alerts(Role, any));
-        _ -> role(Row, ?M:queues(Role, #{top => ?ALERTS}), alerts(Role, any))
-    end.
-
 %% What is no owner may be a key of the rate of that name.
 why_lines(Role, Owner, Function) when is_atom(Role) ->
     Snapshot = erlmcp_native_metrics:snapshot(),
     OfRate = erlmcp_overload_pace:key_lines(Role, Owner, Snapshot),
-    case OfRate =/= [] andalso row(Role, Snapshot) =:= none of
+    case OfRate =/= [] andalso not erlmcp_overload_why:is_counted(Role, Snapshot) of
         true -> OfRate;
         false -> owner_lines(Role, Owner, OfRate, {?MODULE, Function, [Role, Owner]}) ++ OfRate
     end;
@@ -182,11 +175,18 @@ owner_lines(Role, Owner, OfRate, Call) ->
 
 owner_lines(Role, Owner) ->
     Snapshot = erlmcp_native_metrics:snapshot(),
-    case {started(Snapshot), row(Role, Snapshot)} of
-        {ok, #{} = Row} -> owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner));
-        {ok, none} -> [nothing_counted(Role)];
-        {Words, _} -> [Words]
+    case started(Snapshot) of
+        ok ->
+            case erlmcp_overload_why:owner(Role, Owner, Snapshot) of
+                {_, _} = Said -> lines(Said);
+                none -> [nothing_counted(Role)]
+            end;
+        Words ->
+            [Words]
     end.
+
+lines({Verdict, Lines}) ->
+    [Verdict | [line(Name, Words) || {Name, Words} <- Lines]].
 
 print(Lines) ->
     io:put_chars(text(Lines)).
@@ -194,24 +194,14 @@ print(Lines) ->
 text(Lines) ->
     unicode:characters_to_binary([[Line, $\n] || Line <- Lines]).
 
-started(#{services := Services}) ->
-    case [atom_to_list(Name) || Name := false <- Services, Name =/= erlmcp_control_plane] of
+started(Snapshot) ->
+    case erlmcp_overload_why:missing(Snapshot) of
         [] -> ok;
-        Missing -> ["not started: ", lists:join(", ", Missing)]
-    end.
-
-row(Role, #{roles := Rows, switches := Switches}) ->
-    case [Row || #{role := Of} = Row <- Rows, Of =:= Role] of
-        [Row] -> Row#{switches => Switches};
-        [] -> none
+        Missing -> ["not started: ", lists:join(", ", [atom_to_list(Name) || Name <- Missing])]
     end.
 
 nothing_counted(Role) ->
     words("nothing was ever counted for ~tp; it would have the limit of default, ~tp", [Role, ?L:get_limit(Role)]).
-
-alerts(Role, Owner) ->
-    Of = [Alert || #{process := Process} = Alert <- ?M:get_alert_history(Role), Owner =:= any orelse Process =:= Owner],
-    lists:sublist(Of, ?ALERTS).
 
 table(Rows) ->
     [row(["role", "owner", "depth", "limit", "full"], status, kind) | lists:append([rows(Row) || Row <- Rows])].
@@ -243,156 +233,6 @@ row([Role, Owner, Depth, Limit, Full], Status, Kind) ->
         string:pad(atom_to_list(Status), 9),
         atom_to_list(Kind)
     ].
-
-node_lines(Row, #{since_ms := SinceMs} = Pressure, Alerts) ->
-    Lines = [line(Name, Words) || {Name, Words} <- erlmcp_overload_strain:lines(Pressure)],
-    Since = words("~s (~s ago)", [clock(SinceMs), ago(SinceMs)]),
-    Rest = [line("since", Since), line("level", level(Row)), line("alerts", list([alert(Alert) || Alert <- Alerts]))],
-    [erlmcp_overload_strain:verdict(Pressure)] ++ Lines ++ Rest.
-
-role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
-    Depth = lists:max([0 | [D || #{depth := D} <- Fullest]]),
-    Outlook = outlook(Role, Depth),
-    Verdict =
-        case Outlook of
-            open -> "refuses nothing: limits are switched off";
-            unlimited -> words("refuses nothing: it has no limit; the fullest owner has ~b", [Depth]);
-            closed -> "refuses everything: its limit is 0";
-            {crowded, _} -> "refuses all that is counted: all owners together have as many as they may";
-            {room, _} -> words("has room: the fullest owner has ~ts", [of_limit(Depth, Limit)]);
-            _Full -> words("refuses what comes for a full owner: the fullest has ~ts", [of_limit(Depth, Limit)])
-        end,
-    [
-        words("~tp ~ts", [Role, Verdict])
-        | strain()
-    ] ++ [
-        line("owners", owners(Row)),
-        line("refusals", refusals(Row))
-    ] ++ bounds(Row) ++ [
-        line("drains", drains(Row)),
-        line("free", free(Outlook)),
-        line("level", level(Row)),
-        line("fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])),
-        line("alerts", list([alert(Alert) || Alert <- Alerts]))
-        | signs(Role, [{Process, D} || #{process := Process, depth := D} <- Fullest, D > 0])
-    ].
-
-owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
-    {Limit, DrainPerS, WaitMs, SojournMs, StalledMs} = own(Role, Owner),
-    Outlook = outlook(Role, Owner, Depth),
-    Verdict =
-        case Outlook of
-            open -> "is not refused: limits are switched off";
-            unlimited -> "is not refused: the role has no limit";
-            {room, Places} -> words("has room for ~b", [Places]);
-            {crowded, _} -> "is refused, as all owners together have as many as they may";
-            _Refused -> "is refused"
-        end,
-    [
-        words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Verdict, of_limit(Depth, Limit), fate(Owner)])
-        | strain()
-    ] ++ [
-        line("refusals", [refusals(Row), ", of the role"])
-    ] ++ bounds(Row) ++ [
-        line("drains", own_drains(DrainPerS, drains(Row))),
-        line("waits", waits(WaitMs, SojournMs)),
-        line("stalled", stalled(StalledMs)),
-        line("free", free(Outlook)),
-        line("alerts", list([alert(Alert) || Alert <- Alerts]))
-        | signs(Role, [{Owner, Depth}])
-    ].
-
-bounds(Row) ->
-    [line(Name, Words) || {Name, Words} <- erlmcp_overload_bounds:lines(Row)].
-
-strain() ->
-    [line("node", Words) || Words <- erlmcp_overload_strain:of_role()].
-
-signs(Role, Owners) ->
-    [line(atom_to_list(Kind), Sentence) || {Kind, Sentence} <- erlmcp_overload_signs:of_owners(Role, Owners)].
-
-own(Role, Owner) ->
-    case erlmcp_native:limits_owner(own, Role, Owner) of
-        {_, _, _, _, _} = Known -> Known;
-        _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role, Owner]})
-    end.
-
-outlook(Role, Depth) ->
-    outlook_is(Role, erlmcp_native:limits_outlook(own, Role, Depth)).
-
-outlook(Role, Owner, Depth) ->
-    outlook_is(Role, erlmcp_native:limits_outlook(own, Role, Owner, Depth)).
-
-outlook_is(Role, Is) ->
-    case Is of
-        Outlook when Outlook =:= open; Outlook =:= unlimited; Outlook =:= closed; is_tuple(Outlook) -> Outlook;
-        _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, why, [Role]})
-    end.
-
-fate(Owner) when is_pid(Owner) ->
-    case is_process_alive(Owner) of
-        true -> "";
-        false -> "; it is dead, and holds nothing"
-    end;
-fate(_) ->
-    "".
-
-owners(#{owners := 0}) ->
-    "none";
-owners(#{owners := Owners, owners_by_level := ByLevel}) ->
-    [words("~b: ", [Owners]), list([words("~b ~s", [N, Level]) || {Level, N} <- by_level(ByLevel), N > 0])].
-
-refusals(#{refused := 0}) ->
-    "none";
-refusals(#{refused := InAll, refused_per_s := PerS} = Row) ->
-    words("~s a second, ~b in all~ts", [rate(PerS), InAll, when_refused(Row)]).
-
-when_refused(#{refusing_since_ms := Since, last_refused_ms := Last}) when is_integer(Since), is_integer(Last) ->
-    words("; since ~s (~s ago), the last ~s ago", [clock(Since), ago(Since), ago(Last)]);
-when_refused(_) ->
-    "".
-
-drains(#{drained_per_s := PerS}) when PerS == 0 ->
-    "nothing was taken out in the last ten seconds";
-drains(#{drained_per_s := PerS}) ->
-    words("~s a second, all owners together", [rate(PerS)]).
-
-own_drains(undefined, OfRole) -> OfRole;
-own_drains(PerS, _) -> words("~s a second while any wait", [rate(PerS)]).
-
-waits(undefined, _) -> "not known";
-waits(WaitMs, SojournMs) ->
-    words("one that comes now for about ~s; the last one that was marked waited ~s", [
-        duration(WaitMs), duration(SojournMs)
-    ]).
-
-stalled(undefined) -> "not known";
-stalled(0) -> "no";
-stalled(Ms) -> words("nobody was taken out for ~s, and somebody waits", [duration(Ms)]).
-
-free(Outlook) when Outlook =:= open; Outlook =:= unlimited -> "now";
-free({room, _}) -> "now";
-free(closed) -> "when the limit is raised";
-free({stuck, Ms}) -> words("unknown: nothing drains; refused callers are told ~b s", [Ms div 1000]);
-free({crowded, Ms}) -> words("when enough have left, of whichever owners: in about ~s; an estimate", [duration(Ms)]);
-free({full, Ms}) -> words("in about ~s, as refused callers are told; an estimate", [duration(Ms)]).
-
-level(#{level := Level, breaker := Breaker, ms_at_level := #{last_hour := Hour}, switches := #{overload := Judged}}) ->
-    Times = [words("~s at ~s", [duration(Ms), L]) || {L, Ms} <- lists:reverse(by_level(Hour)), L =/= ok],
-    Off = case Judged of true -> ""; false -> "; alerts are switched off" end,
-    words("~s; in the last hour ~ts; breaker ~s~s", [Level, list(Times), Breaker, Off]).
-
-full(Process, Depth, Limit) ->
-    words("~tp ~ts", [Process, of_limit(Depth, Limit)]).
-
-of_limit(Depth, infinity) -> words("~b without a limit", [Depth]);
-of_limit(Depth, Limit) -> words("~b of ~b", [Depth, Limit]).
-
-alert(#{level := Level, process := Process, depth := Depth, limit := Limit, timestamp := At}) ->
-    words("~s ~s ~ts", [clock(At), Level, full(Process, Depth, Limit)]).
-
-by_level(ByLevel) ->
-    [{Level, maps:get(Level, ByLevel)} || Level <- erlmcp_native_role:levels()].
 
 name(Term) ->
     words("~tp", [Term]).

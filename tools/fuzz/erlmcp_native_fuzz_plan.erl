@@ -67,6 +67,7 @@ not.
     {erlmcp_overload_cancels, "is called by erlmcp_overload, with a snapshot"},
     {erlmcp_overload_text, "is called by erlmcp_overload, with what was counted"},
     {erlmcp_overload_signs, "is called by erlmcp_overload, which checks"},
+    {erlmcp_overload_why, "is called by erlmcp_overload and erlmcp_native_scan, with a snapshot"},
     {erlmcp_overload_strain, "is called by erlmcp_overload, with what erlmcp_overload_node:pressure/0 returns"},
     {erlmcp_native_config, "is called by the services, with tables of their own"},
     {erlmcp_native_options, "is called by whoever has options, with tables of their own; those call it here"},
