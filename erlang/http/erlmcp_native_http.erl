@@ -8,6 +8,10 @@ has to be started before.
 | `/` and `/page/...` | the page |
 | `/api/summary` | everything at a glance, as JSON |
 | `/api/queues?role=R&top=N` | the N fullest owners (1 to 1000, 10 by default), of one role or of all |
+| `/api/queues?role=R&top=N&by=B&text=T` | a role's first owners by `utilization`, `depth`, `wait` or `stalled`; with a text, those of the first 1000 in whose names it is |
+| `/api/why?role=R&owner=O` | why a role refuses, or an owner in it, or why not, in the words of `erlmcp_overload:why/2` |
+| `/api/owner?pid=P&role=R` | what a process is and what it is doing, and its queues; `P` as in `<0.90.0>`, or a name |
+| `/api/component?id=C` | a component of the control plane, with its last errors |
 | `/api/alerts?role=R` | the last alerts, the newest first |
 | `/api/rates` | what each rate allows, takes and refuses, those of control messages too; of keys, how many there are |
 | `/api/control` | the control plane, with its components |
@@ -49,8 +53,9 @@ streams get ahead of by ending now and then; clients come again, and miss nothin
 
 A stream holds a connection: with `max_streams` as high as `max_connections`, streams may leave no room for probes.
 
-All is read-only, and says the names of roles, rates and components, process identifiers and numbers. There is no
-encryption. On our own listener:
+All is read-only, and says the names of roles, rates and components, process identifiers and numbers; of a
+process that is asked for its names, its label and the functions that it is in; of a component why its handler failed.
+There is no encryption. On our own listener:
 
 - On a loopback address, who asks for another host than `localhost`, `127.0.0.1`, `[::1]`, the address itself or one of
   `hosts` gets 421: a web page that had its own host name resolve to that address (DNS rebinding) would be such. The
@@ -138,6 +143,9 @@ mounted(#{prefix := Prefix, max_streams := MaxStreams, send_timeout_ms := Patien
         {"/api/alerts", alerts},
         {"/api/rates", rates},
         {"/api/control", control},
+        {"/api/why", why},
+        {"/api/owner", owner},
+        {"/api/component", component},
         {"/health/live", live},
         {"/health/ready", ready},
         {"/metrics", metrics}

@@ -14,9 +14,19 @@ whatever is started. Below `/api/` a parameter that is not known is an error; el
 -export_type([resource/0]).
 
 -doc "A resource is what a path stands for.".
--type resource() :: summary | queues | alerts | rates | control | live | ready | metrics | not_found.
-
--define(DEFAULT_TOP, 10).
+-type resource() ::
+    summary
+    | queues
+    | alerts
+    | rates
+    | control
+    | why
+    | owner
+    | component
+    | live
+    | ready
+    | metrics
+    | not_found.
 
 -doc false.
 -spec init(cowboy_req:req(), resource()) -> {ok, cowboy_req:req(), resource()}.
@@ -41,7 +51,8 @@ answer(Resource, Req) ->
         try
             resource(Resource, Checked, Req)
         catch
-            exit:{noproc, {erlmcp_overload_monitor, _, _}} -> not_started(erlmcp_overload_monitor)
+            exit:{noproc, {erlmcp_overload_monitor, _, _}} ->
+                erlmcp_native_http_reply:not_started(erlmcp_overload_monitor)
         end
     else
         {error, {Status, _, _} = Answer} when is_integer(Status) -> Answer;
@@ -52,7 +63,10 @@ answer(Resource, Req) ->
 parameters(live) -> ignored;
 parameters(ready) -> ignored;
 parameters(metrics) -> ignored;
-parameters(queues) -> [role, top];
+parameters(queues) -> [role, top, by, text];
+parameters(why) -> [role, owner];
+parameters(owner) -> [role, pid];
+parameters(component) -> [id];
 parameters(alerts) -> [role];
 parameters(_) -> [].
 
@@ -60,11 +74,10 @@ values(ignored, _Req) -> {ok, #{}};
 values(Allowed, Req) -> erlmcp_native_http_query:check(cowboy_req:qs(Req), Allowed).
 
 with_role(#{role := Name} = Values) ->
-    try erlmcp_native_http_query:known(Name, maps:keys(erlmcp_queue_limits:get_all_limits())) of
+    case erlmcp_native_http_names:role(Name) of
         {ok, Role} -> {ok, Values#{role := Role}};
-        error -> {error, {~"role", <<"there is no role ", (erlmcp_native_http_query:printable(Name))/binary>>}}
-    catch
-        exit:{noproc, _} -> {error, not_started(erlmcp_queue_limits)}
+        {error, {not_started, Service}} -> {error, erlmcp_native_http_reply:not_started(Service)};
+        {error, Problem} -> {error, Problem}
     end;
 with_role(Values) ->
     {ok, Values}.
@@ -72,29 +85,31 @@ with_role(Values) ->
 resource(summary, _, _Req) ->
     erlmcp_native_http_reply:json(200, erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()));
 resource(queues, Values, _Req) ->
-    Top = maps:get(top, Values, ?DEFAULT_TOP),
-    case erlmcp_native_scan:fullest(role(Values), Top) of
-        {ok, Rows} -> listed(Values, #{top => Top, queues => erlmcp_native_http_json:queues(Rows)});
-        {error, {not_started, Process}} -> not_started(Process);
-        {error, busy} -> erlmcp_native_http_reply:failure(503, ~"too many look at all queues already")
-    end;
+    erlmcp_native_http_drill:queues(Values);
+resource(why, Values, _Req) ->
+    erlmcp_native_http_drill:why(Values);
+resource(owner, Values, _Req) ->
+    erlmcp_native_http_drill:owner(Values);
+resource(component, Values, _Req) ->
+    erlmcp_native_http_drill:component(Values);
 resource(alerts, Values, _Req) ->
     Alerts =
-        case role(Values) of
-            all -> erlmcp_overload_monitor:get_alert_history();
-            {role, Role} -> erlmcp_overload_monitor:get_alert_history(Role)
+        case Values of
+            #{role := Role} -> erlmcp_overload_monitor:get_alert_history(Role);
+            #{} -> erlmcp_overload_monitor:get_alert_history()
         end,
-    listed(Values, #{alerts => [erlmcp_native_http_json:alert(Alert) || Alert <- Alerts]});
+    Shown = [erlmcp_native_http_json:alert(Alert) || Alert <- Alerts],
+    erlmcp_native_http_reply:json(200, erlmcp_native_http_drill:of_role(Values, #{alerts => Shown}));
 resource(rates, _, _Req) ->
     case erlmcp_native_metrics:snapshot() of
         #{services := #{erlmcp_queue_limits := true}} = Snapshot ->
             erlmcp_native_http_reply:json(200, erlmcp_native_http_json:rates(Snapshot));
         _ ->
-            not_started(erlmcp_queue_limits)
+            erlmcp_native_http_reply:not_started(erlmcp_queue_limits)
     end;
 resource(control, _, _Req) ->
     case erlmcp_native_http_json:control(erlmcp_native_metrics:snapshot()) of
-        undefined -> not_started(erlmcp_control_plane);
+        undefined -> erlmcp_native_http_reply:not_started(erlmcp_control_plane);
         Control -> erlmcp_native_http_reply:json(200, Control)
     end;
 resource(live, _, _Req) ->
@@ -113,17 +128,3 @@ resource(metrics, _, Req) ->
         ~"vary" => ~"accept"
     }),
     {200, Headers, iolist_to_binary(erlmcp_native_prometheus:format(erlmcp_native_metrics:collect(), Format))}.
-
-role(#{role := Role}) -> {role, Role};
-role(#{}) -> all.
-
-listed(Values, Fields) ->
-    Role =
-        case Values of
-            #{role := Given} -> erlmcp_native_http_json:text(Given);
-            #{} -> null
-        end,
-    erlmcp_native_http_reply:json(200, Fields#{at_ms => erlang:system_time(millisecond), role => Role}).
-
-not_started(Service) ->
-    erlmcp_native_http_reply:failure(503, <<(erlmcp_native_http_json:text(Service))/binary, " is not started">>).

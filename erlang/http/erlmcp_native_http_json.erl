@@ -6,7 +6,7 @@ Rows and alerts are made by `erlmcp_native_json:plain/1`. Roles and components b
 the encoder the atoms `null` and `true` are no strings.
 """.
 
--export([encode/1, summary/1, control/1, rates/1, queues/1, alert/1, event/1, text/1]).
+-export([encode/1, summary/1, control/1, component/1, rates/1, queues/1, alert/1, event/1, text/1]).
 
 -export_type([event/0]).
 
@@ -143,6 +143,8 @@ refused(Rows) ->
     Each = [{Type, Refused} || #{rates := Rates} <- maps:values(Rows), Type := #{refused := Refused} <- Rates],
     erlmcp_native_metric:sums(Each).
 
+-doc "Makes the row that shows a component of the control plane.".
+-spec component(map()) -> map().
 component(#{rates := Rates} = Row) ->
     (maps:with([delivered, by_type | waits()], Row))#{rates => #{Type => rate(Rate) || Type := Rate <- Rates}}.
 

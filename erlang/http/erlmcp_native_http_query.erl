@@ -11,9 +11,14 @@ an atom.
 -export_type([name/0, values/0, problem/0]).
 
 -doc "A name is that of a parameter.".
--type name() :: role | top.
--doc "These are the values that were given: `role`, a name in UTF-8, and `top`, how many rows.".
--type values() :: #{role => binary(), top => 1..1000}.
+-type name() :: role | top | by | text | owner | pid | id.
+-doc """
+These are the values that were given: names in UTF-8, `text`, which is to be in a name, `top`, how many rows, and `by`,
+what they are ordered by.
+""".
+-type values() :: #{
+    role | owner | pid | id | text => binary(), top => 1..1000, by => erlmcp_overload_monitor:rank()
+}.
 -doc """
 A problem has the parameter as it was given, or `none` if it is the query string that is wrong, and what is wrong, for
 people.
@@ -22,8 +27,9 @@ people.
 
 -define(MAX_QUERY, 4096).
 %% 255 characters of up to four bytes.
--define(MAX_ROLE, 1020).
+-define(MAX_NAME, 1020).
 -define(MAX_SHOWN, 64).
+-define(RANKS, [utilization, depth, wait, stalled]).
 
 -doc "Returns the values in a query string, of which only these parameters are allowed.".
 -spec check(binary(), [name()]) -> {ok, values()} | {error, problem()}.
@@ -87,15 +93,22 @@ once(Name, Values, Shown) ->
 
 value(_, none, Shown) ->
     {error, {Shown, ~"it has no value"}};
-value(role, Role, Shown) when byte_size(Role) > ?MAX_ROLE ->
-    {error, {Shown, ~"it is longer than any role"}};
-value(role, Role, _) ->
-    {ok, Role};
+value(by, Given, Shown) ->
+    case known(Given, ?RANKS) of
+        {ok, Rank} -> {ok, Rank};
+        error -> {error, {Shown, iolist_to_binary(["it is none of ", lists:join(", ", names(?RANKS))])}}
+    end;
 value(top, Digits, Shown) ->
     case top(Digits, 0) of
         Top when is_integer(Top), Top >= 1, Top =< 1000 -> {ok, Top};
         _ -> {error, {Shown, ~"it is not an integer from 1 to 1000"}}
-    end.
+    end;
+value(role, Role, Shown) when byte_size(Role) > ?MAX_NAME ->
+    {error, {Shown, ~"it is longer than any role"}};
+value(_, Name, Shown) when byte_size(Name) > ?MAX_NAME ->
+    {error, {Shown, ~"it is longer than any name"}};
+value(_, Name, _) ->
+    {ok, Name}.
 
 top(<<Digit, Rest/binary>>, Top) when Digit >= $0, Digit =< $9, Top =< 1000 -> top(Rest, 10 * Top + Digit - $0);
 top(<<>>, Top) -> Top;

@@ -1,7 +1,7 @@
 -module(erlmcp_native_http_reply).
 -moduledoc "Answers in the one shape that all HTTP endpoints share, and what every request is asked first.".
 
--export([admit/1, json/2, failure/2, problem/1, not_modified/1, guarded/1, send/2]).
+-export([admit/1, json/2, failure/2, problem/1, not_started/1, not_modified/1, guarded/1, send/2]).
 
 -export_type([answer/0]).
 
@@ -34,6 +34,11 @@ problem({none, Reason}) ->
     failure(400, Reason);
 problem({Parameter, Reason}) ->
     json(400, #{error => bad_parameter, parameter => Parameter, reason => Reason}).
+
+-doc "Makes the answer to what is asked of a service that is not started.".
+-spec not_started(module()) -> answer().
+not_started(Service) ->
+    failure(503, <<(atom_to_binary(Service))/binary, " is not started">>).
 
 -doc "Makes the answer that what the client has is still right.".
 -spec not_modified(Headers :: #{binary() => iodata()}) -> answer().

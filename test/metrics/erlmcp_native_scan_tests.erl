@@ -17,6 +17,7 @@ scan_test_() ->
             fun without_a_monitor/0,
             fun without_the_process/0,
             fun it_is_not_waited_for_forever/0,
+            fun a_look_that_hangs_is_given_up/0,
             fun strays_do_no_harm/0
         ],
         {name, Name} <- [erlang:fun_info(Test, name)]
@@ -147,6 +148,23 @@ it_is_not_waited_for_forever() ->
     ?assertEqual({error, busy}, ?M:fullest(all, 1)),
     ok = sys:resume(?M),
     ?assertEqual({ok, []}, ?M:fullest(all, 1)).
+
+%% Of a mailbox that is limited the length is asked for, and a process that is in a native for long does not say it. In
+%% its place stands one that looks for ever.
+a_look_that_hangs_is_given_up() ->
+    fill(r, a, 1),
+    Timer = make_ref(),
+    Hangs = fun(State) ->
+        {Pid, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
+        setelement(2, State, {running, Monitor, Pid, all, Timer, false})
+    end,
+    {running, _, Looker, _, _, _} = element(2, sys:replace_state(?M, Hangs)),
+    {Asker, Monitor} = spawn_monitor(fun() -> exit(?M:fullest(all, 1)) end),
+    erlmcp_native_test_lib:eventually(fun() -> element(5, sys:get_state(?M)) =:= 1 end),
+    whereis(?M) ! {timeout, Timer, late},
+    receive {'DOWN', Monitor, process, Asker, Told} -> ?assertEqual({error, busy}, Told) end,
+    ?assertNot(is_process_alive(Looker)),
+    ?assertMatch({ok, [#{depth := 1}]}, ?M:fullest(all, 1)).
 
 strays_do_no_harm() ->
     ok = gen_server:cast(?M, stray),
