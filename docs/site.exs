@@ -11,6 +11,7 @@ groups = [
   {"Queue limits", ["limits"]},
   {"Control plane", ["control"]},
   {"Overload", ["overload"]},
+  {"Many nodes", ["cluster"]},
   {"Metrics and shell", ["metrics"]},
   {"Ways out", ["relay", "otlp", "http"]},
   {"Start and configuration", ["native", "erlang"]}
@@ -21,6 +22,7 @@ faces = ~w(
   erlmcp_native_config erlmcp_native_http
   erlmcp_native_limit erlmcp_native_metrics erlmcp_native_metrics_server erlmcp_native_otlp erlmcp_native_prometheus
   erlmcp_native_rate erlmcp_native_request erlmcp_native_reserve erlmcp_native_telemetry erlmcp_overload
+  erlmcp_overload_cluster
   erlmcp_overload_default_handler erlmcp_overload_handler erlmcp_overload_http erlmcp_overload_log
   erlmcp_overload_mailbox erlmcp_overload_monitor erlmcp_overload_node erlmcp_overload_rate erlmcp_priority
   erlmcp_queue_limits

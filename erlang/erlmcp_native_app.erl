@@ -15,14 +15,16 @@ configuration that changes later.
 | `overload` | a map of options | `#{}` | The monitor's options, see `m:erlmcp_overload_options`. |
 | `node` | off, or a map of options | `off` | What the node can bear, see `m:erlmcp_overload_node`. |
 | `supervise` | true or false | `true` | Whether the application starts the three services itself. |
+| `cluster` | off, or a map of options | `off` | Many nodes that know of each other, see `m:erlmcp_overload_cluster`. |
 | `http` | off, or a map of options | `off` | The options of the HTTP listener, see `m:erlmcp_native_http`. |
 | `otlp` | off, or a map of options | `off` | The options of the pusher, see `m:erlmcp_native_otlp_options`. |
 | `metrics_server` | a list of latencies, refusals | `[]` | What is passed on to erlmcp's metrics server, see `m:erlmcp_native_metrics_server`. |
 
-`cancel`, `node`, `http`, `otlp` and `metrics_server` are looked up in the environment of `erlmcp_native` only; of the
-others each is looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two are merged, ours over
-theirs, both over the defaults. Maps may be written as keyword lists. A wrong value, or a key in this application's
-environment that is none of these, stops the start with `{bad_config, #{application, key, value, expected}}`.
+`cancel`, `node`, `cluster`, `http`, `otlp` and `metrics_server` are looked up in the environment of `erlmcp_native`
+only; of the others each is looked up there, else in that of `erlmcp_core`, and for `queue_limits` the two are merged,
+ours over theirs, both over the defaults. Maps may be written as keyword lists. A wrong value, or a key in this
+application's environment that is none of these, stops the start with
+`{bad_config, #{application, key, value, expected}}`.
 
 Another module of a drop-in's name on the code path, erlmcp's own say, stops the start with `{conflicting_modules, …}`,
 which names both files: see `m:erlmcp_native_conflicts`.
@@ -51,6 +53,7 @@ What was set at run time by a function wins over the configuration until the ser
     erlmcp_control_server,
     erlmcp_overload_server,
     ?MODULE,
+    erlmcp_overload_cluster,
     erlmcp_native_http,
     erlmcp_native_otlp,
     erlmcp_native_metrics_server

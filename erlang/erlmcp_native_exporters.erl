@@ -1,7 +1,8 @@
 -module(erlmcp_native_exporters).
 -moduledoc """
 Supervises what tells others: the event hub and what it and the endpoints share, the relay to `telemetry`, and, as far
-as they are configured, the HTTP listener, the pusher to an OpenTelemetry endpoint, and the relay to erlmcp's metrics.
+as they are configured, what tells the other nodes of a cluster, the HTTP listener, the pusher to an OpenTelemetry
+endpoint, and the relay to erlmcp's metrics.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
 whatever becomes of the exporters has no effect on the services. If this supervisor ends, `m:erlmcp_native_keeper` has
@@ -22,6 +23,7 @@ it started again.
 -define(ALWAYS, [erlmcp_native_scan, erlmcp_native_events]).
 %% By the key of their options.
 -define(CONFIGURED, [
+    {cluster, erlmcp_overload_cluster},
     {http, erlmcp_native_http},
     {otlp, erlmcp_native_otlp},
     {metrics_server, erlmcp_native_metrics_server}
@@ -46,7 +48,7 @@ same moment, have as long for that as when they are shut down.
 """.
 -spec start_again() -> supervisor:startchild_ret().
 start_again() ->
-    Names = [erlmcp_native_telemetry | ?ALWAYS] ++ [Module || {_, Module} <- ?CONFIGURED],
+    Names = [erlmcp_overload_cluster_sup, erlmcp_native_telemetry | ?ALWAYS] ++ [Module || {_, Module} <- ?CONFIGURED],
     _ = [await_end(Pid) || Name <- Names, Pid <- [whereis(Name)], is_pid(Pid), erlmcp_native_pid:is_orphan(Pid)],
     supervisor:start_child(?SUPERVISOR, child_spec()).
 
@@ -95,7 +97,7 @@ change(Id, _Start, Wanted) ->
     change(Id, off, Wanted).
 
 -doc "Says that what is configured under a key cannot be started, for this reason.".
--spec problem(http | otlp | metrics_server, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
+-spec problem(cluster | http | otlp | metrics_server, Reason :: term()) -> {error, erlmcp_native_config:problem()}.
 problem(Id, Reason) ->
     Expected = lists:flatten(io_lib:format("what can be started, not ~0tp", [Reason])),
     %% Its value may have secrets in it.
@@ -126,6 +128,8 @@ configured(Id, Module) ->
 
 wanted(_Id, off) ->
     off;
+wanted(cluster, _Options) ->
+    erlmcp_overload_cluster_sup:child_spec();
 wanted(http, Options) ->
     (erlmcp_native_http:child_spec(Options))#{id => http};
 wanted(metrics_server, Parts) ->

@@ -29,6 +29,7 @@ app_test_() ->
             fun the_switch_is_configured/0,
             fun reloads/0,
             fun the_relay_to_erlmcps_metrics_is_configured/0,
+            fun a_cluster_is_configured/0,
             fun config_changes_are_applied/0,
             fun wrong_values_change_nothing/0,
             fun a_reload_without_room_for_its_roles_says_so/0,
@@ -45,7 +46,7 @@ cleanup(Level) ->
     [
         application:unset_env(App, Key)
      || App <- [erlmcp_core, erlmcp_native],
-        Key <- [queue_limits, queue_limits_enabled, control_plane_enabled, supervise, otlp, metrics_server]
+        Key <- [queue_limits, queue_limits_enabled, control_plane_enabled, supervise, cluster, otlp, metrics_server]
     ],
     %% The supervisor's restarts are bounded, and a test may have used them up: nothing may be left.
     Started = erlmcp_native_test_lib:start(),
@@ -194,6 +195,7 @@ the_application_file_is_right() ->
     ),
     ours(otlp, #{endpoint => "http://127.0.0.1:1/v1/metrics"}),
     ours(metrics_server, [refusals]),
+    ours(cluster, #{}),
     ok = start(),
     {ok, Registered} = application:get_key(erlmcp_native, registered),
     %% One of them is there while there is something to be logged only.
@@ -247,6 +249,24 @@ the_relay_to_erlmcps_metrics_is_configured() ->
     application:unset_env(erlmcp_native, metrics_server),
     ok = reload_config(),
     ?assertEqual(undefined, Relay()).
+
+a_cluster_is_configured() ->
+    ok = start(),
+    ?assertEqual(undefined, whereis(erlmcp_overload)),
+    ours(cluster, [{nodes, 3}]),
+    ?assertEqual(ok, reload_config()),
+    ?assertEqual([], pg:which_groups(erlmcp_overload)),
+    Scope = whereis(erlmcp_overload),
+    ours(cluster, #{nodes => 4}),
+    ?assertEqual(ok, reload_config()),
+    ?assertEqual(Scope, whereis(erlmcp_overload)),
+    ours(cluster, #{nodes => 2049}),
+    ?assertMatch(
+        {error, {bad_config, #{key := [cluster, nodes], expected := "an integer from 1 to 2048"}}}, reload_config()
+    ),
+    ours(cluster, off),
+    ?assertEqual(ok, reload_config()),
+    ?assertEqual(undefined, whereis(erlmcp_overload)).
 
 config_changes_are_applied() ->
     ok = start(),

@@ -6,7 +6,7 @@
 
 %% From the ground up. A floor knows those before it, and itself.
 -define(FLOORS, [
-    ["native"], ["limits", "control"], ["overload"], ["metrics"], ["relay", "otlp", "http"], [""]
+    ["native"], ["limits", "control"], ["overload"], ["cluster"], ["metrics"], ["relay", "otlp", "http"], [""]
 ]).
 
 %% Names of processes and of ranch's listener, which the module of that name does not have to exist for. {Who says it,
@@ -17,6 +17,7 @@
     {erlmcp_native_exporters, erlmcp_native_sup},
     {erlmcp_native_http_listener, erlmcp_native_http},
     {erlmcp_native_service, erlmcp_native_sup},
+    {erlmcp_overload_cluster_sup, erlmcp_overload},
     {erlmcp_overload_server, erlmcp_overload_monitor}
 ]).
 

@@ -94,7 +94,7 @@ unknown_keys() ->
     Table = erlmcp_native_app:table(),
     ?assertEqual(ok, erlmcp_native_config:unknown(Table)),
     Known = "one of queue_limits, reserve, rates, queue_limits_enabled, control_plane_enabled, cancel, "
-        "overload_monitor_enabled, overload, node, supervise, http, otlp, metrics_server",
+        "overload_monitor_enabled, overload, node, supervise, cluster, http, otlp, metrics_server",
     [
         begin
             ok = application:set_env(erlmcp_native, Key, "hush"),

@@ -16,6 +16,7 @@ not.
     {{erlmcp_native_app, change_exporters, 0}, "is what a process is started with"},
     {erlmcp_native_sup, "is a supervisor"},
     {erlmcp_native_exporters, "is a supervisor"},
+    {erlmcp_overload_cluster_sup, "is a supervisor"},
     {erlmcp_native_keeper, "is a process of the application's"},
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
