@@ -24,7 +24,7 @@ the role, with the number of refusals since. The library sends at most one messa
 -define(MAX_RATES, 1024).
 -define(WAIT, "{wait, Milliseconds, #{min => Min, max => Max}} with 1 to 1000000 ms and 1 =< Min =< Max =< 4194303").
 -define(NO_MAX, "a max that is no less than min; without one it is the default limit of the role").
--define(NO_ROOM_FOR_RATES, "at most 1024 rates, those included that were defined at run time; none was changed").
+-define(NO_ROOM_FOR_RATES, "at most 1024 rates, 64 of scope cluster, with those defined at run time; none was changed").
 -define(NO_ROOM, "at most 1024 roles, those included that came up at run time; nothing was changed").
 
 %% The roles with a line in the log less than LOG_MS ago. Each has a timer that runs.

@@ -31,6 +31,7 @@ compared by the SHA-256 of that.
 | `burst` | an integer from 1 to 2^58 | the Number of `rate` | How many of them may come at once. |
 | `max_keys` | an integer from 1 to 2^32 - 1 | `1000000` | So many keys are told apart at most. |
 | `overflow` | share or refuse | `share` | What becomes of further keys. |
+| `scope` | node or cluster | `node` | Whether it is this node's alone, or that of all nodes together. |
 
 A bucket that is empty has to be full again within 2^58 ns, which is nine years: 79,000 at one an hour.
 
@@ -51,6 +52,12 @@ than half of `max_keys` are in use, after a second. Never more than `max_keys` h
 further keys share a single bucket until some are forgotten; with `refuse` they are refused, with a `retry_after_ms` of
 1000, after which some may have been. An attacker who makes up keys comes up against that, and keys that have a bucket
 do not notice.
+
+A rate with `scope => cluster` is of all nodes together, and each of them has a share of it: see
+`m:erlmcp_overload_cluster`. What each key may have here is then `share` of the rate and of the burst, rounded down, but
+one; a cost above that is `cost_exceeds_burst`, with what the burst is here. Where the share is less than one in a
+period, one comes back in as many periods as that takes. There are at most 64 such rates. Where no cluster is configured
+the share is all of it.
 
 Rates belong to the service of `m:erlmcp_queue_limits`. They, and what was taken, survive a crash of its process, and
 calls go on meanwhile; a stop of the service forgets them. Those that are always there are configured:
@@ -88,7 +95,13 @@ from 1 to 2^64 - 1; and exits with `{noproc, {Module, Function, Args}}` while th
 -type rate() :: {pos_integer(), second | minute | hour}.
 -doc "Options say how a rate is defined, as a map or a keyword list.".
 -type options() ::
-    #{rate := rate(), burst => pos_integer(), max_keys => pos_integer(), overflow => share | refuse}
+    #{
+        rate := rate(),
+        burst => pos_integer(),
+        max_keys => pos_integer(),
+        overflow => share | refuse,
+        scope => node | cluster
+    }
     | [proplists:property()].
 -doc "This is what there is to say of a rate.".
 -type info() :: #{
@@ -96,6 +109,9 @@ from 1 to 2^64 - 1; and exits with `{noproc, {Module, Function, Args}}` while th
     burst := pos_integer(),
     max_keys := pos_integer(),
     overflow := share | refuse,
+    scope := node | cluster,
+    %% Which part of it is this node's now, from 0.0 to 1.0.
+    share := float(),
     %% How many keys have a bucket.
     keys := non_neg_integer(),
     %% What was taken since the rate was first defined, costs added up.
@@ -132,7 +148,8 @@ Defines a rate, or changes it while it is used: what each key has used of its bu
 asks after this has returned is held to the new one. To change one takes as long as all buckets take to be looked
 through, about a second for a million, on a dirty scheduler; nobody waits for that but the caller.
 
-Raises `badarg` for what is wrong in the options, which it names, and `system_limit` where it would make the 1025th.
+Raises `badarg` for what is wrong in the options, which it names, and `system_limit` where it would make the 1025th, or
+the 65th of all nodes together.
 """.
 -spec define(name(), options()) -> ok.
 define(Name, Options) ->

@@ -11,6 +11,8 @@ is noted nowhere but in a count, so of a key whose bucket is full again nothing 
 
 -import(erlmcp_overload_text, [words/2, line/2, list/1, rate/1, clock/1, ago/1, duration/1]).
 
+%% A share is of so many.
+-define(PARTS, 1_000_000_000).
 %% So many of the emptiest keys are shown.
 -define(KEYS, 3).
 %% Of a key that is longer.
@@ -81,13 +83,14 @@ of_rate(#{name := Name, keys := Keys, max_keys := Most} = Row) ->
 
 common(Row) ->
     [
-        line("allows", [allowed(Row), " to each key", at_once(Row)]),
+        line("allows", [allowed(Row), " to each key", at_once(Row), of_all(Row)]),
         line("refusals", refusals(Row)),
         line("takes", takes(Row)),
         line("keys", keys(Row))
     ].
 
-of_key(Key, #{name := Name, burst := Burst} = Row) ->
+of_key(Key, #{name := Name} = Row) ->
+    Burst = burst(Row),
     %% It may be undefined, or the service stopped, since the snapshot was taken.
     try erlmcp_overload_rate:peek(Name, Key) of
         {ok, Left} ->
@@ -103,7 +106,7 @@ of_key(Key, #{name := Name, burst := Burst} = Row) ->
 of_key(Key, #{name := Name} = Row, Verdict, Full) ->
     [words("~ts of the rate ~tp ~ts", [shown(Key), Name, Verdict]) | Full] ++
         [
-            line("allows", [allowed(Row), at_once(Row)]),
+            line("allows", [allowed(Row), at_once(Row), of_all(Row)]),
             line("refusals", [refusals(Row), ", of all keys"]),
             line("keys", keys(Row))
         ].
@@ -128,6 +131,12 @@ allowed(#{rate := {Number, Period}}) -> words("~b a ~s", [Number, Period]).
 at_once(#{rate := {Burst, _}, burst := Burst}) -> "";
 at_once(#{burst := Burst}) -> words(", ~b at once after a pause", [Burst]).
 
+of_all(#{scope := cluster, share := Share}) -> words(", of all nodes together: ~s % here", [percent(100 * Share)]);
+of_all(_) -> "".
+
+percent(Percent) when Percent >= 10 -> integer_to_list(round(Percent));
+percent(Percent) -> float_to_list(Percent, [{decimals, 2}, compact]).
+
 refusals(#{refused := 0}) ->
     "none";
 refusals(#{refused := InAll, refused_per_s := PerS} = Row) ->
@@ -148,9 +157,13 @@ keys(#{keys := Keys, max_keys := Most, overflow := share}) ->
 keys(#{keys := Keys, max_keys := Most, overflow := refuse}) ->
     words("~b of ~b; further ones are refused", [Keys, Most]).
 
-emptiest({Key, Left, RetryNs, ResetNs}, #{burst := Burst}) ->
+emptiest({Key, Left, RetryNs, ResetNs}, Row) ->
     Next = [["the next in ", duration(ms(RetryNs)), ", "] || RetryNs > 0],
-    words("~ts: ~b of ~b left, ~tsall in ~ts", [whose(Key), Left, Burst, Next, duration(ms(ResetNs))]).
+    words("~ts: ~b of ~b left, ~tsall in ~ts", [whose(Key), Left, burst(Row), Next, duration(ms(ResetNs))]).
+
+%% As the library works it out of the parts that the share is of.
+burst(#{burst := Burst, share := Share}) ->
+    max(1, Burst * round(Share * ?PARTS) div ?PARTS).
 
 whose(Key) ->
     case erlmcp_native_rate:unpack(Key) of

@@ -171,7 +171,9 @@ where a list is made a map, too.
     rate_give_back/4,
     rate_reset/3,
     rate_digest/1,
-    rate_tidy/1
+    rate_tidy/1,
+    rate_shared/0,
+    rate_set_shares/2
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
 -export([metrics_snapshot/1, native_memory/0]).
@@ -317,6 +319,8 @@ where a list is made a map, too.
     rate_reset/3,
     rate_digest/1,
     rate_tidy/1,
+    rate_shared/0,
+    rate_set_shares/2,
     latency_new/0,
     latency_record/2,
     latency_summary/1,
@@ -426,21 +430,26 @@ the role together.
     | queue_full
     | {crowded, pid(), Sent :: pos_integer()}
     | not_found.
--doc "This is a rate: so many in so many nanoseconds, so many at once, of so many keys; and what becomes of others.".
+-doc """
+This is a rate: so many in so many nanoseconds, so many at once, of so many keys; what becomes of others; and whether it
+is this node's, or all nodes' together.
+""".
 -type rate_fields() :: {
     Number :: pos_integer(),
     PeriodNs :: pos_integer(),
     Burst :: pos_integer(),
     MaxKeys :: pos_integer(),
-    share | refuse
+    share | refuse,
+    node | cluster
 }.
 -doc """
-This is what the library has to say of a rate: how it is defined, how many keys have a bucket, what was taken, costs
-added up, and how often was refused, in all and a second; since when it refuses, in system time, without a pause of ten
-seconds, and when it last did.
+This is what the library has to say of a rate: how it is defined, which share of it this node has, how many keys have a
+bucket, what was taken, costs added up, and how often was refused, in all and a second; since when it refuses, in system
+time, without a pause of ten seconds, and when it last did.
 """.
 -type rate_info() :: #{
     fields := rate_fields(),
+    share := float(),
     keys := non_neg_integer(),
     taken := non_neg_integer(),
     taken_per_s := float(),
@@ -1177,6 +1186,20 @@ otherwise. It begins with 0, and looks at some thousand at once; it returns wher
 """.
 -spec rate_tidy(From :: non_neg_integer()) -> (Next :: pos_integer()) | none | fault().
 rate_tidy(_From) -> absent().
+
+-doc """
+Returns of each rate of all nodes together what was asked for on this one, costs added up, granted or not, in a count
+that wraps at 2^64, and this node's share.
+""".
+-spec rate_shared() -> [{erlmcp_overload_rate:name(), Asked :: non_neg_integer(), Share :: float()}] | fault().
+rate_shared() -> absent().
+
+-doc """
+Sets this node's shares of at most 64 such rates, in parts of 10^9, and the share that it has of one that is defined
+from now on, also while rates are closed. Names of other rates, or of none, are passed over.
+""".
+-spec rate_set_shares([{erlmcp_overload_rate:name(), Parts :: 1..1000000000}], Base :: 1..1000000000) -> ok | fault().
+rate_set_shares(_Shares, _Base) -> absent().
 
 -doc """
 Makes a token of an owner's, with `undefined` for what there is not of an id, a permit and a priority alias. With

@@ -8,6 +8,7 @@ A rate as it is defined: the map that `erlmcp_overload_rate:define/2` and the ke
 | `burst` | an integer from 1 to 2^58 | the Number of `rate` | How many of them may come at once. |
 | `max_keys` | an integer from 1 to 2^32 - 1 | `1000000` | So many keys are told apart at most. |
 | `overflow` | share or refuse | `share` | What becomes of further keys. |
+| `scope` | node or cluster | `node` | Whether it is this node's alone, or that of all nodes together. |
 
 A bucket that is empty has to be full again within 2^58 ns, which is nine years: 79,000 at one an hour.
 """.
@@ -23,7 +24,8 @@ A bucket that is empty has to be full again within 2^58 ns, which is nine years:
     rate := {pos_integer(), period()},
     burst := pos_integer(),
     max_keys := pos_integer(),
-    overflow := share | refuse
+    overflow := share | refuse,
+    scope := node | cluster
 }.
 
 -define(LONGEST_NS, (1 bsl 58)).
@@ -57,6 +59,12 @@ table() ->
             type => erlmcp_native_options:one_of([share, refuse]),
             default => share,
             doc => ~"What becomes of further keys."
+        },
+        #{
+            name => scope,
+            type => erlmcp_native_options:one_of([node, cluster]),
+            default => node,
+            doc => ~"Whether it is this node's alone, or that of all nodes together."
         }
     ].
 
@@ -103,14 +111,16 @@ check(Given) ->
 
 -doc "Returns a definition as the library has it.".
 -spec fields(definition()) -> erlmcp_native:rate_fields().
-fields(#{rate := {Number, Period}, burst := Burst, max_keys := MaxKeys, overflow := Overflow}) ->
-    {Number, period_ns(Period), Burst, MaxKeys, Overflow}.
+fields(#{rate := {Number, Period}, burst := Burst, max_keys := MaxKeys, overflow := Overflow, scope := Scope}) ->
+    {Number, period_ns(Period), Burst, MaxKeys, Overflow, Scope}.
 
 -doc "Returns what there is to say of a rate, of what the library says.".
 -spec info(erlmcp_native:rate_info()) -> erlmcp_overload_rate:info().
-info(#{fields := {Number, PeriodNs, Burst, MaxKeys, Overflow}} = Info) ->
+info(#{fields := {Number, PeriodNs, Burst, MaxKeys, Overflow, Scope}} = Info) ->
     [Period] = [Period || Period <- [second, minute, hour], period_ns(Period) =:= PeriodNs],
-    Definition = #{rate => {Number, Period}, burst => Burst, max_keys => MaxKeys, overflow => Overflow},
+    Definition = #{
+        rate => {Number, Period}, burst => Burst, max_keys => MaxKeys, overflow => Overflow, scope => Scope
+    },
     maps:merge(maps:remove(fields, Info), Definition).
 
 -doc """

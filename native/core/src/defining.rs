@@ -4,21 +4,33 @@
 use crate::buckets::NotDefined;
 use crate::rates::{Definition, Rates};
 use crate::rule::{Limit, Rule};
+use crate::share::{Scope, Share};
 use crate::spell::Growth;
 use crate::sync::{Kept, Ordering};
 
 /// Where there is room, keys are forgotten every so many times.
 const SELDOM: u64 = 10;
 
-/// There are as many names as there may be.
+/// So many rates are shared with other nodes at most. [`Scope`] says of whom a rate is.
+///
+/// ```
+/// use erlmcp_core::defining::MAX_SHARED;
+/// use erlmcp_core::rates::MAX_RATES;
+///
+/// assert!(MAX_SHARED < MAX_RATES);
+/// ```
+pub const MAX_SHARED: usize = 64;
+
+/// There are as many names as there may be, or as many that nodes share.
 ///
 /// ```
 /// use erlmcp_core::defining::TooManyRates;
 /// use erlmcp_core::gcra::{Law, Rate};
 /// use erlmcp_core::rates::{Definition, Overflow, Rates};
+/// use erlmcp_core::share::Scope;
 ///
 /// let law = Law::new(Rate { number: 1, period_ns: 1_000, burst: 1 })?;
-/// let definition = Definition { law, max_keys: 9, overflow: Overflow::Refuse };
+/// let definition = Definition { law, max_keys: 9, overflow: Overflow::Refuse, scope: Scope::Node };
 /// let rates = Rates::with_room(1);
 /// assert_eq!(rates.define(7, definition, true, || 0), Ok(()));
 /// assert_eq!(rates.define(8, definition, true, || 0), Err(TooManyRates));
@@ -40,6 +52,8 @@ impl std::error::Error for TooManyRates {}
 pub struct Info {
     /// How it is defined.
     pub definition: Definition,
+    /// This node's share of it.
+    pub share: Share,
     /// How many keys have a bucket of their own.
     pub keys: u64,
     /// What was taken, costs added up.
@@ -108,11 +122,22 @@ impl Rates {
         if stay.len().saturating_add(new.count()) > self.most {
             return Err(TooManyRates);
         }
+        let set = configured
+            .iter()
+            .filter(|(name, definition)| !self.is_by_hand(*name) && is_shared(definition));
+        let by_hand = self.shared().into_iter();
+        let by_hand = by_hand.filter(|shared| self.is_by_hand(shared.name));
+        if set.count().saturating_add(by_hand.count()) > MAX_SHARED {
+            return Err(TooManyRates);
+        }
         let mut has_retired = false;
         for name in go {
             has_retired |= self.remove(name);
         }
-        for (name, definition) in configured {
+        // Those first that are not shared, or no more: they make room.
+        let mut ordered: Vec<_> = configured.iter().collect();
+        ordered.sort_by_key(|(_, definition)| is_shared(definition));
+        for (name, definition) in ordered {
             if !self.is_by_hand(*name) {
                 has_retired |= self.put(*name, *definition, false, &now_ns)?;
             }
@@ -154,6 +179,7 @@ impl Rates {
         let (taken_per_s, refusals) = rule.limit.growth(now_ns);
         Some(Info {
             definition: rule.definition,
+            share: rule.share,
             keys: rule.limit.keys(),
             taken,
             refused,
@@ -208,20 +234,43 @@ impl Rates {
             if names.len() >= self.most {
                 return Err(TooManyRates);
             }
+            self.has_room_for(&definition)?;
             let now_ns = now_ns();
             let limit = Limit::new(now_ns);
             limit.set_by_hand(by_hand);
-            Limit::put(&limit, Some(definition), now_ns);
+            Limit::put(&limit, Some((definition, self.first(&definition))), now_ns);
             names.insert(name, limit);
             return Ok(false);
         };
+        let before = limit.current();
+        let before = before.filter(|rule| is_shared(&rule.definition) == is_shared(&definition));
+        if before.is_none() {
+            self.has_room_for(&definition)?;
+        }
         limit.set_by_hand(by_hand);
-        let is_same = |rule: Kept<Rule>| rule.definition == definition;
-        if limit.current().is_some_and(is_same) {
+        let is_same = |rule: &Kept<Rule>| rule.definition == definition;
+        if before.as_ref().is_some_and(is_same) {
             return Ok(false);
         }
-        retire(Limit::put(limit, Some(definition), now_ns()));
+        let share = before.map_or_else(|| self.first(&definition), |rule| rule.share);
+        retire(Limit::put(limit, Some((definition, share)), now_ns()));
         Ok(true)
+    }
+
+    /// The share of one that was not shared before, or is not.
+    fn first(&self, definition: &Definition) -> Share {
+        if is_shared(definition) {
+            self.base()
+        } else {
+            Share::ALL
+        }
+    }
+
+    fn has_room_for(&self, definition: &Definition) -> Result<(), TooManyRates> {
+        if is_shared(definition) && self.shared().len() >= MAX_SHARED {
+            return Err(TooManyRates);
+        }
+        Ok(())
     }
 
     /// True if there was one: then its buckets are to go.
@@ -243,6 +292,10 @@ impl Rates {
             }
         });
     }
+}
+
+fn is_shared(definition: &Definition) -> bool {
+    definition.scope == Scope::Cluster
 }
 
 fn retire(before: Option<Kept<Rule>>) {

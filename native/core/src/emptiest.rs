@@ -11,10 +11,11 @@ use crate::sync::Kept;
 /// ```
 /// use erlmcp_core::gcra::{Law, Rate};
 /// use erlmcp_core::rates::{Definition, Overflow, Rates};
+/// use erlmcp_core::share::Scope;
 ///
 /// let rates = Rates::new();
 /// let law = Law::new(Rate { number: 1, period_ns: 1_000, burst: 2 })?;
-/// rates.define(7, Definition { law, max_keys: 9, overflow: Overflow::Share }, true, || 0)?;
+/// rates.define(7, Definition { law, max_keys: 9, overflow: Overflow::Share, scope: Scope::Node }, true, || 0)?;
 /// let (one, other) = (rates.address(7, 1, b"one"), rates.address(7, 1, b"other"));
 /// (rates.take(&one, 1, 0)?, rates.take(&other, 2, 0)?);
 /// let emptiest = rates.emptiest(7, 1, 0)?;
@@ -78,6 +79,7 @@ mod tests {
     use super::*;
     use crate::gcra::{Law, Rate};
     use crate::rates::{Definition, Overflow};
+    use crate::share::Scope;
 
     fn rates(names: &[u64]) -> Rates {
         let rates = Rates::new();
@@ -91,6 +93,7 @@ mod tests {
                 law: law.unwrap(),
                 max_keys: 1_000,
                 overflow: Overflow::Share,
+                scope: Scope::Node,
             };
             rates.define(*name, definition, true, || 0).unwrap();
         }

@@ -10,7 +10,7 @@ const PLACES: u32 = 60;
 /// The most units a nanosecond.
 const FASTEST: u64 = 15;
 /// A bucket is full again within so many nanoseconds, nine years, if nothing is taken: so it fits beside the time.
-const LONGEST_NS: u128 = 1 << 58;
+pub(crate) const LONGEST_NS: u128 = 1 << 58;
 
 /// This is the most of a rate: a request a nanosecond.
 pub const MAX_PER_NS: u64 = 1;

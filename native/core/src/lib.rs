@@ -9,12 +9,14 @@
 //!   watching    processes whose mailbox was found long, whoever sends to them
 //! guarding    what is found of the node, and what becomes of it
 //! reserving   taking a role for the library's own use
+//! sharing     this node's shares of rates that several have
 //! together    taking of several rates, or of none
 //! defining    which rates there are, and for how long keys are known
 //! emptiest    who has taken most of a rate
 //!   rates       rates by name, and what each key has taken of them
 //!     buckets     all keys' buckets, found, made and forgotten
 //!       rule        a rate that is defined        address     what a bucket is found by
+//!       share       one of several nodes' part of a rate
 //!       bucket      one key's, one word           gcra        the arithmetic of rates
 //!         spell       since when there are refusals, and how many a second
 //! near        the owners that a thread used last
@@ -151,6 +153,8 @@ mod roster;
 mod rule;
 mod senders;
 pub mod setting;
+pub mod share;
+pub mod sharing;
 pub mod spell;
 mod standing;
 mod summary;

@@ -5,6 +5,7 @@ use crate::bucket::Gone;
 use crate::buckets::{Bucket, Buckets, NotDefined, Room};
 use crate::gcra::{Rate, Short, Taken};
 use crate::rule::Rule;
+use crate::share::{Scope, WHOLE};
 use crate::sync::{AtomicBool, AtomicU64, Kept, Mutex, Ordering};
 
 pub use crate::rule::{Definition, Overflow};
@@ -21,10 +22,11 @@ const FORGETTING_NS: u64 = 1_000_000_000;
 /// ```
 /// use erlmcp_core::gcra::{Law, Rate};
 /// use erlmcp_core::rates::{Answer, Definition, Overflow, Rates};
+/// use erlmcp_core::share::Scope;
 ///
 /// let rates = Rates::new();
 /// let law = Law::new(Rate { number: 10, period_ns: 1_000_000_000, burst: 1 })?;
-/// let definition = Definition { law, max_keys: 1_000_000, overflow: Overflow::Share };
+/// let definition = Definition { law, max_keys: 1_000_000, overflow: Overflow::Share, scope: Scope::Node };
 /// rates.define(7, definition, true, || 0)?;
 /// let key = rates.address(7, 1, b"tenant");
 /// assert_eq!(rates.take(&key, 1, 0)?, Answer::Taken { remaining: 0 });
@@ -41,6 +43,8 @@ pub struct Rates {
     /// Held while names come and go, and change.
     pub(crate) defining: Mutex<()>,
     pub(crate) turn: AtomicU64,
+    /// This node's share of what nodes share, where nothing else is said yet.
+    pub(crate) base: AtomicU64,
     pub(crate) most: usize,
 }
 
@@ -61,7 +65,7 @@ pub enum Answer {
 /// What there is, and of what rate. [`Rates`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The rate.
+    /// The rate as it is defined.
     pub rate: Rate,
     /// What there is, and when there is more.
     pub short: Short,
@@ -103,6 +107,7 @@ impl Rates {
             open: AtomicBool::new(false),
             defining: Mutex::new(()),
             turn: AtomicU64::new(0),
+            base: AtomicU64::new(WHOLE),
         }
     }
 
@@ -278,12 +283,15 @@ pub(crate) fn refuse(rule: &Rule, cost: u64, short: Short) -> Answer {
         return Answer::CostExceedsBurst(burst);
     }
     rule.limit.count_refused();
+    if rule.definition.scope == Scope::Cluster {
+        rule.limit.count_denied(cost);
+    }
     Answer::Refused(refused(rule, short))
 }
 
 fn refused(rule: &Rule, short: Short) -> Refused {
     Refused {
-        rate: *rule.law().rate(),
+        rate: *rule.definition.law.rate(),
         short,
     }
 }

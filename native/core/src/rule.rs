@@ -4,6 +4,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::gcra::Law;
 use crate::rate::Rate;
+use crate::share::{Scope, Share};
 use crate::spell::{Growth, Spell};
 use crate::sync::{AtomicBool, AtomicU64, Kept, Mutex, Ordering};
 use crate::tally::{Seat, own_stripes};
@@ -28,12 +29,18 @@ pub struct Definition {
     pub max_keys: u64,
     /// What becomes of others.
     pub overflow: Overflow,
+    /// Of whom it is.
+    pub scope: Scope,
 }
 
 /// A definition in force since a moment. Buckets keep that under which they were last changed.
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) definition: Definition,
+    /// This node's of what is defined.
+    pub(crate) share: Share,
+    /// The share's.
+    law: Law,
     pub(crate) since_ns: u64,
     retired: AtomicBool,
     pub(crate) limit: Kept<Limit>,
@@ -58,11 +65,14 @@ pub(crate) struct Limit {
 struct Counts {
     taken: AtomicU64,
     refused: AtomicU64,
+    /// What was asked for and refused, costs added up, of a rate that nodes share.
+    denied: AtomicU64,
 }
 
 impl Rule {
+    /// The law in force.
     pub(crate) fn law(&self) -> &Law {
-        &self.definition.law
+        &self.law
     }
 
     /// Whether another is in force, or none.
@@ -96,21 +106,34 @@ impl Limit {
         self.current.lock().as_ref().map(Kept::clone)
     }
 
-    /// Puts a definition into force, or none, and returns the one before, which is to be retired.
+    /// Puts a share of a definition into force, or none, and returns the one before, which is to be retired.
     pub(crate) fn put(
         this: &Kept<Self>,
-        definition: Option<Definition>,
+        definition: Option<(Definition, Share)>,
         since_ns: u64,
     ) -> Option<Kept<Rule>> {
-        let rule = definition.map(|definition| {
+        let rule = definition.map(|(definition, share)| {
             Kept::new(Rule {
                 definition,
+                share,
+                law: share.of(&definition.law),
                 since_ns,
                 retired: AtomicBool::new(false),
                 limit: Kept::clone(this),
             })
         });
         std::mem::replace(&mut *this.current.lock(), rule)
+    }
+
+    /// Puts another share into force, if nodes share it. Whoever defines waits meanwhile.
+    pub(crate) fn share(this: &Kept<Self>, share: Share, now_ns: u64) {
+        let Some(rule) = this.current() else {
+            return;
+        };
+        if rule.definition.scope == Scope::Cluster && rule.share != share {
+            Self::put(this, Some((rule.definition, share)), now_ns);
+            rule.retire();
+        }
     }
 
     pub(crate) fn is_by_hand(&self) -> bool {
@@ -152,6 +175,19 @@ impl Limit {
 
     pub(crate) fn count_refused(&self) {
         self.count(|counts| &counts.refused, 1);
+    }
+
+    pub(crate) fn count_denied(&self, cost: u64) {
+        self.count(|counts| &counts.denied, cost);
+    }
+
+    /// What was asked for, granted or not.
+    pub(crate) fn asked(&self) -> u64 {
+        let asked = |counts: &CachePadded<Counts>| {
+            let taken = counts.taken.load(Ordering::Relaxed);
+            taken.wrapping_add(counts.denied.load(Ordering::Relaxed))
+        };
+        self.counts.iter().map(asked).fold(0, u64::wrapping_add)
     }
 
     /// What was taken, and how often was refused.

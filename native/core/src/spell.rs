@@ -12,10 +12,11 @@ const PAUSE_MS: u64 = 10_000;
 /// ```
 /// use erlmcp_core::gcra::{Law, Rate};
 /// use erlmcp_core::rates::{Definition, Overflow, Rates};
+/// use erlmcp_core::share::Scope;
 ///
 /// let rates = Rates::new();
 /// let law = Law::new(Rate { number: 1, period_ns: 60_000_000_000, burst: 1 })?;
-/// rates.define(7, Definition { law, max_keys: 9, overflow: Overflow::Share }, true, || 0)?;
+/// rates.define(7, Definition { law, max_keys: 9, overflow: Overflow::Share, scope: Scope::Node }, true, || 0)?;
 /// let key = rates.address(7, 1, b"tenant");
 /// let ask = |now_ns| rates.take(&key, 1, now_ns);
 /// (ask(0)?, ask(0)?, ask(1)?);

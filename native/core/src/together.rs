@@ -27,10 +27,11 @@ pub struct Ask {
 /// ```
 /// use erlmcp_core::gcra::{Law, Rate};
 /// use erlmcp_core::rates::{Answer, Definition, Overflow, Rates};
+/// use erlmcp_core::share::Scope;
 /// use erlmcp_core::together::{All, Ask};
 ///
 /// let law = Law::new(Rate { number: 1, period_ns: 1_000, burst: 1 })?;
-/// let definition = Definition { law, max_keys: 9, overflow: Overflow::Refuse };
+/// let definition = Definition { law, max_keys: 9, overflow: Overflow::Refuse, scope: Scope::Node };
 /// let rates = Rates::new();
 /// rates.define(7, definition, true, || 0)?;
 /// let of = |keys: [&[u8]; 2]| keys.map(|key| Ask { address: rates.address(7, 1, key), cost: 1 });

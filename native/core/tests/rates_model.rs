@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use erlmcp_core::gcra::{Law, Rate, Short};
 use erlmcp_core::rates::{Answer, Definition, Overflow, Rates};
+use erlmcp_core::share::Scope;
 use erlmcp_core::together::{All, Ask};
 use proptest::prelude::*;
 
@@ -136,6 +137,7 @@ fn definition(rate: Rate) -> Definition {
         law: Law::new(rate).unwrap(),
         max_keys: 100,
         overflow: Overflow::Share,
+        scope: Scope::Node,
     }
 }
 

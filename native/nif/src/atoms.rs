@@ -103,6 +103,7 @@ rustler::atoms! {
     // Why it was refused, besides these and `full`.
     deadline,
     node,
+    cluster,
     reason,
 
     // What a request meets.

@@ -3,10 +3,12 @@
 //! A key is a term; `packed` in the place of an answer asks for the same once more with what Erlang has made of it, see
 //! `key`.
 
-use erlmcp_core::defining::{Info, TooManyRates};
+use erlmcp_core::defining::{Info, MAX_SHARED, TooManyRates};
 use erlmcp_core::emptiest::Emptiest;
 use erlmcp_core::gcra::{Law, Rate};
 use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
+use erlmcp_core::share::{Scope, Share, WHOLE};
+use erlmcp_core::sharing::Shared;
 use erlmcp_core::together::{All, Ask};
 use erlmcp_core::{Address, NotDefined, Seek};
 use once_cell::sync::Lazy;
@@ -247,8 +249,8 @@ fn rate_take_all<'a>(env: Env<'a>, items: Term<'a>) -> Term<'a> {
 }
 
 /// A rate of so many in so many nanoseconds.
-fn definition(fields: (u64, u64, u64, u64, Atom)) -> Answer<Definition> {
-    let (number, period_ns, burst, max_keys, overflow) = fields;
+fn definition(fields: (u64, u64, u64, u64, Atom, Atom)) -> Answer<Definition> {
+    let (number, period_ns, burst, max_keys, overflow, scope) = fields;
     let rate = Rate {
         number,
         period_ns,
@@ -262,10 +264,15 @@ fn definition(fields: (u64, u64, u64, u64, Atom)) -> Answer<Definition> {
         } else {
             Overflow::Share
         },
+        scope: if scope == atoms::cluster() {
+            Scope::Cluster
+        } else {
+            Scope::Node
+        },
     })
 }
 
-/// Defines a rate, `{Number, PeriodNs, Burst, MaxKeys, Overflow}`, or changes it.
+/// Defines a rate, `{Number, PeriodNs, Burst, MaxKeys, Overflow, Scope}`, or changes it.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn rate_define<'a>(env: Env<'a>, of: Term<'a>, fields: Term<'a>) -> Term<'a> {
     with_rates(env, |rates| {
@@ -369,7 +376,18 @@ pub(crate) fn said<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
         Overflow::Share => atoms::share(),
         Overflow::Refuse => atoms::refuse(),
     };
-    let fields = (number, period_ns, burst, info.definition.max_keys, overflow);
+    let scope = match info.definition.scope {
+        Scope::Node => atoms::node(),
+        Scope::Cluster => atoms::cluster(),
+    };
+    let fields = (
+        number,
+        period_ns,
+        burst,
+        info.definition.max_keys,
+        overflow,
+        scope,
+    );
     let at_ms = |ago: Option<u64>| {
         ago.map_or(atoms::undefined().encode(env), |ago| {
             now().system_ms.saturating_sub(ago).encode(env)
@@ -378,6 +396,7 @@ pub(crate) fn said<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
     let refusals = &info.refusals;
     let fields = [
         (atoms::fields(), fields.encode(env)),
+        (atoms::share(), as_ratio(info.share).encode(env)),
         (atoms::keys(), info.keys.encode(env)),
         (atoms::taken(), info.taken.encode(env)),
         (atoms::taken_per_s(), info.taken_per_s.encode(env)),
@@ -387,6 +406,43 @@ pub(crate) fn said<'a>(env: Env<'a>, info: &Info) -> Term<'a> {
         (atoms::last_refused_ms(), at_ms(refusals.last_ms_ago)),
     ];
     term::map(env, &fields)
+}
+
+fn as_ratio(share: Share) -> f64 {
+    share.parts() as f64 / WHOLE as f64
+}
+
+/// `[{Name, Asked, Share}]` of the rates that nodes share, in no order: what was asked for, costs added up, granted or
+/// not, and this node's share.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_shared<'a>(env: Env<'a>) -> Term<'a> {
+    with_rates(env, |rates| {
+        let rows = rates.shared().into_iter();
+        let row = |row: Shared| {
+            let name = term::atom_term(env, row.name);
+            (name, row.asked, as_ratio(row.share))
+        };
+        Ok(rows.map(row).collect::<Vec<_>>())
+    })
+}
+
+/// Sets shares, `[{Name, Parts}]` of 10^9, and that of what is defined from now on. It may have to wait for whoever
+/// defines.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn rate_set_shares<'a>(env: Env<'a>, shares: Term<'a>, base: Term<'a>) -> Term<'a> {
+    let bad = || Fault(atoms::bad_rate());
+    // Before any is defined, too.
+    let answer: Answer<Atom> = (|| {
+        let rows = term::short_list(shares, MAX_SHARED).ok_or_else(bad)?;
+        let row = |row: Term<'a>| {
+            let (of, parts): (Term<'a>, u64) = row.decode().map_err(|_| bad())?;
+            Ok((name(of)?, Share::new(parts)))
+        };
+        let rows: Vec<(u64, Share)> = rows.into_iter().map(row).collect::<Answer<_>>()?;
+        RATES.set_shares(&rows, Share::new(term::number(base)?), ticks_ns);
+        Ok(atoms::ok())
+    })();
+    term::answer(env, answer)
 }
 
 /// `{Empty, [{Key, Remaining, RetryNs, ResetNs}]}`, the emptiest first: how many keys have less than one left, and what

@@ -4,6 +4,7 @@
 use erlmcp_core::control::{ComponentId, ControlType, MAX_COMPONENTS};
 use erlmcp_core::gcra::{Law, Rate};
 use erlmcp_core::rates::{Answer as Outcome, Definition, Overflow, Rates, Refused};
+use erlmcp_core::share::Scope;
 use once_cell::sync::Lazy;
 use rustler::{Env, Term};
 
@@ -37,6 +38,7 @@ impl Rations {
                 law: Law::new(rate).map_err(|_| bad())?,
                 max_keys: 1,
                 overflow: Overflow::Share,
+                scope: Scope::Node,
             });
             if let Some(place) = rations.0.get_mut(place(kind)) {
                 *place = ration;

@@ -6,6 +6,7 @@ use super::explore_to;
 use crate::address::Address;
 use crate::gcra::{Law, Rate};
 use crate::rates::{Answer, Definition, Overflow, Rates};
+use crate::share::{Scope, Share, WHOLE};
 use crate::sync::Arc;
 use crate::together::{All, Ask};
 
@@ -24,6 +25,7 @@ fn definition(burst: u64, period_ns: u64) -> Definition {
         law: Law::new(rate).unwrap(),
         max_keys: 9,
         overflow: Overflow::Refuse,
+        scope: Scope::Cluster,
     }
 }
 
@@ -209,6 +211,23 @@ fn what_was_taken_before_stays_in_proportion_while_the_rate_is_changed() {
         let more = (0..5).map(|_| take(&rates, 1)).sum::<u64>();
         // All of two and so of four, or two of four and one more.
         assert!(more == 0 || more == 1, "{more}");
+    });
+}
+
+/// Nobody looks the buckets through for it.
+#[test]
+fn what_is_taken_while_the_share_is_changed_stays_taken() {
+    explore_to(3, || {
+        let rates = rates(2);
+        let other = |rates: &Rates| {
+            rates.set_shares(&[(NAME, Share::new(WHOLE / 2))], Share::ALL, || NOW_NS);
+            take(rates, 1)
+        };
+        let (theirs, mine) = at_once(&rates, |rates| take(rates, 1), other);
+        // One of two leaves half of a share of one.
+        assert_eq!(mine + theirs, 1);
+        assert_eq!(take(&rates, 1), 0);
+        assert!(rates.shared().iter().all(|shared| shared.asked == 3));
     });
 }
 
