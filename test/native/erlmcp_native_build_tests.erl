@@ -4,8 +4,11 @@
 -include_lib("eunit/include/eunit.hrl").
 -include_lib("kernel/include/file.hrl").
 
+-import(erlmcp_native_build_test_lib, [build/1, build/2, built/2, cargo/2, library/1, program/3, said/2]).
+-import(erlmcp_native_build_test_lib, [with_programs/1, without_cargo/0]).
+
 build_test_() ->
-    {foreach, fun project/0, fun erlmcp_native_test_lib:remove_dir/1, [
+    {foreach, fun erlmcp_native_build_test_lib:project/0, fun erlmcp_native_test_lib:remove_dir/1, [
         fun(Dir) -> {Title, {timeout, 60, fun() -> Test(Dir) end}} end
      || {Title, Test} <- [
             {"the library is put into priv", fun installed/1},
@@ -15,66 +18,11 @@ build_test_() ->
             {"cargo fails", fun failing/1},
             {"cargo reports nothing", fun reports_nothing/1},
             {"no cargo", fun no_cargo/1},
+            {"a Rust that is too old, or none behind its name", fun old_rust/1},
+            {"a dependency is not built again where nothing changed", fun not_again/1},
             {"two builds and more at once", fun at_once/1}
         ]
     ]}.
-
-%% A folder as build.escript expects one, and in it what cargo has built.
-project() ->
-    Dir = erlmcp_native_test_lib:temp_dir(),
-    Script = filename:join([erlmcp_native_test_lib:root(), "native", "build.escript"]),
-    ok = filelib:ensure_path(filename:join(Dir, "native")),
-    ok = filelib:ensure_path(filename:join(Dir, "bin")),
-    {ok, _} = file:copy(Script, filename:join([Dir, "native", "build.escript"])),
-    built(Dir, ~"one"),
-    cargo(Dir, ["echo '", json:encode(artifact(Dir)), "'"]),
-    Dir.
-
-%% At once, as cargo does.
-built(Dir, Bytes) ->
-    New = filename:join(Dir, "new" ++ integer_to_list(erlang:unique_integer([positive]))),
-    ok = file:write_file(New, Bytes),
-    ok = file:rename(New, filename:join(Dir, "built.so")).
-
-artifact(Dir) ->
-    #{
-        reason => ~"compiler-artifact",
-        target => #{name => ~"erlmcp_native"},
-        filenames => [list_to_binary(filename:join(Dir, "built.so"))]
-    }.
-
-cargo(Dir, Commands) ->
-    File = filename:join([Dir, "bin", "cargo"]),
-    ok = file:write_file(File, ["#!/bin/sh\n", Commands, "\n"]),
-    ok = file:change_mode(File, 8#755).
-
-library(Dir) ->
-    filename:join([Dir, "priv", "erlmcp_native.so"]).
-
-%% Runs it; the exit status and what it said.
-build(Dir) ->
-    build(Dir, filename:join(Dir, "bin") ++ ":" ++ os:getenv("PATH")).
-
-build(Dir, Path) ->
-    Port = open_port({spawn_executable, os:find_executable("escript")}, [
-        {args, [filename:join([Dir, "native", "build.escript"])]},
-        {env, [{"PATH", Path}, {"ERL_CRASH_DUMP", "/dev/null"}]},
-        exit_status, stderr_to_stdout, binary
-    ]),
-    outcome(Port, <<>>).
-
-outcome(Port, Said) ->
-    receive
-        {Port, {data, More}} -> outcome(Port, <<Said/binary, More/binary>>);
-        {Port, {exit_status, Status}} -> {Status, Said}
-    after 30000 -> error({no_end, Said})
-    end.
-
-%% One line of words for whoever builds, and no stack trace.
-said(Words, {Status, Said}) ->
-    ?assertEqual(1, Status),
-    ?assertMatch({match, _}, re:run(Said, ["^erlmcp_native: .*", Words])),
-    ?assertMatch([_, <<>>], binary:split(Said, ~"\n", [global])).
 
 installed(Dir) ->
     ?assertEqual({0, <<>>}, build(Dir)),
@@ -113,11 +61,47 @@ reports_nothing(Dir) ->
     said("cargo reported no library", build(Dir)).
 
 no_cargo(Dir) ->
-    Erl = filename:dirname(os:find_executable("escript")),
-    case os:find_executable("cargo", Erl ++ ":/usr/bin:/bin") of
-        false -> said("cargo is not on PATH", build(Dir, Erl ++ ":/usr/bin:/bin"));
+    [{"PATH", Path}] = without_cargo(),
+    case os:find_executable("cargo", Path) of
+        false -> said("cargo is not on PATH: install Rust 1.95 or newer", build(Dir, without_cargo()));
         _ -> {skipped, "cargo lies beside what escript needs"}
     end.
+
+old_rust(Dir) ->
+    program(Dir, "rustc", "echo 'rustc 1.94.1 (0123456 2026-01-01)'"),
+    said("rustc is 1.94.1: install Rust 1.95 or newer", build(Dir)),
+    program(Dir, "cargo", "echo 'cargo 1.65.0'"),
+    said("cargo is 1.65.0: install Rust 1.95 or newer", build(Dir)),
+    program(Dir, "cargo", "echo 'error: rustup could not choose a version of cargo to run\nhelp: …' >&2; exit 1"),
+    said("bin/cargo does not run .error: rustup could not choose a version of cargo to run.: install", build(Dir)),
+    ?assertNot(filelib:is_file(library(Dir))).
+
+%% As rebar3 and mix call it for a dependency: nothing is run where nothing changed, and everything where anything did.
+not_again(Dir) ->
+    Env = [{"REBAR_ROOT_DIR", "/elsewhere"} | with_programs(Dir)],
+    Source = filename:join([Dir, "native", "core.rs"]),
+    Again = fun(More) -> {0, <<>>} = build(Dir, More ++ Env), builds(Dir) end,
+    ?assertEqual(1, Again([])),
+    ?assertEqual(1, Again([])),
+    ok = file:write_file(Source, ~"fn a() {}"),
+    ?assertEqual(2, Again([])),
+    ?assertEqual(2, Again([{"ERLMCP_NATIVE_BUILD", "1"}])),
+    ok = file:write_file(Source, ~"fn b() {}"),
+    ?assertEqual(3, Again([])),
+    ?assertEqual(4, Again([{"RUSTFLAGS", "-g"}])),
+    ?assertEqual(5, Again([])),
+    ok = file:write_file(library(Dir), ~"another"),
+    ?assertEqual(6, Again([])),
+    ?assertEqual({ok, ~"one"}, file:read_file(library(Dir))),
+    ok = file:delete(library(Dir)),
+    ?assertEqual(7, Again([])),
+    %% By itself, it is what is worked on.
+    {0, <<>>} = build(Dir, [{"REBAR_ROOT_DIR", Dir} | with_programs(Dir)]),
+    ?assertEqual(8, builds(Dir)).
+
+builds(Dir) ->
+    {ok, Builds} = file:read_file(filename:join(Dir, "builds")),
+    length(binary:matches(Builds, ~"build")).
 
 %% Whoever looks finds a library, whole, at any time.
 at_once(Dir) ->
