@@ -8,8 +8,13 @@ Events for the `telemetry` library, where it is loaded.
 | `[erlmcp_native, overload, clear]` | the same: a level was left | the same |
 | `[erlmcp_native, overload, breaker]` | `count` (1) | `role`, `action`: `open` or `close` |
 | `[erlmcp_native, queue_limits, refused]` | `count`: refusals of the last second | `role`, `class`, `reason` |
+| `[erlmcp_native, queue_limits, role]` | `depth`, `owners`, `limit`, `utilization`, `level`, `wait_ms`, `stalled_ms`, `refused_per_s` | `role` |
 
-Measurements are numbers: `limit` is left out of a clearing that comes of a limit set to `infinity`.
+Measurements are numbers: `limit` is left out where it is `infinity`, and the `level` of a role is 0 for `ok`, 1 for
+`warning`, 2 for `critical` and 3 for `overload`.
+
+The last event comes when `emit/0` is called, once for each role. It is for `telemetry_poller`, of which it is a
+measurement: `{erlmcp_native_telemetry, emit, []}`.
 
 Alerts come as they are raised, from a handler's process of the overload monitor; refusals once a second for
 each role, class and reason that had any.
@@ -20,12 +25,42 @@ Neither is in the way of an admission, whatever the attached functions do: see `
 -behaviour(erlmcp_native_relay).
 -behaviour(erlmcp_overload_handler).
 
+-export([emit/0]).
 -export([is_there/0, refused/1, tick/0]).
 -export([init/1, handle_alert/2, handle_clear/2, handle_role/3]).
 -export([told/2]).
 
 -define(LIBRARY, telemetry).
 -define(MONITOR, erlmcp_overload_monitor).
+
+-doc """
+Executes the event `[erlmcp_native, queue_limits, role]` for each role, in the caller, with what is so now: `depth` over
+all `owners`, `limit` for each, the `level`, how many refusals there are in a second; and of the last check, at most of
+all owners, `utilization`, for how many milliseconds one that comes would wait (an estimate), and for how many nobody
+was taken out. Without the library, or while the limits are not started, it does nothing.
+
+```erlang
+1> erlmcp_native_telemetry:emit().
+ok
+```
+""".
+-spec emit() -> ok.
+emit() ->
+    #{roles := Rows} = erlmcp_native_metrics:snapshot(),
+    lists:foreach(
+        fun(#{role := Role} = Row) -> execute(event([queue_limits, role], measured(Row), #{role => Role})) end,
+        Rows
+    ).
+
+measured(#{max_utilization := Utilization, max_wait_ms := WaitMs, max_stalled_ms := StalledMs, level := Level} = Row) ->
+    Plain = maps:with([depth, owners, limit, refused_per_s], Row),
+    Numbers = #{Name => Number || Name := Number <- Plain, is_number(Number)},
+    Numbers#{
+        utilization => Utilization,
+        wait_ms => WaitMs,
+        stalled_ms => StalledMs,
+        level => erlmcp_native_role:severity(Level)
+    }.
 
 -doc false.
 -spec is_there() -> boolean().

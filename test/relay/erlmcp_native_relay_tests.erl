@@ -30,6 +30,7 @@ telemetry_test_() ->
         {atom_to_list(Name), {timeout, 60, Test}}
      || {Name, Test} <- [
             {events, fun events/0},
+            {roles_when_asked, fun roles_when_asked/0},
             {a_monitor_that_was_stopped_is_found_again, fun a_monitor_that_was_stopped_is_found_again/0},
             {a_function_that_hangs_delays_nobody, fun a_function_that_hangs_delays_nobody/0},
             {without_the_library, fun without_the_library/0}
@@ -170,6 +171,37 @@ events() ->
     Cleared = [Cleared || {clear, Cleared, _} <- [event(overload) || _ <- lists:seq(1, 4)]],
     ?assertEqual([#{depth => 10, utilization => 0.0}], lists:usort(Cleared)).
 
+roles_when_asked() ->
+    ?assertEqual(ok, erlmcp_native_telemetry:emit()),
+    with_telemetry(fun() -> ok end),
+    ok = erlmcp_queue_limits:set_limit(s, 10),
+    ok = erlmcp_queue_limits:set_limit(free, infinity),
+    fill(s, a, 9),
+    ok = erlmcp_overload_monitor:force_check(),
+    ?assertEqual(ok, erlmcp_native_telemetry:emit()),
+    Roles = #{Role => Measured || {role, Measured, #{role := Role}} <- told_now(queue_limits)},
+    #{s := S, free := Free} = Roles,
+    Expected = #{
+        depth => 9, owners => 1, limit => 10, utilization => 0.9, level => 2, wait_ms => 0, stalled_ms => 0,
+        refused_per_s => 0.0
+    },
+    ?assertEqual(lists:sort(maps:keys(Expected)), lists:sort(maps:keys(S))),
+    ?assertEqual(maps:without([stalled_ms], Expected), maps:without([stalled_ms], S)),
+    ?assertNot(is_map_key(limit, Free)).
+
+%% Whatever is started: one that raises is called by telemetry_poller no more.
+no_roles_while_nobody_counts_test() ->
+    telemetry(fun() -> ok end),
+    ?assertEqual(ok, erlmcp_native_telemetry:emit()),
+    ?assertEqual([], told_now(queue_limits)),
+    without(telemetry).
+
+told_now(Of) ->
+    receive
+        {Of, Event} -> [Event | told_now(Of)]
+    after 0 -> []
+    end.
+
 a_monitor_that_was_stopped_is_found_again() ->
     with_telemetry(fun() -> ok end),
     erlmcp_overload_test_lib:stop(),
@@ -227,16 +259,19 @@ passed(Relay, Times) ->
     ok.
 
 with_telemetry(Act) ->
+    telemetry(Act),
+    {ok, Relay} = erlmcp_native_relay:start_link(erlmcp_native_telemetry),
+    unlink(Relay),
+    passed(Relay, 1).
+
+telemetry(Act) ->
     persistent_term:put({?MODULE, telemetry}, {self(), Act}),
     ok = stand_in(telemetry, [
         "execute([erlmcp_native, Of, Event], Measurements, Metadata) ->",
         "    {Pid, Act} = persistent_term:get({erlmcp_native_relay_tests, telemetry}),",
         "    Pid ! {Of, {Event, Measurements, Metadata}},",
         "    Act(), ok."
-    ]),
-    {ok, Relay} = erlmcp_native_relay:start_link(erlmcp_native_telemetry),
-    unlink(Relay),
-    passed(Relay, 1).
+    ]).
 
 event(Of) ->
     receive
