@@ -115,6 +115,31 @@ apt_get() {
 # The first complaint of apt in the log, or the last line of anything else.
 last_words() { grep -m 1 '^[EW]:' "$tmp/log" || tail -n 1 "$tmp/log"; }
 
+# Pretends that the packages are installed, in any version that is asked for: apt then fetches none of them.
+leave_out() {
+    for package in "$@"; do
+        printf 'Package: %s\nStatus: install ok installed\nMaintainer: none\nArchitecture: %s\n' "$package" "$arch"
+        printf 'Multi-Arch: foreign\nVersion: 99999\nDescription: left out\n\n'
+    done >"$tmp/state/status"
+}
+
+# Makes the programs under the given folders of $tmp/root run from $prefix with the libraries, and the loader, that
+# lie in there: the host's libc is older than they. patchelf is taken from there too. (set -e does not hold in here.)
+bring_libraries() {
+    libs=$(echo "$tmp"/root/usr/lib/*-linux-gnu)
+    loader=$(echo "$libs"/ld-linux-*)
+    patchelf() { "$loader" --library-path "$libs" "$tmp/root/usr/bin/patchelf" "$@"; }
+    # A library that has a path of its own ignores that of the program.
+    find "$libs" -maxdepth 1 -type f -name '*.so*' | while read -r file; do
+        case $(patchelf --print-rpath "$file" 2>/dev/null) in ?*) patchelf --remove-rpath "$file" || exit ;; esac
+    done || return
+    find "$@" -type f -perm -u+x ! -name patchelf | while read -r file; do
+        patchelf --print-interpreter "$file" >/dev/null 2>&1 || continue
+        patchelf --set-interpreter "$prefix${loader#"$tmp/root"}" \
+            --force-rpath --set-rpath "$prefix${libs#"$tmp/root"}" "$file" || exit
+    done
+}
+
 # Puts $tmp/root, made for the place prefix, there. Whoever comes second finds the folder there, and uses it.
 finish_prefix() {
     mv -T "$tmp/root" "$prefix" 2>/dev/null || cached || fail "cannot rename $tmp/root to $prefix"

@@ -49,14 +49,6 @@ assign() {
 # True when the programs are there, made for the place where they lie.
 cached() { grep -qsF "exec '$prefix/" "$bin/${programs##*/}"; }
 
-# Pretends that what is left out is installed, in any version that is asked for.
-leave_out() {
-    for package in $left_out; do
-        printf 'Package: %s\nStatus: install ok installed\nMaintainer: none\nArchitecture: %s\n' "$package" "$arch"
-        printf 'Multi-Arch: foreign\nVersion: 99999\nDescription: left out\n\n'
-    done >"$tmp/state/status"
-}
-
 # wrap <program>: a script of that name for $prefix/<program>, with its libraries and fonts.
 wrap() {
     script=$tmp/root/wrapped/${1##*/}
@@ -110,7 +102,8 @@ fetch() {
     say "fetching $name from Debian $suite, up to $megabytes MB, once, into $prefix"
     security=$(mirror security)
     private_apt "$archive $suite" ${security:+"$security $suite-security"}
-    leave_out
+    # shellcheck disable=SC2086
+    leave_out $left_out
     apt_get "cannot fetch $name from the Debian archive" \
         install --yes --download-only --no-install-recommends "$@"
     unpack >"$tmp/log" 2>&1 || fail "cannot unpack into $tmp (disk full?): $(last_words)"
