@@ -3,7 +3,7 @@
 # Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration docs bench shell tables simulate toolchain
+.PHONY: demo test integration docs package bench shell tables simulate toolchain
 .PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
 
 demo: toolchain
@@ -39,6 +39,11 @@ integration: toolchain
 docs: toolchain
 	$(with_toolchain) rebar3 compile
 	@$(with_toolchain) ex_doc=$$(scripts/docs_tools.sh) && scripts/docs.sh "$$ex_doc"
+
+# The package for hex with a library for each system, in _build/package.
+package: toolchain
+	@scripts/package.sh
+	@$(with_toolchain) escript scripts/package.escript
 
 lint: toolchain
 	scripts/lines.sh

@@ -77,11 +77,15 @@ begin_prefix() {
 
 # private_apt "<address> <suite>"...
 #
-# apt with a state of its own; all else (proxies, say) is as the system has it, but for what it prefers.
+# apt with a state of its own; all else (proxies, say) is as the system has it, but for what it prefers. It knows
+# packages for the architectures, with commas between them, if those are set, and sources, if that is.
 private_apt() {
     mkdir -p "$tmp/state/lists/partial" "$tmp/cache/archives/partial" "$tmp/debs"
     : >"$tmp/state/status"
-    printf "deb [arch=$arch target=Packages signed-by=$keyring] %s main\n" "$@" >"$tmp/sources.list"
+    for place in "$@"; do
+        echo "deb [arch=${architectures:-$arch} target=Packages signed-by=$keyring] $place main"
+        [ -z "${sources-}" ] || echo "deb-src [signed-by=$keyring] $place main"
+    done >"$tmp/sources.list"
     cat >"$tmp/apt.conf" <<END
 Dir::State "$tmp/state";
 Dir::State::status "$tmp/state/status";
@@ -94,6 +98,7 @@ Acquire::Languages "none";
 Acquire::Retries "1";
 Acquire::http::Timeout "15";
 Acquire::https::Timeout "15";
+APT::Architectures "${architectures:-$arch}";
 APT::Sandbox::User "root";
 APT::Update::Error-Mode "any";
 #clear APT::Default-Release;

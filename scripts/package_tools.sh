@@ -1,5 +1,5 @@
 #!/bin/sh
-# Usage: package_tools.sh
+# Usage: package_tools.sh [--quiet]
 #
 # Makes sure of what the package's libraries are built with, and prints on stdout where that is, as assignments for the
 # shell: Rust with the sources of its standard library, from Debian's archive, without root; Zig, which links for
@@ -61,6 +61,7 @@ fetch() {
 }
 
 quiet=
+[ "${1-}" != --quiet ] || quiet=yes
 arch=$(dpkg --print-architecture 2>/dev/null) || arch=$(uname -m)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/erlmcp_native
 prefix=$cache/package-r$recipe-$rust_suite-$arch
