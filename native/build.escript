@@ -87,13 +87,10 @@ target() ->
 %% What Rust calls the machine that this runtime was made for; its own word where there can be no library for it.
 %% A Linux that does not name its C library is taken for one with glibc's: whether that is so, loading tells.
 target(Architecture, 8) ->
-    Known = case string:lexemes(Architecture, "-") of
-        [Cpu | System] -> {cpu(Cpu), system(System)}
-    end,
-    case Known of
-        {none, _} -> {none, Architecture};
-        {_, none} -> {none, Architecture};
-        {Name, Rest} -> {ok, Name ++ Rest}
+    [Cpu | System] = string:split(Architecture, "-", all),
+    case {cpu(Cpu), system(System)} of
+        {Name, Rest} when Name =/= none, Rest =/= none -> {ok, Name ++ Rest};
+        _ -> {none, Architecture}
     end;
 target(Architecture, _) ->
     {none, Architecture ++ " with words of 32 bits"}.

@@ -2,7 +2,7 @@
 -module(erlmcp_native_build_test_lib).
 
 -export([project/0, program/3, cargo/2, built/2, library/1]).
--export([build/1, build/2, build/3, with_programs/1, without_cargo/0, said/2]).
+-export([build/1, build/2, build/3, script/0, with_programs/1, without_cargo/0, said/2]).
 
 -include_lib("eunit/include/eunit.hrl").
 
@@ -67,6 +67,17 @@ build(Dir, Env, Under) ->
         exit_status, stderr_to_stdout, binary
     ]),
     outcome(Port, <<>>).
+
+%% Its functions, to be called.
+script() ->
+    {ok, Text} = file:read_file(filename:join([erlmcp_native_test_lib:root(), "native", "build.escript"])),
+    [_, Source] = binary:split(Text, ~"\n"),
+    File = filename:join(erlmcp_native_test_lib:temp_dir(), "erlmcp_native_build_script.erl"),
+    ok = file:write_file(File, ["-module(erlmcp_native_build_script).\n", Source]),
+    {ok, Module, Beam} = compile:file(File, [binary, export_all, nowarn_export_all]),
+    {module, Module} = code:load_binary(Module, File, Beam),
+    erlmcp_native_test_lib:remove_dir(filename:dirname(File)),
+    Module.
 
 with_programs(Dir) ->
     [{"PATH", filename:join(Dir, "bin") ++ ":" ++ os:getenv("PATH")}].

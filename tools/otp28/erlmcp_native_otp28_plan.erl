@@ -28,7 +28,7 @@ for `m:erlmcp_native_otp28` to carry out.
 
 %% {Function, an application it uses by name}. What escript runs, it compiles.
 -define(BY_NAME, [
-    {{erlmcp_native_build_tests, build_test_, 0}, compiler},
+    {{erlmcp_native_build_test_lib, build, 3}, compiler},
     {{erlmcp_native_http_test_lib, up, 1}, cowboy}
 ]).
 

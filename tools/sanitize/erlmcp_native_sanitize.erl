@@ -15,6 +15,8 @@ code path. A fault ends the runtime with its own status; a test that fails is a 
 -define(LEFT_OUT, [
     {erlmcp_native_metrics_tests, "compares with malloc's own numbers, and malloc is the sanitizer's here"},
     {erlmcp_native_tests, "looks at malloc's own numbers and at how the library as such is loaded"},
+    {erlmcp_native_build_tests, "calls no native"},
+    {erlmcp_native_prebuilt_tests, "loads the library into runtimes of their own"},
     {erlmcp_native_scan_tests, "looks at times"},
     {erlmcp_queue_limits_load_tests, "looks at times, with a million owners"},
     {erlmcp_overload_load_tests, "looks at times"},
