@@ -127,3 +127,14 @@ watch(Library, Builders) ->
             watch(Library, lists:delete(Monitor, Builders))
     after 0 -> watch(Library, Builders)
     end.
+
+%% What the compiler warns of is an error for whoever works on this, and for nobody who uses it.
+warnings_test() ->
+    Root = erlmcp_native_test_lib:root(),
+    {ok, Config} = file:consult(filename:join(Root, "rebar.config")),
+    Strict = fun(Bindings) ->
+        {ok, Scripted} = file:script(filename:join(Root, "rebar.config.script"), [{'CONFIG', Config} | Bindings]),
+        lists:member(warnings_as_errors, proplists:get_value(erl_opts, Scripted))
+    end,
+    ?assert(Strict([{'SCRIPT', "rebar.config.script"}])),
+    ?assertNot(Strict([{'SCRIPT', "/home/user/project/_build/default/lib/erlmcp_native/rebar.config.script"}])).
