@@ -499,14 +499,33 @@ load(Purges) ->
     case erlang:load_nif(library(), <<?VERSION>>) of
         ok -> ok;
         {error, {reload, _}} -> ok;
-        {error, {load, _}} -> {error, {bad_version, "not of version " ++ ?VERSION ++ ": " ++ library()}};
         {error, {upgrade, _}} = Error ->
             %% The library goes with one version of this module only, and that has been deleted and not purged.
             case Purges > 0 andalso erlang:check_old_code(?MODULE) of
                 true -> purge(), load(Purges - 1);
                 false -> Error
             end;
-        {error, _} = Error -> Error
+        {error, _} = Error -> explained(Error, library_version())
+    end.
+
+%% A library of another version need not get as far as to say so: it may have other functions.
+explained({error, {_, Text}}, Version) when Version =/= none, Version =/= ?VERSION ->
+    {error, {bad_version, lists:concat([
+        "the library is of version ", Version, ", and this module of ", ?VERSION, ": ", library(), " (", Text, ")"
+    ])}};
+explained(Error, _) ->
+    Error.
+
+library_version() ->
+    Extension = case os:type() of {win32, _} -> ".dll"; _ -> ".so" end,
+    maybe
+        {ok, Library} ?= file:read_file(library() ++ Extension),
+        {match, [Version]} ?= re:run(
+            Library, "erlmcp_native library ([0-9][^ ]*) ", [{capture, all_but_first, list}]
+        ),
+        Version
+    else
+        _ -> none
     end.
 
 %% Nobody is in it for longer than a native call takes.
