@@ -1,6 +1,6 @@
 # What a newcomer needs: `make demo` and `make test`. Everything else they need is fetched or named.
 
-# Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
+# Rust, a linker, Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
 .PHONY: demo test integration docs package bench shell tables simulate toolchain
@@ -20,8 +20,8 @@ tables: toolchain
 	@$(with_toolchain) rebar3 compile && escript scripts/tables.escript _build/default/lib/erlmcp_native/ebin
 
 # The plots and tables of docs/internals/simulation.md.
-simulate:
-	cargo run --release --locked -p erlmcp-core --example simulate -- docs/internals
+simulate: toolchain
+	$(with_toolchain) cargo run --release --locked -p erlmcp-core --example simulate -- docs/internals
 
 toolchain:
 	@scripts/toolchain.sh >/dev/null
@@ -47,15 +47,15 @@ package: toolchain
 
 lint: toolchain
 	scripts/lines.sh
-	cargo fmt --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(with_toolchain) cargo fmt --check
+	$(with_toolchain) cargo clippy --workspace --all-targets --locked -- -D warnings
 
 test-rust: toolchain
-	cargo test --workspace --locked
+	$(with_toolchain) cargo test --workspace --locked
 
 # Its own target folder: the flag changes every crate.
 test-loom: toolchain
-	RUSTFLAGS="--cfg loom" cargo test --locked -p erlmcp-core --release --lib --target-dir target/loom
+	$(with_toolchain) RUSTFLAGS="--cfg loom" cargo test --locked -p erlmcp-core --release --lib --target-dir target/loom
 
 test-erlang: toolchain
 	$(with_toolchain) rebar3 as examples,demo,bench compile

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Usage: toolchain.sh [--quiet]
 #
-# Makes sure that Rust, Erlang/OTP and rebar3 are there, and prints on stdout
-# what to put in front of PATH: one directory, or an empty line when the erl
-# and rebar3 already on PATH will do. Otherwise both come from Debian's archive,
-# without root, and are kept in the user's cache folder for the next time.
+# Makes sure that Rust, a linker, Erlang/OTP and rebar3 are there, and prints on
+# stdout what to put in front of PATH: directories with colons between them, or
+# an empty line when what is already on PATH will do. What is not comes from
+# Debian's archive, without root, and is kept in the user's cache folder for the
+# next time; erl and rebar3 come together.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/debian.sh
@@ -22,18 +23,6 @@ packages='
     libjs-jquery libjs-jquery-tablesorter'
 
 remedy="install Erlang/OTP $min_otp or newer and rebar3 and put them on PATH"
-
-check_rust() {
-    min_rust=$(sed -n 's/^rust-version *= *"\(.*\)".*/\1/p' Cargo.toml)
-    get_rust="Rust $min_rust or newer (rustc and cargo) is needed: get it with rustup"
-    for tool in rustc cargo; do
-        command -v $tool >/dev/null || fail "no $tool on PATH; $get_rust"
-        version=$($tool --version 2>/dev/null) || fail "$tool does not run; $get_rust"
-        version=${version#* }
-        at_least "${version%% *}" "$min_rust" || fail "$tool is ${version%% *}; $get_rust"
-        say "rust: $tool ${version%% *}, $(command -v $tool)"
-    done
-}
 
 # Prints e.g. "28.1, erts 16.1", with the erl that is first on PATH.
 otp_version() {
@@ -110,7 +99,11 @@ fetch() {
 
 quiet=
 [ "${1-}" != --quiet ] || quiet=yes
-check_rust
+others=
+for other in rust cc; do
+    found=$("scripts/${other}_tools.sh" ${quiet:+--quiet})
+    others=$others$found${found:+:}
+done
 
 arch=$(dpkg --print-architecture 2>/dev/null) || arch=$(uname -m)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/erlmcp_native
@@ -129,4 +122,5 @@ if [ -z "$quiet" ]; then
     version=$(rebar3_version) || fail "$(command -v rebar3) does not start"
     say "rebar3: $version, $(command -v rebar3)"
 fi
-printf '%s\n' "$bin"
+all=$others$bin
+printf '%s\n' "${all%:}"
