@@ -4,7 +4,7 @@
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
 .PHONY: demo test integration docs package bench shell tables simulate toolchain
-.PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
+.PHONY: lint test-rust test-loom test-erlang test-consumer test-package test-otp28 sanitize fuzz soak
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo
@@ -44,6 +44,10 @@ docs: toolchain
 package: toolchain
 	@scripts/package.sh
 	@$(with_toolchain) escript scripts/package.escript
+
+# Made again elsewhere and compared, looked into, compiled, and started with each library on a system of its kind.
+test-package: package
+	@$(with_toolchain) test/package/run.sh
 
 lint: toolchain
 	scripts/lines.sh

@@ -26,21 +26,24 @@ export CARGO_INCREMENTAL=0 RUSTC_BOOTSTRAP=1 # for build-std
 
 # The flags, with a separator that no path has. crt-static: see .cargo/config.toml, which counts no more now.
 unit=$(printf '\037')
-flags=-Ctarget-feature=-crt-static
+flags=-Ctarget-feature=-crt-static$unit-Alinker-messages # Zig misses folders that are empty anyway
 for pair in "$root=." "$cargo_home=/cargo" "$PACKAGE_TOOLS=/tools"; do
     flags="$flags$unit--remap-path-prefix=$pair"
 done
-export CARGO_ENCODED_RUSTFLAGS="$flags" MACOSX_DEPLOYMENT_TARGET=11.0
+export MACOSX_DEPLOYMENT_TARGET=11.0 SDKROOT="$PACKAGE_TOOLS/zig/lib/libc/darwin"
 
 # build <target>. (set -e does not hold in here.)
 build() {
-    zig_target=$1 extension=so strip=symbols
+    zig_target=$1 extension=so strip=symbols link=
     case $1 in
         *-linux-gnu) zig_target=$1.2.17 ;; # the oldest glibc that Rust's standard library runs with
-        # What Rust strips with for Darwin is not among the tools.
-        *-darwin) extension=dylib strip=none ;;
+        *-darwin)
+            # What Rust strips with for Darwin is not among the tools; and the library would have its path as its name.
+            extension=dylib strip=none
+            link=$unit-Clink-arg=-Wl,-x,-S$unit-Clink-arg=-Wl,-install_name,@rpath/erlmcp_native.so
+            ;;
     esac
-    export CARGO_PROFILE_RELEASE_STRIP=$strip
+    export CARGO_PROFILE_RELEASE_STRIP=$strip CARGO_ENCODED_RUSTFLAGS="$flags$link"
     echo "package: building for $zig_target" >&2
     cargo zigbuild --quiet --release --locked -p erlmcp-nif --target "$zig_target" \
         -Zbuild-std=std,panic_unwind -Zbuild-std-features=panic-unwind || return
@@ -62,7 +65,8 @@ mkdir -p "$prebuilt"
 # Two at once: the last half of each build is the work of one thread.
 build_all aarch64 "$@" &
 build_all x86_64 "$@" && built=yes || built=
-wait $! && [ -n "$built" ]
+wait $!
+[ -n "$built" ]
 python3 -I -B scripts/package_check.py "$PACKAGE_TOOLS" "$prebuilt" "$root" "$cargo_home" "$PACKAGE_TOOLS"
 cd "$prebuilt"
 sha256sum -- *.so >"$prebuilt.sums"

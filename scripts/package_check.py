@@ -23,7 +23,8 @@ GNU_LIBRARIES = {"libc.so.6", "libdl.so.2", "libm.so.6", "libpthread.so.0", "lib
                  "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 # A name that musl's loader answers to itself.
 MUSL_LIBRARIES = {"libc.so"}
-DARWIN_LIBRARIES = {"/usr/lib/libSystem.B.dylib"}
+# The last two come with Rust's standard library, and every macOS has them.
+DARWIN_LIBRARIES = {"/usr/lib/libSystem.B.dylib", "/usr/lib/libiconv.2.dylib", "/usr/lib/libcharset.1.dylib"}
 
 
 def unlike(what, found, wanted):

