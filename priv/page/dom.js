@@ -38,6 +38,12 @@ export const sayName = (element, value) => {
   attribute(element, 'title', name(value, 256));
 };
 
+/** An owner: an identifier of a process is one word, however many digits it has. */
+export const sayPlace = (element, value) => {
+  sayName(element, value);
+  attribute(element, 'class', /^<\d+\.\d+\.\d+>$/.test(value) ? 'name pid' : 'name');
+};
+
 export const show = (element, visible) => {
   if (element.hidden === visible) element.hidden = !visible;
 };

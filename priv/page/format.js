@@ -91,12 +91,17 @@ export const clock = (ms, now = Date.now()) => {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${time}`;
 };
 
-/** A name made by others, fit to be shown: nothing that is invisible or turns the text around it. */
+/**
+ * A name made by others, fit to be shown: nothing that is invisible or turns the text around it. What is too long is cut
+ * in the middle: what tells Elixir.Shop.Checkout.Worker from its neighbours is its end.
+ */
 export const name = (value, most = 64) => {
   const text = String(value ?? NONE).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '\ufffd');
   if (text.trim() === '') return '(no name)';
   const signs = [...text];
-  return signs.length > most ? `${signs.slice(0, most - 1).join('')}…` : text;
+  if (signs.length <= most) return text;
+  const start = Math.floor((most - 1) / 3);
+  return [...signs.slice(0, start), '…', ...signs.slice(start + 1 - most)].join('');
 };
 
 export const plural = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;

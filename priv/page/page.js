@@ -1,7 +1,9 @@
 // Puts the page together: the model takes what comes, the views draw it once a frame at most.
 
+import { address } from './address.js';
 import { recolour } from './chart.js';
 import { $, fields, say, stats } from './dom.js';
+import { Drill } from './drill.js';
 import { bytes, count } from './format.js';
 import { Model } from './model.js';
 import { Stream } from './stream.js';
@@ -21,8 +23,6 @@ const TICK_MS = 500;
 
 const model = new Model();
 const announcer = new Announcer();
-/** The role of which all is shown. @type {string | null} */
-let chosen = null;
 let feed = 'connecting';
 let frame = null;
 let whole = false;
@@ -40,16 +40,13 @@ const redraw = (all = true) => {
 };
 
 const choose = (role) => {
-  chosen = role === chosen ? null : role;
-  redraw();
-  const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
-  $('queues').scrollIntoView({ block: 'nearest', behavior: still ? 'auto' : 'smooth' });
+  location.hash = role === null ? '' : address('role', role);
 };
 
 const alertsView = new AlertsView();
 const views = {
-  roles: new RolesView({ choose, redraw: () => redraw() }),
-  queues: new QueuesView((role) => { chosen = role; redraw(); }),
+  roles: new RolesView(() => redraw()),
+  queues: new QueuesView(choose),
   refusals: new RefusalsView(),
   control: new ControlView(),
   levels: new LevelsView(() => redraw()),
@@ -60,10 +57,13 @@ const renderNews = () => {
   renderBreakers(model);
 };
 
+const drill = new Drill(() => redraw());
+
 const renderNumbers = () => {
-  renderStatus(model, feed);
-  views.roles.render(model, chosen);
-  views.queues.render(model, chosen);
+  renderStatus(model, feed, drill.subject);
+  drill.render(model);
+  views.roles.render(model);
+  views.queues.render(model, drill.role);
   views.refusals.render(model);
   renderOwners(model);
   renderRates(model);
@@ -184,6 +184,11 @@ const followTheme = () => {
   label();
 };
 
+// The address says what is looked at, and stays.
+document.querySelector('.skip').addEventListener('click', (event) => {
+  event.preventDefault();
+  $('main').focus();
+});
 followTheme();
 unless(loadFirst());
 stream.connect();

@@ -12,6 +12,15 @@ const SWITCHES = {
   overload: ['Overload alerts', 'are OFF: no alerts come, and breakers stay as they are'],
   priority: ['Control priority', 'is OFF: control messages wait behind data'],
 };
+/** Why a request was refused. */
+export const REASONS = {
+  full: 'its owner was full',
+  class: 'the rest of the limit is kept for higher classes',
+  deadline: 'it would have waited for longer than it may',
+  role: 'all owners together had as many as they may',
+  bytes: 'all owners together had as many bytes as they may',
+  node: 'the node was pressed, by memory or by its run queue',
+};
 const SHORT_NAME = 48;
 /** From this share on, keys and early cancellations are nearly as many as may be. */
 const NEAR = 0.8;

@@ -1,11 +1,13 @@
 // What control messages wait: over time, how it is spread, and in numbers.
 
+import { address } from './address.js';
 import { $, Table, attribute, counting, fields, instead, say, show, stats } from './dom.js';
 import { SpreadChart, TimeChart } from './chart.js';
 import { count, latency, percent } from './format.js';
 import { percentile, total } from './latency.js';
 
-const LANES = [
+/** The types of control messages, the most urgent first. */
+export const LANES = [
   ['circuit_breaker', 'circuit breaker'],
   ['health_check', 'health check'],
   ['drain_session', 'drain session'],
@@ -39,6 +41,7 @@ export class ControlView {
 
   render({ snapshot, history, latencies }) {
     const { control } = snapshot;
+    attribute($('control-by'), 'href', address('node', snapshot.node));
     show($('control'), Boolean(control));
     instead($('control-empty'), !control, 'The control plane is not started: there is nothing to measure.');
     if (!control) {

@@ -1,6 +1,7 @@
 // The ten fullest owners of all roles.
 
-import { Table, badge, counting, meter, naming, sayName, setBadge, setMeter } from './dom.js';
+import { address } from './address.js';
+import { Table, attribute, badge, counting, h, meter, sayName, sayPlace, setBadge, setMeter } from './dom.js';
 import { duration, limit, percent } from './format.js';
 
 const MOST = 10;
@@ -10,7 +11,13 @@ const STALLED_MS = 60000;
 const isStalled = ({ stalled_ms: ms }) => ms >= STALLED_MS;
 
 const owners = new Table('owners', [
-  naming('Process', 'process'),
+  {
+    title: 'Process', tag: 'th', kind: 'name', child: () => h('a', { 'data-field': 'process' }),
+    show: ({ firstChild: link }, { process, role }) => {
+      sayPlace(link, process);
+      attribute(link, 'href', address('owner', process, role));
+    },
+  },
   { title: 'Role', kind: 'name', field: 'role', show: (cell, { role }) => sayName(cell, role) },
   {
     title: 'Kind', about: 'What is limited: a count, or the mailbox itself', kind: 'mid', field: 'kind',

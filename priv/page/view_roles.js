@@ -1,5 +1,6 @@
 // The table of all roles, the worst first.
 
+import { address } from './address.js';
 import { $, Table, attribute, badge, counting, h, meter, say, sayName, setBadge, setMeter, show } from './dom.js';
 import { count, duration, limit, name, percent, plural, rate } from './format.js';
 import { CLOSED, noRoles } from './verdict.js';
@@ -17,8 +18,11 @@ export const refused = {
 
 const COLUMNS = [
   {
-    title: 'Role', tag: 'th', kind: 'name', child: () => h('button', { type: 'button', class: 'link' }),
-    show: ({ firstChild }, { role }) => sayName(firstChild, role),
+    title: 'Role', tag: 'th', kind: 'name', child: () => h('a', { class: 'link' }),
+    show: ({ firstChild }, { role }) => {
+      sayName(firstChild, role);
+      attribute(firstChild, 'href', address('role', role));
+    },
   },
   {
     title: 'Level', child: badge,
@@ -55,12 +59,8 @@ export class RolesView {
   #held = 0;
   #order = new Map();
 
-  constructor({ choose, redraw }) {
+  constructor(redraw) {
     const body = $('roles').tBodies[0];
-    body.addEventListener('click', ({ target }) => {
-      const button = target.closest('button');
-      if (button) choose(button.closest('tr').dataset.role);
-    });
     const hold = () => { this.#held = performance.now() + HELD_MS; };
     for (const event of ['pointermove', 'focusin', 'keydown']) body.addEventListener(event, hold, { passive: true });
     $('roles-filter').addEventListener('input', redraw);
@@ -70,17 +70,13 @@ export class RolesView {
     });
   }
 
-  render({ roles, snapshot }, chosen) {
+  render({ roles, snapshot }) {
     const wanted = $('roles-filter').value.trim().toLowerCase();
     const found = wanted ? roles.filter(({ role }) => name(role, 256).toLowerCase().includes(wanted)) : roles;
     const shown = this.#steady(found.slice(0, this.#shown));
     const rows = this.#table.draw(shown, ({ role }) => role,
       wanted && roles.length > 0 ? 'No role has such a name.' : noRoles(snapshot));
-    rows.forEach((row, i) => {
-      const { role } = shown[i];
-      attribute(row, 'data-role', role);
-      attribute(row.cells[0].firstChild, 'aria-pressed', String(role === chosen));
-    });
+    rows.forEach((row, i) => attribute(row, 'data-role', shown[i].role));
     const hidden = found.length - shown.length;
     const many = hidden > 0
       ? `the worst ${count(shown.length)} of ${count(found.length)}`

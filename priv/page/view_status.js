@@ -1,5 +1,6 @@
 // The top of the page: how fresh it is, what is wrong, and what is switched off.
 
+import { address } from './address.js';
 import { $, attribute, h, list, say } from './dom.js';
 import { clock, name } from './format.js';
 import { STALE_MS } from './stream.js';
@@ -22,7 +23,7 @@ export const renderFreshness = ({ feed, text }) => {
 };
 
 /** A verdict on old numbers is no verdict on the node. */
-export const renderStatus = (model, feed) => {
+export const renderStatus = (model, feed, subject) => {
   const { snapshot } = model;
   if (!snapshot) return;
   const stale = feed === 'stale';
@@ -30,7 +31,8 @@ export const renderStatus = (model, feed) => {
   attribute($('verdict'), 'data-level', stale ? 'stale' : level);
   say($('headline'), stale ? `As of ${clock(snapshot.at_ms)}: ${headline}` : headline);
   say($('node'), name(snapshot.node));
-  const title = `${stale ? 'STALE' : short} · ${name(snapshot.node, 80)} · erlmcp_native`;
+  attribute($('node'), 'href', address('node', snapshot.node));
+  const title = [stale ? 'STALE' : short, subject, name(snapshot.node, 80), 'erlmcp_native'].filter(Boolean).join(' · ');
   if (document.title !== title) document.title = title;
   list($('reasons'), reasons, (text) => text.split(' ')[0], () => h('li'), (child, text) => say(child, text));
   list($('switches'), switches(snapshot), ({ text }) => text, () => h('li'), (child, { text, off }) => {

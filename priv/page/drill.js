@@ -1,0 +1,112 @@
+// What the address names, a role, an owner, a component or a node, and what the node says of it.
+
+import { parsed } from './address.js';
+import { $, h, list, say, setBadge, show } from './dom.js';
+import { name } from './format.js';
+import { ComponentView, NodeView } from './view_component.js';
+import { OwnerView } from './view_owner.js';
+import { RoleView } from './view_role.js';
+
+const AGAIN_MS = 2000;
+const LATE_MS = 10000;
+/** So many times as long as an answer took is waited before the next is asked for. */
+const REST = 10;
+const VIEWS = { role: RoleView, owner: OwnerView, component: ComponentView, node: NodeView };
+
+const ask = async (url, signal) => {
+  const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(LATE_MS)]) });
+  const said = await answer.json();
+  return answer.ok ? said : { error: `${said.reason ?? answer.statusText}` };
+};
+
+export class Drill {
+  #views;
+  #redraw;
+  #at = null;
+  #answers = {};
+  #asking = new AbortController();
+  #timer = null;
+
+  constructor(redraw) {
+    this.#redraw = redraw;
+    const again = () => this.#ask();
+    this.#views = Object.fromEntries(Object.entries(VIEWS).map(([kind, View]) => [kind, new View(again)]));
+    addEventListener('hashchange', () => this.#follow(true));
+    document.addEventListener('visibilitychange', () => document.hidden || !this.#at || this.#ask());
+    this.#follow(false);
+  }
+
+  /** The role whose numbers are shown, or null. */
+  get role() {
+    return this.#at?.kind === 'role' ? this.#at.value : null;
+  }
+
+  /** For the title of the window. */
+  get subject() {
+    return this.#at && name(this.#at.value, 48);
+  }
+
+  #follow(moved) {
+    this.#at = parsed(location.hash);
+    this.#answers = {};
+    if (this.#at) this.#views[this.#at.kind].enter?.();
+    const view = this.#at?.kind ?? 'all';
+    for (const section of document.querySelectorAll('main > section')) {
+      show(section, (section.dataset.of ?? 'all').split(' ').includes(view));
+    }
+    this.#draw(null);
+    this.#ask();
+    if (moved) {
+      const to = this.#at ? $('drill-title') : $('main');
+      scrollTo(0, 0);
+      to.focus({ preventScroll: true });
+    }
+    this.#redraw();
+  }
+
+  // What was asked for before is not waited for.
+  async #ask() {
+    clearTimeout(this.#timer);
+    this.#asking.abort();
+    const at = this.#at;
+    if (!at || document.hidden) return;
+    const { signal } = this.#asking = new AbortController();
+    const began = performance.now();
+    const wanted = Object.entries(this.#views[at.kind].urls(at));
+    await Promise.all(wanted.map(async ([key, url]) => {
+      try {
+        const said = await ask(url, signal);
+        if (!signal.aborted) this.#answers[key] = said;
+      } catch {
+        // The node does not answer, which the top of the page says.
+      }
+    }));
+    if (signal.aborted) return;
+    this.#redraw();
+    performance.clearMarks('drill-data');
+    requestAnimationFrame(() => requestAnimationFrame(() => performance.mark('drill-data')));
+    this.#timer = setTimeout(() => this.#ask(), Math.max(AGAIN_MS, REST * (performance.now() - began)));
+  }
+
+  render(model) {
+    if (this.#at) this.#draw(model);
+  }
+
+  #draw(model) {
+    if (!this.#at) return;
+    const at = this.#at;
+    const { note = '', verdict, level = null, lines = [] } = model
+      ? this.#views[at.kind].render(model, at, this.#answers) : {};
+    say($('drill-kind'), at.kind);
+    say($('drill-title'), name(at.value, 256));
+    say($('drill-note'), note);
+    show($('drill-level'), level !== null);
+    if (level !== null) setBadge($('drill-level'), level);
+    say($('drill-verdict'), verdict ?? 'Asking the node.');
+    list($('drill-lines'), lines.map((line, i) => ({ ...line, i })), ({ i }) => i,
+      () => h('div', {}, h('dt'), h('dd')), (child, { name: what, words }) => {
+        say(child.firstChild, what);
+        say(child.lastChild, words);
+      });
+  }
+}
