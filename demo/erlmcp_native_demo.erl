@@ -82,7 +82,7 @@ page() ->
         Port -> "http://127.0.0.1:" ++ integer_to_list(Port) ++ "/"
     end.
 
-play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, Display) ->
+play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold}, File, Display) ->
     Page = page(),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, [
@@ -111,7 +111,7 @@ play(#{seconds := Seconds, log := Log, compare := Compare, hold := Hold}, File, 
         erlmcp_native_demo_promises:lines(Verdicts)
     ],
     ok = erlmcp_native_demo_display:print(Display, lists:append([[[] | Table] || Table <- Tables])),
-    Compare andalso compare(File, Display),
+    Rival andalso contest(File, Display),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:promises(Verdicts, Status)),
     Hold andalso hold(Meter, Page, Display),
     Status.
@@ -139,13 +139,13 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
         false -> receive after 20 -> come_to_rest(World, Deadline) end
     end.
 
-compare(File, Display) ->
+contest(File, Display) ->
     ok = erlmcp_native_demo_display:print(Display, [
         [], ["now the library and a gen_server take the same load; waits in µs"]
     ]),
-    Results = erlmcp_native_demo_compare:run(),
-    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:compared(Results)),
-    erlmcp_native_demo_display:print(Display, erlmcp_native_demo_compare:lines(Results)).
+    Results = erlmcp_native_demo_contest:run(),
+    ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:contested(Results)),
+    erlmcp_native_demo_display:print(Display, erlmcp_native_demo_contest:lines(Results)).
 
 -spec hold(erlmcp_native_demo_meter:meter(), string(), erlmcp_native_demo_display:display()) -> no_return().
 hold(Meter, Page, Display) ->

@@ -6,7 +6,7 @@ What is set by environment variables:
 | --- | --- | --- |
 | `DEMO_SECONDS` | how long the ten phases take together, 4 to 86400 | 30 |
 | `DEMO_PLAIN` | `1`: a line a second in place of the table, as without a terminal or with `NO_COLOR` | 0 |
-| `DEMO_COMPARE` | `1`: at the end a gen_server takes the same load as the library | 0 |
+| `DEMO_RIVAL` | `1`: at the end a gen_server takes the same load as the library | 0 |
 | `DEMO_HOLD` | `1`: after the summary go on in the calm phase until Ctrl-C, for the page | 0 |
 | `DEMO_PORT` | the page's port; 0 for any that is free | 0 |
 | `DEMO_LOG` | the file for the JSON lines | `_build/demo/demo.jsonl` |
@@ -20,7 +20,7 @@ What is set by environment variables:
 -type settings() :: #{
     seconds := 4..86400,
     plain := boolean(),
-    compare := boolean(),
+    rival := boolean(),
     hold := boolean(),
     port := inet:port_number(),
     log := file:filename()
@@ -35,7 +35,7 @@ read(Get) ->
         {ok, #{
             seconds => number("DEMO_SECONDS", Get, "30", 4, 86_400),
             plain => flag("DEMO_PLAIN", Get),
-            compare => flag("DEMO_COMPARE", Get),
+            rival => flag("DEMO_RIVAL", Get),
             hold => flag("DEMO_HOLD", Get),
             port => number("DEMO_PORT", Get, "0", 0, 65_535),
             log => text("DEMO_LOG", Get, "_build/demo/demo.jsonl")

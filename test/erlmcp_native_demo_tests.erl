@@ -19,7 +19,7 @@ settings_test_() ->
          || {Name, Values} <- [
                 {"DEMO_SECONDS", ["3", "86401", "-4", "ten", "4.5", "+9", "99999999999999999999"]},
                 {"DEMO_PLAIN", ["yes", "2"]},
-                {"DEMO_COMPARE", ["x"]},
+                {"DEMO_RIVAL", ["x"]},
                 {"DEMO_HOLD", ["true"]},
                 {"DEMO_PORT", ["65536", "http"]}
             ],
@@ -105,7 +105,7 @@ lines_fit_test_() ->
             erlmcp_native_demo_overload:lines(facts(N)),
             erlmcp_native_demo_tenants:lines(sample(N, recovery)),
             erlmcp_native_demo_promises:lines(erlmcp_native_demo_promises:verdicts(facts(N))),
-            erlmcp_native_demo_compare:lines([compared(native, N, N), compared(gen_server, N, N - 1)])
+            erlmcp_native_demo_contest:lines([compared(native, N, N), compared(gen_server, N, N - 1)])
         ]
     ].
 
@@ -113,7 +113,7 @@ lines_fit_test_() ->
 a_lower_median_of_the_gen_server_is_explained_test() ->
     Lines = fun(P50) ->
         Results = [compared(native, 100_000, 83), compared(gen_server, 100_000, P50)],
-        lists:nthtail(2 + length(Results), erlmcp_native_demo_compare:lines(Results))
+        lists:nthtail(2 + length(Results), erlmcp_native_demo_contest:lines(Results))
     end,
     ?assertEqual([], Lines(83)),
     Why = unicode:characters_to_list(Lines(82)),
@@ -299,7 +299,7 @@ json_lines_parse_test_() ->
             {~"fault", erlmcp_native_demo_json:fault(memory, pressed(N))},
             {~"fault", erlmcp_native_demo_json:fault(cancel, cancelled(N))},
             {~"alert", erlmcp_native_demo_json:event((alert(N))#{role := node, process := memory})},
-            {~"compare", erlmcp_native_demo_json:compared([compared(native, N, N)])},
+            {~"contest", erlmcp_native_demo_json:contested([compared(native, N, N)])},
             {~"promises", erlmcp_native_demo_json:promises(erlmcp_native_demo_promises:verdicts(facts(N)), 0)}
         ]
     ].

@@ -1,4 +1,4 @@
--module(erlmcp_native_demo_compare).
+-module(erlmcp_native_demo_contest).
 -moduledoc """
 The demo's load on the library and on a gen_server (`m:erlmcp_native_demo_rival`), one after the other: eight clients
 that try to make 100,000 requests/s together and then four times as many, and eight workers that finish all they get.
@@ -25,7 +25,7 @@ fell from 48 to 96 µs to 30 to 33, and its 99th percentile from half a millisec
 -define(ASKED_PER_S, [100_000, 400_000]).
 -define(MS, 2_000).
 -define(ROLES, [erlmcp_native_demo_session, erlmcp_native_demo_executor]).
--define(COMPONENT, erlmcp_native_demo_compare).
+-define(COMPONENT, erlmcp_native_demo_contest).
 -define(LIMIT, 1_000).
 
 -doc """
