@@ -101,14 +101,14 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold}, File, Disp
     Facts = Show#{sample => AtRest, library_refused => erlmcp_native_demo_sample:library_refused()},
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts),
     Status =
-        case erlmcp_native_demo_promises:kept(Verdicts) of
+        case erlmcp_native_demo_verdict:kept(Verdicts) of
             true -> 0;
             false -> 1
         end,
     Tables = [
         erlmcp_native_demo_tenants:lines(AtRest),
         erlmcp_native_demo_overload:lines(Facts),
-        erlmcp_native_demo_promises:lines(Verdicts)
+        erlmcp_native_demo_verdict:lines(Verdicts)
     ],
     ok = erlmcp_native_demo_display:print(Display, lists:append([[[] | Table] || Table <- Tables])),
     Rival andalso contest(File, Display),

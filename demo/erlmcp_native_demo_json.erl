@@ -73,7 +73,7 @@ contested(Results) ->
     line(#{type => contest, results => Results}).
 
 -doc "Makes the last line, of the promises and what was measured.".
--spec promises([erlmcp_native_demo_promises:verdict()], Status :: 0..1) -> iodata().
+-spec promises([erlmcp_native_demo_verdict:verdict()], Status :: 0..1) -> iodata().
 promises(Verdicts, Status) ->
     Texts = [maps:map(fun(_, Value) -> text(Value) end, Verdict) || Verdict <- Verdicts],
     line(#{type => promises, status => Status, promises => Texts}).

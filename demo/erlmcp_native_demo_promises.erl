@@ -2,17 +2,17 @@
 -moduledoc """
 What is promised, what was measured, and whether that keeps it.
 
-Exit statuses must not depend on what else a machine does. So what is correct or not decides as it is, and what is a
-matter of time decides by a bound far beyond its target. That no owner passed its limit is seen twice: by the library,
-and by the owners themselves, in their mailboxes. Of a session, whose mailbox is limited, it is seen by itself, and by
-whoever made one stand still: the library's numbers of a mailbox are of when it was last looked at.
+That no owner passed its limit is seen twice: by the library, and by the owners themselves, in their mailboxes. Of a
+session, whose mailbox is limited, it is seen by itself, and by whoever made one stand still: the library's numbers of a
+mailbox are of when it was last looked at.
 """.
 
--export([verdicts/1, kept/1, lines/1]).
+-export([verdicts/1]).
 
--export_type([facts/0, verdict/0]).
+-export_type([facts/0]).
 
--import(erlmcp_native_demo_text, [short/1, ms/1, left/2, right/2]).
+-import(erlmcp_native_demo_text, [short/1, ms/1]).
+-import(erlmcp_native_demo_verdict, [verdict/6, most/3, bounded/4, least/4, timed/4, at_most/1]).
 
 -doc """
 These are the facts known at the end. `surge_per_s` was offered in the surge; mailboxes are the longest that were
@@ -32,24 +32,12 @@ seen; `library_refused` says what the library counted of what the demo's process
     owner_mailbox := non_neg_integer(),
     service_mailbox := non_neg_integer()
 }.
--doc """
-A verdict is a promise and what was measured. `bound` is what decides: `exact` the target itself, `none` nothing, else
-a text; `ok` whether that holds.
-""".
--type verdict() :: #{
-    name := string(),
-    target := string(),
-    measured := string(),
-    met := boolean(),
-    bound := exact | none | string(),
-    ok := boolean()
-}.
 
 %% Answers, executors' news and control messages come on top of what is limited.
 -define(BESIDES, 100).
 
 -doc "Returns all promises with what was measured.".
--spec verdicts(facts()) -> [verdict()].
+-spec verdicts(facts()) -> [erlmcp_native_demo_verdict:verdict()].
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
     #{surge_per_s := Surge, hung := Hung, drowned := Drowned, pressed := Pressed, library_refused := Library} = Facts,
@@ -103,58 +91,6 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
             least("requests/s offered in the surge", Surge, short(Surge), 90_000),
             share(Share)
         ].
-
--doc "Tells whether everything holds that decides.".
--spec kept([verdict()]) -> boolean().
-kept(Verdicts) ->
-    lists:all(fun(#{ok := Ok}) -> Ok end, Verdicts).
-
--doc "Makes a table of the promises, and a line of the verdict on all.".
--spec lines([verdict()]) -> [erlmcp_native_demo_text:line()].
-lines(Verdicts) ->
-    Missed = length([Missed || #{met := false} = Missed <- Verdicts]),
-    [
-        ["Depths: by the library/by the owners themselves; a session's mailbox: while one"],
-        ["hung/at each receive. The CPU share: how long the processes that sample, draw"],
-        ["and write were on a scheduler (traced), by how long all schedulers were busy."],
-        ["Decides on the exit status: the target, a bound, or not."],
-        []
-    ] ++
-        [[{bold, row("promise", "target", "measured", "", "decides")}]] ++
-        [line(Verdict) || Verdict <- Verdicts] ++
-        [
-            case kept(Verdicts) of
-                true when Missed =:= 0 -> [{green, "All promises are met."}];
-                true -> [{yellow, io_lib:format("~b not met; none of what decides the exit status.", [Missed])}];
-                false -> [{red, io_lib:format("FAILED: ~b not met.", [Missed])}]
-            end
-        ].
-
-line(#{name := Name, target := Target, measured := Measured, met := Met, bound := Bound, ok := Ok}) ->
-    Decides =
-        case Bound of
-            exact -> "yes";
-            none -> "no";
-            Text -> Text
-        end,
-    Verdict =
-        case Met of
-            true -> "met";
-            false -> "NOT MET"
-        end,
-    Style =
-        case {Met, Ok} of
-            {true, true} -> green;
-            {false, true} -> yellow;
-            {_, false} -> red
-        end,
-    [row(Name, Target, Measured), {Style, right(Verdict, 8)}, right(Decides, 10)].
-
-row(Name, Target, Measured) ->
-    [left(Name, 36), right(Target, 10), right(Measured, 15)].
-
-row(Name, Target, Measured, Verdict, Decides) ->
-    [row(Name, Target, Measured), right(Verdict, 8), right(Decides, 10)].
 
 session(#{limit := Limit, held := Held}, Hung) ->
     Full = lists:max([0 | [Depth || #{depth := Depth} <- Hung]]),
@@ -255,37 +191,6 @@ pressed(Name, Key, TargetMs, Pressed) ->
 worst(Waits) ->
     lists:last(lists:sort(fun(#{p99_us := A}, #{p99_us := B}) -> A =< B end, Waits)).
 
-timed(Name, #{count := 0}, TargetUs, _BoundMs) ->
-    verdict(Name, ms(TargetUs), "none", false, none, true);
-timed(Name, #{p99_us := Us}, TargetUs, BoundMs) ->
-    Bound = ["<= ", integer_to_list(BoundMs div 1000), " s"],
-    verdict(Name, ms(TargetUs), ms(Us), Us =< TargetUs, Bound, Us =< BoundMs * 1000).
-
 share(Share) ->
     Percent = io_lib:format("~.1f %", [Share * 100]),
     verdict("the demo's own share of the CPU", "< 5 %", Percent, Share < 0.05, "<= 25 %", Share =< 0.25).
-
-most(Name, Measured, Target) ->
-    verdict(Name, at_most(Target), short(Measured), Measured =< Target, exact, Measured =< Target).
-
-bounded(Name, Measured, Target, Bound) ->
-    verdict(Name, at_most(Target), short(Measured), Measured =< Target, at_most(Bound), Measured =< Bound).
-
-least(Name, Value, Measured, Target) ->
-    verdict(Name, [">= ", short(Target)], Measured, Value >= Target, none, true).
-
-at_most(0) -> "0";
-at_most(N) -> ["<= ", short(N)].
-
-verdict(Name, Target, Measured, Met, Bound, Ok) ->
-    #{
-        name => lists:flatten(Name),
-        target => lists:flatten(Target),
-        measured => lists:flatten(Measured),
-        met => Met,
-        bound => bound(Bound),
-        ok => Ok
-    }.
-
-bound(Bound) when is_atom(Bound) -> Bound;
-bound(Bound) -> lists:flatten(Bound).

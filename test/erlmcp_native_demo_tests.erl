@@ -104,7 +104,7 @@ lines_fit_test_() ->
             [erlmcp_native_demo_frame:plain(view(N, Phase))],
             erlmcp_native_demo_overload:lines(facts(N)),
             erlmcp_native_demo_tenants:lines(sample(N, recovery)),
-            erlmcp_native_demo_promises:lines(erlmcp_native_demo_promises:verdicts(facts(N))),
+            erlmcp_native_demo_verdict:lines(erlmcp_native_demo_promises:verdicts(facts(N))),
             erlmcp_native_demo_contest:lines([compared(native, N, N), compared(gen_server, N, N - 1)])
         ]
     ].
@@ -181,7 +181,7 @@ events_fit_test_() ->
 all_is_kept_test() ->
     Verdicts = erlmcp_native_demo_promises:verdicts(facts(1)),
     ?assertEqual([], [V || #{ok := false} = V <- Verdicts]),
-    ?assert(erlmcp_native_demo_promises:kept(Verdicts)).
+    ?assert(erlmcp_native_demo_verdict:kept(Verdicts)).
 
 broken_promises_test_() ->
     Role = fun(Name, Change) ->
@@ -248,7 +248,7 @@ broken_promises_test_() ->
             Verdicts = erlmcp_native_demo_promises:verdicts(Facts),
             ?assertEqual([Name], [N || #{name := N, ok := false} <- Verdicts]),
             ?assertEqual([Name], [N || #{name := N, met := false} <- Verdicts]),
-            ?assertNot(erlmcp_native_demo_promises:kept(Verdicts))
+            ?assertNot(erlmcp_native_demo_verdict:kept(Verdicts))
         end}
      || Name := List <- Broken, Facts <- List
     ].
@@ -278,7 +278,7 @@ late_is_not_met_and_decides_nothing_test() ->
         ],
         [N || #{name := N, met := false} <- Verdicts]
     ),
-    ?assert(erlmcp_native_demo_promises:kept(Verdicts)).
+    ?assert(erlmcp_native_demo_verdict:kept(Verdicts)).
 
 json_lines_parse_test_() ->
     [
