@@ -1,7 +1,8 @@
 -module(erlmcp_native_demo).
 -moduledoc """
-`make demo`: a node with clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in
-ten phases, with control messages all the time; what is promised, and whether it was kept, at the end.
+`make demo`: first the same program on two nodes of their own, of which only the second is protected; then a node with
+clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in ten phases, with control
+messages all the time; what is promised, and whether it was kept, at the end.
 
 Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
 that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
@@ -15,6 +16,7 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 -define(CANCEL, #{tombstone_ms => 30_000}).
 %% All that is limited stays below these.
 -define(WATCHED, #{warning => 3_000, critical => 5_000, overload => 10_000}).
+-define(COMPARE_MS, 10_000).
 -define(DRAIN_MS, 10_000).
 
 -doc "Runs the demo and halts with its exit status.".
@@ -82,15 +84,11 @@ page() ->
         Port -> "http://127.0.0.1:" ++ integer_to_list(Port) ++ "/"
     end.
 
-play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold}, File, Display) ->
+play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold} = Settings, File, Display) ->
     Page = page(),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
-        erlmcp_native_demo_display:print(Display, [
-            ["page: ", Page, "; log: ", Log],
-            ["critical, sheddable: served a second; fullest, limit: of the fullest executor;"],
-            ["ctl, ord p99: what control messages and requests to executors waited in the"],
-            ["phase, in µs"]
-        ]),
+        erlmcp_native_demo_display:print(Display, [["page: ", Page, "; log: ", Log]]),
+    Compared = compare(Settings, File, Display, Page),
     Book = erlmcp_native_demo_handler:new(),
     Meter = erlmcp_native_demo_meter:new(),
     ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
@@ -98,7 +96,8 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold}, File, Disp
     World = #{meter => Meter, book => Book, crew => Crew, share => erlmcp_native_demo_share:start([self()])},
     Show = erlmcp_native_demo_show:run(World, File, Display, #{seconds => Seconds, page => Page}),
     AtRest = come_to_rest(World, erlang:monotonic_time(millisecond) + ?DRAIN_MS),
-    Facts = Show#{sample => AtRest, library_refused => erlmcp_native_demo_sample:library_refused()},
+    Refused = erlmcp_native_demo_sample:library_refused(),
+    Facts = Show#{sample => AtRest, compared => Compared, library_refused => Refused},
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts),
     Status =
         case erlmcp_native_demo_verdict:kept(Verdicts) of
@@ -106,11 +105,12 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold}, File, Disp
             false -> 1
         end,
     Tables = [
+        erlmcp_native_demo_compare_view:lines(Compared),
         erlmcp_native_demo_tenants:lines(AtRest),
         erlmcp_native_demo_overload:lines(Facts),
         erlmcp_native_demo_verdict:lines(Verdicts)
     ],
-    ok = erlmcp_native_demo_display:print(Display, lists:append([[[] | Table] || Table <- Tables])),
+    ok = erlmcp_native_demo_display:print(Display, lists:append([[[] | Table] || Table <- Tables, Table =/= []])),
     Rival andalso contest(File, Display),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:promises(Verdicts, Status)),
     Hold andalso hold(Meter, Page, Display),
@@ -138,6 +138,12 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
         true -> Sample;
         false -> receive after 20 -> come_to_rest(World, Deadline) end
     end.
+
+compare(#{compare := false}, _File, _Display, _Page) ->
+    [];
+compare(#{seconds := Seconds}, File, Display, Page) ->
+    Ms = min(?COMPARE_MS, Seconds * 1000 div 3),
+    erlmcp_native_demo_compare:run(Display, File, #{ms => Ms, page => Page}).
 
 contest(File, Display) ->
     ok = erlmcp_native_demo_display:print(Display, [

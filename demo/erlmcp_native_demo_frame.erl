@@ -2,6 +2,7 @@
 -moduledoc "What a frame or a plain line says. Nothing is wider than 79 columns, and a frame has at most 23 lines.".
 
 -export([frame/1, heading/1, plain/1, event/2]).
+-export([title/4, begins/1, columns/0]).
 
 -export_type([view/0]).
 
@@ -31,8 +32,9 @@ first.
 -doc "Makes the lines of the whole screen.".
 -spec frame(view()) -> [erlmcp_native_demo_text:line()].
 frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View) ->
+    #{at_s := At, seconds := Seconds, page := Page} = View,
     Lines =
-        [title(View), now(Phase), look(Phase), []] ++
+        title(Phase, At, Seconds, Page) ++ [[]] ++
             [[{bold, header()}] | [role(Role, View) || Role <- Roles]] ++
             [node_line(View), []] ++
             [[{bold, requests_header()}] | [requests(Class, View) || Class <- [critical, sheddable]]] ++
@@ -42,10 +44,15 @@ frame(#{new := #{phase := Phase, roles := Roles} = New, events := Events} = View
     Room = ?LINES - length(Lines),
     Lines ++ [[{dim, cut(Event)}] || Event <- lists:reverse(lists:sublist(Events, Room))].
 
-title(#{new := #{phase := Phase}, at_s := At, seconds := Seconds, page := Page}) ->
+-doc "Makes the three lines that say which phase it is, how far it is, what happens, and what to look at.".
+-spec title(erlmcp_native_demo_phases:phase(), At, Seconds :: non_neg_integer(), Page :: string()) ->
+    [erlmcp_native_demo_text:line()]
+when
+    At :: non_neg_integer().
+title(Phase, At, Seconds, Page) ->
     Clock = io_lib:format("~b of ~b s", [At, Seconds]),
     Name = erlmcp_native_demo_phases:title(Phase),
-    [{bold, left(Name, 25)}, left(Clock, 17), left("erlmcp_native", 14), cut(Page, 23)].
+    [[{bold, left(Name, 25)}, left(Clock, 17), left("erlmcp_native", 14), cut(Page, 23)], now(Phase), look(Phase)].
 
 now(Phase) -> ["now: ", erlmcp_native_demo_phases:now(Phase)].
 
@@ -181,19 +188,32 @@ alerts(#{alerts := #{raised := Raised, cleared := Cleared, opened := Opened}, wa
         ]))
     ].
 
+-doc "Makes the lines that say what the columns of plain lines are.".
+-spec columns() -> [erlmcp_native_demo_text:line()].
+columns() ->
+    [
+        [],
+        ["critical, sheddable: served a second; fullest, limit: of the fullest executor;"],
+        ["ctl, ord p99: what control messages and requests to executors waited in the"],
+        ["phase, in µs"]
+    ].
+
 -doc "Makes the lines that begin a phase where there are only lines.".
 -spec heading(erlmcp_native_demo_meter:phase()) -> [erlmcp_native_demo_text:line()].
 heading(Phase) ->
-    [
-        [],
-        [{bold, erlmcp_native_demo_phases:title(Phase)}],
-        now(Phase),
-        look(Phase),
+    begins(Phase) ++
         [
-            [right("s", 5), right("offered/s", 10), right("critical", 9), right("sheddable", 10)],
-            [right("refused/s", 10), right("fullest", 8), right("limit", 8), right("ctl p99", 9), right("ord p99", 9)]
-        ]
-    ].
+            [
+                [right("s", 5), right("offered/s", 10), right("critical", 9), right("sheddable", 10)],
+                [right("refused/s", 10), right("fullest", 8), right("limit", 8)],
+                [right("ctl p99", 9), right("ord p99", 9)]
+            ]
+        ].
+
+-doc "Makes the lines that begin any phase where there are only lines.".
+-spec begins(erlmcp_native_demo_phases:phase()) -> [erlmcp_native_demo_text:line()].
+begins(Phase) ->
+    [[], [{bold, erlmcp_native_demo_phases:title(Phase)}], now(Phase), look(Phase)].
 
 -doc """
 Makes the line of a second. The waits are p99 of the phase in microseconds, of control and of ordinary messages.

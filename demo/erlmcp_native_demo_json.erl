@@ -1,10 +1,10 @@
 -module(erlmcp_native_demo_json).
 -moduledoc """
-The run as lines of JSON: `second`, `alert`, `breaker` and `fault` while it runs, `contest` if asked for, and
-`promises` last.
+The run as lines of JSON: `compare` unless left out; `second`, `alert`, `breaker` and `fault` while it runs; `contest`
+if asked for, and `promises` last.
 """.
 
--export([open/1, write/2, second/2, event/1, fault/2, contested/1, promises/2]).
+-export([open/1, write/2, second/2, event/1, fault/2, compared/1, contested/1, promises/2]).
 
 -doc "Opens the file of JSON lines anew, making its folder.".
 -spec open(file:filename()) -> {ok, file:io_device()} | {error, file:posix() | badarg | system_limit}.
@@ -66,6 +66,11 @@ text_of_process(#{process := Process} = Map) when is_pid(Process) ->
     Map#{process := list_to_binary(pid_to_list(Process))};
 text_of_process(Map) ->
     Map.
+
+-doc "Makes the line of what a node that is not protected, and one that is, came to.".
+-spec compared([erlmcp_native_demo_compare:result()]) -> iodata().
+compared(Results) ->
+    line(#{type => compare, results => Results}).
 
 -doc "Makes the line of what the library and the gen_server came to.".
 -spec contested([erlmcp_native_demo_contest:result()]) -> iodata().

@@ -3,12 +3,14 @@
 
 -export([timeline/1, orders/1, limits/0, limit/1, title/1, now/1, look/1]).
 
--export_type([step/0, orders/0]).
+-export_type([phase/0, step/0, orders/0]).
 
 -define(CLIENTS, 8).
 -define(LIMIT, 2_500).
 -define(WAIT_MS, 500).
 
+-doc "Before the phases of the meter, two are on nodes of their own: `naive` and `bounded`.".
+-type phase() :: naive | bounded | erlmcp_native_demo_meter:phase().
 -doc "A step says what happens at a moment.".
 -type step() ::
     {phase, erlmcp_native_demo_meter:phase()}
@@ -77,21 +79,30 @@ limit(Phase) when Phase =:= pause; Phase =:= wait; Phase =:= faults; Phase =:= p
 limit(_Phase) ->
     ?LIMIT.
 
--doc "Returns a phase's name and place among the phases.".
--spec title(erlmcp_native_demo_meter:phase()) -> string().
-title(calm) -> "CALM (1/10)";
-title(tenants) -> "TENANTS (2/10)";
-title(noisy) -> "A NOISY ONE (3/10)";
-title(surge) -> "SURGE (4/10)";
-title(fixed) -> "OVERLOAD, FIXED (5/10)";
-title(pause) -> "PAUSE (6/10)";
-title(wait) -> "OVERLOAD, WAIT (7/10)";
-title(faults) -> "FAULTS (8/10)";
-title(pressure) -> "PRESSURE (9/10)";
-title(recovery) -> "RECOVERY (10/10)".
+-doc "Returns a phase's name and place among all phases.".
+-spec title(phase()) -> string().
+title(Phase) ->
+    Phases = [naive, bounded | erlmcp_native_demo_meter:phases()],
+    Place = length(lists:takewhile(fun(Before) -> Before =/= Phase end, Phases)) + 1,
+    lists:concat([name(Phase), " (", Place, "/", length(Phases), ")"]).
+
+name(naive) -> "A NAIVE NODE";
+name(bounded) -> "THE SAME, BOUNDED";
+name(calm) -> "CALM";
+name(tenants) -> "TENANTS";
+name(noisy) -> "A NOISY ONE";
+name(surge) -> "SURGE";
+name(fixed) -> "OVERLOAD, FIXED";
+name(pause) -> "PAUSE";
+name(wait) -> "OVERLOAD, WAIT";
+name(faults) -> "FAULTS";
+name(pressure) -> "PRESSURE";
+name(recovery) -> "RECOVERY".
 
 -doc "Says in a line what happens in a phase.".
--spec now(erlmcp_native_demo_meter:phase()) -> unicode:chardata().
+-spec now(phase()) -> unicode:chardata().
+now(naive) -> "100,000 requests/s to 8 executors that do 2,000/s each, by a bare !.";
+now(bounded) -> ["the same; in place of the ! is erlmcp_overload_mailbox:send/3."];
 now(calm) -> "8 clients send 20,000 requests/s, by 8 sessions, to 8 tool executors.";
 now(tenants) -> ["each client may ask ", erlmcp_native_demo_tenants:limit(), "; executors do 10,000/s each."];
 now(noisy) -> "a ninth tenant asks 100,000 requests/s, and so for more than can be done.";
@@ -104,7 +115,9 @@ now(pressure) -> "20,000 requests/s; somebody takes as much memory as all else h
 now(recovery) -> "20,000 requests/s and full speed again.".
 
 -doc "Says in a line what to look at in a phase.".
--spec look(erlmcp_native_demo_meter:phase()) -> string().
+-spec look(phase()) -> string().
+look(naive) -> "mailboxes and memory grow; who asks waits 500 ms, and soon all is late.";
+look(bounded) -> "what cannot be done is refused at once; what is answered is in time.";
 look(calm) -> "queues are empty, nothing is refused, control takes microseconds.";
 look(tenants) -> "nobody asks for more than its rate: nobody is refused.";
 look(noisy) -> "it is held to its rate; the others are served as before, and as fast.";

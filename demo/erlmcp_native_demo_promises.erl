@@ -20,6 +20,7 @@ seen; `library_refused` says what the library counted of what the demo's process
 """.
 -type facts() :: #{
     sample := erlmcp_native_demo_sample:sample(),
+    compared := [erlmcp_native_demo_compare:result()],
     freed := [erlmcp_native_demo_fault:freed()],
     survived := [erlmcp_native_demo_fault:survived()],
     hung := [erlmcp_native_demo_fault:hung()],
@@ -41,7 +42,7 @@ seen; `library_refused` says what the library counted of what the demo's process
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
     #{surge_per_s := Surge, hung := Hung, drowned := Drowned, pressed := Pressed, library_refused := Library} = Facts,
-    #{cancelled := Cancelled} = Facts,
+    #{cancelled := Cancelled, compared := Compared} = Facts,
     #{tally := Tally} = Sample,
     {[Session], Counted} = lists:partition(fun(#{role := Role}) -> Role =:= session end, Roles),
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
@@ -52,7 +53,8 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
     #{slo_violations := Violations, health_checks := Checks} = Control,
     [#{stats := Executors}] = [Role || #{role := tool_executor} = Role <- Roles],
     #{total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Executors,
-    [session(Session, Hung) | [depth(Role) || Role <- Counted]] ++
+    erlmcp_native_demo_compare_view:verdicts(Compared) ++
+        [session(Session, Hung) | [depth(Role) || Role <- Counted]] ++
         [
             most("roles whose counts do not add up", length([Role || Role <- Counted, not adds_up(Role)]), 0),
             most("requests that are unaccounted for", abs(Offered - Answered - Refused - Lost), 0),

@@ -4,7 +4,8 @@ What is set by environment variables:
 
 | variable | meaning | default |
 | --- | --- | --- |
-| `DEMO_SECONDS` | how long the ten phases take together, 4 to 86400 | 30 |
+| `DEMO_SECONDS` | how long the phases on this node take together, 4 to 86400 | 30 |
+| `DEMO_COMPARE` | `0`: leaves out the two nodes at the beginning, which take a third of that, and 10 s at most | 1 |
 | `DEMO_PLAIN` | `1`: a line a second in place of the table, as without a terminal or with `NO_COLOR` | 0 |
 | `DEMO_RIVAL` | `1`: at the end a gen_server takes the same load as the library | 0 |
 | `DEMO_HOLD` | `1`: after the summary go on in the calm phase until Ctrl-C, for the page | 0 |
@@ -19,6 +20,7 @@ What is set by environment variables:
 -doc "The settings have a value for each variable.".
 -type settings() :: #{
     seconds := 4..86400,
+    compare := boolean(),
     plain := boolean(),
     rival := boolean(),
     hold := boolean(),
@@ -34,9 +36,10 @@ read(Get) ->
     try
         {ok, #{
             seconds => number("DEMO_SECONDS", Get, "30", 4, 86_400),
-            plain => flag("DEMO_PLAIN", Get),
-            rival => flag("DEMO_RIVAL", Get),
-            hold => flag("DEMO_HOLD", Get),
+            compare => flag("DEMO_COMPARE", Get, "1"),
+            plain => flag("DEMO_PLAIN", Get, "0"),
+            rival => flag("DEMO_RIVAL", Get, "0"),
+            hold => flag("DEMO_HOLD", Get, "0"),
             port => number("DEMO_PORT", Get, "0", 0, 65_535),
             log => text("DEMO_LOG", Get, "_build/demo/demo.jsonl")
         }}
@@ -52,8 +55,8 @@ number(Name, Get, Default, Lowest, Highest) ->
         _ -> wrong("~s must be a whole number from ~b to ~b, not \"~ts\"", [Name, Lowest, Highest, Text])
     end.
 
-flag(Name, Get) ->
-    case text(Name, Get, "0") of
+flag(Name, Get, Default) ->
+    case text(Name, Get, Default) of
         "0" -> false;
         "1" -> true;
         Text -> wrong("~s must be 0 or 1, not \"~ts\"", [Name, Text])

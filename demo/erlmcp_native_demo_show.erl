@@ -29,6 +29,8 @@ at rest.
 when
     World :: erlmcp_native_demo_sample:world(), Display :: erlmcp_native_demo_display:display().
 run(World, File, Display, #{seconds := Seconds} = Settings) ->
+    _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
+        erlmcp_native_demo_display:print(Display, erlmcp_native_demo_frame:columns()),
     First = erlmcp_native_demo_sample:take(World),
     Frames =
         case erlmcp_native_demo_display:mode(Display) of

@@ -57,7 +57,8 @@ least(Name, Value, Measured, Target) ->
     verdict(Name, [">= ", short(Target)], Measured, Value >= Target, none, true).
 
 -doc "Makes the verdict on the 99th percentile of what something took.".
--spec timed(iolist(), erlmcp_native_demo_meter:waits(), TargetUs :: pos_integer(), BoundMs :: pos_integer()) -> verdict().
+-spec timed(iolist(), erlmcp_native_demo_meter:waits(), TargetUs, BoundMs) -> verdict() when
+    TargetUs :: pos_integer(), BoundMs :: pos_integer().
 timed(Name, #{count := 0}, TargetUs, _BoundMs) ->
     verdict(Name, ms(TargetUs), "none", false, none, true);
 timed(Name, #{p99_us := Us}, TargetUs, BoundMs) ->

@@ -29,9 +29,12 @@ def test_without_a_terminal_it_logs_and_keeps_its_promises(tmp_path: Path):
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\x1b" not in run.stdout
     assert re.search(r"page: http://127\.0\.0\.1:\d+/", run.stdout)
-    phases = ("CALM", "TENANTS", "A NOISY ONE", "SURGE", "OVERLOAD, FIXED", "PAUSE", "OVERLOAD, WAIT", "FAULTS",
-              "PRESSURE", "RECOVERY")
+    phases = ("A NAIVE NODE", "THE SAME, BOUNDED", "CALM", "TENANTS", "A NOISY ONE", "SURGE", "OVERLOAD, FIXED",
+              "PAUSE", "OVERLOAD, WAIT", "FAULTS", "PRESSURE", "RECOVERY")
     assert all(phase in run.stdout for phase in phases)
+    # Of two nodes that were asked for too much one refused, and lived.
+    assert re.search(r"^refused at once +0 +[1-9]", run.stdout, re.MULTILINE)
+    assert re.search(r"^in the end .* alive$", run.stdout, re.MULTILINE)
     # One tenant was refused by its rate, and the others were not.
     assert re.search(r"^refused by their rate +0 +0 +[1-9]", run.stdout, re.MULTILINE)
     cancelled = r"CANCELLED a tool past [\d,]+: ended in [\d,.]+ ms; the next (never began|ended, too)$"
@@ -45,6 +48,7 @@ def test_without_a_terminal_it_logs_and_keeps_its_promises(tmp_path: Path):
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(lines) > 4
     assert all(promise["ok"] for promise in lines[-1]["promises"])
+    assert [result["how"] for result in lines[0]["results"]] == ["bare", "limited"]
 
 
 def test_in_a_terminal_of_80_by_24_it_stays_inside(tmp_path: Path):
@@ -71,6 +75,7 @@ def test_in_a_terminal_of_80_by_24_it_stays_inside(tmp_path: Path):
     plain = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", frame).splitlines() for frame in frames]
     assert len(plain) > 8
     assert all(len(frame) <= 24 and all(len(line) <= 80 for line in frame) for frame in plain)
+    assert any("THE SAME, BOUNDED" in line for frame in plain for line in frame)
     assert any("OVERLOAD" in line for frame in plain for line in frame)
 
 

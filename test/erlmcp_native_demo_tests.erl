@@ -10,15 +10,17 @@ settings_test_() ->
     end,
     [
         ?_assertMatch(
-            {ok, #{seconds := 30, plain := false, compare := false, hold := false, port := 0}}, Read([])
+            {ok, #{seconds := 30, plain := false, compare := true, rival := false, hold := false, port := 0}}, Read([])
         ),
         ?_assertMatch({ok, #{seconds := 4, plain := true}}, Read([{"DEMO_SECONDS", "4"}, {"DEMO_PLAIN", "1"}])),
-        ?_assertMatch({ok, #{seconds := 30}}, Read([{"DEMO_SECONDS", ""}]))
+        ?_assertMatch({ok, #{seconds := 30, compare := true}}, Read([{"DEMO_SECONDS", ""}])),
+        ?_assertMatch({ok, #{compare := false}}, Read([{"DEMO_COMPARE", "0"}]))
         | [
             ?_assertMatch({error, [_ | _]}, Read([{Name, Value}]))
          || {Name, Values} <- [
                 {"DEMO_SECONDS", ["3", "86401", "-4", "ten", "4.5", "+9", "99999999999999999999"]},
                 {"DEMO_PLAIN", ["yes", "2"]},
+                {"DEMO_COMPARE", ["true"]},
                 {"DEMO_RIVAL", ["x"]},
                 {"DEMO_HOLD", ["true"]},
                 {"DEMO_PORT", ["65536", "http"]}
@@ -101,6 +103,7 @@ lines_fit_test_() ->
         Lines <- [
             erlmcp_native_demo_frame:frame(view(N, Phase)),
             erlmcp_native_demo_frame:heading(Phase),
+            erlmcp_native_demo_frame:columns(),
             [erlmcp_native_demo_frame:plain(view(N, Phase))],
             erlmcp_native_demo_overload:lines(facts(N)),
             erlmcp_native_demo_tenants:lines(sample(N, recovery)),
@@ -353,6 +356,7 @@ view(N, Phase) ->
 facts(N) ->
     #{
         sample => sample(N, recovery),
+        compared => [],
         freed => [freed(N)],
         survived => [survived(0)],
         hung => [hung(N)],
