@@ -19,7 +19,7 @@ groups = [
 
 faces = ~w(
   erlmcp_control_cancel erlmcp_control_notifier erlmcp_control_plane erlmcp_native_app erlmcp_native_caps
-  erlmcp_native_config erlmcp_native_http
+  erlmcp_native_config erlmcp_native_history erlmcp_native_http
   erlmcp_native_limit erlmcp_native_metrics erlmcp_native_metrics_server erlmcp_native_otlp erlmcp_native_prometheus
   erlmcp_native_rate erlmcp_native_request erlmcp_native_reserve erlmcp_native_telemetry erlmcp_overload
   erlmcp_overload_cluster

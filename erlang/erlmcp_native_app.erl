@@ -9,6 +9,7 @@ configuration that changes later.
 | `reserve` | a map of roles to reserves | `#{}` | What of a role's limit is kept for the higher classes, see `erlmcp_queue_limits:set_reserve/2`. |
 | `rates` | a map of names to rates | `#{}` | Rates by name, at most 1024, as `erlmcp_overload_rate:define/2` takes them. |
 | `queue_limits_enabled` | true or false | `true` | Whether a full queue refuses. |
+| `history` | true or false | `true` | Whether the last day is kept, see `m:erlmcp_native_history`. |
 | `control_plane_enabled` | true or false | `true` | Whether control messages use the priority lane. |
 | `cancel` | a map of options | `#{}` | Cancellations that come early, see `m:erlmcp_control_notifier`. |
 | `overload_monitor_enabled` | true or false | `true` | Whether there are alerts. |

@@ -15,6 +15,7 @@ has to be started before.
 | `/api/alerts?role=R` | the last alerts, the newest first |
 | `/api/rates` | what each rate allows, takes and refuses, those of control messages too; of keys, how many there are |
 | `/api/control` | the control plane, with its components |
+| `/api/history?role=R&span=10m` | what it was like: the last ten minutes by second (`10m`, the default), or the last day by minute (`24h`), see `m:erlmcp_native_history` |
 | `/events` | a stream of server-sent events: `snapshot` once a second, `alert`, `breaker`, `missed` |
 | `/metrics` | Prometheus text, or OpenMetrics if the client prefers that |
 | `/health/live`, `/health/ready` | 200; the second 503 while a service is missing |
@@ -153,6 +154,7 @@ mounted(#{prefix := Prefix, max_streams := MaxStreams, send_timeout_ms := Patien
     Routes =
         [{Path, erlmcp_native_http_handler, Resource} || {Path, Resource} <- Resources] ++
             [
+                {"/api/history", erlmcp_native_http_history, none},
                 {"/events", erlmcp_native_http_stream, #{max_streams => MaxStreams, patience_ms => PatienceMs}},
                 {"/", erlmcp_native_http_page, {index, priv}},
                 {"/page/[...]", erlmcp_native_http_page, {file, priv}}

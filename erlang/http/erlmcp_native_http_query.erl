@@ -11,13 +11,14 @@ an atom.
 -export_type([name/0, values/0, problem/0]).
 
 -doc "A name is that of a parameter.".
--type name() :: role | top | by | text | owner | pid | id.
+-type name() :: role | top | by | span | text | owner | pid | id.
 -doc """
-These are the values that were given: names in UTF-8, `text`, which is to be in a name, `top`, how many rows, and `by`,
-what they are ordered by.
+These are the values that were given: names in UTF-8, `text`, which is to be in a name, `top`, how many rows, `by`,
+what they are ordered by, and `span`.
 """.
 -type values() :: #{
-    role | owner | pid | id | text => binary(), top => 1..1000, by => erlmcp_overload_monitor:rank()
+    role | owner | pid | id | text => binary(), top => 1..1000, by => erlmcp_overload_monitor:rank(),
+    span => erlmcp_native_history:span()
 }.
 -doc """
 A problem has the parameter as it was given, or `none` if it is the query string that is wrong, and what is wrong, for
@@ -98,6 +99,12 @@ value(by, Given, Shown) ->
         {ok, Rank} -> {ok, Rank};
         error -> {error, {Shown, iolist_to_binary(["it is none of ", lists:join(", ", names(?RANKS))])}}
     end;
+value(span, ~"10m", _) ->
+    {ok, last_10_minutes};
+value(span, ~"24h", _) ->
+    {ok, last_day};
+value(span, _, Shown) ->
+    {error, {Shown, ~"it is neither 10m nor 24h"}};
 value(top, Digits, Shown) ->
     case top(Digits, 0) of
         Top when is_integer(Top), Top >= 1, Top =< 1000 -> {ok, Top};

@@ -1,7 +1,8 @@
 -module(erlmcp_limits_server).
 -moduledoc """
-The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration, logs refusals, and has
-full buckets of rates forgotten. It counts nothing: that is done in the callers, and goes on while this process is away.
+The process registered as `erlmcp_queue_limits`: it owns the name, applies the configuration, logs refusals, has full
+buckets of rates forgotten, and each second of the history recorded. It counts nothing: that is done in the callers,
+and goes on while this process is away.
 
 The log gets a role's first refusal after a quiet second at once, and then at most one line a second for
 the role, with the number of refusals since. The library sends at most one message a second and role.
@@ -39,7 +40,7 @@ start_link() ->
 -spec check() -> ok | {error, term()}.
 check() ->
     case configured() of
-        {ok, _, _, _, _} -> ok;
+        {ok, _, _, _, _, _} -> ok;
         Error -> Error
     end.
 
@@ -48,6 +49,7 @@ check() ->
 close() ->
     _ = erlmcp_native:limits_close(own),
     _ = erlmcp_native:rate_close(),
+    _ = erlmcp_native:history_keep(false),
     erlmcp_native_service:closed(?NAME).
 
 -doc false.
@@ -81,6 +83,13 @@ config() ->
             type => erlmcp_native_options:boolean(),
             default => true,
             doc => ~"Whether a full queue refuses."
+        },
+        #{
+            name => history,
+            type => erlmcp_native_options:boolean(),
+            default => true,
+            from => [erlmcp_native],
+            doc => ~"Whether the last day is kept, see `m:erlmcp_native_history`."
         }
     ].
 
@@ -124,14 +133,16 @@ library(Given) ->
 -spec reload_config() -> ok | {error, erlmcp_native_config:problem()}.
 reload_config() ->
     maybe
-        {ok, Limits, Reserves, Enforcing, Rates} ?= configured(),
+        {ok, Limits, Reserves, Enforcing, Rates, History} ?= configured(),
         ok ?= applied(
             erlmcp_native:limits_configure(own, Limits, Reserves, Enforcing),
             queue_limits,
             maps:from_list(Limits),
             ?NO_ROOM
         ),
-        applied(erlmcp_native:rate_configure(Rates), rates, [Name || {Name, _} <- Rates], ?NO_ROOM_FOR_RATES)
+        ok ?= applied(erlmcp_native:rate_configure(Rates), rates, [Name || {Name, _} <- Rates], ?NO_ROOM_FOR_RATES),
+        whereis(?NAME) =:= undefined orelse erlmcp_native:history_keep(History),
+        ok
     end.
 
 applied(Full, Key, Given, NoRoom) when Full =:= too_many_roles; Full =:= too_many_rates ->
@@ -145,12 +156,14 @@ init([]) ->
     process_flag(trap_exit, true),
     maybe
         ok ?= erlmcp_native_error:library(),
-        {ok, Limits, Reserves, Enforcing, Rates} ?= configured(),
+        {ok, Limits, Reserves, Enforcing, Rates, History} ?= configured(),
         erlmcp_native_service:opens(?NAME),
         {Roles, HadRoom} = erlmcp_native:limits_open(own, Limits, Reserves, Enforcing),
         HadRoom orelse no_room(?NO_ROOM),
         erlmcp_native:rate_open(Rates) =:= ok orelse no_room(?NO_ROOM_FOR_RATES),
+        ok = erlmcp_native:history_keep(History),
         sample_later(),
+        record_later(?SAMPLE_MS),
         tick_later(),
         tidy_later(),
         %% What was refused while no process was there to be told. The others are looked at once more: a
@@ -190,6 +203,12 @@ handle_info(sample, State) ->
     _ = erlmcp_native:limits_sample(own),
     sample_later(),
     {noreply, State};
+handle_info(record, State) ->
+    case erlmcp_native:history_record(own) of
+        NextMs when is_integer(NextMs) -> record_later(NextMs);
+        _NotStarted -> record_later(?SAMPLE_MS)
+    end,
+    {noreply, State};
 handle_info({tidy, From}, State) when is_integer(From) ->
     %% A million keys take longer than from one tick to the next.
     _ =
@@ -216,8 +235,9 @@ configured() ->
         {ok, Reserves} ?= erlmcp_native_config:lookup(reserve, config()),
         {ok, Enforcing} ?= erlmcp_native_config:lookup(queue_limits_enabled, config()),
         {ok, Rates} ?= erlmcp_native_config:lookup(rates, config()),
+        {ok, History} ?= erlmcp_native_config:lookup(history, config()),
         Fields = [{Name, erlmcp_native_rate:fields(Definition)} || Name := Definition <- Rates],
-        {ok, Limits, maps:to_list(Reserves), Enforcing, Fields}
+        {ok, Limits, maps:to_list(Reserves), Enforcing, Fields, History}
     end.
 
 tick_later() ->
@@ -226,6 +246,11 @@ tick_later() ->
 
 sample_later() ->
     _ = erlang:send_after(?SAMPLE_MS, self(), sample),
+    ok.
+
+%% In the middle of a second, so that being late by less than half of one misses none.
+record_later(Ms) ->
+    _ = erlang:send_after(Ms, self(), record),
     ok.
 
 tidy_later() ->

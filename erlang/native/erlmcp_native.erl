@@ -177,6 +177,7 @@ where a list is made a map, too.
 ]).
 -export([latency_new/0, latency_record/2, latency_summary/1, latency_reset/1]).
 -export([metrics_snapshot/1, native_memory/0]).
+-export([history_keep/1, history_record/1, history_read/2]).
 
 -on_load(on_load/0).
 -nifs([
@@ -326,12 +327,15 @@ where a list is made a map, too.
     latency_summary/1,
     latency_reset/1,
     metrics_snapshot/1,
-    native_memory/0
+    native_memory/0,
+    history_keep/1,
+    history_record/1,
+    history_read/2
 ]).
 
 -export_type([table/0, note/0, permit/0, fault/0, limits/0, outlook/0, reserves/0, histogram/0, rules/0, finding/0]).
 -export_type([control_place/0, control_way/0, control_route/0, rate_fields/0, rates/0, packed/0]).
--export_type([rate_info/0, rate_key/0]).
+-export_type([rate_info/0, rate_key/0, history/0, column/0]).
 -export_type([cancel_token/0, cancel_telling/0, cancel_label/0]).
 
 %% The library must be of this version too.
@@ -463,6 +467,21 @@ This is a key as the library has it: the term, its external form, the digest of 
 keys.
 """.
 -type rate_key() :: {term, term()} | {external | digest, binary()} | share.
+-doc "This is a value a step, the oldest first, with `null` where none is known.".
+-type column() :: [non_neg_integer() | null].
+-doc """
+This is what the library has of a span: when its last step began, in milliseconds of system time; how many roles in
+which something waited, or refused, had no row in the last second; of the node refusals a second, the 99th percentile
+of control messages in microseconds, and the level of pressure; and of each role that has a row the depth of its
+fullest owner, refusals a second, and for how many milliseconds one that came had to wait at most.
+""".
+-type history() ::
+    {
+        ToMs :: non_neg_integer(),
+        LeftOut :: non_neg_integer(),
+        {column(), column(), column()},
+        [{erlmcp_queue_limits:role(), column(), column(), column()}]
+    }.
 -doc "These are rates by name.".
 -type rates() :: [{erlmcp_overload_rate:name(), rate_fields()}].
 -doc "This is what was made of a key by `erlmcp_native_rate:pack/1`, if anything was.".
@@ -1329,6 +1348,21 @@ latency_reset(_Histogram) -> absent().
 -spec metrics_snapshot(table()) -> 
     #{at_ms | services | switches | roles | rates | control | self => term()} | fault().
 metrics_snapshot(_Table) -> absent().
+
+-doc "Keeps a history from now on, or goes on; or with `false` forgets all of it.".
+-spec history_keep(boolean()) -> ok | fault().
+history_keep(_Keep) -> absent().
+
+-doc """
+Records in the history, if one is kept, how it is in the second of now. Returns for how many milliseconds the middle of
+the next is away.
+""".
+-spec history_record(table()) -> 1..1000 | fault().
+history_record(_Table) -> absent().
+
+-doc "Returns the last 600 seconds, or 1440 minutes, of a role and of the node, or with `{}` of all roles.".
+-spec history_read(StepS :: 1 | 60, erlmcp_queue_limits:role() | {}) -> history() | off | fault().
+history_read(_StepS, _Role) -> absent().
 
 -doc """
 Returns how many bytes the C allocator has handed out in this operating-system process, nearly all of them to this

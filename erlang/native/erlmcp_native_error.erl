@@ -33,7 +33,9 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_rate_name
     | bad_refusal
     | bad_result
+    | bad_scope
     | bad_sender
+    | bad_span
     | bad_stats
     | no_owners
     | no_priority
@@ -137,6 +139,8 @@ position(bad_token) -> 1;
 position(bad_pid) -> 1;
 position(bad_fun) -> 3;
 position(bad_sender) -> 3;
+position(bad_span) -> 1;
+position(bad_scope) -> 2;
 position(_) -> general.
 
 text(bad_role) -> "not an atom";
@@ -185,6 +189,8 @@ text(bad_number) -> "not an integer from 0";
 text(bad_format) -> "neither text nor openmetrics";
 text(bad_fun) -> "not a fun without arguments";
 text(bad_sender) -> "not a pid";
+text(bad_span) -> "neither last_10_minutes nor last_day";
+text(bad_scope) -> "neither all nor {role, Atom}";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";
 text(too_many_components) -> "there are 1024 components already";
 text(too_many_rates) -> "there are 1024 rates already";

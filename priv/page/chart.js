@@ -57,6 +57,11 @@ class Chart {
     charts.add(this);
   }
 
+  /** What is drawn, in columns. */
+  get data() {
+    return this.#data;
+  }
+
   draw(data) {
     this.#data = data;
     if (this.#plot) {

@@ -42,6 +42,22 @@ export class History {
     }
   }
 
+  /**
+   * Puts samples in front of those that there are, as far as they are older.
+   * @param {[at: number, values: [string, number | null][]][]} samples the oldest first
+   */
+  begin(samples) {
+    const rings = [...this.#series];
+    const had = [];
+    for (let back = this.#size - 1; back >= 0; back--) {
+      const at = (this.#head - back + LENGTH) % LENGTH;
+      had.push([this.#times[at], rings.map(([key, ring]) => [key, Number.isNaN(ring[at]) ? null : ring[at]])]);
+    }
+    const first = had[0]?.[0] ?? Infinity;
+    this.clear();
+    for (const [at, values] of [...samples.filter(([at]) => at < first), ...had]) this.add(at, values);
+  }
+
   /** Forgets the series of which nothing is left. */
   prune() {
     for (const [key, ring] of this.#series) if (ring.every(Number.isNaN)) this.#series.delete(key);

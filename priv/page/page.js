@@ -6,6 +6,7 @@ import { $, fields, say, stats } from './dom.js';
 import { Drill } from './drill.js';
 import { bytes, count } from './format.js';
 import { Model } from './model.js';
+import { samples } from './past.js';
 import { Stream } from './stream.js';
 import { Announcer, AlertsView } from './view_alerts.js';
 import { renderBreakers } from './view_breakers.js';
@@ -136,6 +137,15 @@ const loadFirst = async () => {
   if (summary && !model.snapshot) receive({ ...summary, ...(queues && { fullest: queues.queues }) });
 };
 
+let begun = false;
+
+const loadPast = async () => {
+  const past = samples(await fetched('api/history'));
+  if (!begun) model.history.begin(past);
+  begun = true;
+  redraw();
+};
+
 const stream = new Stream('events', {
   snapshot: receive,
   alert: receiveAlert,
@@ -151,6 +161,7 @@ const stream = new Stream('events', {
   opened: (resumed) => {
     if (!resumed) model.alerts.doubt();
     unless(loadAlerts());
+    if (!begun) unless(loadPast());
   },
 });
 

@@ -93,8 +93,8 @@ keyword_lists_are_maps() ->
 unknown_keys() ->
     Table = erlmcp_native_app:table(),
     ?assertEqual(ok, erlmcp_native_config:unknown(Table)),
-    Known = "one of queue_limits, reserve, rates, queue_limits_enabled, control_plane_enabled, cancel, "
-        "overload_monitor_enabled, overload, node, supervise, cluster, http, otlp, metrics_server",
+    Known = "one of queue_limits, reserve, rates, queue_limits_enabled, history, control_plane_enabled, "
+        "cancel, overload_monitor_enabled, overload, node, supervise, cluster, http, otlp, metrics_server",
     [
         begin
             ok = application:set_env(erlmcp_native, Key, "hush"),

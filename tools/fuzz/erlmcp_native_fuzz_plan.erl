@@ -103,6 +103,7 @@ not.
     {erlmcp_native_http_token, "is called by erlmcp_native_http_door, with a header"},
     {erlmcp_native_http_guard, "is called by cowboy"},
     {erlmcp_native_http_handler, "is called by cowboy"},
+    {erlmcp_native_http_history, "is called by cowboy"},
     {erlmcp_native_http_json, "is called by cowboy's handlers, with rows and alerts"},
     {erlmcp_native_http_connections, "is a process of the application's"},
     {erlmcp_native_http_listener, "is a supervisor"},

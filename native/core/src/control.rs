@@ -349,6 +349,11 @@ impl<R: Send + Sync + 'static> Components<R> {
         }
     }
 
+    /// Gives how long senders waited, of all components; what [`stats`](Self::stats) has of it.
+    pub fn latency(&self) -> Distribution {
+        self.latency.distribution().1
+    }
+
     /// Gives the numbers of each component, in no order.
     pub fn component_stats(&self) -> Vec<ComponentStats> {
         let components = self.components.pin();

@@ -193,6 +193,38 @@ impl Latency {
     }
 }
 
+impl Distribution {
+    /// Tells below how many microseconds this share of the latencies was that came since another distribution; none if
+    /// none came, or if it has been reset since. It is as good as the bounds tell: within them on a logarithmic scale.
+    ///
+    /// ```
+    /// use erlmcp_core::latency::Latency;
+    ///
+    /// let latency = Latency::single();
+    /// latency.record(1_000_000);
+    /// let (_, before) = latency.distribution();
+    /// (0..100).for_each(|_| latency.record(5));
+    /// let (_, now) = latency.distribution();
+    /// // Between 4 and 8 µs.
+    /// assert_eq!((now.since(&before, 0.5), now.since(&now, 0.5)), (Some(6), None));
+    /// ```
+    pub fn since(&self, before: &Self, share: f64) -> Option<u64> {
+        let count = self.count.checked_sub(before.count).filter(|n| *n > 0)?;
+        let rank = share * count as f64;
+        let (mut from_us, mut under) = (0.5, 0.0);
+        for (place, (now, then)) in self.below.iter().zip(before.below).enumerate() {
+            let below = now.checked_sub(then)? as f64;
+            let to_us = 2_f64.powi(i32::try_from(place).unwrap_or(i32::MAX));
+            if below >= rank {
+                let within = (rank - under) / (below - under);
+                return Some((from_us * (to_us / from_us).powf(within)).round() as u64);
+            }
+            (from_us, under) = (to_us, below);
+        }
+        None
+    }
+}
+
 impl Default for Distribution {
     fn default() -> Self {
         Self {

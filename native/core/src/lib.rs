@@ -2,7 +2,8 @@
 //! integers, and what it needs of the runtime around it, it asks a [`Host`].
 //!
 //! ```text
-//! footprint   how much memory it all takes      survey      looking at every owner
+//! history     what it was like before           footprint   how much memory it all takes
+//!   packed      numbers in few bits             survey      looking at every owner
 //! counting    one more for an owner, one less
 //! permits     places that somebody holds
 //! mailbox     whether one more message may be sent to a process
@@ -114,6 +115,7 @@ mod gauge;
 pub mod gcra;
 mod guard;
 mod guarding;
+pub mod history;
 mod index;
 pub mod judge;
 mod label;
@@ -132,6 +134,7 @@ mod notices;
 pub mod overload;
 mod owner;
 mod owners;
+mod packed;
 mod permits;
 mod places;
 mod plain;

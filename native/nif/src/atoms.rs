@@ -19,6 +19,7 @@ rustler::atoms! {
     memory,
     news,
     noproc,
+    null,
     off,
     ok,
     own,

@@ -17,6 +17,7 @@ mod faces;
 mod guard;
 mod handle;
 mod haste;
+mod history;
 mod host;
 mod hot;
 mod key;

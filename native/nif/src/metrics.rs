@@ -7,6 +7,7 @@ use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control_stats;
+use crate::history;
 use crate::host::{Beam, ticks_ns};
 use crate::rates::{RATES, said};
 use crate::registry::PLANE;
@@ -89,7 +90,8 @@ fn own<'a>(beam: &Beam<'a, '_, Table>) -> Term<'a> {
     let memory = limits
         .memory()
         .saturating_add(PLANE.memory())
-        .saturating_add(RATES.memory());
+        .saturating_add(RATES.memory())
+        .saturating_add(history::memory());
     let passed_over = limits.roles().watch().passed_over();
     let dropped = beam.table.wakeups_dropped.load(Ordering::Relaxed);
     let fields = [

@@ -303,7 +303,7 @@ fn with_open_table<'a>(
 }
 
 /// A role, or with `{}` none in particular.
-fn one_or_all(role: Term<'_>) -> Answer<Option<RoleId>> {
+pub(crate) fn one_or_all(role: Term<'_>) -> Answer<Option<RoleId>> {
     if role.is_tuple() {
         Ok(None)
     } else {
