@@ -3,8 +3,8 @@
 # Rust, a linker, Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration docs package bench shell tables simulate toolchain
-.PHONY: lint test-rust test-loom test-erlang test-consumer test-package test-otp28 sanitize fuzz soak
+.PHONY: demo test integration docs package test-package bench shell tables simulate toolchain
+.PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
 
 demo: toolchain
 	@$(with_toolchain) rebar3 as demo compile && scripts/run.sh demo erlmcp_native_demo

@@ -11,7 +11,7 @@ tools, folder, *paths = sys.argv[1:]
 sys.path.insert(0, f"{tools}/python")
 
 from elftools.elf.elffile import ELFFile  # noqa: E402
-from elftools.elf.gnuversions import GNUVerNeedSection  # noqa: E402
+from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection  # noqa: E402
 from macholib.mach_o import CPU_TYPE_NAMES, MH_FILETYPE_NAMES  # noqa: E402
 from macholib.MachO import MachO  # noqa: E402
 from macholib.SymbolTable import SymbolTable  # noqa: E402
@@ -42,6 +42,15 @@ def newer(version):
     return name != "GLIBC" or tuple(map(int, number.split("."))) > OLDEST_GLIBC
 
 
+def unversioned(elf):
+    """What the library asks for and the chosen glibc has not: the linker leaves it to whoever loads the library."""
+    [versions] = [section for section in elf.iter_sections() if isinstance(section, GNUVerSymSection)]
+    for symbol, version in zip(elf.get_section_by_name(".dynsym").iter_symbols(), versions.iter_symbols()):
+        wanted = symbol["st_shndx"] == "SHN_UNDEF" and symbol["st_info"]["bind"] == "STB_GLOBAL"
+        if wanted and isinstance(version["ndx"], str) and not symbol.name.startswith("enif_"):
+            yield symbol.name
+
+
 def faults_of_elf(file, machine, libc):
     elf = ELFFile(file)
     yield from unlike("the machine", elf["e_machine"], MACHINES[machine][0])
@@ -54,6 +63,8 @@ def faults_of_elf(file, machine, libc):
     versions = {aux.name for section in elf.iter_sections() if isinstance(section, GNUVerNeedSection)
                 for _, auxiliaries in section.iter_versions() for aux in auxiliaries}
     yield from beyond({version for version in versions if newer(version)}, set())
+    if libc == "gnu":
+        yield from beyond(set(unversioned(elf)), set())
     entries = elf.get_section_by_name(".dynsym").get_symbol_by_name("nif_init") or []
     if not any(entry["st_shndx"] != "SHN_UNDEF" for entry in entries):
         yield "exports no nif_init"

@@ -1,5 +1,8 @@
 //! How much memory native code holds. The runtime cannot tell: `erlang:memory/0` sees its own only.
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+use std::{ffi::c_void, mem};
+
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
@@ -16,8 +19,18 @@ fn native_memory(env: Env<'_>) -> Term<'_> {
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn allocated() -> Option<usize> {
-    // SAFETY: takes no arguments, returns a plain struct, and locks the allocator's arenas itself.
-    let info = unsafe { libc::mallinfo2() };
+    // glibc has it from 2.33 on. Looked up by its name it is missed by nobody: one symbol that an older glibc has not,
+    // and it would not load this library at all.
+    // SAFETY: the name ends in a zero byte, and outlives the call.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    // SAFETY: that is what glibc declares the function of this name as; and a function is never at null.
+    let mallinfo2 =
+        unsafe { mem::transmute::<*mut c_void, extern "C" fn() -> libc::mallinfo2>(found) };
+    // It locks the allocator's arenas itself.
+    let info = mallinfo2();
     info.uordblks.checked_add(info.hblkhd)
 }
 
