@@ -1,8 +1,8 @@
 -module(erlmcp_native_exporters).
 -moduledoc """
-Supervises what tells others: the event hub and what it and the endpoints share, the relay to `telemetry`, and, as far
-as they are configured, what tells the other nodes of a cluster, the HTTP listener, the pusher to an OpenTelemetry
-endpoint, and the relay to erlmcp's metrics.
+Supervises what tells others: the groups of priority messages, the event hub and what it and the endpoints share, the
+relay to `telemetry`, and, as far as they are configured, what tells the other nodes of a cluster, the HTTP listener,
+the pusher to an OpenTelemetry endpoint, and the relay to erlmcp's metrics.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
 whatever becomes of the exporters has no effect on the services. If this supervisor ends, `m:erlmcp_native_keeper` has
@@ -20,7 +20,7 @@ it started again.
 -define(SHUTDOWN_MS, 1000).
 %% Not the module, but the process: of the application.
 -define(SUPERVISOR, erlmcp_native_sup).
--define(ALWAYS, [erlmcp_native_scan, erlmcp_native_events]).
+-define(ALWAYS, [erlmcp_priority_groups, erlmcp_native_scan, erlmcp_native_events]).
 %% By the key of their options.
 -define(CONFIGURED, [
     {cluster, erlmcp_overload_cluster},

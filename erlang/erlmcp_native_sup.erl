@@ -73,6 +73,7 @@ start_service(Service) ->
 -spec init(boolean()) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Supervise) ->
     erlmcp_native_relay:remember(),
+    ok = erlmcp_priority_groups:remember(),
     Services = [Service || Supervise, Service <- services()],
     Keeper = #{id => erlmcp_native_keeper, start => {erlmcp_native_keeper, start_link, []}, shutdown => 1000},
     Children = [child(Service) || Service <- Services] ++ [erlmcp_native_exporters:child_spec(), Keeper],

@@ -101,6 +101,8 @@
     %% Senders that gave up.
     timeouts => non_neg_integer(),
     handler_crashes => non_neg_integer(),
+    %% What became of messages to other nodes.
+    far => #{sent | answered | died | timeout | busy | nodedown | not_supported => non_neg_integer()},
     %% Waiting for a handler process now.
     queued => #{control_type() => non_neg_integer()},
     by_component => #{atom() => #{

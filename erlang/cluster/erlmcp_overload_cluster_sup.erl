@@ -1,7 +1,8 @@
 -module(erlmcp_overload_cluster_sup).
 -moduledoc """
-Supervises what a node of a cluster needs: the scope of `m:pg`. It is a child of the exporters' supervisor, which starts
-and stops it as `cluster` is configured.
+Supervises what a node of a cluster needs: the scope of `m:pg`, what takes control messages of other nodes and knows
+where to send them, and what knows of their groups. It is a child of the exporters' supervisor, which starts and stops
+it as `cluster` is configured.
 """.
 
 -behaviour(supervisor).
@@ -26,4 +27,8 @@ start_link() ->
 -spec init([]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init([]) ->
     Scope = #{id => pg, start => {pg, start_link, [?SCOPE]}, shutdown => 1000},
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [Scope]}}.
+    Workers = [
+        #{id => Module, start => {Module, start_link, Args}, shutdown => 1000}
+     || {Module, Args} <- [{erlmcp_control_gate, []}, {erlmcp_control_routes, []}, {erlmcp_priority_peers, [?SCOPE]}]
+    ],
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [Scope | Workers]}}.

@@ -11,17 +11,18 @@ The waiting is done in `m:erlmcp_native_wait`, which is called last and goes on 
 replaced while senders wait.
 """.
 
--export([call/5, cast/4]).
+-export([call/5, cast/4, call_far/5, cast_far/3, cast_later/3]).
 -export([asked/2, revived/2]).
 
 -include("erlmcp_control_request.hrl").
 
--compile({inline, [request/4, sent/2, number/1, options/1, haste/3, deadline/2]}).
+-compile({inline, [request/4, sent/2, number/1, options/1, haste/3, deadline/2, within/2]}).
 
-%% The call that is to be named in an error, or `again` once the message has been sent to a process that is gone.
--type said() :: {module(), atom(), [term()]} | again.
+%% The call that is to be named in an error, `again` once the message has been sent to a process that is gone, or how
+%% long a sender of another node waits.
+-type said() :: {module(), atom(), [term()]} | again | {far, MostMs :: timeout()}.
 -type what() :: call | cast.
--type result() :: ok | {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
+-type result() :: ok | later | {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
 
 -doc """
 Sends a message to a component and waits for the answer. `SentAt` is when the caller began, in nanoseconds; `Call`
@@ -47,32 +48,61 @@ call(Id, Type, Message, SentAt, Call) ->
 cast(Id, Type, Message, Call) ->
     send(cast, Id, Type, Message, erlang:monotonic_time(nanosecond), Call).
 
+-doc "Sends a message of another node, whose sender waits so long at most, and waits for the answer.".
+-spec call_far(
+    atom(),
+    erlmcp_control_message:control_type(),
+    erlmcp_control_message:control_message(),
+    SentAt :: integer(),
+    MostMs :: non_neg_integer()
+) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
+call_far(Id, Type, Message, SentAt, MostMs) ->
+    send(call, Id, Type, Message, SentAt, {far, MostMs}).
+
+-doc "Sends a message of another node without waiting for anything: `later` if `cast_later/3` has to.".
+-spec cast_far(atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()) ->
+    ok | later | {error, term()}.
+cast_far(Id, Type, Message) ->
+    send(cast, Id, Type, Message, erlang:monotonic_time(nanosecond), {far, infinity}).
+
+-doc "Sends a message of another node that could not be sent before, since its handler's process was being replaced.".
+-spec cast_later(atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message()) ->
+    ok | {error, term()}.
+cast_later(Id, Type, Message) ->
+    send(cast, Id, Type, Message, erlang:monotonic_time(nanosecond), again).
+
 -spec send(
     what(), atom(), erlmcp_control_message:control_type(), erlmcp_control_message:control_message(), integer(), said()
 ) -> result().
 send(What, Id, Type, Message, SentAt, Said) ->
     case route(Id, Type, Said) of
         {Way, Pid, Alias, TimeoutMs, Ahead} when What =:= call ->
-            Deadline = deadline(SentAt, TimeoutMs),
+            Deadline = deadline(SentAt, within(Said, TimeoutMs)),
             Request = request(Type, Message, SentAt, Deadline),
             Continuation = {?MODULE, asked, {number(Way), Pid, Id, Request}},
             erlmcp_native_wait:ask(Pid, Alias, haste(Ahead, Way, SentAt), sent(Way, Request), Deadline, Continuation);
         {Way, _Pid, Alias, _TimeoutMs, Ahead} ->
             _ = erlang:send(Alias, sent(Way, request(Type, Message, SentAt, infinity)), options(Ahead)),
             ok;
+        {dead, _} when Said =:= {far, infinity} ->
+            later;
         {dead, TimeoutMs} ->
-            revive(What, undefined, Id, request(Type, Message, SentAt, deadline(SentAt, TimeoutMs)));
+            Deadline = deadline(SentAt, within(Said, TimeoutMs)),
+            revive(What, undefined, Id, request(Type, Message, SentAt, Deadline));
         not_found ->
             {error, component_not_registered};
         queue_full ->
             {error, queue_full};
         {rate_limited, _} = Refusal ->
             {error, Refusal};
-        not_started when Said =:= again ->
+        not_started when Said =:= again; element(1, Said) =:= far ->
             {error, component_not_registered};
         Fault ->
             erlmcp_native_error:raise(Fault, Said)
     end.
+
+within({far, MostMs}, TimeoutMs) -> min(MostMs, TimeoutMs);
+within(_Said, TimeoutMs) -> TimeoutMs.
 
 request(Type, Message, SentAt, Deadline) ->
     #control_request{from = none, type = Type, message = Message, sent_at = SentAt, deadline = Deadline}.

@@ -55,6 +55,18 @@ Registrations, switches and numbers survive a crash of the service's process; se
 meanwhile. Functions exit with `{noproc, {Module, Function, Args}}` while the service is not started, and
 raise `badarg` for an id that is no atom and for a message that is none.
 
+`{Id, Node}` instead of an id is a component of another node. The message has the same lanes and rates there, and its
+sender waits as here, for the `timeout_ms` of that component. Both nodes have to be configured as parts of a cluster
+(`m:erlmcp_overload_cluster`); while this one is not, `noproc` is what these calls exit with. Nobody is suspended by a
+connection that is slow, and none is made:
+
+| `{error, _}` | what it means |
+| --- | --- |
+| `{nodedown, Node}` | There is no connection to that node, or it ended while the sender waited. What was sent may have been run. |
+| `{busy, Node}` | So much waits to be sent to that node that this was not. |
+| `{not_supported, Vsn}` | That node has no part in this: it speaks another version, or none, which is 0. |
+| `timeout` | There was no answer, because that node stands still, say. A message that comes after that is not run. |
+
 Registering and unregistering ask the service's process, which has 5 s for the answer: then they exit with
 `{timeout, {Module, Function, Args}}`, and what was asked for may still be done later. A sender asks it only when the
 handler's process has died, and for no longer than `timeout_ms` in all. A sender that was woken more than 100 ms after
@@ -70,13 +82,15 @@ that, because the machine had stood still, gives the handler 100 ms more.
 -export([get_stats/0, reset_stats/0, set_enabled/1]).
 -export([table/0]).
 
--export_type([component_id/0, handler/0, options/0, from/0, result/0]).
+-export_type([component_id/0, destination/0, handler/0, options/0, from/0, result/0]).
 -export_type([control_message/0, control_type/0, control_plane_stats/0]).
 -export_type([health_check_data/0, drain_session_data/0, cancel_task_data/0, circuit_breaker_data/0]).
 -export_type([health_check_type/0, drain_reason/0, circuit_breaker_action/0]).
 
 -doc "A component is known by its name, an atom.".
 -type component_id() :: atom().
+-doc "A destination is a component of this node, or of another one.".
+-type destination() :: component_id() | {component_id(), node()}.
 -doc """
 A handler runs a message, and its value is the answer. One that is given by name is called with the message before the
 extra arguments.
@@ -105,6 +119,8 @@ extra arguments.
         | queue_full
         | {rate_limited, erlmcp_overload_rate:limited()}
         | {handler_crashed, term()}
+        | {nodedown | busy, node()}
+        | {not_supported, Vsn :: non_neg_integer()}
         | term()}.
 
 -import(erlmcp_native_error, [raise/2]).
@@ -240,7 +256,7 @@ components() ->
     end.
 
 -doc "Sends a control message to a component and waits for its answer, for at most the component's `timeout_ms`.".
--spec send_priority(component_id(), control_message()) -> result().
+-spec send_priority(destination(), control_message()) -> result().
 send_priority(Id, Message) ->
     call(Id, Message, {?MODULE, ?FUNCTION_NAME, [Id, Message]}).
 
@@ -248,23 +264,35 @@ send_priority(Id, Message) ->
 Sends a control message to a component without waiting. With 65536 of its type waiting for the handler, or in the
 mailbox of the process of an alias, it returns `{error, queue_full}`; so do functions that wait. It waits only for a
 handler whose process has just died to be replaced, for the component's `timeout_ms` at most.
+
+To another node, `ok` says that it was sent; a refusal there is not seen. The first one to a component of another node
+asks for it, and waits as `send_priority/2` does until that is answered.
 """.
--spec cast_priority(component_id(), control_message()) ->
+-spec cast_priority(destination(), control_message()) ->
     ok
     | {error,
         component_not_registered
         | queue_full
         | timeout
         | {rate_limited, erlmcp_overload_rate:limited()}
-        | {handler_crashed, noproc}}.
+        | {handler_crashed, noproc}
+        | {nodedown | busy, node()}
+        | {not_supported, Vsn :: non_neg_integer()}}.
 cast_priority(Id, Message) ->
     Call = {?MODULE, ?FUNCTION_NAME, [Id, Message]},
     case erlmcp_control_message:type(Message) of
         {ok, Type} ->
-            erlmcp_control_call:cast(Id, Type, Message, Call);
+            cast(Id, Type, Message, Call);
         error ->
             raise(bad_message, Call)
     end.
+
+cast({Id, Node}, Type, Message, Call) when is_atom(Id), is_atom(Node), Node =/= node() ->
+    erlmcp_control_far:cast(Id, Node, Type, Message, Call);
+cast({Id, Node}, Type, Message, Call) when Node =:= node() ->
+    erlmcp_control_call:cast(Id, Type, Message, Call);
+cast(Id, Type, Message, Call) ->
+    erlmcp_control_call:cast(Id, Type, Message, Call).
 
 -doc """
 Answers a message `{priority, From, {control, Type, Data}}` that was delivered to an alias. Answering too late does no
@@ -282,30 +310,30 @@ reply(From, Answer) ->
     raise(bad_answer, {?MODULE, ?FUNCTION_NAME, [From, Answer]}).
 
 -doc "Asks a component whether it is well. Taking over 100 ms, or no answer, is one SLO violation.".
--spec send_health_check(component_id(), health_check_type()) -> result().
+-spec send_health_check(destination(), health_check_type()) -> result().
 send_health_check(Id, Check) when Check =:= liveness; Check =:= readiness; Check =:= full ->
     SentAt = erlang:monotonic_time(nanosecond),
     Message = erlmcp_control_message:health_check(Check, SentAt),
-    erlmcp_control_call:call(Id, health_check, Message, SentAt, {?MODULE, ?FUNCTION_NAME, [Id, Check]});
+    call(Id, health_check, Message, SentAt, {?MODULE, ?FUNCTION_NAME, [Id, Check]});
 send_health_check(Id, Check) ->
     raise(bad_check, {?MODULE, ?FUNCTION_NAME, [Id, Check]}).
 
 -doc "Asks a component to end a session gracefully.".
--spec send_drain_session(component_id(), SessionId :: term()) -> result().
+-spec send_drain_session(destination(), SessionId :: term()) -> result().
 send_drain_session(Id, SessionId) ->
     call(Id, erlmcp_control_message:drain_session(SessionId), {?MODULE, ?FUNCTION_NAME, [Id, SessionId]}).
 
 -doc "Asks a component to give a task up.".
--spec send_cancel_task(component_id(), TaskId :: term()) -> result().
+-spec send_cancel_task(destination(), TaskId :: term()) -> result().
 send_cancel_task(Id, TaskId) ->
     call(Id, erlmcp_control_message:cancel_task(TaskId), {?MODULE, ?FUNCTION_NAME, [Id, TaskId]}).
 
 -doc "Tells a component what its circuit breaker does, or asks for that.".
--spec send_circuit_breaker(component_id(), circuit_breaker_action()) -> result().
+-spec send_circuit_breaker(destination(), circuit_breaker_action()) -> result().
 send_circuit_breaker(Id, Action) when
     Action =:= open; Action =:= close; Action =:= half_open; Action =:= query
 ->
-    call(Id, erlmcp_control_message:circuit_breaker(Id, Action), {?MODULE, ?FUNCTION_NAME, [Id, Action]});
+    call(Id, erlmcp_control_message:circuit_breaker(name(Id), Action), {?MODULE, ?FUNCTION_NAME, [Id, Action]});
 send_circuit_breaker(Id, Action) ->
     raise(bad_action, {?MODULE, ?FUNCTION_NAME, [Id, Action]}).
 
@@ -313,10 +341,20 @@ call(Id, Message, Call) ->
     SentAt = erlang:monotonic_time(nanosecond),
     case erlmcp_control_message:type(Message) of
         {ok, Type} ->
-            erlmcp_control_call:call(Id, Type, Message, SentAt, Call);
+            call(Id, Type, Message, SentAt, Call);
         error ->
             raise(bad_message, Call)
     end.
+
+call({Id, Node}, Type, Message, SentAt, Call) when is_atom(Id), is_atom(Node), Node =/= node() ->
+    erlmcp_control_far:call(Id, Node, Type, Message, SentAt, Call);
+call({Id, Node}, Type, Message, SentAt, Call) when Node =:= node() ->
+    erlmcp_control_call:call(Id, Type, Message, SentAt, Call);
+call(Id, Type, Message, SentAt, Call) ->
+    erlmcp_control_call:call(Id, Type, Message, SentAt, Call).
+
+name({Id, _Node}) -> Id;
+name(Id) -> Id.
 
 -doc """
 Returns what was delivered, by type and component, how long it took in microseconds (percentiles to three significant

@@ -59,6 +59,8 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
     %% By name; none while queue limits are not started.
     rates := [rate_row()],
     control := control_row() | undefined,
+    %% Messages to aliases of other nodes that were not sent, by why.
+    priority_dropped := #{busy | nodedown => non_neg_integer()},
     pressure := erlmcp_overload_node:pressure() | off,
     cancel := erlmcp_control_cancel:stats() | undefined,
     self := #{
@@ -122,6 +124,7 @@ snapshot() ->
                 roles := Sorted,
                 rates := [(erlmcp_native_rate:info(Info))#{name => Name} || {Name, Info} <- lists:sort(Rates)],
                 control := control(Control),
+                priority_dropped => erlmcp_native:alias_drops(),
                 pressure => erlmcp_overload_node:pressure(),
                 cancel => cancel()
             };
@@ -135,6 +138,7 @@ snapshot() ->
                 roles => [],
                 rates => [],
                 control => undefined,
+                priority_dropped => #{},
                 pressure => off,
                 cancel => undefined,
                 self => #{

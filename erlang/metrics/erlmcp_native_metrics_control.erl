@@ -10,7 +10,7 @@
 -doc "Returns the metrics of the control plane.".
 -spec rows() -> [erlmcp_native_metric:metric()].
 rows() ->
-    control() ++ cancelled().
+    control() ++ far() ++ cancelled().
 
 control() ->
     [
@@ -49,6 +49,22 @@ control() ->
         plane(~"control_slo_violations", ~"Health checks that took over 100 ms or were not answered.", slo_violations),
         plane(~"control_timeouts", ~"Senders of control messages that gave up.", timeouts),
         plane(~"control_handler_crashes", ~"Handlers of control messages that raised or died.", handler_crashes)
+    ].
+
+far() ->
+    [
+        field(
+            {counter, ~"control_far", none, [~"how"]},
+            ~"Control messages to other nodes, by what became of them.",
+            fun(#{control := undefined}) -> [];
+               (#{control := #{far := Fates}}) -> [{[word(Fate)], Number} || {Fate, Number} <- sorted(Fates)]
+            end
+        ),
+        field(
+            {counter, ~"priority_dropped", none, [~"why"]},
+            ~"Priority messages to aliases of other nodes that were not sent.",
+            fun(#{priority_dropped := Drops}) -> [{[word(Why)], Number} || {Why, Number} <- sorted(Drops)] end
+        )
     ].
 
 cancelled() ->

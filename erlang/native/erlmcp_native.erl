@@ -112,6 +112,8 @@ where a list is made a map, too.
     alias_newest/1,
     alias_process/1,
     alias_route/1,
+    alias_dropped/1,
+    alias_drops/0,
     alias_processes/0
 ]).
 -export([
@@ -134,6 +136,8 @@ where a list is made a map, too.
     control_crashed/1,
     control_failed/3,
     control_errors/1,
+    control_ended_far/3,
+    control_timeout/1,
     control_stats/0,
     control_reset/0
 ]).
@@ -267,6 +271,8 @@ where a list is made a map, too.
     alias_process/1,
     alias_processes/0,
     alias_route/1,
+    alias_dropped/1,
+    alias_drops/0,
     control_open/1,
     control_close/0,
     control_configure/1,
@@ -284,6 +290,8 @@ where a list is made a map, too.
     control_crashed/1,
     control_failed/3,
     control_errors/1,
+    control_ended_far/3,
+    control_timeout/1,
     control_stats/0,
     control_reset/0,
     cancel_new/4,
@@ -334,7 +342,7 @@ where a list is made a map, too.
 ]).
 
 -export_type([table/0, note/0, permit/0, fault/0, limits/0, outlook/0, reserves/0, histogram/0, rules/0, finding/0]).
--export_type([control_place/0, control_way/0, control_route/0, rate_fields/0, rates/0, packed/0]).
+-export_type([control_place/0, control_fate/0, control_way/0, control_route/0, rate_fields/0, rates/0, packed/0]).
 -export_type([rate_info/0, rate_key/0, history/0, column/0]).
 -export_type([cancel_token/0, cancel_telling/0, cancel_label/0]).
 
@@ -357,6 +365,11 @@ A place is what a message to a handler takes among those that wait. It is free w
 or when nobody holds the place any more.
 """.
 -opaque control_place() :: reference().
+-doc """
+A fate says what became of a control message to another node: it was sent and nobody waited, its sender's wait ended so,
+or it was not sent, or not answered, for that reason.
+""".
+-type control_fate() :: sent | answered | died | timeout | busy | nodedown | not_supported.
 -doc "A message to a component goes to its handler, with a place, or to its own alias, with a number.".
 -type control_way() :: {handler, control_place()} | {alias, Number :: pos_integer()}.
 -doc "A token says whether its task was cancelled. It is forgotten when its holders let go of it.".
@@ -395,6 +408,7 @@ the role together.
     | bad_component
     | bad_cost
     | bad_destination
+    | bad_fate
     | bad_histogram
     | bad_id
     | bad_items
@@ -1027,6 +1041,14 @@ alias_newest(_Pid) -> absent().
 -spec alias_process(term()) -> {ok, pid()} | fault().
 alias_process(_Alias) -> absent().
 
+-doc "Counts a message to an alias of another node that was not sent.".
+-spec alias_dropped(busy | nodedown) -> ok | fault().
+alias_dropped(_Why) -> absent().
+
+-doc "Returns how many messages to aliases of other nodes were not sent, since the library was loaded, by why.".
+-spec alias_drops() -> #{busy | nodedown => non_neg_integer()} | fault().
+alias_drops() -> absent().
+
 -doc "Returns how many processes have aliases, which is an estimate while some come and go.".
 -spec alias_processes() -> non_neg_integer() | fault().
 alias_processes() -> absent().
@@ -1134,6 +1156,18 @@ control_failed(_Id, _AtMs, _Words) -> absent().
 -spec control_errors(erlmcp_control_plane:component_id()) ->
     {non_neg_integer(), [{AtMs :: integer(), Words :: binary()}]} | not_found | fault().
 control_errors(_Id) -> absent().
+
+-doc """
+Records what became of a control message to another node, and how many microseconds its sender waited for the answer, if
+it did.
+""".
+-spec control_ended_far(erlmcp_control_message:control_type(), LatencyUs :: non_neg_integer(), control_fate()) ->
+    ok | fault().
+control_ended_far(_Type, _LatencyUs, _Fate) -> absent().
+
+-doc "Returns how long senders wait for the answer of a component, in milliseconds.".
+-spec control_timeout(term()) -> non_neg_integer() | not_found | fault().
+control_timeout(_Id) -> absent().
 
 -doc "Returns the control plane's numbers.".
 -spec control_stats() -> erlmcp_control_message:control_plane_stats() | fault().

@@ -27,6 +27,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_fun
     | bad_handler
     | bad_interval
+    | bad_messages
     | bad_number
     | bad_pid
     | {bad_option, erlmcp_native_options:problem()}
@@ -39,6 +40,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_stats
     | no_owners
     | no_priority
+    | too_large
     | no_processes.
 
 -doc """
@@ -126,6 +128,8 @@ position(bad_limit) -> 2;
 position(bad_wait) -> 2;
 position(bad_stats) -> 2;
 position(bad_message) -> 2;
+position(bad_messages) -> 2;
+position(too_large) -> 2;
 position(bad_check) -> 2;
 position(bad_action) -> 2;
 position(bad_handler) -> 2;
@@ -150,8 +154,11 @@ text(bad_cost) -> "not an integer from 1 to 2^64 - 1";
 text(bad_items) -> "not a list of at most 64 {Name, Key, Cost}";
 text(bad_rate) -> "not a rate that the library has room for";
 text(bad_switch) -> "not a boolean";
-text(bad_component) -> "not an atom";
+text(bad_component) -> "not an atom, nor, where a message is sent, {Id, Node}";
 text(bad_alias) -> "not a live priority alias of the calling process";
+text(bad_fate) -> "not what may become of a message to another node";
+text(bad_messages) -> "not a list";
+text(too_large) -> "more than 32768 bytes, which is too much for a priority message to another node";
 text(bad_destination) -> "not a priority alias, nor a local process that has made one";
 text(bad_owner) -> "neither a pid of this node, nor an atom, nor {name, Atom} where no port is registered so";
 text(bad_permit) -> "not a permit";

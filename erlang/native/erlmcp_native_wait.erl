@@ -13,10 +13,10 @@ has nothing in it that could want to change. A node that is to have another vers
 A *continuation* `{Module, Function, Context}` is called with what came of it and the context.
 """.
 
--export([ask/6, request/4, respond/3, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
+-export([ask/6, reach/6, request/4, respond/3, serve/3, within/3, gone/3, next/2, sleep/3, run/2, holding/2]).
 -export([work/1]).
 
--export_type([continuation/0, haste/0, outcome/0]).
+-export_type([continuation/0, haste/0, outcome/0, reached/0]).
 
 -on_load(stay/0).
 
@@ -28,6 +28,12 @@ A *continuation* `{Module, Function, Context}` is called with what came of it an
 -type haste() :: none | {Raised :: boolean(), Yields :: boolean()}.
 -doc "An outcome tells how a call ended.".
 -type outcome() :: {returned, term()} | {raised, error | exit | throw, Reason :: term(), erlang:stacktrace()}.
+
+-doc """
+This is what became of a message to another node: an answer, the end of whom its sender monitored, no answer in time, or
+that it was not sent.
+""".
+-type reached() :: {answer, term()} | {down, Reason :: term()} | timeout | nosuspend | noconnect.
 
 %% What a service has for an answer.
 -define(SERVICE_MS, 5000).
@@ -66,6 +72,26 @@ ask(Pid, To, Haste, Request, Deadline, {Module, Function, Context}) ->
             {Monitor, Answer} -> {answer, Answer};
             {'DOWN', Monitor, process, _, Reason} -> {down, Reason}
         after 0 -> until(Deadline, Monitor)
+        end,
+    _ = Before =/= high andalso process_flag(priority, Before),
+    Module:Function(Outcome, Context).
+
+-doc """
+Sends a request to another node, whose third element becomes whom to answer, and waits as `ask/6` for `{From, Answer}`
+or the death of a process of this node, `Near`. The continuation gets `t:reached/0`: what would suspend the sender, or
+have it make a connection, is not sent.
+""".
+-spec reach(Near :: pid(), {atom(), node()}, haste(), tuple(), Deadline :: integer(), continuation()) -> term().
+reach(Near, To, Haste, Request, Deadline, {Module, Function, Context}) ->
+    Before = hasten(Haste),
+    Monitor = erlang:monitor(process, Near, [{alias, reply_demonitor}]),
+    Outcome =
+        case erlang:send(To, setelement(3, Request, Monitor), [nosuspend, noconnect]) of
+            ok ->
+                until(Deadline, Monitor);
+            NotSent ->
+                true = erlang:demonitor(Monitor, [flush]),
+                NotSent
         end,
     _ = Before =/= high andalso process_flag(priority, Before),
     Module:Function(Outcome, Context).

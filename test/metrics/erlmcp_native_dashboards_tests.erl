@@ -162,7 +162,10 @@ panels_are_complete_test_() ->
     [
         ?_assertEqual(length(Panels), length(lists:uniq([Id || #{~"id" := Id} <- Panels]))),
         ?_assertEqual(
-            [~"Overview", ~"Queues", ~"Overload", ~"Rates", ~"Control plane", ~"The node", ~"The extension itself"],
+            [
+                ~"Overview", ~"Queues", ~"Overload", ~"Rates", ~"Control plane", ~"The node", ~"The extension itself",
+                ~"Other nodes"
+            ],
             [Title || #{~"type" := ~"row", ~"title" := Title} <- Panels]
         ),
         [

@@ -3,6 +3,7 @@
 //! An alias names its process, so all that is known of a process's aliases is kept with the process, and
 //! goes with it in one step, however many they are.
 
+use crate::fates::Fates;
 use crate::map::{self, Map};
 use crate::roster::Roster;
 use crate::sync::{AtomicU64, Mutex, Ordering};
@@ -44,6 +45,8 @@ pub struct Aliases<W, T> {
     owners: Map<u64, OwnerId>,
     /// How many times an alias, or all of a process, was taken out.
     removals: AtomicU64,
+    /// What was not sent to aliases of other nodes.
+    fates: Fates,
 }
 
 /// A mark says that an alias was there, for whoever remembers that. As long as [`Aliases::unchanged`] says so, it is.
@@ -128,6 +131,7 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
             processes: map::new(),
             owners: map::new(),
             removals: AtomicU64::new(0),
+            fates: Fates::default(),
         }
     }
 
@@ -299,6 +303,11 @@ impl<W: Send + Sync + 'static, T: Clone + Send + Sync + 'static> Aliases<W, T> {
             self.count_removal();
             state.end()
         })
+    }
+
+    /// Gives the numbers of messages to aliases of other nodes.
+    pub fn fates(&self) -> &Fates {
+        &self.fates
     }
 
     /// Tells how many processes have aliases; an estimate while some come and go.

@@ -1,8 +1,9 @@
 //! Components of the control plane: where their messages go, what waits for them, how long it takes.
 
 use crate::failures::{Failure, Failures};
+use crate::fates::{Fate, Fates};
 use crate::lanes::ByType;
-pub use crate::lanes::ControlType;
+pub use crate::lanes::{ControlType, Outcome};
 use crate::latency::{Distribution, LONGEST_US, Latency, Summary};
 use crate::map::{self, Map};
 use crate::setting::Setting;
@@ -39,17 +40,6 @@ pub struct TooManyComponents;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ComponentId(pub u64);
-
-/// An outcome says how a sender's wait ended. [`Components`] has an example.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// An answer came.
-    Answered,
-    /// The handler's process died.
-    Died,
-    /// The sender gave up.
-    TimedOut,
-}
 
 /// This is one component. `R` is the host's: where its messages go. [`Components`] has an example.
 #[derive(Debug)]
@@ -157,6 +147,7 @@ pub struct Components<R> {
     slo_violations: AtomicU64,
     timeouts: AtomicU64,
     handler_crashes: AtomicU64,
+    fates: Fates,
 }
 
 impl<R: Send + Sync + 'static> Components<R> {
@@ -175,6 +166,7 @@ impl<R: Send + Sync + 'static> Components<R> {
             slo_violations: AtomicU64::new(0),
             timeouts: AtomicU64::new(0),
             handler_crashes: AtomicU64::new(0),
+            fates: Fates::default(),
         }
     }
 
@@ -288,13 +280,31 @@ impl<R: Send + Sync + 'static> Components<R> {
 
     /// Counts a sender's wait, which has ended after so many microseconds. The component may be gone.
     pub fn ended(&self, id: ComponentId, kind: ControlType, latency_us: u64, outcome: Outcome) {
+        self.with(id, |component| component.record.latency.record(latency_us));
+        self.waited(kind, latency_us, outcome);
+    }
+
+    /// Counts what became of a message to another node, with the microseconds of its sender's wait, if it waited.
+    pub fn ended_far(&self, kind: ControlType, latency_us: u64, fate: Fate) {
+        self.fates.count(fate);
+        match fate {
+            Fate::Waited(outcome) => self.waited(kind, latency_us, outcome),
+            Fate::Busy | Fate::NodeDown | Fate::NotSupported
+                if kind == ControlType::HealthCheck =>
+            {
+                self.slo_violations.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    fn waited(&self, kind: ControlType, latency_us: u64, outcome: Outcome) {
         self.latency.record(latency_us);
         let waited_us = latency_us.min(LONGEST_US);
         self.waits_us
             .of(kind)
             .fetch_add(waited_us, Ordering::Relaxed);
         self.waits.of(kind).fetch_add(1, Ordering::Relaxed);
-        self.with(id, |component| component.record.latency.record(latency_us));
         if outcome == Outcome::TimedOut {
             self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
@@ -302,6 +312,11 @@ impl<R: Send + Sync + 'static> Components<R> {
         if kind == ControlType::HealthCheck && late {
             self.slo_violations.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Gives the numbers of messages to other nodes.
+    pub fn fates(&self) -> &Fates {
+        &self.fates
     }
 
     /// Counts a handler that raised or died. The component may be gone.
@@ -394,6 +409,7 @@ impl<R: Send + Sync + 'static> Components<R> {
         for counter in [&self.slo_violations, &self.timeouts, &self.handler_crashes] {
             counter.store(0, Ordering::Relaxed);
         }
+        self.fates.reset();
         for component in self.components.pin().values() {
             component.record.delivered.reset();
             component.record.latency.reset();
@@ -456,6 +472,22 @@ mod tests {
         let stats = components.stats();
         assert_eq!((stats.slo_violations, stats.timeouts), (3, 2));
         assert_eq!(stats.latency.0.count, 5);
+    }
+
+    #[test]
+    fn what_does_not_come_to_another_node_breaks_the_slo_and_is_no_wait() {
+        let components = Components::<u32>::new();
+        components.ended_far(HEALTH, 7, Fate::Waited(Outcome::Answered));
+        components.ended_far(HEALTH, 0, Fate::Busy);
+        components.ended_far(HEALTH, 0, Fate::Sent);
+        components.ended_far(ControlType::CancelTask, 0, Fate::NodeDown);
+        let stats = components.stats();
+        assert_eq!((stats.slo_violations, stats.latency.0.count), (1, 1));
+        assert_eq!((stats.waits, stats.waits_us), ([0, 1, 0, 0], [0, 7, 0, 0]));
+        let fates = components.fates();
+        assert_eq!(Fate::ALL.map(|fate| fates.of(fate)), [1, 1, 0, 0, 1, 1, 0]);
+        components.reset_stats();
+        assert_eq!(components.fates().of(Fate::Busy), 0);
     }
 
     #[test]

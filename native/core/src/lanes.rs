@@ -1,4 +1,4 @@
-//! The types of control messages, in the order of their urgency, and numbers for each.
+//! The types of control messages, in the order of their urgency, numbers for each, and how a wait ends.
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -29,6 +29,17 @@ impl ControlType {
         Self::DrainSession,
         Self::CancelTask,
     ];
+}
+
+/// An outcome says how a sender's wait ended. [`Components`](crate::control::Components) has an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer came.
+    Answered,
+    /// The handler's process died.
+    Died,
+    /// The sender gave up.
+    TimedOut,
 }
 
 /// A number for each type.

@@ -52,13 +52,14 @@
 //! control     components, where messages go     latency     histograms
 //!   waiting     what waits for one process, and room for more
 //!   failures    of what a component's handler failed
-//!   lanes       types of messages
 //! cancel      tasks that may be cancelled, by owner and id
 //!   belongings  what each owner has of them         notices     who has to be told of that
 //!   token       one of them
 //!   tombstones  cancellations that came too early   index       entries by hash, in small tables
 //! aliases     whose priority aliases
 //!   roster      a set that knows its newest     tree        a table of which no step moves much
+//! fates       what becomes of messages to other nodes
+//!   lanes       types of messages, and how a wait ends
 //! label       a term in bytes
 //! limit       a number, or what a number follows
 //!   wait        where a limit stands that is said in milliseconds
@@ -109,6 +110,7 @@ mod counting;
 pub mod defining;
 pub mod emptiest;
 pub mod failures;
+pub mod fates;
 pub mod fill;
 mod footprint;
 mod gauge;

@@ -1,6 +1,7 @@
 //! Natives of the registry of priority aliases.
 
 use erlmcp_core::aliases::{AliasId, Aliases, Remains};
+use erlmcp_core::fates::Fates;
 use once_cell::sync::OnceCell;
 use rustler::{Atom, Encoder, Env, LocalPid, Monitor, Resource, ResourceArc, Term};
 
@@ -49,6 +50,11 @@ fn registry() -> &'static ResourceArc<Registry> {
             aliases: Aliases::new(),
         })
     })
+}
+
+/// What became of messages to aliases of other nodes.
+pub(crate) fn fates() -> &'static Fates {
+    registry().aliases.fates()
 }
 
 /// Whether a process that is known to have an alias lives, or whether that does not matter.

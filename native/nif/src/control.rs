@@ -166,6 +166,15 @@ fn control_delivered<'a>(env: Env<'a>, id: Term<'a>, kind: Term<'a>, number: Ter
     })
 }
 
+/// How long senders wait for a component's answer, in milliseconds, or `not_found`.
+#[rustler::nif]
+fn control_timeout<'a>(env: Env<'a>, id: Term<'a>) -> Term<'a> {
+    with_plane(env, |components| {
+        let timeout_ms = components.with(component_id(id)?, |component| component.route.timeout_ms);
+        timeout_ms.ok_or(Fault(atoms::not_found()))
+    })
+}
+
 /// A sender's wait has ended with `answered`, `died` or `timeout`.
 fn control_ended<'a>(env: Env<'a>, [id, kind, latency_us, outcome]: [Term<'a>; 4]) -> Term<'a> {
     with_plane(env, |components| {

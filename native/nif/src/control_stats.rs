@@ -1,12 +1,14 @@
 //! What the control plane counts and measures, as maps.
 
 use erlmcp_core::control::{ComponentStats, Components, ControlStats, ControlType};
+use erlmcp_core::fates::{Fate, Fates};
 use erlmcp_core::latency::Distribution;
 use rustler::{Atom, Encoder, Env, Term};
 
 use crate::atoms;
 use crate::control::type_atom;
 use crate::faces;
+use crate::fates;
 use crate::latency;
 use crate::ration;
 use crate::registry::{Route, id_term, with_plane};
@@ -22,7 +24,7 @@ fn control_stats<'a>(env: Env<'a>) -> Term<'a> {
 /// The plane as all else reads it, with distributions of the latencies.
 pub(crate) fn row<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
     let (stats, rows) = (components.stats(), components.component_stats());
-    let mut fields = fields(env, &stats, &rows, |row| {
+    let mut fields = fields(env, (&stats, components.fates()), &rows, |row| {
         vec![
             (atoms::by_type(), by_type(env, row.by_type)),
             (atoms::rates(), ration::rows(env, row.id)),
@@ -42,7 +44,7 @@ pub(crate) fn row<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> 
 /// All but the number of those delivered, and with `more` in each component's row.
 pub(crate) fn fields<'a>(
     env: Env<'a>,
-    stats: &ControlStats,
+    (stats, fates): (&ControlStats, &Fates),
     rows: &[ComponentStats],
     more: impl Fn(&ComponentStats) -> Vec<(Atom, Term<'a>)>,
 ) -> Vec<(Atom, Term<'a>)> {
@@ -62,6 +64,7 @@ pub(crate) fn fields<'a>(
         (atoms::delivery_p50_us(), delivery.p50_us.encode(env)),
         (atoms::delivery_p99_us(), delivery.p99_us.encode(env)),
         (atoms::by_component(), by_component(env, rows, more)),
+        (atoms::far(), fates::row(env, fates, &Fate::ALL)),
     ];
     fields.extend(latency::fields(env, &stats.latency.0, latency_keys()));
     fields

@@ -192,7 +192,8 @@ pub(crate) fn alert<'a>(env: Env<'a>, alert: &Alert) -> Term<'a> {
 /// `erlmcp_control_plane:control_plane_stats()`.
 pub(crate) fn control_plane_stats<'a>(env: Env<'a>, components: &Components<Route>) -> Term<'a> {
     let (stats, rows) = (components.stats(), components.component_stats());
-    let mut fields = control_stats::fields(env, &stats, &rows, |_| Vec::new());
+    let mut fields =
+        control_stats::fields(env, (&stats, components.fates()), &rows, |_| Vec::new());
     fields.push((named::total_delivered(), stats.delivered().encode(env)));
     term::map(env, &fields)
 }

@@ -14,6 +14,7 @@ mod control_stats;
 mod direct;
 mod external;
 mod faces;
+mod fates;
 mod guard;
 mod handle;
 mod haste;
