@@ -60,6 +60,7 @@ groups() ->
         {calls, erlmcp_native_bench_calls},
         {control, erlmcp_native_bench_control},
         {cancel, erlmcp_native_bench_cancel},
+        {across, erlmcp_native_bench_across},
         {overload, erlmcp_native_bench_overload},
         {mailbox, erlmcp_native_bench_mailbox},
         {watch, erlmcp_native_bench_watch},
