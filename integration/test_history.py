@@ -23,9 +23,9 @@ def loaded(node):
 
 
 def history(node, query=""):
-    status, _, body = node.get("/api/history" + query)
-    assert status == 200, body
-    return json.loads(body)
+    answer = node.get("/api/history" + query)
+    assert answer.status == 200, answer.body
+    return json.loads(answer.body)
 
 
 def known(node, role):
