@@ -8,6 +8,7 @@ Either may have the same memory, and is ended at the end.
 
 -export_type([result/0, settings/0]).
 
+-define(FRAMES_PER_S, 4).
 -define(MEMORY, (256 bsl 20)).
 
 -doc """
@@ -30,12 +31,7 @@ memory() -> ?MEMORY.
 -doc "Runs both, and shows them meanwhile.".
 -spec run(erlmcp_native_demo_display:display(), file:io_device(), settings()) -> [result()].
 run(Display, File, #{ms := Ms} = Settings) ->
-    FramesPerS =
-        case erlmcp_native_demo_display:mode(Display) of
-            terminal -> 4;
-            plain -> 1
-        end,
-    State = Settings#{display => Display, ms := Ms div 2, frames_per_s => FramesPerS},
+    State = Settings#{display => Display, ms := Ms div 2},
     Results = lists:foldl(fun(How, Results) -> Results ++ [one(How, Results, State)] end, [], [bare, limited]),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:compared(Results)),
     Results.
@@ -49,42 +45,49 @@ one(How, Others, #{display := Display, ms := Ms} = State) ->
         Start = now_ms(),
         {ok, First} = sample(Node),
         Result = #{how => How, ms => 1, ended => alive, sample => First},
-        watch(Result, 1, State#{node => Node, others => Others, start_ms => Start, until_ms => Start + Ms})
+        watch(1, Result, Result, State#{node => Node, others => Others, start_ms => Start, until_ms => Start + Ms})
     after
         erlmcp_native_demo_node:stop(Node)
     end.
 
-watch(Result, Frame, #{node := Node, start_ms := Start, until_ms := Until, frames_per_s := PerS} = State) ->
-    At = min(Until, Start + Frame * 1000 div PerS),
+%% The result of before, and what was shown last.
+watch(Frame, Result, Shown, #{node := Node, start_ms := Start, until_ms := Until} = State) ->
+    At = min(Until, Start + Frame * 1000 div ?FRAMES_PER_S),
     receive
     after max(0, At - now_ms()) -> ok
     end,
     Ms = max(2, now_ms() - Start),
     case sample(Node) of
+        {ok, Sample} when Start + Ms >= Until ->
+            End = Result#{ms := Ms, sample := Sample},
+            _ = show(End, Shown, true, State),
+            End;
         {ok, Sample} ->
             New = Result#{ms := Ms, sample := Sample},
-            ok = show(New, Result, State),
-            case Start + Ms >= Until of
-                true -> New;
-                %% What was missed is not made good.
-                false -> watch(New, max(Frame + 1, Ms * PerS div 1000), State)
-            end;
+            %% What was missed is not made good.
+            Next = max(Frame + 1, Ms * ?FRAMES_PER_S div 1000),
+            watch(Next, New, show(New, Shown, Frame rem ?FRAMES_PER_S =:= 0, State), State);
         gone ->
-            Killed = Result#{ms := Ms, ended := killed},
-            ok = show(Killed, Result, State),
-            Killed
+            End = Result#{ms := Ms, ended := killed},
+            _ = show(End, Shown, true, State),
+            End
     end.
 
 sample(Node) ->
     erlmcp_native_demo_node:call(Node, erlmcp_native_demo_program, sample, []).
 
-show(New, Old, #{display := Display, others := Others, page := Page, ms := Ms}) ->
+%% Lines are a second's, frames all.
+show(New, Shown, IsSecond, #{display := Display, others := Others, page := Page, ms := Ms}) ->
     case erlmcp_native_demo_display:mode(Display) of
         terminal ->
             View = #{results => Others ++ [New], page => Page, ms => Ms},
-            erlmcp_native_demo_display:frame(Display, erlmcp_native_demo_compare_view:frame(View));
+            ok = erlmcp_native_demo_display:frame(Display, erlmcp_native_demo_compare_view:frame(View)),
+            New;
+        plain when IsSecond ->
+            ok = erlmcp_native_demo_display:print(Display, [erlmcp_native_demo_compare_view:plain(New, Shown)]),
+            New;
         plain ->
-            erlmcp_native_demo_display:print(Display, [erlmcp_native_demo_compare_view:plain(New, Old)])
+            Shown
     end.
 
 now_ms() ->
