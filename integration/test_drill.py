@@ -207,8 +207,8 @@ def test_long_names_keep_their_end_and_identifiers_are_in_one_piece(node, page):
     page.run(NAMES)
     go(page, address("role", LONG_ROLE))
     assert page.text("#drill-title") == LONG_ROLE
-    eventually(lambda: [row["process"] for row in rows(page, "role-owners")] == ["<0.1234567.12345>",
-                                                                               "<0.1234568.12345>"], 20, "they are there")
+    owners = ["<0.1234567.12345>", "<0.1234568.12345>"]
+    eventually(lambda: [row["process"] for row in rows(page, "role-owners")] == owners, 20, "they are there")
     for width in WIDTHS:
         page.size(width, 740)
         fits(page)

@@ -6,7 +6,7 @@ it works. Nothing here changes it.
 ```erlang
 1> {ok, Seen} = erlmcp_overload_process:look(whereis(erlmcp_native_sup)).
 2> maps:with([registered_name, initial_call], Seen).
-#{registered_name => erlmcp_native_sup, initial_call => ~"erlmcp_native_sup:init/1"}
+#{registered_name => erlmcp_native_sup, initial_call => ~"supervisor:erlmcp_native_sup/1"}
 ```
 
 A process says this itself, between two things that it does. One that is in a native for long, or has no scheduler to

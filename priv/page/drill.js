@@ -76,13 +76,14 @@ export class Drill {
     await Promise.all(wanted.map(async ([key, url]) => {
       try {
         const said = await ask(url, signal);
-        if (!signal.aborted) this.#answers[key] = said;
+        if (signal.aborted) return;
+        this.#answers[key] = said;
+        this.#redraw();
       } catch {
         // The node does not answer, which the top of the page says.
       }
     }));
     if (signal.aborted) return;
-    this.#redraw();
     performance.clearMarks('drill-data');
     requestAnimationFrame(() => requestAnimationFrame(() => performance.mark('drill-data')));
     this.#timer = setTimeout(() => this.#ask(), Math.max(AGAIN_MS, REST * (performance.now() - began)));

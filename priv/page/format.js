@@ -92,8 +92,8 @@ export const clock = (ms, now = Date.now()) => {
 };
 
 /**
- * A name made by others, fit to be shown: nothing that is invisible or turns the text around it. What is too long is cut
- * in the middle: what tells Elixir.Shop.Checkout.Worker from its neighbours is its end.
+ * A name made by others, fit to be shown: nothing that is invisible or turns the text around it. What is too long is
+ * cut in the middle: what tells Elixir.Shop.Checkout.Worker from its neighbours is its end.
  */
 export const name = (value, most = 64) => {
   const text = String(value ?? NONE).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, '\ufffd');

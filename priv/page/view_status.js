@@ -32,7 +32,8 @@ export const renderStatus = (model, feed, subject) => {
   say($('headline'), stale ? `As of ${clock(snapshot.at_ms)}: ${headline}` : headline);
   say($('node'), name(snapshot.node));
   attribute($('node'), 'href', address('node', snapshot.node));
-  const title = [stale ? 'STALE' : short, subject, name(snapshot.node, 80), 'erlmcp_native'].filter(Boolean).join(' · ');
+  const parts = [stale ? 'STALE' : short, subject, name(snapshot.node, 80), 'erlmcp_native'];
+  const title = parts.filter(Boolean).join(' · ');
   if (document.title !== title) document.title = title;
   list($('reasons'), reasons, (text) => text.split(' ')[0], () => h('li'), (child, text) => say(child, text));
   list($('switches'), switches(snapshot), ({ text }) => text, () => h('li'), (child, { text, off }) => {
