@@ -10,7 +10,7 @@ it works. Nothing here changes it.
 ```
 
 A process says this itself, between two things that it does. One that is in a native for long, or has no scheduler to
-run on, does not: it is not waited for longer than half a second. Of its messages and its dictionary nothing is read but
+run on, does not: it is not waited for longer than two seconds. Of its messages and its dictionary nothing is read but
 how many there are, and the two entries in which `proc_lib` keeps a label and the initial call.
 """.
 
@@ -40,7 +40,7 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
     parent := binary() | undefined
 }.
 
--define(PATIENCE_MS, 500).
+-define(PATIENCE_MS, 2000).
 -define(BETWEEN_MS, 100).
 %% So many reductions it takes to answer.
 -define(ASKING, 1).
@@ -64,12 +64,12 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
 
 -doc """
 Looks at a process of this node, for some 100 ms. `dead` is one that has ended, `silent` one that does not say anything
-within half a second, or too much.
+within two seconds, or too much.
 """.
 -spec look(pid()) -> {ok, seen()} | dead | silent.
 look(Pid) ->
     Bounds = #{size => ?MAX_WORDS, kill => true, error_logger => false, include_shared_binaries => true},
-    case erlmcp_native_process:helper(?MODULE, tell, [self(), Pid], [{max_heap_size, Bounds}]) of
+    case erlmcp_native_process:helper(?MODULE, tell, [self(), Pid], [{priority, high}, {max_heap_size, Bounds}]) of
         no_room -> silent;
         {Helper, Monitor} -> answer(Helper, Monitor)
     end.
