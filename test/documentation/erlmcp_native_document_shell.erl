@@ -6,8 +6,8 @@
 %% Programs that a document may tell the reader to run. They are not run here: they change the reader's machine, or
 %% need the network.
 -define(PROGRAMS, [
-    "apk", "cargo", "cd", "docker", "erl", "export", "git", "mkdir", "mix", "promtool", "rebar3", "rustup", "sed",
-    "tar"
+    "apk", "apt-get", "cargo", "cd", "docker", "erl", "escript", "export", "git", "mkdir", "mix", "promtool", "rebar3",
+    "rm", "rustup", "sed", "tar"
 ]).
 -define(INSTRUCTIONS, ["ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "LABEL", "RUN", "USER", "WORKDIR"]).
 
@@ -43,8 +43,8 @@ is_assignment(Word) -> re:run(Word, ~B"^[A-Z_][A-Z0-9_]*=") =/= nomatch.
 
 make(Targets) ->
     {ok, Makefile} = file:read_file(filename:join(erlmcp_native_test_lib:root(), "Makefile")),
-    {match, [Phony]} = re:run(Makefile, ~B"^\.PHONY: (.*)$", [multiline, {capture, all_but_first, list}]),
-    case Targets -- string:lexemes(Phony, " ") of
+    {match, Phony} = re:run(Makefile, ~B"^\.PHONY: (.*)$", [global, multiline, {capture, all_but_first, list}]),
+    case Targets -- string:lexemes(lists:append(lists:join(" ", lists:append(Phony))), " ") of
         [] -> ok;
         Unknown -> {error, "make has no target " ++ lists:join(" ", Unknown)}
     end.

@@ -268,7 +268,9 @@ versions_agree_test() ->
     Module = filename:join([erlmcp_native_test_lib:root(), "erlang", "native", "erlmcp_native.erl"]),
     {ok, Source} = file:read_file(Module),
     {match, [OfModule]} = re:run(Source, "define\\(VERSION, \"(.*)\"\\)", [{capture, all_but_first, list}]),
-    ?assertEqual([version(), version()], [OfLibrary, OfModule]).
+    Upgrade = filename:join([erlmcp_native_test_lib:root(), "ebin", "erlmcp_native.appup"]),
+    {ok, [{OfUpgrade, _, _}]} = file:consult(Upgrade),
+    ?assertEqual([version() || _ <- [1, 2, 3]], [OfLibrary, OfModule, OfUpgrade]).
 
 nothing_raises_test_() ->
     Odd = [1, "x", <<>>, self(), make_ref(), 1.5, #{}, [a | b], 1 bsl 80, own],
