@@ -48,6 +48,7 @@ package: toolchain
 # Made again elsewhere and compared, looked into, compiled, and started with each library on a system of its kind.
 test-package: package
 	@$(with_toolchain) test/package/run.sh
+	@$(with_toolchain) test/consumers/package.sh _build/package/erlmcp_native-*.tar
 
 lint: toolchain
 	scripts/lines.sh

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds rebar3_app with this project as a git dependency, calls it, makes a release and calls that. Then
-# erlmcp_stand_ins: what erlmcp has around the four modules that this project replaces, run, and read by xref and
-# dialyzer.
+# Builds rebar3_app with this project as a git dependency, calls it, makes a release and calls that. Then, with what a
+# package is, mix_app, the umbrella, and a release that upgrades itself while it runs; each has a script of its own,
+# which says more. Then erlmcp_stand_ins: what erlmcp has around the four modules that this project replaces, run, and
+# read by xref and dialyzer.
 # What is tested is the work tree as it stands, committed or not.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,13 +10,10 @@ root=$(cd "$here/../.." && pwd)
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-mkdir "$tmp/repo"
-(cd "$root" && git ls-files -z --cached --others --exclude-standard |
-    xargs -0 sh -c 'for f; do [ ! -e "$f" ] || printf "%s\0" "$f"; done' sh |
-    tar -c --null -T - | tar -x -C "$tmp/repo")
-git -C "$tmp/repo" init -q -b main
-git -C "$tmp/repo" add -A
-git -C "$tmp/repo" -c user.name=test -c user.email=test@localhost commit -qm snapshot
+. "$here/lib.sh"
+
+snapshot "$tmp/repo"
+repository "$tmp/repo"
 
 cp -R "$here/rebar3_app" "$tmp/app"
 export ERLMCP_NATIVE_URL="file://$tmp/repo"
@@ -27,6 +25,15 @@ rebar3 compile
 erl -noshell -noinput -pa _build/default/lib/*/ebin -s consumer main
 rebar3 release
 "_build/default/rel/consumer/bin/consumer" foreground
+"$here/one_library.sh" _build/default/rel/consumer
+# What a relup of the release is made of.
+(cd _build/default/rel/consumer/lib/erlmcp_native-*/ebin && [ -e erlmcp_native.appup ])
+
+# The others have a package with the library that was just built.
+package "$tmp/package" _build/default/lib/erlmcp_native/priv/erlmcp_native.so
+"$here/mix.sh" "$tmp/package" "$tmp"
+"$here/umbrella.sh" "$tmp/package" "$tmp"
+"$here/relup.sh" "$tmp/package" "$tmp"
 
 # These find this project where it is compiled, whose path stays the same: so dialyzer need not read it again next time.
 cd "$root"
@@ -38,4 +45,4 @@ rebar3 compile
 erl -noshell -noinput -pa _build/default/lib/*/ebin -s erlmcp_stand_ins main
 rebar3 xref
 rebar3 dialyzer
-echo "consumers: 3 passed, 0 failed"
+echo "consumers: 6 passed, 0 failed"

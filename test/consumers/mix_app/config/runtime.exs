@@ -1,0 +1,3 @@
+import Config
+
+config :erlmcp_native, node: [sample_ms: 200]
