@@ -57,7 +57,7 @@ guides_test_() ->
             {"upgrading", "a second load kills nobody", fun loaded_twice/0},
             {"drop-in-for-erlmcp", "whoever holds the name", fun name_is_taken/0},
             {"drop-in-for-erlmcp", "a role's alerts and breaker", fun alerts_and_breaker/0},
-            {"phoenix-and-mix", "the plug and the measurement", fun plug/0}
+            {"elixir", "the plugs and the measurement", fun plug/0}
         ]
     ].
 
@@ -65,8 +65,8 @@ guides_test_() ->
 every_guide_is_here_test() ->
     Guides = [File || "docs/guides/" ++ File <- erlmcp_native_document:files()],
     Expected = [
-        "bounded-gen-server", "cancellation", "choosing-limits", "docker-alpine-airgapped", "drop-in-for-erlmcp",
-        "how-often-may-a-client-ask", "http-429-in-cowboy", "phoenix-and-mix", "pid-or-name-as-owner", "pool",
+        "bounded-gen-server", "cancellation", "choosing-limits", "drop-in-for-erlmcp", "elixir",
+        "how-often-may-a-client-ask", "http-429-in-cowboy", "installing", "pid-or-name-as-owner", "pool",
         "testing-with-it", "upgrading"
     ],
     ?assertEqual(Expected, [filename:basename(File, ".md") || File <- Guides]),
@@ -406,26 +406,28 @@ alerts_and_breaker() ->
     ok = ?LIMITS:record_dequeue(printing, Test),
     ?receiving(close, ok).
 
-%% Phoenix and mix. Plug, the router and the telemetry library are stood in for.
+%% Elixir. Plug, the router and the telemetry library are stood in for.
 
 plug() ->
     case erlmcp_native_document_elixir:is_there() of
         true -> plug_in_elixir();
-        false -> io:format(user, "~nNOT RUN: the plug of docs/guides/phoenix-and-mix.md: no Elixir is installed~n", [])
+        false -> io:format(user, "~nNOT RUN: the plugs of docs/guides/elixir.md: no Elixir is installed~n", [])
     end.
 
 plug_in_elixir() ->
     StandIns = ~"""
     defmodule Plug.Conn do
       def merge_resp_headers(conn, headers), do: Map.merge(conn, Map.new(headers))
-      def send_resp(conn, status, _body), do: Map.put(conn, :status, status)
+      def put_resp_header(conn, name, value), do: Map.put(conn, name, value)
+      def send_resp(conn, status, body), do: Map.merge(conn, %{status: status, body: IO.iodata_to_binary(body)})
+      def halt(conn), do: Map.put(conn, :halted, true)
     end
     defmodule MyAppWeb.Router do
       def init(opts), do: opts
       def call(conn, _opts), do: Map.put(conn, :status, 200)
     end
     """,
-    Elixir = [Text || #{tag := ~"elixir", text := <<"defmodule", _/binary>> = Text} <- blocks("phoenix-and-mix.md")],
+    Elixir = [Text || #{tag := ~"elixir", text := <<"defmodule", _/binary>> = Text} <- blocks("elixir.md")],
     Loaded = lists:append([
         begin {ok, Modules} = erlmcp_native_document_elixir:check(Text), Modules end
      || Text <- [StandIns | Elixir]
@@ -441,6 +443,15 @@ plug_in_elixir() ->
     Refused = #{~"retry-after" := RetryAfter} = Plug:call(#{}, Plug:init([])),
     ?assertMatch(#{status := 503, ~"content-type" := ~"application/problem+json"}, Refused),
     ?assert(lists:member(RetryAfter, [~"1", ~"2"])),
-    _ = 'Elixir.MyApp.QueueTelemetry':measure(),
-    ?receiving({[my_app, queue], #{depth := 0, owners := 0}, #{role := session}}, ok),
+    Metrics = 'Elixir.MyApp.Metrics',
+    ?assertEqual(#{request_path => ~"/"}, Metrics:call(#{request_path => ~"/"}, Metrics:init([]))),
+    ?assertMatch(
+        #{
+            status := 200, halted := true, body := <<"# HELP erlmcp_", _/binary>>,
+            ~"content-type" := <<"text/plain; version=0.0.4", _/binary>>
+        },
+        Metrics:call(#{request_path => ~"/metrics"}, Metrics:init([]))
+    ),
+    ok = erlmcp_native_telemetry:emit(),
+    ?receiving({[erlmcp_native, queue_limits, role], #{depth := 0, owners := 0}, #{role := session}}, ok),
     [code:delete(Module) andalso code:purge(Module) || Module <- [telemetry | Loaded]].
