@@ -54,7 +54,7 @@ What was set at run time by a function wins over the configuration until the ser
     erlmcp_control_server,
     erlmcp_overload_server,
     ?MODULE,
-    erlmcp_overload_cluster,
+    erlmcp_overload_cluster_options,
     erlmcp_native_http,
     erlmcp_native_otlp,
     erlmcp_native_metrics_server
@@ -128,6 +128,7 @@ start(_Type, _Args) ->
 -spec stop(term()) -> ok.
 stop(_State) ->
     erlmcp_native_sup:close(),
+    ok = erlmcp_overload_cluster_server:whole(),
     %% What was said at the end; nobody waits for a logger that is stuck.
     _ = erlmcp_native_log:flush(?FLUSH_MS),
     ok.

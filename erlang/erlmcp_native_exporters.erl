@@ -23,7 +23,7 @@ it started again.
 -define(ALWAYS, [erlmcp_priority_groups, erlmcp_native_scan, erlmcp_native_events]).
 %% By the key of their options.
 -define(CONFIGURED, [
-    {cluster, erlmcp_overload_cluster},
+    {cluster, erlmcp_overload_cluster_options},
     {http, erlmcp_native_http},
     {otlp, erlmcp_native_otlp},
     {metrics_server, erlmcp_native_metrics_server}
@@ -73,6 +73,7 @@ reload([{Id, Module} | Rest]) ->
     maybe
         {ok, Options} ?= erlmcp_native_config:lookup(Id, Module:config()),
         ok ?= change(Id, running(Id), wanted(Id, Options)),
+        ok ?= follow(Id, Options),
         reload(Rest)
     end.
 
@@ -81,6 +82,11 @@ running(Id) ->
         {ok, #{start := Start}} -> Start;
         {error, not_found} -> off
     end.
+
+%% A cluster is not left and joined again for another number.
+follow(cluster, off) -> erlmcp_overload_cluster_server:whole();
+follow(cluster, _Options) -> erlmcp_overload_cluster_server:reload();
+follow(_, _) -> ok.
 
 change(_Id, off, off) ->
     ok;

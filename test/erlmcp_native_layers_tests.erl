@@ -17,7 +17,11 @@
     {erlmcp_native_exporters, erlmcp_native_sup},
     {erlmcp_native_http_listener, erlmcp_native_http},
     {erlmcp_native_service, erlmcp_native_sup},
+    {erlmcp_overload_cluster_message, erlmcp_overload_cluster},
+    {erlmcp_overload_cluster_server, erlmcp_overload},
+    {erlmcp_overload_cluster_server, erlmcp_overload_cluster},
     {erlmcp_overload_cluster_sup, erlmcp_overload},
+    {erlmcp_overload_cluster_sup, erlmcp_overload_cluster},
     {erlmcp_overload_server, erlmcp_overload_monitor},
     {erlmcp_priority_groups, erlmcp_priority_peers}
 ]).

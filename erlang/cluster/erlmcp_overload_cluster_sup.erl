@@ -1,8 +1,9 @@
 -module(erlmcp_overload_cluster_sup).
 -moduledoc """
 Supervises what a node of a cluster needs: the scope of `m:pg`, what takes control messages of other nodes and knows
-where to send them, and what knows of their groups. It is a child of the exporters' supervisor, which starts and stops
-it as `cluster` is configured.
+where to send them, what knows of their groups, and whoever tells the others of this node and listens to them. All of
+these are started anew when the scope is. It is a child of the exporters' supervisor, which starts and stops it as
+`cluster` is configured.
 """.
 
 -behaviour(supervisor).
@@ -28,7 +29,12 @@ start_link() ->
 init([]) ->
     Scope = #{id => pg, start => {pg, start_link, [?SCOPE]}, shutdown => 1000},
     Workers = [
-        #{id => Module, start => {Module, start_link, Args}, shutdown => 1000}
-     || {Module, Args} <- [{erlmcp_control_gate, []}, {erlmcp_control_routes, []}, {erlmcp_priority_peers, [?SCOPE]}]
+        #{id => Id, start => {Module, start_link, Args}, shutdown => 1000}
+     || {Id, Module, Args} <- [
+            {erlmcp_control_gate, erlmcp_control_gate, []},
+            {erlmcp_control_routes, erlmcp_control_routes, []},
+            {erlmcp_priority_peers, erlmcp_priority_peers, [?SCOPE]},
+            {erlmcp_overload_cluster, erlmcp_overload_cluster_server, []}
+        ]
     ],
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 10}, [Scope | Workers]}}.
+    {ok, {#{strategy => rest_for_one, intensity => 10, period => 10}, [Scope | Workers]}}.

@@ -28,6 +28,7 @@ Turns the reasons that natives give into the errors that callers see.
     | bad_handler
     | bad_interval
     | bad_messages
+    | bad_node
     | bad_number
     | bad_pid
     | {bad_option, erlmcp_native_options:problem()}
@@ -135,6 +136,7 @@ position(bad_action) -> 2;
 position(bad_handler) -> 2;
 position(bad_callbacks) -> 1;
 position(bad_interval) -> 1;
+position(bad_node) -> 1;
 position(bad_number) -> 1;
 position(bad_refusal) -> 1;
 position(bad_result) -> 1;
@@ -192,6 +194,7 @@ text({bad_option, Problem}) -> erlmcp_native_options:explain(Problem);
 text(bad_answer) -> "neither ok nor {error, Reason}";
 text(bad_interval) -> "not an integer from 1 to 2^32 - 1";
 text(bad_callbacks) -> "not a module that exports the callbacks of erlmcp_overload_handler";
+text(bad_node) -> "not an atom; nor is what is called a module, a function and a list of arguments";
 text(bad_number) -> "not an integer from 0";
 text(bad_format) -> "neither text nor openmetrics";
 text(bad_fun) -> "not a fun without arguments";
@@ -200,6 +203,6 @@ text(bad_span) -> "neither last_10_minutes nor last_day";
 text(bad_scope) -> "neither all nor {role, Atom}";
 text(no_priority) -> "this runtime has no priority aliases: OTP 28 is needed";
 text(too_many_components) -> "there are 1024 components already";
-text(too_many_rates) -> "there are 1024 rates already";
+text(too_many_rates) -> "there are 1024 rates already, or 64 of scope cluster";
 text(too_many_roles) -> "there are 1024 roles already";
 text(Reason) -> atom_to_list(Reason).

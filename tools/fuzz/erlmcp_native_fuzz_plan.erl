@@ -17,6 +17,13 @@ not.
     {erlmcp_native_sup, "is a supervisor"},
     {erlmcp_native_exporters, "is a supervisor"},
     {erlmcp_overload_cluster_sup, "is a supervisor"},
+    {erlmcp_overload_cluster_server, "is a process of the application's"},
+    {erlmcp_native_http_cluster, "is called by cowboy's handlers, with what was checked"},
+    {erlmcp_overload_cluster_own, "is called by erlmcp_overload_cluster_server"},
+    {erlmcp_overload_cluster_picture, "is called by erlmcp_overload_cluster_server; it has properties of its own"},
+    {erlmcp_overload_cluster_shares, "is called by erlmcp_overload_cluster_server; it has properties of its own"},
+    {{erlmcp_overload_cluster_message, make, 1}, "is called by erlmcp_overload_cluster_server"},
+    {{erlmcp_overload_cluster, asked, 4}, "is what ask/4 calls in a process of its own"},
     {erlmcp_native_keeper, "is a process of the application's"},
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
