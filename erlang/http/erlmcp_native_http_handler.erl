@@ -23,6 +23,7 @@ whatever is started. Below `/api/` a parameter that is not known is an error; el
     | why
     | owner
     | component
+    | cluster
     | live
     | ready
     | metrics
@@ -52,7 +53,9 @@ answer(Resource, Req) ->
             resource(Resource, Checked, Req)
         catch
             exit:{noproc, {erlmcp_overload_monitor, _, _}} ->
-                erlmcp_native_http_reply:not_started(erlmcp_overload_monitor)
+                erlmcp_native_http_reply:not_started(erlmcp_overload_monitor);
+            exit:{noproc, {erlmcp_overload_cluster, _, _}} ->
+                erlmcp_native_http_reply:not_started(erlmcp_overload_cluster)
         end
     else
         {error, {Status, _, _} = Answer} when is_integer(Status) -> Answer;
@@ -68,6 +71,7 @@ parameters(why) -> [role, owner];
 parameters(owner) -> [role, pid];
 parameters(component) -> [id];
 parameters(alerts) -> [role];
+parameters(cluster) -> [node];
 parameters(_) -> [].
 
 values(ignored, _Req) -> {ok, #{}};
@@ -112,6 +116,8 @@ resource(control, _, _Req) ->
         undefined -> erlmcp_native_http_reply:not_started(erlmcp_control_plane);
         Control -> erlmcp_native_http_reply:json(200, Control)
     end;
+resource(cluster, Values, _Req) ->
+    erlmcp_native_http_cluster:answer(Values);
 resource(live, _, _Req) ->
     erlmcp_native_http_reply:json(200, #{status => ok});
 resource(ready, _, _Req) ->

@@ -11,13 +11,13 @@ an atom.
 -export_type([name/0, values/0, problem/0]).
 
 -doc "A name is that of a parameter.".
--type name() :: role | top | by | span | text | owner | pid | id.
+-type name() :: role | top | by | span | text | owner | pid | id | node.
 -doc """
 These are the values that were given: names in UTF-8, `text`, which is to be in a name, `top`, how many rows, `by`,
 what they are ordered by, and `span`.
 """.
 -type values() :: #{
-    role | owner | pid | id | text => binary(), top => 1..1000, by => erlmcp_overload_monitor:rank(),
+    role | owner | pid | id | text | node => binary(), top => 1..1000, by => erlmcp_overload_monitor:rank(),
     span => erlmcp_native_history:span()
 }.
 -doc """
@@ -110,8 +110,8 @@ value(top, Digits, Shown) ->
         Top when is_integer(Top), Top >= 1, Top =< 1000 -> {ok, Top};
         _ -> {error, {Shown, ~"it is not an integer from 1 to 1000"}}
     end;
-value(role, Role, Shown) when byte_size(Role) > ?MAX_NAME ->
-    {error, {Shown, ~"it is longer than any role"}};
+value(Name, Value, Shown) when (Name =:= role orelse Name =:= node), byte_size(Value) > ?MAX_NAME ->
+    {error, {Shown, <<"it is longer than any ", (atom_to_binary(Name))/binary>>}};
 value(_, Name, Shown) when byte_size(Name) > ?MAX_NAME ->
     {error, {Shown, ~"it is longer than any name"}};
 value(_, Name, _) ->
