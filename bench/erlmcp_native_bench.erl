@@ -65,6 +65,7 @@ groups() ->
         {mailbox, erlmcp_native_bench_mailbox},
         {watch, erlmcp_native_bench_watch},
         {node, erlmcp_native_bench_node},
+        {cluster, erlmcp_native_bench_cluster},
         {http, erlmcp_native_bench_http}
     ].
 
