@@ -255,7 +255,9 @@ a_cluster_is_configured() ->
     ?assertEqual(undefined, whereis(erlmcp_overload)),
     ours(cluster, [{nodes, 3}]),
     ?assertEqual(ok, reload_config()),
-    ?assertEqual([erlmcp_overload_cluster], pg:which_groups(erlmcp_overload)),
+    ?assertEqual(
+        [erlmcp_overload_cluster, erlmcp_priority_peers], lists:sort(pg:which_groups(erlmcp_overload))
+    ),
     Scope = whereis(erlmcp_overload),
     ours(cluster, #{nodes => 4}),
     ?assertEqual(ok, reload_config()),
