@@ -57,4 +57,5 @@ mkdir "$work/deployed/releases/2.0.0"
 cp "$app/_build/default/rel/relup_app/relup_app-2.0.0.tar.gz" "$work/deployed/releases/2.0.0/relup_app.tar.gz"
 "$here/one_library.sh" "$work/deployed"
 CONSUMER_RELUP=2.0.0 "$work/deployed/bin/relup_app" foreground
-CONSUMER_RELUP='' "$work/deployed/bin/relup_app" foreground
+# The script named without a version goes on starting the release with which it came.
+CONSUMER_RELUP='' CONSUMER_EXPECTED=$next "$work/deployed/bin/relup_app-2.0.0" foreground

@@ -35,6 +35,7 @@ check_and_halt() ->
 %% The release that was made permanent, started anew: all of it is of the new version, the library too.
 check(Unset) when Unset =:= false; Unset =:= "" ->
     {Release, Version} = {release(), version()},
+    Version = os:getenv("CONSUMER_EXPECTED"),
     ok = ours(erlmcp_native, Version),
     ok = erlmcp_queue_limits:try_enqueue(relup_role, self()),
     io:format("relup_app: release ~ts started, with erlmcp_native ~ts~n", [Release, Version]);
