@@ -26,7 +26,7 @@ a text; `ok` whether that holds.
     ok := boolean()
 }.
 
--doc "Makes a verdict.".
+-doc "Makes a verdict on a promise; `Met` is of its target, and `Ok` of what decides.".
 -spec verdict(Name, Target, Measured, Met, Bound, Ok) -> verdict() when
     Name :: iolist(), Target :: iolist(), Measured :: iolist(), Met :: boolean(), Bound :: exact | none | iolist(),
     Ok :: boolean().

@@ -65,7 +65,7 @@ There is no encryption. On our own listener:
   addresses any host is served, unless `hosts` are given.
 - With `token`, who does not send it gets 401. Without, any user of the machine can read, and on another address whoever
   reaches that. See `m:erlmcp_native_http_token`: it is read anew for each request, so that another one counts at once,
-  and while it cannot be read nobody is let in. For example `token => {file, "/run/secrets/erlmcp_token"}`.
+  and while it cannot be read nobody is let in. For example `token => {file, "/run/secrets/ops-token"}`.
 
 Where the routes are mounted, that listener checks who asks. Wherever they are, other sites can neither read nor embed
 what they answer.

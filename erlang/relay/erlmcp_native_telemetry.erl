@@ -37,12 +37,14 @@ Neither is in the way of an admission, whatever the attached functions do: see `
 Executes the event `[erlmcp_native, queue_limits, role]` for each role, in the caller, with what is so now: `depth` over
 all `owners`, `limit` for each, the `level`, how many refusals there are in a second; and of the last check, at most of
 all owners, `utilization`, for how many milliseconds one that comes would wait (an estimate), and for how many nobody
-was taken out. Without the library, or while the limits are not started, it does nothing.
+was taken out.
 
 ```erlang
 1> erlmcp_native_telemetry:emit().
 ok
 ```
+
+Without the library, or while the limits are not started, it does nothing.
 """.
 -spec emit() -> ok.
 emit() ->

@@ -99,7 +99,7 @@ right() ->
             ~"curl -s 'http://127.0.0.1:9464/api/queues?role=session&top=2'",
             ~"```",
             ~"```output",
-            ~"{\"role\":\"session\",\"queues\":[],\"top\":2,\"at_ms\":1795687865860}",
+            ~"{\"role\":\"session\",\"by\":\"utilization\",\"queues\":[],\"top\":2,\"at_ms\":1795687865860}",
             ~"```"
         ]},
         {"Elixir", [elixir], [
