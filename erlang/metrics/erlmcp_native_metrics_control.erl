@@ -56,14 +56,16 @@ far() ->
         field(
             {counter, ~"control_far", none, [~"how"]},
             ~"Control messages to other nodes, by what became of them.",
-            fun(#{control := undefined}) -> [];
-               (#{control := #{far := Fates}}) -> [{[word(Fate)], Number} || {Fate, Number} <- sorted(Fates)]
+            fun(#{control := #{far := Fates}}) -> [{[word(Fate)], Number} || {Fate, Number} <- sorted(Fates)];
+               (#{}) -> []
             end
         ),
         field(
             {counter, ~"priority_dropped", none, [~"why"]},
             ~"Priority messages to aliases of other nodes that were not sent.",
-            fun(#{priority_dropped := Drops}) -> [{[word(Why)], Number} || {Why, Number} <- sorted(Drops)] end
+            fun(#{priority_dropped := Drops}) -> [{[word(Why)], Number} || {Why, Number} <- sorted(Drops)];
+               (#{}) -> []
+            end
         )
     ].
 

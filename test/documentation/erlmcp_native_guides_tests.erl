@@ -66,8 +66,8 @@ every_guide_is_here_test() ->
     Guides = [File || "docs/guides/" ++ File <- erlmcp_native_document:files()],
     Expected = [
         "bounded-gen-server", "cancellation", "choosing-limits", "drop-in-for-erlmcp", "elixir",
-        "how-often-may-a-client-ask", "http-429-in-cowboy", "installing", "pid-or-name-as-owner", "pool",
-        "testing-with-it", "upgrading"
+        "how-often-may-a-client-ask", "http-429-in-cowboy", "installing", "more-than-one-node",
+        "pid-or-name-as-owner", "pool", "testing-with-it", "upgrading"
     ],
     ?assertEqual(Expected, [filename:basename(File, ".md") || File <- Guides]),
     [?assertNotEqual({File, []}, {File, [Tag || Tag <- tags(File), Tag =/= ~"text"]}) || File <- Guides].
