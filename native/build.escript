@@ -269,7 +269,12 @@ artifact(_, _, Found) ->
 %% A dependency seldom changes, so cargo is not asked again where nothing did. Where this project is the one that is
 %% worked on, cargo is always asked: it knows of more than can be seen from here.
 is_dependency(Root) ->
-    os:getenv("REBAR_BARE_COMPILER_OUTPUT_DIR") =/= false orelse os:getenv("REBAR_ROOT_DIR", Root) =/= Root.
+    os:getenv("REBAR_BARE_COMPILER_OUTPUT_DIR") =/= false orelse
+        steps(os:getenv("REBAR_ROOT_DIR", Root)) =/= steps(Root).
+
+%% rebar3 says /home/me/project/. of its own.
+steps(Folder) ->
+    [Step || Step <- filename:split(Folder), Step =/= "."].
 
 %% What a library is made of: each file, what cargo and rustc read from the environment, and the machine.
 sources(Root) ->

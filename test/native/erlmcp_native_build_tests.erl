@@ -96,7 +96,7 @@ not_again(Dir) ->
     ok = file:delete(library(Dir)),
     ?assertEqual(7, Again([])),
     %% By itself, it is what is worked on.
-    {0, <<>>} = build(Dir, [{"REBAR_ROOT_DIR", Dir} | with_programs(Dir)]),
+    {0, <<>>} = build(Dir, [{"REBAR_ROOT_DIR", Dir ++ "/."} | with_programs(Dir)]),
     ?assertEqual(8, builds(Dir)).
 
 builds(Dir) ->
