@@ -43,11 +43,14 @@ plain({_, regular, Size, 946_684_800, Mode, 0, 0}) when Size > 0, Mode band 8#77
 
 names(Names) ->
     Folders = lists:usort([hd(filename:split(Name)) || Name <- Names]),
-    [".cargo", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "SECURITY.md", "docs", "erlang",
-        "include", "native", "prebuilt", "priv", "rebar.config", "rebar.config.script", "rebar.lock"] = Folders,
+    [".cargo", "CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "SECURITY.md", "docs", "ebin",
+        "erlang", "include", "native", "prebuilt", "priv", "rebar.config", "rebar.config.script", "rebar.lock"] =
+        Folders,
     [] = [Name || "priv/" ++ _ = Name <- Names, lists:member(filename:extension(Name), [".so", ".dll"])],
-    [] = ["docs/operating.md", "erlang/erlmcp_native.app.src", "include/erlmcp_messages.hrl", "native/build.escript",
-        "native/nif/Cargo.toml", "priv/page/index.html"] -- Names.
+    [] = [Name || Name <- Names, filename:dirname(Name) =:= "native/core/tests"],
+    [] = ["docs/operating.md", "ebin/erlmcp_native.appup", "erlang/erlmcp_native.app.src",
+        "include/erlmcp_messages.hrl", "native/build.escript", "native/nif/Cargo.toml",
+        "priv/page/index.html"] -- Names.
 
 libraries(Folder) ->
     {ok, Sums} = file:read_file(filename:join(Folder, "SHA256SUMS")),
