@@ -130,7 +130,7 @@ verify(File, Sum, Sums) ->
 
 %% The lines of sha256sum.
 sums(File) ->
-    Lines = string:lexemes(binary_to_list(done(file:read_file(File), "read", File)), "\r\n"),
+    Lines = lines(binary_to_list(done(file:read_file(File), "read", File))),
     [{string:lowercase(Sum), Name} || Line <- Lines, [Sum, Name] <- [string:lexemes(Line, " *")]].
 
 %% rebar3 and mix do not run without crypto; who calls this by hand may.
@@ -160,7 +160,7 @@ loads(Library, Root) ->
     ],
     case execute(filename:join(Bindir, "erlexec"), Args, [{cd, Root}, {env, Env}]) of
         {0, _} -> ok;
-        {Status, Said} -> {no, why(Status, lists:reverse(string:lexemes(Said, "\r\n")))}
+        {Status, Said} -> {no, why(Status, lists:reverse(lines(Said)))}
     end.
 
 %% Without these a runtime may not be able to start at all, in an emulator of another machine, say.
@@ -230,7 +230,7 @@ trouble(Tool, Path, Needed, Root) ->
                 nomatch -> [words("~ts tells no version", [Path])]
             end;
         {Status, Said} ->
-            [First | _] = string:lexemes(Said, "\r\n") ++ [words("status ~b", [Status])],
+            [First | _] = lines(Said) ++ [words("status ~b", [Status])],
             [words("~ts does not run (~ts)", [Path, First])]
     end.
 
@@ -356,6 +356,10 @@ executed(Port, Said) ->
 done(ok, _, _) -> ok;
 done({ok, Value}, _, _) -> Value;
 done({error, Reason}, What, File) -> fail("cannot ~ts ~ts: ~ts", [What, File, file:format_error(Reason)]).
+
+%% Those that are not empty. Both ends of a line together are one character to string.
+lines(Text) ->
+    string:lexemes(Text, [$\r, $\n, "\r\n"]).
 
 -spec fail(string(), [term()]) -> no_return().
 fail(Format, Args) ->

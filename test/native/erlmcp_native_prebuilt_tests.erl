@@ -20,6 +20,7 @@ package_test_() ->
             {"no library for this machine", fun no_library/1},
             {"a library that is not the package's", fun changed/1},
             {"a package without its sums", fun no_sums/1},
+            {"sums with the line ends of Windows", fun windows_sums/1},
             {"a library of another version than the sources", fun another_version/1},
             {"a library that does not come back", fun hangs/1},
             {"a library that ends its runtime", fun ends/1},
@@ -111,6 +112,14 @@ no_sums(Dir) ->
     ],
     ok = file:delete(Sums),
     said("cannot read .*SHA256SUMS: no such file", build(Dir)).
+
+%% As git may bring them into a work tree there.
+windows_sums(Dir) ->
+    Sums = filename:join(Dir, ?SUMS),
+    {ok, Lines} = file:read_file(Sums),
+    ok = file:write_file(Sums, ["0123  another.so\r\n", string:replace(Lines, "\n", "\r\n", all)]),
+    ?assertEqual({0, <<>>}, build(Dir, without_cargo())),
+    ?assertEqual({ok, real()}, file:read_file(library(Dir))).
 
 another_version(Dir) ->
     App = filename:join([Dir, "erlang", "erlmcp_native.app.src"]),
