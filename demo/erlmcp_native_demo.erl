@@ -1,8 +1,9 @@
 -module(erlmcp_native_demo).
 -moduledoc """
-`make demo`: first the same program on two nodes of their own, of which only the second is protected; then a node with
-clients, sessions, transports, tool executors and SSE streams under 100,000 requests/s, in ten phases, with control
-messages all the time; what is promised, and whether it was kept, at the end.
+`make demo`: first the same program on two nodes of their own, of which only the second is protected; three nodes that
+share a rate, of which one is killed; then a node with clients, sessions, transports, tool executors and SSE streams
+under 100,000 requests/s, in ten phases, with control messages all the time; what is promised, and whether it was
+kept, at the end.
 
 Everything shown is measured while it runs: processes, messages, refusals, faults and times are real, and on a machine
 that cannot keep the pace the rates are those it reached. `m:erlmcp_native_demo_settings` has the settings. The exit
@@ -89,6 +90,7 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold} = Settings,
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, [["page: ", Page, "; log: ", Log]]),
     Compared = compare(Settings, File, Display, Page),
+    Nodes = nodes(Settings, File, Display, Page),
     Book = erlmcp_native_demo_handler:new(),
     Meter = erlmcp_native_demo_meter:new(),
     ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
@@ -97,7 +99,7 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold} = Settings,
     Show = erlmcp_native_demo_show:run(World, File, Display, #{seconds => Seconds, page => Page}),
     AtRest = come_to_rest(World, erlang:monotonic_time(millisecond) + ?DRAIN_MS),
     Refused = erlmcp_native_demo_sample:library_refused(),
-    Facts = Show#{sample => AtRest, compared => Compared, library_refused => Refused},
+    Facts = Show#{sample => AtRest, compared => Compared, nodes => Nodes, library_refused => Refused},
     Verdicts = erlmcp_native_demo_promises:verdicts(Facts),
     Status =
         case erlmcp_native_demo_verdict:kept(Verdicts) of
@@ -106,6 +108,7 @@ play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold} = Settings,
         end,
     Tables = [
         erlmcp_native_demo_compare_view:lines(Compared),
+        erlmcp_native_demo_nodes_view:lines(Nodes),
         erlmcp_native_demo_tenants:lines(AtRest),
         erlmcp_native_demo_overload:lines(Facts),
         erlmcp_native_demo_verdict:lines(Verdicts)
@@ -144,6 +147,9 @@ compare(#{compare := false}, _File, _Display, _Page) ->
 compare(#{seconds := Seconds}, File, Display, Page) ->
     Ms = min(?COMPARE_MS, Seconds * 1000 div 3),
     erlmcp_native_demo_compare:run(Display, File, #{ms => Ms, page => Page}).
+
+nodes(#{nodes := false}, _File, _Display, _Page) -> #{};
+nodes(#{nodes := true}, File, Display, Page) -> erlmcp_native_demo_nodes_view:run(Display, File, Page).
 
 contest(File, Display) ->
     ok = erlmcp_native_demo_display:print(Display, [

@@ -1,10 +1,10 @@
 -module(erlmcp_native_demo_json).
 -moduledoc """
-The run as lines of JSON: `compare` unless left out; `second`, `alert`, `breaker` and `fault` while it runs; `contest`
-if asked for, and `promises` last.
+The run as lines of JSON: `compare` and `nodes` unless left out; `second`, `alert`, `breaker` and `fault` while it
+runs; `contest` if asked for, and `promises` last.
 """.
 
--export([open/1, write/2, second/2, event/1, fault/2, compared/1, contested/1, promises/2]).
+-export([open/1, write/2, second/2, event/1, fault/2, compared/1, nodes/1, contested/1, promises/2]).
 
 -doc "Opens the file of JSON lines anew, making its folder.".
 -spec open(file:filename()) -> {ok, file:io_device()} | {error, file:posix() | badarg | system_limit}.
@@ -71,6 +71,14 @@ text_of_process(Map) ->
 -spec compared([erlmcp_native_demo_compare:result()]) -> iodata().
 compared(Results) ->
     line(#{type => compare, results => Results}).
+
+-doc "Makes the line of what was seen of three nodes: of what was waited for, how long it took, in microseconds.".
+-spec nodes(erlmcp_native_demo_nodes:result()) -> iodata().
+nodes(Result) ->
+    line(#{type => nodes, results => maps:map(fun(_, Value) -> us(Value) end, Result)}).
+
+us({Us, _What}) -> Us;
+us(Value) -> text(Value).
 
 -doc "Makes the line of what the library and the gen_server came to.".
 -spec contested([erlmcp_native_demo_contest:result()]) -> iodata().

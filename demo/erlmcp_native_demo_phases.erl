@@ -9,8 +9,11 @@
 -define(LIMIT, 2_500).
 -define(WAIT_MS, 500).
 
--doc "Before the phases of the meter, two are on nodes of their own: `naive` and `bounded`.".
--type phase() :: naive | bounded | erlmcp_native_demo_meter:phase().
+-doc """
+Before the phases of the meter, two are on nodes of their own, `naive` and `bounded`, and one is of this node and
+two more.
+""".
+-type phase() :: naive | bounded | nodes | erlmcp_native_demo_meter:phase().
 -doc "A step says what happens at a moment.".
 -type step() ::
     {phase, erlmcp_native_demo_meter:phase()}
@@ -82,12 +85,13 @@ limit(_Phase) ->
 -doc "Returns a phase's name and place among all phases.".
 -spec title(phase()) -> string().
 title(Phase) ->
-    Phases = [naive, bounded | erlmcp_native_demo_meter:phases()],
+    Phases = [naive, bounded, nodes | erlmcp_native_demo_meter:phases()],
     Place = length(lists:takewhile(fun(Before) -> Before =/= Phase end, Phases)) + 1,
     lists:concat([name(Phase), " (", Place, "/", length(Phases), ")"]).
 
 name(naive) -> "A NAIVE NODE";
 name(bounded) -> "THE SAME, BOUNDED";
+name(nodes) -> "THREE NODES";
 name(calm) -> "CALM";
 name(tenants) -> "TENANTS";
 name(noisy) -> "A NOISY ONE";
@@ -103,6 +107,7 @@ name(recovery) -> "RECOVERY".
 -spec now(phase()) -> unicode:chardata().
 now(naive) -> "100,000 requests/s to 8 executors that do 2,000/s each, by a bare !.";
 now(bounded) -> ["the same; in place of the ! is erlmcp_overload_mailbox:send/3."];
+now(nodes) -> ["two more nodes; all share ", erlmcp_native_demo_member:limit(), ", and each asks for all of it."];
 now(calm) -> "8 clients send 20,000 requests/s, by 8 sessions, to 8 tool executors.";
 now(tenants) -> ["each client may ask ", erlmcp_native_demo_tenants:limit(), "; executors do 10,000/s each."];
 now(noisy) -> "a ninth tenant asks 100,000 requests/s, and so for more than can be done.";
@@ -118,6 +123,7 @@ now(recovery) -> "20,000 requests/s and full speed again.".
 -spec look(phase()) -> string().
 look(naive) -> "mailboxes and memory grow; who asks waits 500 ms, and soon all is late.";
 look(bounded) -> "what cannot be done is refused at once; what is answered is in time.";
+look(nodes) -> "they get no more than the rate; one is killed, and is in no sum any more.";
 look(calm) -> "queues are empty, nothing is refused, control takes microseconds.";
 look(tenants) -> "nobody asks for more than its rate: nobody is refused.";
 look(noisy) -> "it is held to its rate; the others are served as before, and as fast.";

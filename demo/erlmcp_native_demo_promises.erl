@@ -21,6 +21,7 @@ seen; `library_refused` says what the library counted of what the demo's process
 -type facts() :: #{
     sample := erlmcp_native_demo_sample:sample(),
     compared := [erlmcp_native_demo_compare:result()],
+    nodes := erlmcp_native_demo_nodes:result(),
     freed := [erlmcp_native_demo_fault:freed()],
     survived := [erlmcp_native_demo_fault:survived()],
     hung := [erlmcp_native_demo_fault:hung()],
@@ -42,7 +43,7 @@ seen; `library_refused` says what the library counted of what the demo's process
 verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, waits := Waits} = Sample} = Facts) ->
     #{freed := Freed, survived := Survived, owner_mailbox := OwnerMailbox, service_mailbox := ServiceMailbox} = Facts,
     #{surge_per_s := Surge, hung := Hung, drowned := Drowned, pressed := Pressed, library_refused := Library} = Facts,
-    #{cancelled := Cancelled, compared := Compared} = Facts,
+    #{cancelled := Cancelled, compared := Compared, nodes := Nodes} = Facts,
     #{tally := Tally} = Sample,
     {[Session], Counted} = lists:partition(fun(#{role := Role}) -> Role =:= session end, Roles),
     #{alerts := #{raised := Raised, opened := Opened}, share := Share} = Sample,
@@ -53,7 +54,7 @@ verdicts(#{sample := #{roles := Roles, counts := Counts, control := Control, wai
     #{slo_violations := Violations, health_checks := Checks} = Control,
     [#{stats := Executors}] = [Role || #{role := tool_executor} = Role <- Roles],
     #{total_dequeued := Dequeued, unmatched_dequeues := Unmatched} = Executors,
-    erlmcp_native_demo_compare_view:verdicts(Compared) ++
+    erlmcp_native_demo_compare_view:verdicts(Compared) ++ erlmcp_native_demo_nodes_view:verdicts(Nodes) ++
         [session(Session, Hung) | [depth(Role) || Role <- Counted]] ++
         [
             most("roles whose counts do not add up", length([Role || Role <- Counted, not adds_up(Role)]), 0),

@@ -29,12 +29,15 @@ def test_without_a_terminal_it_logs_and_keeps_its_promises(tmp_path: Path):
     assert run.returncode == 0, run.stdout + run.stderr
     assert "\x1b" not in run.stdout
     assert re.search(r"page: http://127\.0\.0\.1:\d+/", run.stdout)
-    phases = ("A NAIVE NODE", "THE SAME, BOUNDED", "CALM", "TENANTS", "A NOISY ONE", "SURGE", "OVERLOAD, FIXED",
-              "PAUSE", "OVERLOAD, WAIT", "FAULTS", "PRESSURE", "RECOVERY")
+    phases = ("A NAIVE NODE", "THE SAME, BOUNDED", "THREE NODES", "CALM", "TENANTS", "A NOISY ONE", "SURGE",
+              "OVERLOAD, FIXED", "PAUSE", "OVERLOAD, WAIT", "FAULTS", "PRESSURE", "RECOVERY")
     assert all(phase in run.stdout for phase in phases)
     # Of two nodes that were asked for too much one refused, and lived.
     assert re.search(r"^refused at once +0 +[1-9]", run.stdout, re.MULTILINE)
     assert re.search(r"^in the end .* alive$", run.stdout, re.MULTILINE)
+    # Of three nodes one was killed, and was not counted any more.
+    assert re.search(r"^all three know of each other .*; 200 requests held in all$", run.stdout, re.MULTILINE)
+    assert re.search(r"^one killed: it is in no sum .*; 100 requests held in all$", run.stdout, re.MULTILINE)
     # One tenant was refused by its rate, and the others were not.
     assert re.search(r"^refused by their rate +0 +0 +[1-9]", run.stdout, re.MULTILINE)
     cancelled = r"CANCELLED a tool past [\d,]+: ended in [\d,.]+ ms; the next (never began|ended, too)$"

@@ -14,13 +14,15 @@ settings_test_() ->
         ),
         ?_assertMatch({ok, #{seconds := 4, plain := true}}, Read([{"DEMO_SECONDS", "4"}, {"DEMO_PLAIN", "1"}])),
         ?_assertMatch({ok, #{seconds := 30, compare := true}}, Read([{"DEMO_SECONDS", ""}])),
-        ?_assertMatch({ok, #{compare := false}}, Read([{"DEMO_COMPARE", "0"}]))
+        ?_assertMatch({ok, #{compare := false}}, Read([{"DEMO_COMPARE", "0"}])),
+        ?_assertMatch({ok, #{compare := true, nodes := false}}, Read([{"DEMO_NODES", "0"}]))
         | [
             ?_assertMatch({error, [_ | _]}, Read([{Name, Value}]))
          || {Name, Values} <- [
                 {"DEMO_SECONDS", ["3", "86401", "-4", "ten", "4.5", "+9", "99999999999999999999"]},
                 {"DEMO_PLAIN", ["yes", "2"]},
                 {"DEMO_COMPARE", ["true"]},
+                {"DEMO_NODES", ["2"]},
                 {"DEMO_RIVAL", ["x"]},
                 {"DEMO_HOLD", ["true"]},
                 {"DEMO_PORT", ["65536", "http"]}
@@ -302,6 +304,7 @@ json_lines_parse_test_() ->
             {~"fault", erlmcp_native_demo_json:fault(memory, pressed(N))},
             {~"fault", erlmcp_native_demo_json:fault(cancel, cancelled(N))},
             {~"alert", erlmcp_native_demo_json:event((alert(N))#{role := node, process := memory})},
+            {~"nodes", erlmcp_native_demo_json:nodes(#{known => {N, N}, left => not_seen, skipped => "x"})},
             {~"contest", erlmcp_native_demo_json:contested([compared(native, N, N)])},
             {~"promises", erlmcp_native_demo_json:promises(erlmcp_native_demo_promises:verdicts(facts(N)), 0)}
         ]
@@ -357,6 +360,7 @@ facts(N) ->
     #{
         sample => sample(N, recovery),
         compared => [],
+        nodes => #{},
         freed => [freed(N)],
         survived => [survived(0)],
         hung => [hung(N)],
