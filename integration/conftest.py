@@ -69,8 +69,8 @@ def start_prometheus(tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     with ExitStack() as servers:
         count = iter(range(1, 1000))
 
-        def start(target: str, path: str = "/metrics") -> Prometheus:
-            server = Prometheus(tmp_path / f"prometheus{next(count)}", target, path)
+        def start(target: str, path: str = "/metrics", **options) -> Prometheus:
+            server = Prometheus(tmp_path / f"prometheus{next(count)}", target, path, **options)
             servers.callback(server.stop)
             return server
 

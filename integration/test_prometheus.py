@@ -4,6 +4,8 @@ import json
 import subprocess
 import time
 
+import pytest
+
 from harness.programs import ROOT, tool
 from harness.waiting import eventually
 
@@ -11,8 +13,8 @@ ODD = "a \"b\"\\ ü\n日"
 ODD_IN_ERLANG = r"list_to_atom([97,32,34,98,34,92,32,252,10,16#65e5])"
 
 
-def promtool(*arguments: str, text: str | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run([tool("PROMTOOL"), *arguments], input=text, text=True, timeout=60, capture_output=True)
+def promtool(*arguments: str, text: str | None = None, program: str = "PROMTOOL") -> subprocess.CompletedProcess:
+    return subprocess.run([tool(program), *arguments], input=text, text=True, timeout=60, capture_output=True)
 
 
 def work(node) -> None:
@@ -109,9 +111,10 @@ def test_the_dashboard_draws_a_few_lines_of_many_roles_and_components(node, prom
     assert sum(lines == 20 for lines in drawn.values()) >= 12, drawn
 
 
-def test_the_rules_are_right():
+@pytest.mark.parametrize("program", ["PROMTOOL", "PROMTOOL_NEXT"])
+def test_the_rules_are_right(program):
     rules = ROOT / "priv/prometheus/erlmcp_native.rules.yml"
-    checked = promtool("check", "rules", str(rules))
+    checked = promtool("check", "rules", str(rules), program=program)
     assert checked.returncode == 0, checked.stderr
-    tested = promtool("test", "rules", str(ROOT / "integration/rules_test.yml"))
+    tested = promtool("test", "rules", str(ROOT / "integration/rules_test.yml"), program=program)
     assert tested.returncode == 0, tested.stdout + tested.stderr

@@ -1,11 +1,11 @@
 #!/bin/sh
 # Usage: integration_tools.sh
 #
-# Makes sure of what the integration tests run besides Erlang: Prometheus with promtool, Chromium with
-# chromedriver, and a Python virtual environment with integration/requirements.txt. Prints on stdout where they
+# Makes sure of what the integration tests run besides Erlang: Prometheus with promtool, a later Prometheus, Chromium
+# with chromedriver, and a Python virtual environment with integration/requirements.txt. Prints on stdout where they
 # are, as assignments for the shell. The programs on PATH are used when they are new enough; otherwise they come
 # from Debian's archive, from the release that this system is, without root, and are kept in the user's cache
-# folder for the next time.
+# folder for the next time. The later Prometheus comes from a release to come, with the libc of that.
 set -eu
 cd "$(dirname "$0")/.."
 . scripts/debian.sh
@@ -13,6 +13,8 @@ cd "$(dirname "$0")/.."
 me=integration_tools
 quiet=
 min_prometheus=2.40
+next_prometheus=3.5
+next_suite=forky
 min_chromium=123
 min_python=3.10
 recipe=1 # raise when the packages or their treatment change: the old folders are then left alone
@@ -132,6 +134,49 @@ provide_prometheus() {
     assign PROMTOOL "${bin:+$bin/}promtool"
 }
 
+# Makes $tmp/root, of programs that are to run from $prefix with the loader and the libc beside them.
+# (set -e does not hold in here.)
+unpack_next() {
+    mkdir -p "$tmp/root/wrapped" || return
+    for deb in "$tmp"/debs/*.deb; do
+        dpkg-deb -x "$deb" "$tmp/root" || return
+    done
+    libs=$(echo "$tmp"/root/usr/lib/*-linux-gnu)
+    loader=$(echo "$libs"/ld-linux-*)
+    for program in $programs; do
+        script=$tmp/root/wrapped/${program##*/}
+        printf "#!/bin/sh\nexec '%s' --library-path '%s' '%s' \"\$@\"\n" "$prefix${loader#"$tmp/root"}" \
+            "$prefix${libs#"$tmp/root"}" "$prefix/$program" >"$script" && chmod +x "$script" || return
+    done
+}
+
+fetch_next() {
+    find_archive
+    begin_prefix || return 0
+    say "fetching prometheus from Debian $next_suite, about 40 MB, once, into $prefix"
+    private_apt "$archive $next_suite"
+    cd "$tmp/debs"
+    apt_get "cannot fetch prometheus from the Debian archive" download libc6 prometheus promtool
+    unpack_next >"$tmp/log" 2>&1 || fail "cannot unpack into $tmp (disk full?): $(last_words)"
+    finish_prefix
+    for program in $programs; do
+        "$bin/${program##*/}" --version >"$tmp/log" 2>&1 || broken "${program##*/} of Debian $next_suite"
+    done
+}
+
+# A Prometheus of the next major version: it parses and evaluates by rules of its own.
+provide_prometheus_next() {
+    remedy="install Prometheus $next_prometheus or newer with promtool and put them on PATH"
+    bin=
+    if ! { on_path prometheus $next_prometheus && on_path promtool $next_prometheus; }; then
+        prefix=$cache/prometheus-r$recipe-$next_suite-$arch bin=$prefix/wrapped
+        programs='usr/bin/prometheus usr/bin/promtool'
+        cached || (fetch_next)
+    fi
+    assign PROMETHEUS_NEXT "${bin:+$bin/}prometheus"
+    assign PROMTOOL_NEXT "${bin:+$bin/}promtool"
+}
+
 # A chromedriver drives the Chromium that it was made with.
 provide_chromium() {
     remedy="install Chromium $min_chromium or newer with its chromedriver and put them on PATH"
@@ -193,5 +238,6 @@ arch=$(dpkg --print-architecture 2>/dev/null) || arch=$(uname -m)
 suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release 2>/dev/null) || suite=
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/erlmcp_native
 provide_prometheus
+provide_prometheus_next
 provide_chromium
 provide_python

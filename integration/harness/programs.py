@@ -13,7 +13,7 @@ from .waiting import eventually
 MORTAL = ("setpriv", "--pdeathsig", "TERM", "--")
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("PROMETHEUS", "PROMTOOL", "CHROMIUM", "CHROMEDRIVER")
+TOOLS = ("PROMETHEUS", "PROMTOOL", "PROMETHEUS_NEXT", "PROMTOOL_NEXT", "CHROMIUM", "CHROMEDRIVER")
 
 
 def tool(name: str) -> str:

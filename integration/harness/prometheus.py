@@ -10,22 +10,24 @@ from typing import Any
 from .programs import MORTAL, start, stop, tail, tool
 from .waiting import eventually
 
-LISTENING = re.compile(r'msg="Listening on" address=127\.0\.0\.1:(\d+)')
+LISTENING = re.compile(r'msg="Listening on" (?:component=web )?address=127\.0\.0\.1:(\d+)')
 
 
 class Prometheus:
-    """Runs from when it is made, and ready, until stop(). All its files are in the folder."""
+    """Runs from when it is made, and ready, until stop(). All its files are in the folder. The program is of TOOLS."""
 
-    def __init__(self, folder: Path, target: str, path: str = "/metrics"):
+    def __init__(self, folder: Path, target: str, path: str = "/metrics", program: str = "PROMETHEUS",
+                 rules: Path | None = None):
         folder.mkdir()
         self.log = folder / "prometheus.log"
         config = folder / "prometheus.yml"
         config.write_text(json.dumps({  # which is YAML too
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(rules)] if rules else [],
             "scrape_configs": [{"job_name": "erlmcp", "metrics_path": path,
                                 "static_configs": [{"targets": [target]}]}],
         }))
-        self.process = start([*MORTAL, tool("PROMETHEUS"), f"--config.file={config}",
+        self.process = start([*MORTAL, tool(program), f"--config.file={config}",
                               f"--storage.tsdb.path={folder / 'data'}", "--web.listen-address=127.0.0.1:0"],
                              self.log)
         try:
