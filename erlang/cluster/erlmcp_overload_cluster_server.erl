@@ -13,7 +13,7 @@ Whoever reads has a view of an ETS table, made anew at each interval, and 50 ms 
 
 -behaviour(gen_server).
 
--export([start_link/0, reload/0, read/0, whole/0]).
+-export([start_link/0, reload/0, read/0, is_readable/0, whole/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(NAME, erlmcp_overload_cluster).
@@ -54,6 +54,15 @@ read() ->
         [] -> none
     catch
         error:badarg -> none
+    end.
+
+-doc "Says whether there is something to read, without copying it.".
+-spec is_readable() -> boolean().
+is_readable() ->
+    try
+        ets:member(?NAME, view)
+    catch
+        error:badarg -> false
     end.
 
 -doc "Gives this node all of each rate, when it is no more in a cluster.".

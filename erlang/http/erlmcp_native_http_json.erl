@@ -36,6 +36,7 @@ summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self
         control => plane(Control),
         cancel => known(Cancel),
         pressure => pressure(Pressure),
+        cluster => erlmcp_overload_cluster_server:is_readable(),
         self => Self#{streams => maps:get(http_streams, erlmcp_native_self:read(), 0)}
     }.
 

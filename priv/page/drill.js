@@ -3,7 +3,8 @@
 import { parsed } from './address.js';
 import { $, h, list, say, setBadge, show } from './dom.js';
 import { name } from './format.js';
-import { ComponentView, NodeView } from './view_component.js';
+import { ComponentView } from './view_component.js';
+import { NodeView } from './view_node.js';
 import { OwnerView } from './view_owner.js';
 import { RoleView } from './view_role.js';
 
@@ -27,13 +28,18 @@ export class Drill {
   #asking = new AbortController();
   #timer = null;
 
-  constructor(redraw) {
+  constructor(redraw, cluster) {
     this.#redraw = redraw;
     const again = () => this.#ask();
-    this.#views = Object.fromEntries(Object.entries(VIEWS).map(([kind, View]) => [kind, new View(again)]));
+    this.#views = Object.fromEntries(Object.entries(VIEWS).map(([kind, View]) => [kind, new View(again, cluster)]));
     addEventListener('hashchange', () => this.#follow(true));
     document.addEventListener('visibilitychange', () => document.hidden || !this.#at || this.#ask());
     this.#follow(false);
+  }
+
+  /** What is looked at, as `parsed` has it. */
+  get at() {
+    return this.#at;
   }
 
   /** The role whose numbers are shown, or null. */

@@ -2,6 +2,7 @@
 
 import { address } from './address.js';
 import { recolour } from './chart.js';
+import { Cluster } from './cluster.js';
 import { $, fields, say, stats } from './dom.js';
 import { Drill } from './drill.js';
 import { bytes, count } from './format.js';
@@ -10,6 +11,7 @@ import { samples } from './past.js';
 import { Stream } from './stream.js';
 import { Announcer, AlertsView } from './view_alerts.js';
 import { renderBreakers } from './view_breakers.js';
+import { ClusterView } from './view_cluster.js';
 import { ControlView } from './view_control.js';
 import { LevelsView } from './view_levels.js';
 import { renderOwners } from './view_owners.js';
@@ -46,6 +48,7 @@ const choose = (role) => {
 
 const alertsView = new AlertsView();
 const views = {
+  cluster: new ClusterView(),
   roles: new RolesView(() => redraw()),
   queues: new QueuesView(choose),
   refusals: new RefusalsView(),
@@ -58,11 +61,14 @@ const renderNews = () => {
   renderBreakers(model);
 };
 
-const drill = new Drill(() => redraw());
+const cluster = new Cluster(() => redraw());
+const drill = new Drill(() => redraw(), cluster);
 
 const renderNumbers = () => {
   renderStatus(model, feed, drill.subject);
+  cluster.follow(model.snapshot);
   drill.render(model);
+  views.cluster.render(cluster, drill.at, model.snapshot.node);
   views.roles.render(model);
   views.queues.render(model, drill.role);
   views.refusals.render(model);

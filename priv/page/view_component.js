@@ -1,10 +1,8 @@
-// A component of the control plane, and a node with its components.
+// A component of the control plane.
 
-import { address } from './address.js';
-import { $, Table, attribute, counting, fields, h, sayName, stats } from './dom.js';
-import { clock, count, latency, name, plural, rate } from './format.js';
+import { $, Table, counting, fields, stats } from './dom.js';
+import { clock, count, latency, name, plural } from './format.js';
 import { LANES } from './view_control.js';
-import { found, switches } from './verdict.js';
 
 const NUMBERS = [
   ['Delivered', count, 'delivered'],
@@ -15,7 +13,8 @@ const NUMBERS = [
   ['Longest', latency, 'max_latency_us'],
   ['Its handler failed', count, 'crashes'],
 ];
-const waiting = ({ queued }) => Object.values(queued ?? {}).reduce((all, each) => all + each, 0);
+/** How many messages of a component wait. */
+export const waiting = ({ queued }) => Object.values(queued ?? {}).reduce((all, each) => all + each, 0);
 
 export class ComponentView {
   #lanes = new Table('component-lanes', [
@@ -51,51 +50,6 @@ export class ComponentView {
       verdict: of && (of.error ?? (of.crashes > 0
         ? `Its handler failed ${plural(of.crashes, 'time')}; the last ${count(of.errors.length)} are below.`
         : 'Its handler has not failed.')),
-    };
-  }
-}
-
-export class NodeView {
-  #components = new Table('node-components', [
-    {
-      title: 'Component', tag: 'th', kind: 'name', child: () => h('a', { 'data-field': 'component' }),
-      show: ({ firstChild: link }, { id }) => {
-        sayName(link, id);
-        attribute(link, 'href', address('component', id));
-      },
-    },
-    counting('Delivered', 'delivered'),
-    { ...counting('Waiting', 'queued'), hot: ({ queued }) => queued > 0 },
-    { title: 'p99', kind: 'n', field: 'p99', text: ({ latency_p99_us: us }) => latency(us) },
-  ]);
-
-  urls() {
-    return { control: 'api/control' };
-  }
-
-  render({ snapshot, roles }, { value }, { control }) {
-    if (value !== snapshot.node) {
-      stats($('node-stats'), []);
-      this.#components.draw([], () => '', 'They are on the page of that node.');
-      return { verdict: `This is the page of ${name(snapshot.node)}: ask ${name(value)} for its own.` };
-    }
-    const rows = Object.entries(control?.by_component ?? {}).map(([id, row]) => ({ ...row, id, queued: waiting(row) }))
-      .sort((a, b) => b.queued - a.queued || b.delivered - a.delivered || (a.id < b.id ? -1 : 1));
-    this.#components.draw(rows, ({ id }) => id, control?.error ?? 'No component is registered.');
-    const { pressure } = snapshot;
-    const pressed = ['memory', 'run_queue'].filter((cause) => pressure?.[cause]);
-    stats($('node-stats'), [
-      ['Roles', count(roles.length), 'roles'],
-      ['Refused now', `${rate(roles.reduce((all, { refusedRate }) => all + (refusedRate ?? 0), 0))}/s`, 'refused'],
-      ...pressed.map((cause) => [cause.replace('_', ' '), found[cause](pressure[cause]), cause]),
-    ]);
-    const off = switches(snapshot).filter(({ off: is }) => is);
-    return {
-      verdict: pressure?.level
-        ? `It is pressed by ${pressure.cause.replace('_', ' ')} and refuses ${pressure.refuses.join(', ')}.`
-        : 'Nothing presses it: it refuses by limits alone.',
-      lines: off.map(({ text }) => ({ name: 'off', words: text })),
-      note: `version ${snapshot.version ?? 'not known'}`,
     };
   }
 }

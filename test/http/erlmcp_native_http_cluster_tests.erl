@@ -31,6 +31,7 @@ with_cluster(Test) ->
 
 without_a_cluster_it_is_not_started() ->
     Reason = #{~"error" => ~"unavailable", ~"reason" => ~"erlmcp_overload_cluster is not started"},
+    ?assertMatch(#{~"cluster" := false}, json("/api/summary")),
     [
         begin
             {503, _, Body} = fetch(Path),
@@ -45,6 +46,7 @@ all_nodes_are_shown() ->
     with_cluster(fun() ->
         #{~"node" := Node, ~"expected" := 3, ~"nodes" := [Own], ~"roles" := Roles} = Body = json("/api/cluster"),
         ?assertEqual(atom_to_binary(node()), Node),
+        ?assertMatch(#{~"cluster" := true}, json("/api/summary")),
         ?assertMatch(#{~"counted" := #{~"fresh" := 1, ~"stale" := 0, ~"gone" := 0}, ~"unsent" := 0}, Body),
         ?assertMatch(#{~"node" := Node, ~"state" := ~"fresh", ~"rates" := [], ~"pressure" := null}, Own),
         [Row] = [Row || #{~"role" := ~"null"} = Row <- Roles],
