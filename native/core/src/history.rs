@@ -125,7 +125,7 @@ pub struct Node {
     pub pressure: Option<u64>,
 }
 
-/// A span is one of the two that are kept.
+/// A span is one of the two that are kept. [`History`] has an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
     /// The last ten minutes, second by second.
@@ -170,6 +170,7 @@ impl Span {
 }
 
 /// These are the values of a span, the oldest first; the last is that of the second, or minute, of now.
+/// [`History`] has an example.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// So many requests a second were refused by all roles.
@@ -184,7 +185,7 @@ pub struct Reading {
     pub left_out: usize,
 }
 
-/// These are the values of a role.
+/// These are the values of a role. [`History`] has an example.
 #[derive(Clone, Debug)]
 pub struct RoleReading {
     /// This is the role.
