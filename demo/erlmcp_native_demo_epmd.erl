@@ -22,7 +22,7 @@ port() ->
 know(Ports) ->
     persistent_term:put(?OTHERS, Ports).
 
--doc "Starts nothing.".
+-doc "Answers that there is nothing to be started.".
 -spec start_link() -> ignore.
 start_link() ->
     ignore.
