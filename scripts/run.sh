@@ -12,6 +12,6 @@ set --
 for folder in $(cd "$lib" && find . -name '*.beam' | sed 's|/[^/]*$||' | sort -u); do
     set -- "$@" -pa "$lib/$folder"
 done
-# Where it is distributed for a while, it needs no epmd that would stay behind.
-[ ! -e "$lib/demo/erlmcp_native_demo_epmd.beam" ] || set -- "$@" -epmd_module erlmcp_native_demo_epmd
+# The demo is distributed for a while, and needs no epmd that would stay behind.
+case $lib in */_build/demo/*) set -- "$@" -epmd_module erlmcp_native_demo_epmd ;; esac
 exec erl -noshell "$input" +Bd +P 4194304 "$@" -s "$module" main
