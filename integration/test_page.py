@@ -556,6 +556,10 @@ def test_a_thousand_roles_are_shown_the_worst_first_and_can_be_found(page):
     assert len(select.options) == 1025
     select.select_by_visible_text("role_0042")
     eventually(lambda: page.text("#detail-stats [data-field=fullest]").startswith("42 of"), what="the one is shown")
+    # The page asks the node about it, which has no such role.
+    page.run("location.hash = ''")
+    eventually(lambda: not page.one("#detail-stats").is_displayed(), what="it is left")
+    assert all("role=role_0042" in line for line in page.browser.console())
 
 
 REACHABLE = """
