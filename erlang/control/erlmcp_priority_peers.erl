@@ -125,13 +125,18 @@ parted(Pid, #state{peers = Peers, ask = Ask, tell = Tell} = State) ->
 
 heard(#{ask := counts}, Peer, #state{tell = Tell} = State) ->
     again(State#state{tell = Tell#{Peer => again}});
+%% One that tells what has changed, and not what was before, may not have known who asked: it is asked again.
 heard(#{counts := Counts, alias := Alias} = Map, Peer, #state{peers = Peers, ask = Ask} = State) when
     is_map(Counts), is_reference(Alias), node(Alias) =:= node(Peer)
 ->
     Before = map_get(Peer, Peers),
-    Known = case Map of #{first := true} -> ok = forget(maps:keys(Before), Peer), #{}; #{} -> Before end,
+    {Known, Left} =
+        case Map of
+            #{first := true} -> ok = forget(maps:keys(Before), Peer), {#{}, maps:remove(Peer, Ask)};
+            #{} -> {Before, Ask}
+        end,
     Told = maps:fold(fun(Group, Count, Groups) -> learn(Group, Count, {Peer, Alias}, Groups) end, Known, Counts),
-    State#state{peers = Peers#{Peer := Told}, ask = maps:remove(Peer, Ask)};
+    State#state{peers = Peers#{Peer := Told}, ask = Left};
 heard(_Unknown, _Peer, State) ->
     State.
 
