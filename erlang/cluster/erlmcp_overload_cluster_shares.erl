@@ -42,7 +42,10 @@ asked can grant at once is its part of the first tenth.
 new() ->
     #{}.
 
--doc "Takes in how much was asked of each rate by now. Of one that is seen for the first time nothing is known yet.".
+-doc """
+Takes in how much was asked of each rate by now. Of one that is seen for the first time nothing is known yet, nor of one
+whose count has gone back, since it was defined anew.
+""".
 -spec asked(NowMs :: integer(), [{erlmcp_overload_rate:name(), Asked :: non_neg_integer()}], meter()) -> meter().
 asked(NowMs, Asked, Meter) ->
     #{Name => look(NowMs, Count, maps:get(Name, Meter, none)) || {Name, Count} <- Asked}.
@@ -52,8 +55,13 @@ look(NowMs, Count, none) ->
 look(NowMs, _, {_, AtMs, _} = Before) when NowMs =< AtMs ->
     Before;
 look(NowMs, Count, {Last, AtMs, Before}) ->
-    PerS = 1000 * ((Count - Last + ?WRAP) rem ?WRAP) / (NowMs - AtMs),
-    {Count, NowMs, case Before of unknown -> PerS; _ -> (PerS + Before) / 2 end}.
+    case (Count - Last + ?WRAP) rem ?WRAP of
+        Back when Back >= ?WRAP div 2 ->
+            {Count, NowMs, unknown};
+        Asked ->
+            PerS = 1000 * Asked / (NowMs - AtMs),
+            {Count, NowMs, case Before of unknown -> PerS; _ -> (PerS + Before) / 2 end}
+    end.
 
 -doc "Returns the demands that are known, the highest first.".
 -spec demands(meter()) -> [{erlmcp_overload_rate:name(), DemandPerS :: float()}].

@@ -65,6 +65,19 @@ lies_are_left_out_and_the_rest_counts_test() ->
     Many = [{list_to_atom("many_" ++ integer_to_list(N)), 1, 1, 1, 1, ok} || N <- lists:seq(1, 1000)],
     ?assertEqual(64, map_size(maps:get(roles, ?MESSAGE:read(#{roles => Many})))).
 
+%% --- demands ---
+
+%% The library's count goes on after 2^64 - 1; one that has gone back is of a rate that was defined anew.
+a_count_that_goes_back_says_nothing_test() ->
+    Seen = fun(Counts) ->
+        Look = fun({AtMs, Count}, Meter) -> ?SHARES:asked(AtMs, [{api, Count}], Meter) end,
+        ?SHARES:demands(lists:foldl(Look, ?SHARES:new(), Counts))
+    end,
+    ?assertEqual([{api, 40.0}], Seen([{0, 10}, {1000, 50}])),
+    ?assertEqual([], Seen([{0, 10}, {1000, 50}, {2000, 3}])),
+    ?assertEqual([{api, 10.0}], Seen([{0, 10}, {1000, 50}, {2000, 3}, {3000, 13}])),
+    ?assertEqual([{api, 10.0}], Seen([{0, (1 bsl 64) - 4}, {1000, 6}])).
+
 %% --- the process ---
 
 process_test_() ->
