@@ -52,6 +52,8 @@ cp -R "$package" "$work/next"
 make_next "$work/next"
 release 1.0.0 "$package"
 tar -xf "$app/_build/default/rel/relup_app/relup_app-1.0.0.tar.gz" -C "$work/deployed"
+# Cargo takes libraries of two versions in one folder for each other.
+[ -z "${CARGO_TARGET_DIR-}" ] || export CARGO_TARGET_DIR="$CARGO_TARGET_DIR-next"
 release 2.0.0 "$work/next"
 mkdir "$work/deployed/releases/2.0.0"
 cp "$app/_build/default/rel/relup_app/relup_app-2.0.0.tar.gz" "$work/deployed/releases/2.0.0/relup_app.tar.gz"
