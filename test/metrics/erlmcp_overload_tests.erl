@@ -233,7 +233,7 @@ a_node_that_is_pressed() ->
     erlmcp_native_test_lib:eventually(fun() -> maps:get(level, pressure(), 0) =:= 2 end),
     Told = told(fun() -> erlmcp_overload:why(node) end),
     says("node refuses critical, sheddable_plus and sheddable in every role, for its memory", Told),
-    Memory = "\\d+\\.\\d MB of 1\\.0 MB in use, \\d+ %; marks at 70 % and 85 %; the limit is that of the options",
+    Memory = "\\d+\\.\\d [MG]B of 1\\.0 MB in use, \\d+ %; marks at 70 % and 85 %; the limit is that of the options",
     says("  memory      " ++ Memory, Told),
     says("  run queue   \\d+ waiting for \\d+ schedulers, \\d+\\.\\d for each; marks at 1000 and 1000\\.5", Told),
     says("  since       \\d\\d:\\d\\d:\\d\\d \\([\\d.]+ m?s ago\\)", Told),
