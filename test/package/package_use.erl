@@ -55,7 +55,7 @@ gone(Pid, Deadline_ms) ->
 control() ->
     ok = erlmcp_control_plane:register_component(package, fun(_) -> ok end),
     {ok, _} = erlmcp_control_plane:send_health_check(package, full),
-    #{total_delivered := 1} = erlmcp_control_plane:get_stats().
+    #{by_type := #{health_check := 1}} = erlmcp_control_plane:get_stats().
 
 rates() ->
     ok = erlmcp_overload_rate:define(package, #{rate => {1, hour}, burst => 1}),
