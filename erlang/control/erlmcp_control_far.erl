@@ -62,7 +62,8 @@ find(#{id := Id, node := Node} = Sending, Call) ->
     case erlmcp_control_routes:find(Id, Node, Call) of
         {route, Link, TimeoutMs} -> send(Link, TimeoutMs, Sending);
         {link, Link} -> ask(Link, Sending);
-        nodedown -> failed(nodedown, Sending)
+        nodedown -> failed(nodedown, Sending);
+        no_room -> failed(busy, Sending)
     end.
 
 %% Asks how long senders wait there, and learns whether such messages are understood.

@@ -63,7 +63,7 @@ connection that is slow, and none is made:
 | `{error, _}` | what it means |
 | --- | --- |
 | `{nodedown, Node}` | There is no connection to that node, or it ended while the sender waited. What was sent may have been run. |
-| `{busy, Node}` | So much waits to be sent to that node that this was not. |
+| `{busy, Node}` | So much waits to be sent to that node that this was not, or one of the two has no room for a process more. |
 | `{not_supported, Vsn}` | That node has no part in this: it speaks another version, or none, which is 0. |
 | `timeout` | There was no answer, because that node stands still, say. A message that comes after that is not run. |
 

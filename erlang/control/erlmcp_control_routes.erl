@@ -25,10 +25,11 @@ start_link() ->
 
 -doc """
 Returns the link of a node, and how long senders to that component wait, if that is known; `nodedown` for a node that
-this one is not connected to. Exits with `{noproc, Call}` while this node is no part of a cluster.
+this one is not connected to, and `no_room` where this one has no room for the process of a link. Exits with
+`{noproc, Call}` while this node is no part of a cluster.
 """.
 -spec find(atom(), node(), Call :: {module(), atom(), [term()]}) ->
-    {route, pid(), TimeoutMs :: non_neg_integer()} | {link, pid()} | nodedown.
+    {route, pid(), TimeoutMs :: non_neg_integer()} | {link, pid()} | nodedown | no_room.
 find(Id, Node, Call) ->
     try ets:lookup(?TABLE, {Id, Node}) of
         [{_, Link, TimeoutMs}] -> {route, Link, TimeoutMs};
@@ -75,8 +76,10 @@ handle_call({link, Node}, _From, #state{links = Links} = State) ->
         {#{Node := Link}, _} ->
             {reply, {link, Link}, State};
         {#{}, true} ->
-            {ok, Link} = erlmcp_control_link:start_link(Node),
-            {reply, {link, Link}, State#state{links = Links#{Node => Link}}};
+            case erlmcp_native_process:start(fun() -> erlmcp_control_link:start_link(Node) end) of
+                {ok, Link} -> {reply, {link, Link}, State#state{links = Links#{Node => Link}}};
+                {error, system_limit} -> {reply, no_room, State}
+            end;
         {#{}, false} ->
             {reply, nodedown, State}
     end;

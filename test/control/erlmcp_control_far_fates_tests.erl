@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([send_later/3, all_busy/3]).
+-export([send_later/3, all_busy/3, crowded/1]).
 
 -import(erlmcp_control_far_test_lib, [on/3, on/4, component/2, component/3, connect/2]).
 -import(erlmcp_native_test_lib, [eventually/1]).
@@ -21,7 +21,8 @@ fates_test_() ->
             {"a connection that takes no more", fun takes_no_more/0},
             {"a hidden node", fun hidden/0},
             {"a node of another cookie", fun other_cookie/0},
-            {"a gate that is lost", fun lost_gate/0}
+            {"a gate that is lost", fun lost_gate/0},
+            {"a node without room for a process", fun no_room/0}
         ]
     ].
 
@@ -178,6 +179,40 @@ lost_gate() ->
         [fate_m, fate_n],
         []
     ).
+
+%% What was to be sent is not, and whoever else sends is not hurt.
+no_room() ->
+    pair(
+        fun(A, B, Node) ->
+            ok = component(B, c),
+            Routes = on(A, erlang, whereis, [erlmcp_control_routes]),
+            %% A place may be given up meanwhile by somebody else.
+            ok = eventually(fun() -> on(A, ?MODULE, crowded, [Node]) =:= {error, {busy, Node}} end),
+            ?assertEqual(Routes, on(A, erlang, whereis, [erlmcp_control_routes])),
+            ?assertMatch({ok, _}, on(A, send_cancel_task, [{c, Node}, t]))
+        end,
+        [fate_o, fate_p],
+        ["+P", "1024"]
+    ).
+
+crowded(Node) ->
+    {links, Linked} = process_info(whereis(erlmcp_control_routes), links),
+    Links = [Pid || Pid <- Linked, proc_lib:translate_initial_call(Pid) =:= {erlmcp_control_link, init, 1}],
+    _ = [erlmcp_native_test_lib:kill(Link) || Link <- Links],
+    Crowd = crowd([]),
+    try
+        erlmcp_control_plane:send_cancel_task({c, Node}, t)
+    after
+        [exit(Pid, kill) || {Pid, _} <- Crowd],
+        [receive {'DOWN', Monitor, process, _, _} -> ok end || {_, Monitor} <- Crowd]
+    end.
+
+crowd(Crowd) ->
+    try spawn_monitor(fun() -> receive never -> ok end end) of
+        One -> crowd([One | Crowd])
+    catch
+        error:system_limit -> Crowd
+    end.
 
 %% A sender that waits for a handler which is at its message.
 waits(A, B, Node) ->
