@@ -105,7 +105,7 @@ ask(Node, Module, Function, Args) when
         {View, _, _} ->
             #{nodes := Nodes} = erlmcp_overload_cluster_picture:read(erlang:monotonic_time(millisecond), View),
             case Nodes of
-                #{Node := #{state := fresh}} -> fresh(Call);
+                #{Node := #{state := fresh}} -> connected(Call);
                 #{Node := #{state := State}} -> {error, State};
                 #{} -> {error, unknown}
             end;
@@ -114,6 +114,13 @@ ask(Node, Module, Function, Args) when
     end;
 ask(Node, Module, Function, Args) ->
     erlmcp_native_error:raise(bad_node, {?MODULE, ?FUNCTION_NAME, [Node, Module, Function, Args]}).
+
+%% Nobody connects to a node that was lost this moment. A node that is fresh is not hidden.
+connected({_, _, [Node | _]} = Call) ->
+    case Node =:= node() orelse lists:member(Node, nodes()) of
+        true -> fresh(Call);
+        false -> {error, stale}
+    end.
 
 %% A process of its own: the runtime suspends whoever sends to a node that takes nothing in.
 fresh({_, _, Args} = Call) ->

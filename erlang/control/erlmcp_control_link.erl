@@ -33,11 +33,14 @@ start_link(Node) ->
 init(Node) ->
     {ok, #state{node = Node}, {continue, monitor}}.
 
-%% This process may be suspended here, and whoever has started it is not.
+%% This process may be suspended here, and whoever has started it is not. To monitor would make a connection.
 -doc false.
--spec handle_continue(monitor, #state{}) -> {noreply, #state{}}.
+-spec handle_continue(monitor, #state{}) -> {noreply, #state{}} | {stop, {shutdown, nodedown}, #state{}}.
 handle_continue(monitor, #state{node = Node} = State) ->
-    {noreply, State#state{monitor = erlang:monitor(process, erlmcp_control_gate:at(Node))}}.
+    case lists:member(Node, nodes(connected)) of
+        true -> {noreply, State#state{monitor = erlang:monitor(process, erlmcp_control_gate:at(Node))}};
+        false -> {stop, {shutdown, nodedown}, State}
+    end.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.

@@ -21,6 +21,7 @@ nodes_test_() ->
             {nodes_are_in_each_others_picture, fun in_each_others_picture/0},
             {a_killed_node_is_in_no_sum, fun killed/0},
             {a_stopped_node_is_in_no_sum_and_holds_up_nobody, fun stopped/0},
+            {a_node_that_was_lost_this_moment_is_not_asked, fun just_lost/0},
             {a_split_halves_shares_and_heals, fun split/0},
             {a_node_comes_back_under_its_name, fun restarted/0},
             {hidden_nodes_and_other_cookies_are_not_heard, fun strangers/0},
@@ -162,6 +163,17 @@ stopped() ->
             signal(OsPid, "CONT")
         end,
         await_fresh([A, B], 2)
+    end).
+
+%% The picture is that of before, for three seconds.
+just_lost() ->
+    clusters([erlmcp_cluster_a, erlmcp_cluster_b], 2, fun([A, B]) ->
+        NodeB = name(B),
+        [ok = on(Peer, sys, suspend, [?CLUSTER]) || Peer <- [A, B]],
+        disconnect(A, B),
+        ?assertEqual({error, stale}, on(A, ?CLUSTER, ask, [NodeB, erlang, node, []])),
+        ?assertEqual([], on(A, erlang, nodes, [connected])),
+        [ok = on(Peer, sys, resume, [?CLUSTER]) || Peer <- [A, B]]
     end).
 
 split() ->

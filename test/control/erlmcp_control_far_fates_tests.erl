@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([send_later/3, all_busy/3, crowded/1]).
+-export([send_later/3, all_busy/3, crowded/1, ended/1]).
 
 -import(erlmcp_control_far_test_lib, [on/3, on/4, component/2, component/3, connect/2]).
 -import(erlmcp_native_test_lib, [eventually/1]).
@@ -22,7 +22,8 @@ fates_test_() ->
             {"a hidden node", fun hidden/0},
             {"a node of another cookie", fun other_cookie/0},
             {"a gate that is lost", fun lost_gate/0},
-            {"a node without room for a process", fun no_room/0}
+            {"a node without room for a process", fun no_room/0},
+            {"a link to a node without a connection", fun link_to_nobody/0}
         ]
     ].
 
@@ -212,6 +213,25 @@ crowd(Crowd) ->
         One -> crowd([One | Crowd])
     catch
         error:system_limit -> Crowd
+    end.
+
+%% It does not make the connection.
+link_to_nobody() ->
+    [A, B] = Peers = [?LIB:node(fate_q), ?LIB:cluster(?LIB:node(fate_r))],
+    try
+        Node = ?LIB:acquaint(A, B),
+        ?assertEqual({shutdown, nodedown}, on(A, ?MODULE, ended, [Node])),
+        ?assertEqual([], on(A, erlang, nodes, [connected]))
+    after
+        [?LIB:stop(Peer) || Peer <- Peers]
+    end.
+
+ended(Node) ->
+    process_flag(trap_exit, true),
+    {ok, Link} = erlmcp_control_link:start_link(Node),
+    receive
+        {'EXIT', Link, Reason} -> Reason
+    after 10000 -> still_there
     end.
 
 %% A sender that waits for a handler which is at its message.

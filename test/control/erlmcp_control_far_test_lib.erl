@@ -1,7 +1,7 @@
 %% What the suites of many nodes share: nodes that are parts of a cluster, without epmd; stopping and killing them.
 -module(erlmcp_control_far_test_lib).
 
--export([node/1, node/2, cluster/1, connect/2, disconnect/2, stop/1, on/3, on/4, name/1]).
+-export([node/1, node/2, cluster/1, connect/2, acquaint/2, disconnect/2, stop/1, on/3, on/4, name/1]).
 -export([signal/2, killed/1]).
 -export([handle/2, component/2, component/3, runs/1, collect/0, collected/1, member/1]).
 -export([flood/1, fill/1, timed/3]).
@@ -26,13 +26,16 @@ cluster(Peer) ->
     {ok, _} = on(Peer, application, ensure_all_started, [erlmcp_native]),
     Peer.
 
-%% Both ways, so that either could connect. Returns the second's name.
 connect(A, B) ->
-    Ports = [{X, on(X, persistent_term, get, [{?LIB, port}])} || X <- [A, B]],
-    [ok = on(X, persistent_term, put, [{?LIB, name(Y)}, Port]) || X <- [A, B], {Y, Port} <- Ports, Y =/= X],
-    Node = name(B),
+    Node = acquaint(A, B),
     true = on(A, net_kernel, connect_node, [Node]),
     Node.
+
+%% Both ways, so that either could connect. Returns the second's name.
+acquaint(A, B) ->
+    Ports = [{X, on(X, persistent_term, get, [{?LIB, port}])} || X <- [A, B]],
+    [ok = on(X, persistent_term, put, [{?LIB, name(Y)}, Port]) || X <- [A, B], {Y, Port} <- Ports, Y =/= X],
+    name(B).
 
 disconnect(A, Node) ->
     true = on(A, erlang, disconnect_node, [Node]),
