@@ -3,6 +3,7 @@
 
 -export([start/0, stop/1, with_service/1, crash/0, quiet/0, loud/1]).
 -export([eventually/1, eventually/2]).
+-export([signal/2]).
 -export([idle/0, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
@@ -58,6 +59,24 @@ eventually_by(Condition, Ms, Deadline) ->
             receive
             after 1 -> eventually_by(Condition, Ms, Deadline)
             end
+    end.
+
+%% To a process of the operating system. One that is to stop goes on until each of its threads has seen the signal.
+signal(OsPid, Signal) ->
+    "" = os:cmd(lists:concat(["kill -", Signal, " ", OsPid])),
+    case Signal of
+        "STOP" -> eventually(fun() -> lists:all(fun is_stopped/1, threads(OsPid)) end);
+        _ -> ok
+    end.
+
+%% Only Linux says so.
+threads(OsPid) ->
+    filelib:wildcard(lists:concat(["/proc/", OsPid, "/task/*/stat"])).
+
+is_stopped(Stat) ->
+    case file:read_file(Stat) of
+        {ok, Text} -> binary:match(Text, ~") T ") =/= nomatch;
+        {error, _} -> true
     end.
 
 %% A process that waits to be killed, or for its maker to die.

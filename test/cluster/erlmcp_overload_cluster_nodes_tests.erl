@@ -77,7 +77,7 @@ on(Peer, Module, Function, Args) ->
 signal(Peer, Signal) when is_pid(Peer) ->
     signal(on(Peer, os, getpid, []), Signal);
 signal(OsPid, Signal) ->
-    "" = os:cmd(lists:concat(["kill -", Signal, " ", OsPid])),
+    ok = erlmcp_native_test_lib:signal(OsPid, Signal),
     OsPid.
 
 killed_node(Peer) ->

@@ -55,8 +55,7 @@ stop(Peer) ->
 
 %% By the operating system, which needs no answer of the node.
 signal(OsPid, Signal) ->
-    "" = os:cmd(lists:concat(["kill -", Signal, " ", OsPid])),
-    ok.
+    erlmcp_native_test_lib:signal(OsPid, Signal).
 
 killed(Peer) ->
     Monitor = erlang:monitor(process, Peer),
