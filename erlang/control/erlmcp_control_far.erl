@@ -73,12 +73,9 @@ ask(Link, #{id := Id} = Sending) ->
 
 -doc false.
 -spec asked(erlmcp_native_wait:reached(), {pid(), sending()}) -> result().
-asked({answer, {erlmcp_control, 1, #{timeout_ms := TimeoutMs}}}, {Link, Sending}) when
-    is_integer(TimeoutMs), TimeoutMs >= 0
-->
+asked({answer, {erlmcp_control, 1, #{timeout_ms := Said}}}, {Link, Sending}) when is_integer(Said), Said >= 0 ->
     #{id := Id, node := Node} = Sending,
-    ok = erlmcp_control_routes:learn(Id, Node, Link, TimeoutMs),
-    send(Link, TimeoutMs, Sending);
+    send(Link, erlmcp_control_routes:learn(Id, Node, Link, Said), Sending);
 asked(Outcome, {_Link, Sending}) ->
     answered(Outcome, Sending).
 

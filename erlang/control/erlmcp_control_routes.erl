@@ -13,6 +13,8 @@ started again under the same name, is asked anew. A component that a node says i
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(TABLE, ?MODULE).
+%% For longer nobody can wait, whatever another node says.
+-define(MAX_TIMEOUT_MS, 16#ffffffff).
 
 -record(state, {
     links = #{} :: #{node() => pid()}
@@ -29,7 +31,7 @@ this one is not connected to, and `no_room` where this one has no room for the p
 `{noproc, Call}` while this node is no part of a cluster.
 """.
 -spec find(atom(), node(), Call :: {module(), atom(), [term()]}) ->
-    {route, pid(), TimeoutMs :: non_neg_integer()} | {link, pid()} | nodedown | no_room.
+    {route, pid(), TimeoutMs :: 0..?MAX_TIMEOUT_MS} | {link, pid()} | nodedown | no_room.
 find(Id, Node, Call) ->
     try ets:lookup(?TABLE, {Id, Node}) of
         [{_, Link, TimeoutMs}] -> {route, Link, TimeoutMs};
@@ -38,18 +40,23 @@ find(Id, Node, Call) ->
         error:badarg -> exit({noproc, Call})
     end.
 
--doc "Learns, by this link, how long senders to a component wait.".
--spec learn(atom(), node(), pid(), TimeoutMs :: non_neg_integer()) -> ok.
-learn(Id, Node, Link, TimeoutMs) ->
-    gen_server:cast(?MODULE, {learn, Id, Node, Link, TimeoutMs}).
+-doc """
+Learns, by this link, how long senders to a component are to wait, as its node says. Returns how long they do, which is
+no longer than the runtime lets anybody wait.
+""".
+-spec learn(atom(), node(), pid(), Said :: non_neg_integer()) -> TimeoutMs :: 0..?MAX_TIMEOUT_MS.
+learn(Id, Node, Link, Said) ->
+    TimeoutMs = min(Said, ?MAX_TIMEOUT_MS),
+    ok = gen_server:cast(?MODULE, {learn, Id, Node, Link, TimeoutMs}),
+    TimeoutMs.
 
 -doc "Takes what an answer says of its component into account.".
 -spec refresh(atom(), node(), map()) -> ok.
 refresh(Id, Node, #{result := {error, component_not_registered}}) ->
     forget(Id, Node);
-refresh(Id, Node, #{timeout_ms := TimeoutMs}) when is_integer(TimeoutMs), TimeoutMs >= 0 ->
+refresh(Id, Node, #{timeout_ms := Said}) when is_integer(Said), Said >= 0 ->
     try ets:lookup(?TABLE, {Id, Node}) of
-        [{_, Link, Before}] when Before =/= TimeoutMs -> learn(Id, Node, Link, TimeoutMs);
+        [{_, Link, Before}] when Before =/= min(Said, ?MAX_TIMEOUT_MS) -> _ = learn(Id, Node, Link, Said), ok;
         _ -> ok
     catch
         error:badarg -> ok
