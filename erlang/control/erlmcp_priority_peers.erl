@@ -5,7 +5,8 @@ as `erlmcp_priority_peers`, which is started where a cluster is configured.
 
 Those processes find each other by `m:pg`. Each tells the others how many members its node has of what groups, once when
 it is asked and then what has changed, every 20 ms at most. So members that come and go cost the cluster nothing but
-that, and whoever sends to a group knows which nodes to send to.
+that, and whoever sends to a group knows which nodes to send to. Who has not answered is asked again after 500 ms, and
+who asks several times before it can be answered is answered once.
 
 What goes from one to another is `{erlmcp_priority_peers, Vsn, From, Map}`, with 1 as `Vsn` and a map with one of these
 keys; what is unknown is ignored, and so is what comes from whom `pg` does not name:
@@ -13,7 +14,7 @@ keys; what is unknown is ignored, and so is what comes from whom `pg` does not n
 | key | value |
 | --- | --- |
 | `ask` | `counts`: what comes back has all groups |
-| `counts` | groups with the number of their members, 0 where the last has gone; besides, `alias` to send to, and `first`: whether what was told before is void |
+| `counts` | groups with the number of their members, 0 where the last has gone; besides, `alias` to send to, `first`: whether what was told before is void unless it is told again, and `more`: whether this is told in several messages and not the last of them |
 | `group` | a group; besides, `message` to be given to its members |
 """.
 
@@ -31,17 +32,22 @@ keys; what is unknown is ignored, and so is what comes from whom `pg` does not n
 %% Groups in one message.
 -define(AT_ONCE, 256).
 
+-record(peer, {
+    %% Groups of which it has told, and those of them that are void if it does not tell of them again.
+    told = #{} :: #{term() => told},
+    void = #{} :: #{term() => told}
+}).
+
 -record(state, {
     alias :: reference(),
     scope :: reference(),
     pg :: reference(),
-    %% Groups of which each peer has told.
-    peers = #{} :: #{pid() => #{term() => told}},
-    %% Those that have to be asked, and those that have to be told everything.
+    peers = #{} :: #{pid() => #peer{}},
+    %% Those that have not answered, and those that have to be told everything.
     ask = #{} :: #{pid() => again},
     tell = #{} :: #{pid() => again},
     changed = #{} :: #{term() => changed},
-    timer = none :: none | reference()
+    timers = #{} :: #{gather | answer | retry => reference()}
 }).
 
 -doc "Starts the process, linked to the caller, with the scope of `pg` in which the others are.".
@@ -94,9 +100,9 @@ handle_cast(_Cast, State) ->
 -doc false.
 -spec handle_info(term(), #state{}) -> {noreply, #state{}} | {stop, {shutdown, lost_scope}, #state{}}.
 handle_info({changed, Group}, #state{changed = Changed} = State) ->
-    {noreply, later(?GATHER_MS, State#state{changed = Changed#{Group => changed}})};
-handle_info({timeout, Timer, tell}, #state{timer = Timer} = State) ->
-    {noreply, again(told(State#state{timer = none}))};
+    {noreply, later(gather, ?GATHER_MS, State#state{changed = Changed#{Group => changed}})};
+handle_info({timeout, Timer, What}, #state{timers = Timers} = State) when map_get(What, Timers) =:= Timer ->
+    {noreply, due(What, State#state{timers = maps:remove(What, Timers)})};
 handle_info({?MODULE, ?VERSION, _, #{group := Group, message := {priority, From, _} = Message}}, State) when
     is_pid(From)
 ->
@@ -113,42 +119,53 @@ handle_info({'DOWN', Scope, process, _, _}, #state{scope = Scope} = State) ->
 handle_info(_Info, State) ->
     {noreply, State}.
 
-met(Pids, #state{peers = Peers, ask = Ask} = State) ->
-    New = [Pid || Pid <- Pids, node(Pid) =/= node()],
-    again(State#state{
-        peers = maps:merge(maps:from_keys(New, #{}), Peers), ask = maps:merge(Ask, maps:from_keys(New, again))
-    }).
+due(gather, State) -> told(State);
+due(answer, State) -> told_all(State);
+due(retry, #state{ask = Ask} = State) -> told_all(asked(maps:keys(Ask), State)).
+
+met(Pids, #state{peers = Peers} = State) ->
+    New = [Pid || Pid <- Pids, node(Pid) =/= node(), not is_map_key(Pid, Peers)],
+    asked(New, State#state{peers = maps:merge(Peers, maps:from_keys(New, #peer{}))}).
 
 parted(Pid, #state{peers = Peers, ask = Ask, tell = Tell} = State) ->
-    ok = forget(maps:keys(maps:get(Pid, Peers, #{})), Pid),
+    #peer{told = Told} = maps:get(Pid, Peers, #peer{}),
+    ok = forget(maps:keys(Told), Pid),
     State#state{peers = maps:remove(Pid, Peers), ask = maps:remove(Pid, Ask), tell = maps:remove(Pid, Tell)}.
 
+%% It may have asked more than once: all that waits is heard before it is answered.
 heard(#{ask := counts}, Peer, #state{tell = Tell} = State) ->
-    again(State#state{tell = Tell#{Peer => again}});
+    later(answer, 0, State#state{tell = Tell#{Peer => again}});
 %% One that tells what has changed, and not what was before, may not have known who asked: it is asked again.
 heard(#{counts := Counts, alias := Alias} = Map, Peer, #state{peers = Peers, ask = Ask} = State) when
     is_map(Counts), is_reference(Alias), node(Alias) =:= node(Peer)
 ->
-    Before = map_get(Peer, Peers),
-    {Known, Left} =
+    #peer{told = Before} = Known = map_get(Peer, Peers),
+    {Begun, Left} =
         case Map of
-            #{first := true} -> ok = forget(maps:keys(Before), Peer), {#{}, maps:remove(Peer, Ask)};
-            #{} -> {Before, Ask}
+            #{first := true} -> {Known#peer{void = Before}, maps:remove(Peer, Ask)};
+            #{} -> {Known, Ask}
         end,
-    Told = maps:fold(fun(Group, Count, Groups) -> learn(Group, Count, {Peer, Alias}, Groups) end, Known, Counts),
+    Learn = fun(Group, Count, Learning) -> learn(Group, Count, {Peer, Alias}, Learning) end,
+    Learnt = maps:fold(Learn, Begun, Counts),
+    Told = case Map of #{more := true} -> Learnt; #{} -> without_void(Peer, Learnt) end,
     State#state{peers = Peers#{Peer := Told}, ask = Left};
 heard(_Unknown, _Peer, State) ->
     State.
 
-learn(Group, Count, {Peer, Alias}, Groups) when is_integer(Count), Count > 0 ->
+without_void(Peer, #peer{told = Told, void = Void} = Known) ->
+    Groups = maps:keys(Void),
+    ok = forget(Groups, Peer),
+    Known#peer{told = maps:without(Groups, Told), void = #{}}.
+
+learn(Group, Count, {Peer, Alias}, #peer{told = Told, void = Void}) when is_integer(Count), Count > 0 ->
     Peers = ets:lookup_element(?TABLE, Group, 2, #{}),
     true = ets:insert(?TABLE, {Group, Peers#{Peer => {Alias, Count}}}),
-    Groups#{Group => told};
-learn(Group, 0, {Peer, _Alias}, Groups) ->
+    #peer{told = Told#{Group => told}, void = maps:remove(Group, Void)};
+learn(Group, 0, {Peer, _Alias}, #peer{told = Told, void = Void}) ->
     ok = forget([Group], Peer),
-    maps:remove(Group, Groups);
-learn(_Group, _NoCount, _Peer, Groups) ->
-    Groups.
+    #peer{told = maps:remove(Group, Told), void = maps:remove(Group, Void)};
+learn(_Group, _NoCount, _Peer, Known) ->
+    Known.
 
 forget(Groups, Peer) ->
     lists:foreach(fun(Group) -> forget_one(Group, Peer) end, Groups).
@@ -160,27 +177,37 @@ forget_one(Group, Peer) ->
         _ -> ets:insert(?TABLE, {Group, Left})
     end.
 
+asked([], State) ->
+    State;
+asked(Peers, #state{ask = Ask} = State) ->
+    _ = [post(Peer, #{ask => counts}) || Peer <- Peers],
+    later(retry, ?AGAIN_MS, State#state{ask = maps:merge(Ask, maps:from_keys(Peers, again))}).
+
 %% What has changed, to all that know the rest.
 told(#state{peers = Peers, changed = Changed, tell = Tell} = State) ->
     Counts = [{Group, erlmcp_priority_groups:count(Group)} || Group := changed <- Changed],
     Missed = [Peer || Peer := _ <- Peers, not is_map_key(Peer, Tell), tell(Counts, false, Peer, State) =/= ok],
-    State#state{changed = #{}, tell = maps:merge(Tell, maps:from_keys(Missed, again))}.
+    missed(Missed, State#state{changed = #{}}).
 
-%% Asks and tells those that are to be.
-again(#state{ask = Ask, tell = Tell} = State) ->
-    _ = [post(Peer, #{ask => counts}) || Peer := again <- Ask],
-    Missed = [Peer || Peer := again <- Tell, tell(erlmcp_priority_groups:counts(), true, Peer, State) =/= ok],
-    New = State#state{tell = maps:from_keys(Missed, again)},
-    case map_size(Ask) + length(Missed) of
-        0 -> New;
-        _ -> later(?AGAIN_MS, New)
-    end.
+%% Everything, to those that are to be told.
+told_all(#state{tell = Tell} = State) when map_size(Tell) =:= 0 ->
+    State;
+told_all(#state{tell = Tell} = State) ->
+    Counts = erlmcp_priority_groups:counts(),
+    Missed = [Peer || Peer := again <- Tell, tell(Counts, true, Peer, State) =/= ok],
+    missed(Missed, State#state{tell = #{}}).
+
+missed([], State) ->
+    State;
+missed(Peers, #state{tell = Tell} = State) ->
+    later(retry, ?AGAIN_MS, State#state{tell = maps:merge(Tell, maps:from_keys(Peers, again))}).
 
 tell([], false, _Peer, _State) ->
     ok;
 tell(Counts, First, Peer, #state{alias = Alias} = State) ->
     {Some, Rest} = lists:split(min(?AT_ONCE, length(Counts)), Counts),
-    case {post(Peer, #{counts => maps:from_list(Some), alias => Alias, first => First}), Rest} of
+    Map = #{counts => maps:from_list(Some), alias => Alias, first => First, more => Rest =/= []},
+    case {post(Peer, Map), Rest} of
         {ok, []} -> ok;
         {ok, _} -> tell(Rest, false, Peer, State);
         {NotSent, _} -> NotSent
@@ -189,7 +216,7 @@ tell(Counts, First, Peer, #state{alias = Alias} = State) ->
 post(Peer, Map) ->
     erlang:send(Peer, {?MODULE, ?VERSION, self(), Map}, [nosuspend, noconnect]).
 
-later(Ms, #state{timer = none} = State) ->
-    State#state{timer = erlang:start_timer(Ms, self(), tell)};
-later(_Ms, State) ->
-    State.
+later(Of, _Ms, #state{timers = Timers} = State) when is_map_key(Of, Timers) ->
+    State;
+later(Of, Ms, #state{timers = Timers} = State) ->
+    State#state{timers = Timers#{Of => erlang:start_timer(Ms, self(), Of)}}.

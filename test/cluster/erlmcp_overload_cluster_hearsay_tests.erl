@@ -106,7 +106,7 @@ throw_all(Node) ->
         {?GATE, {erlmcp_control, 1, Alias, #{ask => call, id => there, message => ?NEVER, timeout_ms => 100}}},
         {?GATE, {erlmcp_control, 1, Alias, #{ask => cast, id => there, message => ?NEVER}}},
         {?PEERS, {?PEERS, 1, Speaker, #{ask => counts}}},
-        {?PEERS, {?PEERS, 1, Speaker, #{counts => #{sensible => 2}, alias => Alias, first => true}}},
+        {?PEERS, {?PEERS, 1, Speaker, #{counts => #{sensible => 2}, alias => Alias, first => true, more => false}}},
         {?PEERS, {?PEERS, 1, Speaker, #{group => sensible, message => {priority, self(), hello}}}},
         {?CLUSTER, Cluster}
     ],

@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([join_many/2, tells_of_a_change/1]).
+-export([join_many/2]).
 
 -import(erlmcp_control_far_test_lib, [on/4, connect/2, name/1, collected/1]).
 -import(erlmcp_native_test_lib, [eventually/1]).
@@ -163,40 +163,6 @@ alias_of_another([A, B, _C]) ->
     Families = on(A, erlmcp_native_metrics, collect, []),
     Metrics = [Samples || {#{name := ~"erlmcp_priority_dropped"}, Samples} <- Families],
     ?assertEqual([[{[~"busy"], 0}, {[~"nodedown"], 1}]], Metrics).
-
-%% One that did not know who asked, and tells only what has changed since, is asked again.
-told_of_a_change_test_() ->
-    {timeout, 120, fun() ->
-        A = ?LIB:cluster(?LIB:node(peers_s)),
-        B = ?LIB:node(peers_t),
-        {ok, _} = on(B, pg, start, [erlmcp_overload]),
-        _ = connect(A, B),
-        ?assertEqual(asked, on(B, ?MODULE, tells_of_a_change, [name(A)])),
-        [ok = ?LIB:stop(Peer) || Peer <- [A, B]]
-    end}.
-
-tells_of_a_change(Node) ->
-    ok = pg:join(erlmcp_overload, erlmcp_priority_peers, self()),
-    asked = asked(),
-    Change = #{counts => #{newer => 1}, alias => erlang:alias(), first => false},
-    To = {erlmcp_priority_peers, Node},
-    To ! {erlmcp_priority_peers, 1, self(), Change},
-    %% It has heard that once it answers, and whatever it asked before is here.
-    {error, unknown_call} = gen_server:call(To, anything, 20000),
-    ok = forget_asks(),
-    asked().
-
-asked() ->
-    receive
-        {erlmcp_priority_peers, 1, _, #{ask := counts}} -> asked
-    after 10000 -> not_asked
-    end.
-
-forget_asks() ->
-    receive
-        {erlmcp_priority_peers, 1, _, #{ask := counts}} -> forget_asks()
-    after 0 -> ok
-    end.
 
 reaches(Peer, Group, Number) ->
     From = on(Peer, erlang, whereis, [init]),

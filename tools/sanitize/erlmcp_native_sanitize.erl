@@ -24,6 +24,7 @@ code path. A fault ends the runtime with its own status; a test that fails is a 
     {erlmcp_control_far_tests, "starts other runtimes, without the sanitizer"},
     {erlmcp_control_far_fates_tests, "starts other runtimes, without the sanitizer"},
     {erlmcp_priority_peers_tests, "starts other runtimes, without the sanitizer"},
+    {erlmcp_priority_peers_ask_tests, "starts other runtimes, without the sanitizer"},
     {erlmcp_native_dashboards_tests, "looks at files"},
     {erlmcp_native_options_tests, "calls no native"}
 ]).
