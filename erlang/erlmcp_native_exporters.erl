@@ -1,8 +1,8 @@
 -module(erlmcp_native_exporters).
 -moduledoc """
 Supervises what tells others: the groups of priority messages, the event hub and what it and the endpoints share, the
-relay to `telemetry`, and, as far as they are configured, what tells the other nodes of a cluster, the HTTP listener,
-the pusher to an OpenTelemetry endpoint, and the relay to erlmcp's metrics.
+relay to `telemetry`, and, as far as they are configured, the HTTP listener, the pusher to an OpenTelemetry endpoint,
+the relay to erlmcp's metrics, and what tells the other nodes of a cluster.
 
 A listener that cannot be had, since its port is taken, say, stops the start of the application. Once started,
 whatever becomes of the exporters has no effect on the services. If this supervisor ends, `m:erlmcp_native_keeper` has
@@ -21,12 +21,13 @@ it started again.
 %% Not the module, but the process: of the application.
 -define(SUPERVISOR, erlmcp_native_sup).
 -define(ALWAYS, [erlmcp_priority_groups, erlmcp_native_scan, erlmcp_native_events]).
-%% By the key of their options.
+%% By the key of their options. A scope of pg greets all nodes when it starts, and is suspended where one of them stands
+%% still and its connection is full: whoever is started after it waits for that.
 -define(CONFIGURED, [
-    {cluster, erlmcp_overload_cluster_options},
     {http, erlmcp_native_http},
     {otlp, erlmcp_native_otlp},
-    {metrics_server, erlmcp_native_metrics_server}
+    {metrics_server, erlmcp_native_metrics_server},
+    {cluster, erlmcp_overload_cluster_options}
 ]).
 
 -doc """

@@ -19,6 +19,7 @@ fates_test_() ->
             {"a connection that is lost, and is back", fun split_and_healed/0},
             {"a node that stands still", fun stands_still/0},
             {"a connection that takes no more", fun takes_no_more/0},
+            {"a cluster that waits for a node to be started", fun cluster_waits/0},
             {"a hidden node", fun hidden/0},
             {"a node of another cookie", fun other_cookie/0},
             {"a gate that is lost", fun lost_gate/0},
@@ -135,6 +136,27 @@ all_busy(Node, Alias, From) ->
         erlmcp_priority:send_priority(Alias, dropped, From),
         erlmcp_priority:broadcast(crowd, dropped, From)
     ].
+
+%% Nothing that is configured waits with it.
+cluster_waits() ->
+    [A, B] = [?LIB:node(Name, ["+zdbbl", "1"]) || Name <- [fate_s, fate_t]],
+    Node = connect(A, B),
+    OsPid = on(B, os, getpid, []),
+    ok = ?LIB:signal(OsPid, "STOP"),
+    ok = on(A, ?LIB, flood, [Node]),
+    ok = eventually(fun() -> on(A, erlang, send, [{nobody, Node}, x, [nosuspend]]) =:= nosuspend end),
+    Otlp = #{endpoint => "http://localhost:1"},
+    [ok = on(A, application, set_env, [erlmcp_native, Key, Value]) || {Key, Value} <- [{cluster, #{}}, {otlp, Otlp}]],
+    Starter = on(A, erlang, spawn, [application, ensure_all_started, [erlmcp_native]]),
+    Runs = fun(Name) -> is_pid(on(A, erlang, whereis, [Name])) end,
+    ok = eventually(fun() -> Runs(erlmcp_native_otlp) end),
+    ok = eventually(fun() -> Runs(erlmcp_overload) end),
+    Scope = fun() -> on(A, erlang, process_info, [on(A, erlang, whereis, [erlmcp_overload]), status]) end,
+    ok = eventually(fun() -> Scope() =:= {status, suspended} end),
+    ?assert(on(A, erlang, is_process_alive, [Starter])),
+    ok = ?LIB:signal(OsPid, "KILL"),
+    ok = eventually(fun() -> Runs(erlmcp_overload_cluster) end),
+    ok = ?LIB:stop(A).
 
 hidden() ->
     pair(
