@@ -55,7 +55,8 @@ do not notice.
 
 A rate with `scope => cluster` is of all nodes together, and each of them has a share of it: see
 `m:erlmcp_overload_cluster`. What each key may have here is then `share` of the rate and of the burst, rounded down, but
-one; a cost above that is `cost_exceeds_burst`, with what the burst is here. Where the share is less than one in a
+one; a cost above that is `cost_exceeds_burst`, with what the burst is here. It counts as asked for, so that the share
+grows; a cost above the whole burst does not, since no node could grant it. Where the share is less than one in a
 period, one comes back in as many periods as that takes. There are at most 64 such rates. Where no cluster is configured
 the share is all of it.
 

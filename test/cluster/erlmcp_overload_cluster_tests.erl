@@ -92,6 +92,8 @@ process_test_() ->
             fun a_crash_is_no_end/0,
             fun the_scope_may_crash/0,
             fun a_share_is_set_and_given_back/0,
+            fun a_cost_above_the_share_has_the_share_grow/0,
+            fun a_cost_above_the_whole_burst_takes_from_nobody/0,
             fun only_this_node_can_be_asked/0
         ]
     ]}.
@@ -203,6 +205,32 @@ a_share_is_set_and_given_back() ->
     eventually(fun() -> maps:get(share, erlmcp_overload_rate:info(before)) =:= 0.1 end),
     configure(off),
     [?assertMatch(#{share := 1.0}, erlmcp_overload_rate:info(Name)) || Name <- [before, later]].
+
+a_cost_above_the_share_has_the_share_grow() ->
+    begin_beside_another(60.0),
+    ?assertMatch({error, {cost_exceeds_burst, #{burst := _}}}, erlmcp_overload_rate:take(api, key, 60)),
+    eventually(fun() ->
+        another_asks(60.0),
+        element(1, erlmcp_overload_rate:take(api, key, 60)) =:= ok
+    end).
+
+a_cost_above_the_whole_burst_takes_from_nobody() ->
+    begin_beside_another(1.0),
+    eventually(fun() ->
+        another_asks(1.0),
+        {error, {cost_exceeds_burst, _}} = erlmcp_overload_rate:take(api, key, 101),
+        maps:get(share, erlmcp_overload_rate:info(api)) =:= 0.05
+    end).
+
+%% Of two nodes the other one is played, and asks for so many a second.
+begin_beside_another(PerS) ->
+    ok = erlmcp_overload_rate:define(api, #{rate => {1, hour}, burst => 100, scope => cluster}),
+    configure(#{nodes => 2, interval_ms => 100}),
+    ?CLUSTER ! {nodeup, another@host},
+    another_asks(PerS).
+
+another_asks(PerS) ->
+    gen_server:cast(?CLUSTER, {?CLUSTER, 1, another@host, #{rates => [{api, PerS}]}}).
 
 rates() ->
     #{nodes := Nodes} = ?CLUSTER:summary(),

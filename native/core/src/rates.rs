@@ -183,7 +183,7 @@ impl Rates {
         let address = &at.address();
         Absent::Not(match self.buckets.room(address) {
             Ok(Room::Own(rule)) if cost > rule.law().rate().burst => {
-                Ok(Answer::CostExceedsBurst(rule.law().rate().burst))
+                Ok(refuse(&rule, cost, overfull()))
             }
             Ok(Room::Own(rule)) => {
                 self.buckets.make(address, rule);
@@ -278,14 +278,16 @@ impl Default for Rates {
 
 #[cold]
 pub(crate) fn refuse(rule: &Rule, cost: u64, short: Short) -> Answer {
+    let Definition { scope, law, .. } = &rule.definition;
+    // A share that is too small for it may grow; of what is above the whole burst no node is to have more for it.
+    if *scope == Scope::Cluster && cost <= law.rate().burst {
+        rule.limit.count_denied(cost);
+    }
     let burst = rule.law().rate().burst;
     if cost > burst {
         return Answer::CostExceedsBurst(burst);
     }
     rule.limit.count_refused();
-    if rule.definition.scope == Scope::Cluster {
-        rule.limit.count_denied(cost);
-    }
     Answer::Refused(refused(rule, short))
 }
 

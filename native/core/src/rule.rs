@@ -65,7 +65,7 @@ pub(crate) struct Limit {
 struct Counts {
     taken: AtomicU64,
     refused: AtomicU64,
-    /// What was asked for and refused, costs added up, of a rate that nodes share.
+    /// What was asked for and refused, costs added up but those above its burst, of a rate that nodes share.
     denied: AtomicU64,
 }
 

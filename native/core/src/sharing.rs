@@ -29,7 +29,8 @@ use crate::sync::{Kept, Ordering};
 pub struct Shared {
     /// Its name.
     pub name: u64,
-    /// What was asked for since it was first defined, costs added up, whether it was granted or not. It wraps.
+    /// What was asked for since it was first defined, costs added up, whether it was granted or not, and whether or not
+    /// it is more than this share ever has at once. A cost above the burst of the whole is not in it. It wraps.
     pub asked: u64,
     /// This node's share.
     pub share: Share,
@@ -89,10 +90,12 @@ impl Rates {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::address::Address;
     use crate::defining::{MAX_SHARED, TooManyRates};
     use crate::gcra::{Law, Rate};
     use crate::rates::{Answer, Definition, Overflow};
     use crate::share::WHOLE;
+    use crate::together::{All, Ask};
 
     const SECOND: u64 = 1_000_000_000;
     const NAME: u64 = 7;
@@ -185,9 +188,38 @@ mod tests {
         assert_eq!((refused.rate.number, refused.rate.period_ns), (10, SECOND));
         assert_eq!(refused.short.retry_ns, 400_000_000);
         assert_eq!(rates.take(&key, 6, 0), Ok(Answer::CostExceedsBurst(5)));
-        assert_eq!(only(&rates).asked, 7);
+        assert_eq!(only(&rates).asked, 13);
         let info = rates.info(NAME, 0).unwrap();
         assert_eq!((info.definition.law.rate().burst, info.share), (10, half()));
+    }
+
+    /// Else a node of which nothing else is asked would never have the share for it.
+    #[test]
+    fn what_is_more_than_the_share_is_asked_for_and_what_is_more_than_the_whole_is_not() {
+        let rates = shared(10);
+        rates.set_shares(&[(NAME, half())], Share::ALL, || 0);
+        let [new, known] = [b"new", b"old"].map(|key| rates.address(NAME, 1, key));
+        let _ = rates.take(&known, 1, 0);
+        let ask = |address: &Address, cost| Ask {
+            address: address.clone(),
+            cost,
+        };
+        let all = |asks: &[Ask]| rates.take_all(asks, || 0);
+        let mut asked = 1;
+        for address in [&new, &known] {
+            let exceeds = Answer::CostExceedsBurst(5);
+            assert_eq!(rates.take(address, 6, 0), Ok(exceeds));
+            assert_eq!(all(&[ask(address, 10)]), All::Not(0, exceeds));
+            asked += 16;
+            assert_eq!(only(&rates).asked, asked);
+            assert_eq!(rates.take(address, 11, 0), Ok(exceeds));
+            assert_eq!(rates.take(address, u64::MAX, 0), Ok(exceeds));
+            let twice = [ask(address, 4), ask(address, 7)];
+            assert_eq!(all(&twice), All::Not(1, exceeds));
+            assert_eq!(only(&rates).asked, asked);
+        }
+        let info = rates.info(NAME, 0).unwrap();
+        assert_eq!((info.keys, info.taken, info.refused), (1, 1, 0));
     }
 
     #[test]
