@@ -48,7 +48,7 @@ reload() ->
 -doc "Returns what there is to read, and what belongs to it, if the process is started.".
 -spec read() -> {erlmcp_overload_cluster_picture:view(), Expected :: pos_integer(), Unsent :: non_neg_integer()} | none.
 read() ->
-    try ets:lookup(?NAME, view) of
+    try erlmcp_native_room:lookup(?NAME, view) of
         [{view, View, Expected, Unsent}] -> {View, Expected, Unsent};
         %% It is just being started.
         [] -> none
@@ -153,7 +153,7 @@ tick(#state{meter = Meter, picture = Picture, name = Name, unsent = Unsent} = St
     NowMs = now_ms(),
     NewMeter = erlmcp_overload_cluster_shares:asked(NowMs, [{Of, Asked} || {Of, Asked, _} <- shared()], Meter),
     {_, _, Node, Map} = Message = own(NewMeter),
-    Others = erlmcp_overload_cluster_picture:forget(NowMs, Picture),
+    Others = erlmcp_overload_cluster_picture:age(NowMs, Picture),
     Renamed = case Node of Name -> Others; _ -> erlmcp_overload_cluster_picture:drop(Name, Others) end,
     %% As others see it.
     Told = erlmcp_overload_cluster_message:read(Map),

@@ -24,6 +24,7 @@ not.
     {erlmcp_overload_cluster_shares, "is called by erlmcp_overload_cluster_server; it has properties of its own"},
     {{erlmcp_overload_cluster_message, make, 1}, "is called by erlmcp_overload_cluster_server"},
     {{erlmcp_overload_cluster, asked, 4}, "is what ask/4 calls in a process of its own"},
+    {erlmcp_native_room, "is called by erlmcp_overload_cluster_server, with its own table"},
     {erlmcp_native_keeper, "is a process of the application's"},
 
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
