@@ -20,14 +20,19 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
 ```
 """.
 
--export([new/0, heard/4, lost/2, forget/2, drop/2, fresh/2, demands/2, view/2, read/2]).
+-export([new/0, heard/4, lost/2, age/2, drop/2, fresh/2, demands/2, view/2, read/2]).
 
 -export_type([picture/0, view/0, state/0, node_row/0, role_row/0, summary/0]).
 
--doc "This is what is known of all nodes.".
--opaque picture() :: #{node() => heard()}.
--doc "This is a picture as it is read: with the sums over those that are fresh until a moment.".
--opaque view() :: {[{node(), heard()}], Roles :: #{erlmcp_queue_limits:role() => role_row()}, UntilMs :: integer()}.
+-doc "This is what is known of all nodes, and the sums over those that count.".
+-opaque picture() :: {#{node() => heard()}, erlmcp_overload_cluster_sums:sums()}.
+-doc "A picture as it is read: what is true of it until a moment, and what it takes to know what is true then.".
+-opaque view() :: {
+    [{node(), AtMs :: integer(), IsCounted :: boolean(), node_row()}],
+    Roles :: #{erlmcp_queue_limits:role() => role_row()},
+    UntilMs :: integer(),
+    erlmcp_overload_cluster_sums:sums()
+}.
 -doc "A state says whether what is known of a node is true.".
 -type state() :: fresh | stale | gone.
 -doc "This is what a node has told last, and how long ago.".
@@ -41,18 +46,7 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
     rates := #{erlmcp_overload_rate:name() => float()}
 }.
 -doc "A role is shown with what the fresh nodes have of it.".
--type role_row() :: #{
-    %% Sums.
-    depth := non_neg_integer(),
-    owners := non_neg_integer(),
-    refused := non_neg_integer(),
-    %% The least of any.
-    limit := erlmcp_queue_limits:limit(),
-    %% The worst of any.
-    level := erlmcp_overload_monitor:status(),
-    %% How many have told of it.
-    nodes := pos_integer()
-}.
+-type role_row() :: erlmcp_overload_cluster_sums:row().
 -doc "A summary shows all nodes, and sums over those that are fresh.".
 -type summary() :: #{
     nodes := #{node() => node_row()},
@@ -61,8 +55,8 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
     counted := #{state() => non_neg_integer()}
 }.
 
-%% When it was heard last, whether its connection is lost since, and what it told.
--type heard() :: {AtMs :: integer(), Lost :: boolean(), erlmcp_overload_cluster_message:told()}.
+%% When it was heard last, whether it is in the sums, and what it told. One that is not in the sums is not fresh.
+-type heard() :: {AtMs :: integer(), IsCounted :: boolean(), erlmcp_overload_cluster_message:told()}.
 
 -define(STALE_MS, 3000).
 -define(GONE_MS, 15000).
@@ -74,110 +68,98 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
 -doc "Returns a picture of nobody.".
 -spec new() -> picture().
 new() ->
-    #{}.
+    {#{}, erlmcp_overload_cluster_sums:new()}.
 
 -doc "Takes in what a node tells. Of one more than there may be it is nothing, unless another makes room.".
 -spec heard(node(), NowMs :: integer(), erlmcp_overload_cluster_message:told(), picture()) -> picture().
-heard(Node, NowMs, Told, Picture) when is_map_key(Node, Picture); map_size(Picture) < ?MOST ->
-    Picture#{Node => {NowMs, false, Told}};
-heard(Node, NowMs, Told, Picture) ->
-    {_, Oldest} = lists:min([{AtMs, Other} || Other := {AtMs, _, _} <- Picture]),
-    case state(NowMs, maps:get(Oldest, Picture)) of
+heard(Node, NowMs, Told, {Nodes, _} = Picture) when is_map_key(Node, Nodes); map_size(Nodes) < ?MOST ->
+    put(Node, {NowMs, true, Told}, Picture);
+heard(Node, NowMs, Told, {Nodes, _} = Picture) ->
+    {AtMs, IsCounted, Oldest} = lists:min([{AtMs, IsCounted, Other} || Other := {AtMs, IsCounted, _} <- Nodes]),
+    case state(NowMs, AtMs, IsCounted) of
         fresh -> Picture;
-        _ -> (maps:remove(Oldest, Picture))#{Node => {NowMs, false, Told}}
+        _ -> put(Node, {NowMs, true, Told}, drop(Oldest, Picture))
     end.
 
 -doc "Notes that the connection to a node is lost: what it told is stale from now on.".
 -spec lost(node(), picture()) -> picture().
-lost(Node, Picture) ->
-    case Picture of
-        #{Node := {AtMs, _, Told}} -> Picture#{Node := {AtMs, true, Told}};
+lost(Node, {Nodes, _} = Picture) ->
+    case Nodes of
+        #{Node := {AtMs, true, Told}} -> put(Node, {AtMs, false, Told}, Picture);
         #{} -> Picture
     end.
 
--doc "Forgets those that were not heard for an hour.".
--spec forget(NowMs :: integer(), picture()) -> picture().
-forget(NowMs, Picture) ->
-    #{Node => Heard || Node := {AtMs, _, _} = Heard <- Picture, NowMs - AtMs < ?FORGET_MS}.
+-doc "Takes out of the sums those that are not fresh any more, and forgets those that were not heard for an hour.".
+-spec age(NowMs :: integer(), picture()) -> picture().
+age(NowMs, {Nodes, _} = Picture) ->
+    Late = [Node || Node := {AtMs, true, _} <- Nodes, NowMs - AtMs >= ?STALE_MS],
+    Past = [Node || Node := {AtMs, _, _} <- Nodes, NowMs - AtMs >= ?FORGET_MS],
+    lists:foldl(fun drop/2, lists:foldl(fun lost/2, Picture, Late), Past).
 
 -doc "Drops a node, for one that has another name now.".
 -spec drop(node(), picture()) -> picture().
 drop(Node, Picture) ->
-    maps:remove(Node, Picture).
+    {Nodes, Sums} = lost(Node, Picture),
+    {maps:remove(Node, Nodes), Sums}.
+
+put(Node, Heard, {Nodes, Sums}) ->
+    Before = maps:get(Node, Nodes, none),
+    {Nodes#{Node => Heard}, erlmcp_overload_cluster_sums:replace(counted(Before), counted(Heard), Sums)}.
+
+counted({_, true, #{roles := Roles}}) -> Roles;
+counted(_) -> #{}.
 
 -doc "Returns what the nodes that are fresh have told.".
 -spec fresh(NowMs :: integer(), picture()) -> [erlmcp_overload_cluster_message:told()].
-fresh(NowMs, Picture) ->
-    [Told || _ := {_, _, Told} = Heard <- Picture, state(NowMs, Heard) =:= fresh].
+fresh(NowMs, {Nodes, _}) ->
+    [Told || _ := {AtMs, IsCounted, Told} <- Nodes, state(NowMs, AtMs, IsCounted) =:= fresh].
 
 -doc "Returns what a node has told of rates.".
 -spec demands(node(), picture()) -> #{erlmcp_overload_rate:name() => float()}.
-demands(Node, Picture) ->
-    case Picture of
+demands(Node, {Nodes, _}) ->
+    case Nodes of
         #{Node := {_, _, #{rates := Rates}}} -> Rates;
         #{} -> #{}
     end.
 
--doc "Adds up what is fresh, for many to read.".
+-doc "Makes ready what many read.".
 -spec view(NowMs :: integer(), picture()) -> view().
 view(NowMs, Picture) ->
-    Until = [AtMs + ?STALE_MS || _ := {AtMs, _, _} = Heard <- Picture, state(NowMs, Heard) =:= fresh],
-    {maps:to_list(Picture), sums(fresh(NowMs, Picture)), lists:min([?NEVER_MS | Until])}.
+    {Nodes, Sums} = age(NowMs, Picture),
+    Entries = [{Node, At, Is, Told#{state => fresh, age_ms => 0}} || Node := {At, Is, Told} <- Nodes],
+    UntilMs = lists:min([?NEVER_MS | [AtMs + ?STALE_MS || _ := {AtMs, true, _} <- Nodes]]),
+    {Entries, erlmcp_overload_cluster_sums:rows(Sums), UntilMs, Sums}.
 
 -doc """
 Reads a view at a later moment. A node that has become stale by then is in no sum, although nobody has made another
 view.
 """.
 -spec read(NowMs :: integer(), view()) -> summary().
-read(NowMs, {Entries, Sums, UntilMs}) ->
-    Nodes = #{Node => shown(NowMs, Heard) || {Node, Heard} <- Entries},
+read(NowMs, {Entries, Rows, UntilMs, Sums}) ->
+    Nodes = [{Node, shown(NowMs, AtMs, IsCounted, Row)} || {Node, AtMs, IsCounted, Row} <- Entries],
     Roles =
         case NowMs < UntilMs of
-            true -> Sums;
-            false -> sums([Told || {_, {_, _, Told} = Heard} <- Entries, state(NowMs, Heard) =:= fresh])
+            true -> Rows;
+            false -> erlmcp_overload_cluster_sums:rows(lists:foldl(fun without/2, Sums, late(NowMs, Entries)))
         end,
-    States = [State || _ := #{state := State} <- Nodes],
-    Counted = #{State => length([Of || Of <- States, Of =:= State]) || State <- [fresh, stale, gone]},
-    #{nodes => Nodes, roles => Roles, counted => Counted}.
+    #{nodes => maps:from_list(Nodes), roles => Roles, counted => count(Nodes)}.
 
-shown(NowMs, {AtMs, _, Told} = Heard) ->
-    Told#{state => state(NowMs, Heard), age_ms => max(0, NowMs - AtMs)}.
+shown(NowMs, AtMs, IsCounted, Row) ->
+    Row#{state := state(NowMs, AtMs, IsCounted), age_ms := max(0, NowMs - AtMs)}.
 
-state(NowMs, {AtMs, _, _}) when NowMs - AtMs >= ?GONE_MS -> gone;
-state(NowMs, {AtMs, Lost, _}) when Lost; NowMs - AtMs >= ?STALE_MS -> stale;
-state(_, _) -> fresh.
+count(Nodes) ->
+    Count = fun({_, #{state := State}}, Counted) ->
+        #{State := Before} = Counted,
+        Counted#{State := Before + 1}
+    end,
+    lists:foldl(Count, #{fresh => 0, stale => 0, gone => 0}, Nodes).
 
-sums(Told) ->
-    lists:foldl(fun(#{roles := Roles}, Sums) -> maps:fold(fun add/3, Sums, Roles) end, #{}, Told).
+late(NowMs, Entries) ->
+    [Roles || {_, AtMs, true, #{roles := Roles}} <- Entries, NowMs - AtMs >= ?STALE_MS].
 
-add(Role, #{depth := Depth, limit := Limit, owners := Owners, refused := Refused, level := Level} = Row, Sums) ->
-    case Sums of
-        #{Role := Sum} ->
-            #{depth := D, limit := L, owners := O, refused := R, level := Worst, nodes := Nodes} = Sum,
-            Sums#{
-                Role := #{
-                    depth => D + Depth,
-                    %% Any number is less than an atom.
-                    limit => min(L, Limit),
-                    owners => O + Owners,
-                    refused => R + Refused,
-                    level => worse(Worst, Level),
-                    nodes => Nodes + 1
-                }
-            };
-        #{} ->
-            Sums#{Role => Row#{nodes => 1}}
-    end.
+without(Roles, Sums) ->
+    erlmcp_overload_cluster_sums:replace(Roles, #{}, Sums).
 
-worse(Level, Level) ->
-    Level;
-worse(One, Other) ->
-    case severity(One) >= severity(Other) of
-        true -> One;
-        false -> Other
-    end.
-
-severity(ok) -> 0;
-severity(warning) -> 1;
-severity(critical) -> 2;
-severity(overload) -> 3.
+state(NowMs, AtMs, _) when NowMs - AtMs >= ?GONE_MS -> gone;
+state(NowMs, AtMs, IsCounted) when not IsCounted; NowMs - AtMs >= ?STALE_MS -> stale;
+state(_, _, _) -> fresh.

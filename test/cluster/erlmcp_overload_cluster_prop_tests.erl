@@ -5,6 +5,7 @@
 
 -define(PROPERTIES, [
     prop_sums_are_over_those_that_are_fresh,
+    prop_kept_sums_are_those_made_anew,
     prop_shares_are_what_is_heard_of_all,
     prop_whatever_is_sent_is_read,
     prop_a_demand_follows_what_is_asked

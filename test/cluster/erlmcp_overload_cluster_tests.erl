@@ -65,6 +65,31 @@ lies_are_left_out_and_the_rest_counts_test() ->
     Many = [{list_to_atom("many_" ++ integer_to_list(N)), 1, 1, 1, 1, ok} || N <- lists:seq(1, 1000)],
     ?assertEqual(64, map_size(maps:get(roles, ?MESSAGE:read(#{roles => Many})))).
 
+%% --- sums ---
+
+%% Of 2048 the one that was heard first makes room, with what it told, once it is stale; while it is fresh nobody does.
+one_more_than_may_be_takes_the_place_of_a_stale_one_test() ->
+    Name = fun(N) -> list_to_atom("many_" ++ integer_to_list(N) ++ "@host") end,
+    Told = fun(Depth) -> ?MESSAGE:read(#{roles => [{session, Depth, 10, 1, 0, ok}]}) end,
+    Hear = fun(N, Picture) -> ?PICTURE:heard(Name(N), N, Told(N), Picture) end,
+    Full = lists:foldl(Hear, ?PICTURE:new(), lists:seq(1, 2048)),
+    Depth = fun(NowMs, Picture) ->
+        #{roles := #{session := #{depth := D}}} = ?PICTURE:read(NowMs, ?PICTURE:view(NowMs, Picture)),
+        D
+    end,
+    All = 2048 * 2049 div 2,
+    ?assertEqual(All, Depth(3000, Full)),
+    ?assertEqual(Full, ?PICTURE:heard(one_more@host, 3000, Told(7), Full)),
+    [
+        begin
+            #{nodes := Nodes} = Summary = ?PICTURE:read(3001, ?PICTURE:view(3001, Picture)),
+            ?assertEqual({2048, false}, {map_size(Nodes), is_map_key(Name(1), Nodes)}),
+            ?assertMatch(#{counted := #{fresh := 2048}, roles := #{session := #{nodes := 2048}}}, Summary),
+            ?assertEqual(All - 1 + 7, Depth(3001, Picture))
+        end
+     || Before <- [Full, ?PICTURE:age(3001, Full)], Picture <- [?PICTURE:heard(one_more@host, 3001, Told(7), Before)]
+    ].
+
 %% --- demands ---
 
 %% The library's count goes on after 2^64 - 1; one that has gone back is of a rate that was defined anew.

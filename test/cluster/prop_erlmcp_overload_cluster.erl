@@ -3,7 +3,8 @@
 
 -include_lib("proper/include/proper.hrl").
 
--export([prop_sums_are_over_those_that_are_fresh/0, prop_shares_are_what_is_heard_of_all/0]).
+-export([prop_sums_are_over_those_that_are_fresh/0, prop_kept_sums_are_those_made_anew/0]).
+-export([prop_shares_are_what_is_heard_of_all/0]).
 -export([prop_whatever_is_sent_is_read/0, prop_a_demand_follows_what_is_asked/0]).
 
 -define(PICTURE, erlmcp_overload_cluster_picture).
@@ -43,6 +44,66 @@ play({WaitMs, Node, Rows}, {AtMs, Picture, Known}) ->
 state(NowMs, {AtMs, _, _}) when NowMs >= AtMs + 15000 -> gone;
 state(NowMs, {AtMs, Lost, _}) when Lost; NowMs >= AtMs + 3000 -> stale;
 state(_, _) -> fresh.
+
+%% Whatever was heard, lost, dropped and forgotten, and whenever: after each event the roles are what one adds up from
+%% the nodes that are shown as fresh, now and at a later moment.
+prop_kept_sums_are_those_made_anew() ->
+    ?FORALL(
+        {Events, LaterMs},
+        {list({wait_ms(), node_name(), oneof([lost, drop, age, told(), told(), told()])}), range(0, 20000)},
+        begin
+            Pictures = lists:foldl(fun happen/2, [{0, ?PICTURE:new()}], Events),
+            lists:all(
+                fun({AtMs, Picture}) ->
+                    View = ?PICTURE:view(AtMs, Picture),
+                    lists:all(fun(Ms) -> is_sum(?PICTURE:read(Ms, View)) end, [AtMs, AtMs + LaterMs])
+                end,
+                Pictures
+            )
+        end
+    ).
+
+happen({WaitMs, Node, Event}, [{BeforeMs, Picture} | _] = So) ->
+    AtMs = BeforeMs + WaitMs,
+    Next =
+        case Event of
+            lost -> ?PICTURE:lost(Node, Picture);
+            drop -> ?PICTURE:drop(Node, Picture);
+            age -> ?PICTURE:age(AtMs, Picture);
+            Rows -> ?PICTURE:heard(Node, AtMs, ?MESSAGE:read(#{roles => Rows}), Picture)
+        end,
+    [{AtMs, Next} | So].
+
+is_sum(#{nodes := Nodes, roles := Roles}) ->
+    Told = [{Role, Row} || _ := #{state := fresh, roles := Of} <- Nodes, Role := Row <- Of],
+    Expected = #{Role => anew([Row || {Of, Row} <- Told, Of =:= Role]) || {Role, _} <- Told},
+    Expected =:= Roles.
+
+anew(Rows) ->
+    Sum = fun(Key) -> lists:sum([maps:get(Key, Row) || Row <- Rows]) end,
+    Worst = [Level || Level <- [overload, critical, warning, ok], #{level := Of} <- Rows, Of =:= Level],
+    #{
+        depth => Sum(depth),
+        owners => Sum(owners),
+        refused => Sum(refused),
+        limit => lists:min([Limit || #{limit := Limit} <- Rows]),
+        level => hd(Worst),
+        nodes => length(Rows)
+    }.
+
+%% Around the moments at which something becomes of a node.
+wait_ms() ->
+    oneof([range(0, 1500), oneof([2999, 3000, 3001, 14999, 15000]), oneof([3_599_999, 3_600_000])]).
+
+told() ->
+    list({
+        oneof([r, s, t]),
+        oneof([range(0, 100), 1 bsl 60]),
+        oneof([1, 10, infinity]),
+        range(0, 3),
+        range(0, 9),
+        oneof([ok, warning, critical, overload])
+    }).
 
 node_name() -> oneof([a@host, b@host, c@host, d@host]).
 

@@ -21,6 +21,7 @@ not.
     {erlmcp_native_http_cluster, "is called by cowboy's handlers, with what was checked"},
     {erlmcp_overload_cluster_own, "is called by erlmcp_overload_cluster_server"},
     {erlmcp_overload_cluster_picture, "is called by erlmcp_overload_cluster_server; it has properties of its own"},
+    {erlmcp_overload_cluster_sums, "is called by erlmcp_overload_cluster_picture; it has properties of its own"},
     {erlmcp_overload_cluster_shares, "is called by erlmcp_overload_cluster_server; it has properties of its own"},
     {{erlmcp_overload_cluster_message, make, 1}, "is called by erlmcp_overload_cluster_server"},
     {{erlmcp_overload_cluster, asked, 4}, "is what ask/4 calls in a process of its own"},
