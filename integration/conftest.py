@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from harness.browser import Browser
 from harness.node import Node
 from harness.pages import Pages
-from harness.programs import TOOLS, tail
+from harness.programs import ROOT, TOOLS, tail
 from harness.prometheus import Prometheus
 
 FAILED = pytest.StashKey[list[pytest.TestReport]]()
@@ -48,8 +49,8 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     with ExitStack() as nodes:
         count = iter(range(1, 1000))
 
-        def start(**env: str) -> Node:
-            node = Node(tmp_path / f"node{next(count)}.log")
+        def start(root: Path = ROOT, **env: str) -> Node:
+            node = Node(tmp_path / f"node{next(count)}.log", root)
             nodes.callback(node.stop)
             return node.start(NODE_ENV | env)
 
@@ -61,6 +62,35 @@ def node(request: pytest.FixtureRequest, start_node: Callable[..., Node]) -> Nod
     """A node on which erlmcp_native is started; @pytest.mark.node(key="value") for its environment."""
     marker = request.node.get_closest_marker("node")
     return start_node(**(marker.kwargs if marker else {}))
+
+
+@pytest.fixture
+def erl_flags() -> Callable[[str], str]:
+    """erl_flags("a@127.0.0.2") -> ERL_FLAGS of a node that others can connect to, without epmd: all of a test have one
+    port, each on an address of its own."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+
+    def flags(name: str) -> str:
+        ip = name.partition("@")[2].replace(".", ",")
+        return (f"-name {name} -setcookie integration -start_epmd false -erl_epmd_port {port}"
+                f" -kernel inet_dist_use_interface {{{ip}}}")
+
+    return flags
+
+
+@pytest.fixture
+def start_named(start_node: Callable[..., Node], erl_flags: Callable[[str], str],
+                monkeypatch: pytest.MonkeyPatch) -> Callable[..., Node]:
+    """start_named("a@127.0.0.2", **env) -> Node, with these flags."""
+
+    def start(name: str, **options) -> Node:
+        with monkeypatch.context() as for_this_one:
+            for_this_one.setenv("ERL_FLAGS", erl_flags(name))
+            return start_node(**options)
+
+    return start
 
 
 @pytest.fixture

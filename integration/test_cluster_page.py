@@ -1,7 +1,5 @@
 """The cluster on the page: all nodes with the sums of their roles, and one of them by its address."""
 
-import socket
-
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -14,24 +12,10 @@ A, B = "a@127.0.0.2", "b@127.0.0.3"
 CLUSTER = "#{nodes => 2, interval_ms => 200}"
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
 @pytest.fixture
-def nodes(start_node, monkeypatch):
-    """Two nodes that are connected, without epmd: on one port of two addresses of this machine."""
-    port = free_port()
-
-    def start(name):
-        ip = name.partition("@")[2].replace(".", ",")
-        monkeypatch.setenv("ERL_FLAGS", f"-name {name} -setcookie cluster_page -start_epmd false -erl_epmd_port {port}"
-                                        f" -kernel inet_dist_use_interface {{{ip}}}")
-        return start_node(cluster=CLUSTER)
-
-    a, b = start(A), start(B)
+def nodes(start_named):
+    """Two nodes that are connected."""
+    a, b = start_named(A, cluster=CLUSTER), start_named(B, cluster=CLUSTER)
     assert a.eval(f"net_kernel:connect_node('{B}')") is True
     eventually(lambda: a.get("/api/cluster").json()["counted"]["fresh"] == 2, 30, "both are heard")
     return a, b
