@@ -39,6 +39,7 @@ WORK = """
 def edition(request, start_node, start_prometheus):
     """A Prometheus with the rules, over a node that works and pushes to a collector that is not there."""
     node = start_node(otlp='#{endpoint => "http://127.0.0.1:1/v1/metrics", interval_ms => 1000}',
+                      cluster="#{nodes => 1}",
                       node='#{memory => {0.98, 0.99}, memory_limit => 1000000000000, run_queue => {1000, 2000}}')
     node.eval(WORK)
     return start_prometheus(f"127.0.0.1:{node.http_port}", program=request.param, rules=RULES)

@@ -20,9 +20,9 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
 ```
 """.
 
--export([new/0, heard/4, lost/2, age/2, drop/2, fresh/2, demands/2, view/2, read/2]).
+-export([new/0, heard/4, lost/2, age/2, drop/2, fresh/2, demands/2, view/2, read/2, moments/1, counted/2]).
 
--export_type([picture/0, view/0, state/0, node_row/0, role_row/0, summary/0]).
+-export_type([picture/0, view/0, moments/0, state/0, counted/0, node_row/0, role_row/0, summary/0]).
 
 -doc "This is what is known of all nodes, and the sums over those that count.".
 -opaque picture() :: {#{node() => heard()}, erlmcp_overload_cluster_sums:sums()}.
@@ -33,8 +33,12 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
     UntilMs :: integer(),
     erlmcp_overload_cluster_sums:sums()
 }.
+-doc "This is when each node was heard, which is all that it takes to count them.".
+-opaque moments() :: [{AtMs :: integer(), IsCounted :: boolean()}].
 -doc "A state says whether what is known of a node is true.".
 -type state() :: fresh | stale | gone.
+-doc "This is how many nodes are in each state.".
+-type counted() :: #{state() => non_neg_integer()}.
 -doc "This is what a node has told last, and how long ago.".
 -type node_row() :: #{
     state := state(),
@@ -51,8 +55,8 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
 -type summary() :: #{
     nodes := #{node() => node_row()},
     roles := #{erlmcp_queue_limits:role() => role_row()},
-    %% How many nodes are in each state: the first of them are in the sums.
-    counted := #{state() => non_neg_integer()}
+    %% Those that are fresh are in the sums.
+    counted := counted()
 }.
 
 %% When it was heard last, whether it is in the sums, and what it told. One that is not in the sums is not fresh.
@@ -104,10 +108,10 @@ drop(Node, Picture) ->
 
 put(Node, Heard, {Nodes, Sums}) ->
     Before = maps:get(Node, Nodes, none),
-    {Nodes#{Node => Heard}, erlmcp_overload_cluster_sums:replace(counted(Before), counted(Heard), Sums)}.
+    {Nodes#{Node => Heard}, erlmcp_overload_cluster_sums:replace(summed(Before), summed(Heard), Sums)}.
 
-counted({_, true, #{roles := Roles}}) -> Roles;
-counted(_) -> #{}.
+summed({_, true, #{roles := Roles}}) -> Roles;
+summed(_) -> #{}.
 
 -doc "Returns what the nodes that are fresh have told.".
 -spec fresh(NowMs :: integer(), picture()) -> [erlmcp_overload_cluster_message:told()].
@@ -142,17 +146,24 @@ read(NowMs, {Entries, Rows, UntilMs, Sums}) ->
             true -> Rows;
             false -> erlmcp_overload_cluster_sums:rows(lists:foldl(fun without/2, Sums, late(NowMs, Entries)))
         end,
-    #{nodes => maps:from_list(Nodes), roles => Roles, counted => count(Nodes)}.
+    #{nodes => maps:from_list(Nodes), roles => Roles, counted => count([State || {_, #{state := State}} <- Nodes])}.
+
+-doc "Returns when each node was heard.".
+-spec moments(picture()) -> moments().
+moments({Nodes, _}) ->
+    [{AtMs, IsCounted} || _ := {AtMs, IsCounted, _} <- Nodes].
+
+-doc "Counts nodes by when they were heard, as `read/2` does of a whole picture.".
+-spec counted(NowMs :: integer(), moments()) -> counted().
+counted(NowMs, Moments) ->
+    count([state(NowMs, AtMs, IsCounted) || {AtMs, IsCounted} <- Moments]).
+
+count(States) ->
+    Count = fun(State, Counted) -> maps:update_with(State, fun(Before) -> Before + 1 end, Counted) end,
+    lists:foldl(Count, #{fresh => 0, stale => 0, gone => 0}, States).
 
 shown(NowMs, AtMs, IsCounted, Row) ->
     Row#{state := state(NowMs, AtMs, IsCounted), age_ms := max(0, NowMs - AtMs)}.
-
-count(Nodes) ->
-    Count = fun({_, #{state := State}}, Counted) ->
-        #{State := Before} = Counted,
-        Counted#{State := Before + 1}
-    end,
-    lists:foldl(Count, #{fresh => 0, stale => 0, gone => 0}, Nodes).
 
 late(NowMs, Entries) ->
     [Roles || {_, AtMs, true, #{roles := Roles}} <- Entries, NowMs - AtMs >= ?STALE_MS].

@@ -13,7 +13,7 @@ Whoever reads has a view of an ETS table, made anew at each interval, and 50 ms 
 
 -behaviour(gen_server).
 
--export([start_link/0, reload/0, read/0, is_readable/0, whole/0]).
+-export([start_link/0, reload/0, read/0, counted/0, is_readable/0, whole/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -define(NAME, erlmcp_overload_cluster).
@@ -51,6 +51,16 @@ read() ->
     try erlmcp_native_room:lookup(?NAME, view) of
         [{view, View, Expected, Unsent}] -> {View, Expected, Unsent};
         %% It is just being started.
+        [] -> none
+    catch
+        error:badarg -> none
+    end.
+
+-doc "Returns how many nodes are in each state, and how many there are to be: what they have told is not copied.".
+-spec counted() -> {erlmcp_overload_cluster_picture:counted(), Expected :: pos_integer()} | none.
+counted() ->
+    try ets:lookup(?NAME, moments) of
+        [{moments, Moments, Expected}] -> {erlmcp_overload_cluster_picture:counted(now_ms(), Moments), Expected};
         [] -> none
     catch
         error:badarg -> none
@@ -202,7 +212,8 @@ view(#state{options = #{nodes := Nodes}, picture = Picture, meter = Meter, name 
     ],
     ok = set(Changed, ?WHOLE div max(Nodes, length(Fresh))),
     View = erlmcp_overload_cluster_picture:view(NowMs, Picture),
-    true = ets:insert(?NAME, {view, View, Nodes, Unsent}),
+    Moments = erlmcp_overload_cluster_picture:moments(Picture),
+    true = ets:insert(?NAME, [{view, View, Nodes, Unsent}, {moments, Moments, Nodes}]),
     State.
 
 set(Shares, Base) ->

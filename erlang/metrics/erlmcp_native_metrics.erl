@@ -62,6 +62,8 @@ A value is a number. A histogram has its buckets from the lowest, each with how 
     %% Messages to aliases of other nodes that were not sent, by why.
     priority_dropped := #{busy | nodedown => non_neg_integer()},
     pressure := erlmcp_overload_node:pressure() | off,
+    %% How many nodes this one hears, and how many there are to be.
+    cluster := #{counted := erlmcp_overload_cluster_picture:counted(), expected := pos_integer()} | off,
     cancel := erlmcp_control_cancel:stats() | undefined,
     self := #{
         %% Tracked; an estimate while some come and go.
@@ -126,6 +128,7 @@ snapshot() ->
                 control := control(Control),
                 priority_dropped => erlmcp_native:alias_drops(),
                 pressure => erlmcp_overload_node:pressure(),
+                cluster => cluster(),
                 cancel => cancel()
             };
         _NoLibrary ->
@@ -140,6 +143,7 @@ snapshot() ->
                 control => undefined,
                 priority_dropped => #{},
                 pressure => off,
+                cluster => off,
                 cancel => undefined,
                 self => #{
                     owners => 0,
@@ -158,6 +162,12 @@ control(#{by_component := Rows} = Control) ->
 
 component(_, #{rates := Rates} = Row) ->
     Row#{rates := #{Type => erlmcp_native_rate:info(Info) || Type := Info <- Rates}}.
+
+cluster() ->
+    case erlmcp_overload_cluster_server:counted() of
+        {Counted, Expected} -> #{counted => Counted, expected => Expected};
+        none -> off
+    end.
 
 cancel() ->
     case erlmcp_native:cancel_stats() of

@@ -1,14 +1,14 @@
 -module(erlmcp_native_metrics_node).
--moduledoc "The metrics of what presses the node, and of the extension itself.".
+-moduledoc "The metrics of what presses the node, of the other nodes that it hears, and of the extension itself.".
 
 -export([rows/0]).
 
 -import(erlmcp_native_metric, [field/3, word/1, flags/1]).
 
--doc "Returns the metrics of the node and of the extension.".
+-doc "Returns the metrics of the node, of its cluster, and of the extension.".
 -spec rows() -> [erlmcp_native_metric:metric()].
 rows() ->
-    pressure() ++ own().
+    pressure() ++ cluster() ++ own().
 
 pressure() ->
     [
@@ -31,6 +31,28 @@ cause(Name, Unit, Help, Cause, Key) ->
 
 causes(off) -> [];
 causes(Pressure) -> [{Cause, map_get(Cause, Pressure)} || Cause <- [memory, run_queue]].
+
+cluster() ->
+    [
+        field(
+            {gauge, ~"cluster_nodes", none, [~"state"]},
+            ~"Nodes of the cluster, this one included, by whether they are heard.",
+            fun(Snapshot) ->
+                [
+                    {[word(State)], map_get(State, Counted)}
+                 || #{counted := Counted} <- clusters(Snapshot), State <- [fresh, stale, gone]
+                ]
+            end
+        ),
+        field(
+            {gauge, ~"cluster_nodes_expected", none, []},
+            ~"Nodes that there are when all are there, as configured.",
+            fun(Snapshot) -> [{[], Expected} || #{expected := Expected} <- clusters(Snapshot)] end
+        )
+    ].
+
+clusters(#{cluster := #{} = Cluster}) -> [Cluster];
+clusters(#{}) -> [].
 
 own() ->
     [

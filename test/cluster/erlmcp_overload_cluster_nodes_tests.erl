@@ -143,7 +143,10 @@ killed() ->
         %% Two of three, and nobody asks.
         [await_share(Peer, 1 / 3) || Peer <- [A, B]],
         ?assertEqual({error, stale}, on(A, ?CLUSTER, ask, [NodeC, erlang, node, []])),
-        eventually(fun() -> state_of(NodeC, A) =:= gone end)
+        eventually(fun() -> state_of(NodeC, A) =:= gone end),
+        Families = on(A, erlmcp_native_metrics, collect, []),
+        [Counted] = [Samples || {#{name := ~"erlmcp_cluster_nodes"}, Samples} <- Families],
+        ?assertEqual([{[~"fresh"], 2}, {[~"stale"], 0}, {[~"gone"], 1}], Counted)
     end).
 
 stopped() ->

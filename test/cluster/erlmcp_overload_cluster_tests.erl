@@ -111,6 +111,7 @@ process_test_() ->
      || Test <- [
             fun nothing_is_there_without_the_option/0,
             fun this_node_is_in_its_own_picture/0,
+            fun nodes_are_counted_by_the_metrics/0,
             fun options_are_changed_while_it_runs/0,
             fun forged_messages_end_nothing/0,
             fun strangers_are_not_heard/0,
@@ -153,6 +154,24 @@ this_node_is_in_its_own_picture() ->
     ?assertEqual(#{fresh => 1, stale => 0, gone => 0}, Counted),
     ok = erlmcp_queue_limits:record_enqueue(transport, self()),
     eventually(fun() -> depth(transport) =:= 2 end).
+
+nodes_are_counted_by_the_metrics() ->
+    ?assertEqual([], counted()),
+    configure(#{nodes => 3, interval_ms => 100}),
+    Nodes = {~"erlmcp_cluster_nodes", [{[~"fresh"], 1}, {[~"stale"], 0}, {[~"gone"], 0}]},
+    ?assertEqual([Nodes, {~"erlmcp_cluster_nodes_expected", [{[], 3}]}], counted()),
+    %% One that tells of itself no more is not fresh for ever.
+    ok = sys:suspend(?CLUSTER),
+    Later = {~"erlmcp_cluster_nodes", [{[~"fresh"], 0}, {[~"stale"], 1}, {[~"gone"], 0}]},
+    eventually(fun() -> hd(counted()) =:= Later end),
+    ok = sys:resume(?CLUSTER),
+    eventually(fun() -> hd(counted()) =:= Nodes end),
+    configure(off),
+    ?assertEqual([], counted()).
+
+counted() ->
+    Families = erlmcp_native_metrics:collect(),
+    [{Name, Samples} || {#{name := <<"erlmcp_cluster_", _/binary>> = Name}, Samples} <- Families].
 
 depth(Role) ->
     case ?CLUSTER:summary() of

@@ -27,6 +27,7 @@ prop_sums_are_over_those_that_are_fresh() ->
             conjunction([
                 {states, equals(States, #{Node => State || Node := #{state := State} <- Nodes})},
                 {counted, equals(map_size(Known), lists:sum(maps:values(Counted)))},
+                {counted_by_moments, equals(Counted, ?PICTURE:counted(NowMs, ?PICTURE:moments(Picture)))},
                 {depth, equals(Depth, lists:sum([D || _ := #{depth := D} <- Roles]))},
                 {nodes, equals(length([x || Rows <- Fresh, _ <- Rows]), lists:sum([N || _ := #{nodes := N} <- Roles]))}
             ])

@@ -40,7 +40,7 @@ up() ->
     Level.
 
 down(Level) ->
-    ok = application:unset_env(erlmcp_native, node),
+    [ok = application:unset_env(erlmcp_native, Key) || Key <- [node, cluster]],
     ok = gen_server:stop(erlmcp_control_plane),
     erlmcp_overload_test_lib:stop(),
     erlmcp_native_test_lib:stop(Level).
@@ -228,11 +228,14 @@ each_field_has_a_value() ->
     ok = erlmcp_overload_rate:define(api, #{rate => {1, hour}}),
     %% A guard knows how much memory there is: on a machine that says nothing, too.
     ok = erlmcp_overload_test_lib:configure([{node, #{memory_limit => 1 bsl 50}}]),
+    ok = application:set_env(erlmcp_native, cluster, #{}),
+    {ok, Cluster} = erlmcp_overload_cluster_sup:start_link(),
     ok = ?L:set_limit(r, {wait, 500, #{}}),
     ok = ?L:set_caps(r, #{total => 0}),
     {error, _} = ?L:try_enqueue(r, a),
     With = [Name || {#{name := Name}, _} <- ?M:collect()],
-    ?assertEqual([Name || #{name := Name} <- ?M:fields()], With).
+    ?assertEqual([Name || #{name := Name} <- ?M:fields()], With),
+    ok = gen_server:stop(Cluster).
 
 names_are_unique_and_samples_have_their_labels() ->
     ok = erlmcp_control_plane:register_component(c, fun(_) -> ok end),

@@ -116,6 +116,7 @@ snapshot(Roles, Components) ->
             },
             run_queue => #{level => 1, length => 123456, schedulers => 64, per_scheduler => 1929.0, marks => {4, 8}}
         },
+        cluster => #{counted => #{fresh => 97, stale => 2, gone => 1}, expected => 100},
         cancel => #{
             tokens => 1000000,
             tombstones => 65536,
