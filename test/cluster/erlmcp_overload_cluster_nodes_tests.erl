@@ -25,6 +25,7 @@ nodes_test_() ->
             {a_split_halves_shares_and_heals, fun split/0},
             {a_node_comes_back_under_its_name, fun restarted/0},
             {hidden_nodes_and_other_cookies_are_not_heard, fun strangers/0},
+            {a_later_version_is_read_as_far_as_it_is_known, fun later_version/0},
             {shares_follow_demand, fun demand/0}
         ]
     ].
@@ -242,6 +243,22 @@ strangers() ->
         ?assertEqual([name(Hidden)], on(A, erlang, nodes, [hidden]))
     after
         [peer:stop(Peer) || Peer <- [A, Hidden, Other]]
+    end.
+
+later_version() ->
+    A = cluster(erlmcp_cluster_a, 2),
+    B = start(erlmcp_cluster_b),
+    try
+        true = connect(A, B),
+        NodeB = name(B),
+        Map = #{vsn => ~"9.0.0", roles => [{session, 5, 10, 1, 0, ok, more}, {new, row}], another => key},
+        Tell = [{?CLUSTER, name(A)}, {'$gen_cast', {?CLUSTER, 9, NodeB, Map}}],
+        eventually(fun() -> on(B, erlang, send, Tell), state_of(NodeB, A) =:= fresh end),
+        #{nodes := #{NodeB := Told}} = summary(A),
+        Session = #{depth => 5, limit => 10, owners => 1, refused => 0, level => ok},
+        ?assertEqual(#{vsn => ~"9.0.0", roles => #{session => Session}}, maps:with([vsn, roles], Told))
+    after
+        [peer:stop(Peer) || Peer <- [A, B]]
     end.
 
 %% Together they are granted what one was.

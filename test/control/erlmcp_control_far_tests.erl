@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([exits/2, pretend/1, answers/1]).
+-export([exits/2, pretend/1, answers/1, gate_says/3]).
 
 -import(erlmcp_control_far_test_lib, [on/3, on/4, component/2, component/3, collected/1, connect/2]).
 -import(erlmcp_native_test_lib, [eventually/1]).
@@ -35,6 +35,7 @@ nodes_test_() ->
                     fun numbers_of_what_became_of_them/3,
                     fun what_is_no_message_is_ignored/3,
                     fun a_gate_of_another_version/3,
+                    fun a_sender_of_another_version/3,
                     fun misuse/3
                 ]
             ]
@@ -253,6 +254,34 @@ answer_in_another_version() ->
         _ -> ok
     end,
     answer_in_another_version().
+
+%% A sender of a later version is answered as far as it is understood.
+a_sender_of_another_version(A, B, Node) ->
+    ok = component(B, there, #{timeout_ms => 7000}),
+    Says = fun(Vsn, Map) -> on(A, ?MODULE, gate_says, [Node, Vsn, Map]) end,
+    Call = #{ask => call, id => there, message => ?NEVER, timeout_ms => 7000},
+    ?assertEqual(#{timeout_ms => 7000}, Says(1, #{ask => route, id => there, new => key})),
+    ?assertEqual(#{result => ok, timeout_ms => 7000}, Says(1, Call#{new => key})),
+    Before = length(collected(B)),
+    [
+        ?assertEqual({Vsn, Map, #{}}, {Vsn, Map, Says(Vsn, Map)})
+     || {Vsn, Map} <- [
+            {2, #{ask => route, id => there}},
+            {2, Call},
+            {2, #{new => map}},
+            {1, Call#{ask := something_new}},
+            {1, Call#{message := {control, new_type, #{}}}}
+        ]
+    ],
+    ?assertEqual(Before, length(collected(B))).
+
+gate_says(Node, Vsn, Map) ->
+    From = erlang:alias(),
+    {erlmcp_control_gate, Node} ! {erlmcp_control, Vsn, From, Map},
+    receive
+        {From, {erlmcp_control, 1, Answer}} -> Answer
+    after 20000 -> nothing
+    end.
 
 misuse(A, _B, Node) ->
     [
