@@ -10,7 +10,8 @@ not stop ends with it: the operating system closes what the two talk by.
 
 %% A machine may have other things to do.
 -define(BOOT_MS, 120_000).
--define(QUIET, ["-kernel", "logger_level", "none"]).
+%% Schedulers that wait by sleeping leave the cores to others, see scripts/run.sh.
+-define(QUIET, ["-kernel", "logger_level", "none", "+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none"]).
 -define(CALL_MS, 60_000).
 
 -doc "A peer is a node, and the operating system's number of it.".

@@ -12,6 +12,9 @@ set --
 for folder in $(cd "$lib" && find . -name '*.beam' | sed 's|/[^/]*$||' | sort -u); do
     set -- "$@" -pa "$lib/$folder"
 done
-# The demo is distributed for a while, and needs no epmd that would stay behind.
-case $lib in */_build/demo/*) set -- "$@" -epmd_module erlmcp_native_demo_epmd ;; esac
+# The demo is distributed for a while, and needs no epmd that would stay behind. A scheduler that finds nothing to do
+# yields the core over and over before it sleeps: on a machine with much else to do, the start takes five times as long.
+case $lib in */_build/demo/*)
+    set -- "$@" +sbwt none +sbwtdcpu none +sbwtdio none -epmd_module erlmcp_native_demo_epmd
+esac
 exec erl -noshell "$input" +Bd +P 4194304 "$@" -s "$module" main
