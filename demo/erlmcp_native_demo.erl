@@ -17,7 +17,6 @@ status is 0 if all promises hold that decide, 1 if not, 2 for wrong settings.
 -define(CANCEL, #{tombstone_ms => 30_000}).
 %% All that is limited stays below these.
 -define(WATCHED, #{warning => 3_000, critical => 5_000, overload => 10_000}).
--define(COMPARE_MS, 10_000).
 -define(DRAIN_MS, 10_000).
 
 -doc "Runs the demo and halts with its exit status.".
@@ -85,12 +84,16 @@ page() ->
         Port -> "http://127.0.0.1:" ++ integer_to_list(Port) ++ "/"
     end.
 
-play(#{seconds := Seconds, log := Log, rival := Rival, hold := Hold} = Settings, File, Display) ->
+play(#{log := Log, rival := Rival, hold := Hold} = Settings, File, Display) ->
     Page = page(),
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, [["page: ", Page, "; log: ", Log]]),
-    Compared = compare(Settings, File, Display, Page),
-    Nodes = nodes(Settings, File, Display, Page),
+    %% All at once and before anything is measured: none is slowed by the start of another.
+    Started = erlmcp_native_demo_node:start_all(to_compare(Settings) ++ more(Settings)),
+    {ToCompare, More} = lists:split(length(to_compare(Settings)), Started),
+    Compared = compare(ToCompare, Settings, File, Display, Page),
+    Nodes = nodes(More, File, Display, Page),
+    Seconds = erlmcp_native_demo_budget:seconds(Settings, passed_ms()),
     Book = erlmcp_native_demo_handler:new(),
     Meter = erlmcp_native_demo_meter:new(),
     ok = erlmcp_overload_monitor:add_handler(erlmcp_native_demo_handler, {self(), Book, Meter}),
@@ -142,14 +145,25 @@ come_to_rest(#{meter := Meter} = World, Deadline) ->
         false -> receive after 20 -> come_to_rest(World, Deadline) end
     end.
 
-compare(#{compare := false}, _File, _Display, _Page) ->
-    [];
-compare(#{seconds := Seconds}, File, Display, Page) ->
-    Ms = min(?COMPARE_MS, Seconds * 1000 div 3),
-    erlmcp_native_demo_compare:run(Display, File, #{ms => Ms, page => Page}).
+%% The arguments of each node.
+to_compare(#{compare := false}) -> [];
+to_compare(#{compare := true}) -> [[], []].
 
-nodes(#{nodes := false}, _File, _Display, _Page) -> #{};
-nodes(#{nodes := true}, File, Display, Page) -> erlmcp_native_demo_nodes_view:run(Display, File, Page).
+more(#{nodes := false}) -> [];
+more(#{nodes := true}) -> erlmcp_native_demo_nodes:arguments().
+
+passed_ms() ->
+    Passed = erlang:monotonic_time() - erlang:system_info(start_time),
+    erlang:convert_time_unit(Passed, native, millisecond).
+
+compare([], _Settings, _File, _Display, _Page) ->
+    [];
+compare(Peers, #{seconds := Seconds}, File, Display, Page) ->
+    Ms = erlmcp_native_demo_budget:compared_ms(Seconds),
+    erlmcp_native_demo_compare:run(Display, File, #{nodes => Peers, ms => Ms, page => Page}).
+
+nodes([], _File, _Display, _Page) -> #{};
+nodes(Peers, File, Display, Page) -> erlmcp_native_demo_nodes_view:run(Display, File, Page, Peers).
 
 contest(File, Display) ->
     ok = erlmcp_native_demo_display:print(Display, [

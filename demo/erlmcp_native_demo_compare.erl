@@ -21,8 +21,8 @@ was alive then.
     ended := alive | killed,
     sample := erlmcp_native_demo_program:sample()
 }.
--doc "Settings are how long both take together, without their start, and the address of the page.".
--type settings() :: #{ms := pos_integer(), page := string()}.
+-doc "Settings are two nodes that do nothing yet, how long each takes, and the address of the page.".
+-type settings() :: #{nodes := [erlmcp_native_demo_node:peer()], ms := pos_integer(), page := string()}.
 
 -doc "Returns how many bytes a node may have.".
 -spec memory() -> pos_integer().
@@ -30,16 +30,19 @@ memory() -> ?MEMORY.
 
 -doc "Runs both, and shows them meanwhile.".
 -spec run(erlmcp_native_demo_display:display(), file:io_device(), settings()) -> [result()].
-run(Display, File, #{ms := Ms} = Settings) ->
-    State = Settings#{display => Display, ms := Ms div 2},
-    Results = lists:foldl(fun(How, Results) -> Results ++ [one(How, Results, State)] end, [], [bare, limited]),
+run(Display, File, #{nodes := Nodes} = Settings) ->
+    State = Settings#{display => Display},
+    Results = lists:foldl(
+        fun({How, Node}, Results) -> Results ++ [one(How, Node, Results, State)] end,
+        [],
+        lists:zip([bare, limited], Nodes)
+    ),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:compared(Results)),
     Results.
 
-one(How, Others, #{display := Display, ms := Ms} = State) ->
+one(How, Node, Others, #{display := Display, ms := Ms} = State) ->
     _ = erlmcp_native_demo_display:mode(Display) =:= plain andalso
         erlmcp_native_demo_display:print(Display, erlmcp_native_demo_compare_view:heading(How)),
-    Node = erlmcp_native_demo_node:start([]),
     try
         {ok, ok} = erlmcp_native_demo_node:call(Node, erlmcp_native_demo_program, start, [{How, ?MEMORY}]),
         Start = now_ms(),

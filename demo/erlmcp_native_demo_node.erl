@@ -4,7 +4,7 @@ Nodes that the demo starts beside itself, each a runtime of its own, so that non
 not stop ends with it: the operating system closes what the two talk by.
 """.
 
--export([start/1, call/4, stop/1]).
+-export([start/1, start_all/1, call/4, stop/1]).
 
 -export_type([peer/0]).
 
@@ -20,8 +20,27 @@ not stop ends with it: the operating system closes what the two talk by.
 -doc "Starts a node with the modules of this one, which has these arguments as well and writes nothing.".
 -spec start([string()]) -> peer().
 start(Arguments) ->
+    [Peer] = start_all([Arguments]),
+    Peer.
+
+-doc "Starts a node for each of these lists of arguments, all at the same time, as `start/1` starts one.".
+-spec start_all([[string()]]) -> [peer()].
+start_all(Lists) ->
+    Starters = [spawn_monitor(fun() -> exit({started, started(Arguments)}) end) || Arguments <- Lists],
+    [
+        receive
+            {'DOWN', Monitor, process, Starter, {started, #{peer := Peer} = Started}} ->
+                true = link(Peer),
+                Started;
+            {'DOWN', Monitor, process, Starter, Reason} ->
+                error({no_node, Reason})
+        end
+     || {Starter, Monitor} <- Starters
+    ].
+
+started(Arguments) ->
     Paths = [Path || Path <- code:get_path(), string:prefix(Path, code:lib_dir()) =:= nomatch],
-    {ok, Peer, _Node} = peer:start_link(#{
+    {ok, Peer, _Node} = peer:start(#{
         connection => standard_io,
         wait_boot => ?BOOT_MS,
         args => lists:append([["-pa", Path] || Path <- lists:reverse(Paths)]) ++ ?QUIET ++ Arguments

@@ -7,15 +7,15 @@ They are connected on loopback, without epmd, and by the cookie of the user. Whe
 and said why.
 """.
 
--export([run/2]).
+-export([arguments/0, run/3]).
 
 -export_type([result/0, seen/0]).
 
 -define(CLUSTER, 3).
 -define(MESSAGES, 200).
 %% Until shares have followed what is asked.
--define(EVEN_MS, 1_500).
--define(ASK_MS, 1_500).
+-define(EVEN_MS, 1_200).
+-define(ASK_MS, 1_000).
 -define(DEADLINE_MS, 30_000).
 -define(POLL_MS, 5).
 
@@ -37,15 +37,30 @@ a control message, since the kill.
     down => seen()
 }.
 
--doc "Does all of it, on nodes whose names begin so, and shows each result when it is there.".
--spec run(fun((Newest :: atom(), result()) -> ok), Name :: string()) -> result().
-run(Show, Name) ->
+-doc "Returns the arguments of each of the two nodes more.".
+-spec arguments() -> [[string()]].
+arguments() ->
+    lists:duplicate(?CLUSTER - 1, ["-epmd_module", "erlmcp_native_demo_epmd"]).
+
+-doc """
+Does all of it with two nodes that do nothing yet, under names that begin so, and shows each result when it is there.
+Both nodes are ended.
+""".
+-spec run(fun((Newest :: atom(), result()) -> ok), Name :: string(), [erlmcp_native_demo_node:peer()]) -> result().
+run(Show, Name, Peers) ->
+    try
+        distributed(Show, Name, Peers)
+    after
+        [ok = erlmcp_native_demo_node:stop(Peer) || Peer <- Peers]
+    end.
+
+distributed(Show, Name, Peers) ->
     Own = node_name(Name, 1),
     ok = Show(none, #{}),
     case erlmcp_native_demo_member:listen(Own) of
         {ok, Port} ->
             try
-                started(Show, #{Own => Port}, Name)
+                clustered(Show, #{Own => Port}, Name, Peers)
             after
                 ok = erlmcp_native_demo_member:leave()
             end;
@@ -58,32 +73,24 @@ run(Show, Name) ->
 node_name(Name, Number) ->
     list_to_atom(lists:concat([Name, "_", Number, "@localhost"])).
 
-started(Show, Own, Name) ->
-    Peers = [start() || _ <- [2, 3]],
-    try
-        Names = [node_name(Name, Number) || Number <- [2, 3]],
-        Others = lists:zip(Names, Peers),
-        Ports = maps:merge(Own, #{Node => listen(Node, Peer) || {Node, Peer} <- Others}),
-        ok = erlmcp_native_demo_epmd:know(Ports),
-        _ = [ok = on(Peer, erlmcp_native_demo_epmd, know, [Ports]) || Peer <- Peers],
-        StartUs = now_us(),
-        _ = [true = net_kernel:connect_node(Node) || Node <- Names],
-        ok = erlmcp_native_demo_member:join(?CLUSTER),
-        _ = [ok = on(Peer, erlmcp_native_demo_member, serve, [?CLUSTER]) || Peer <- Peers],
-        Steps = [
-            {known, fun() -> known(?CLUSTER, StartUs) end},
-            {heard, fun() -> heard(Names) end},
-            {control, fun() -> control(Names) end},
-            {rate, fun() -> rate(Peers) end}
-        ],
-        AllThere = steps(Show, Steps, #{}),
-        killed(Show, lists:last(Others), AllThere)
-    after
-        [ok = erlmcp_native_demo_node:stop(Peer) || Peer <- Peers]
-    end.
-
-start() ->
-    erlmcp_native_demo_node:start(["-epmd_module", "erlmcp_native_demo_epmd"]).
+clustered(Show, Own, Name, Peers) ->
+    Names = [node_name(Name, Number) || Number <- lists:seq(2, ?CLUSTER)],
+    Others = lists:zip(Names, Peers),
+    Ports = maps:merge(Own, #{Node => listen(Node, Peer) || {Node, Peer} <- Others}),
+    ok = erlmcp_native_demo_epmd:know(Ports),
+    _ = [ok = on(Peer, erlmcp_native_demo_epmd, know, [Ports]) || Peer <- Peers],
+    StartUs = now_us(),
+    _ = [true = net_kernel:connect_node(Node) || Node <- Names],
+    ok = erlmcp_native_demo_member:join(?CLUSTER),
+    _ = [ok = on(Peer, erlmcp_native_demo_member, serve, [?CLUSTER]) || Peer <- Peers],
+    Steps = [
+        {known, fun() -> known(?CLUSTER, StartUs) end},
+        {heard, fun() -> heard(Names) end},
+        {control, fun() -> control(Names) end},
+        {rate, fun() -> rate(Peers) end}
+    ],
+    AllThere = steps(Show, Steps, #{}),
+    killed(Show, lists:last(Others), AllThere).
 
 on(Peer, Module, Function, Arguments) ->
     {ok, Result} = erlmcp_native_demo_node:call(Peer, Module, Function, Arguments),

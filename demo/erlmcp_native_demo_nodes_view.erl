@@ -3,19 +3,19 @@
 What is shown of the three nodes of `m:erlmcp_native_demo_nodes`: frames or lines, the table, and what was promised.
 """.
 
--export([run/3, frame/3, line/2, lines/1, verdicts/1]).
+-export([run/4, frame/3, line/2, lines/1, verdicts/1]).
 
 -import(erlmcp_native_demo_text, [short/1, ms/1, left/2]).
 -import(erlmcp_native_demo_verdict, [verdict/6, timed/4, at_most/1]).
 
-%% On a machine with little else to do.
--define(ABOUT_S, 7).
 -define(KEYS, [known, heard, control, rate, left, down]).
 
 -doc "Has the three nodes do what they do, and shows it meanwhile.".
--spec run(erlmcp_native_demo_display:display(), file:io_device(), Page :: string()) ->
-    erlmcp_native_demo_nodes:result().
-run(Display, File, Page) ->
+-spec run(erlmcp_native_demo_display:display(), file:io_device(), Page :: string(), [Peer]) ->
+    erlmcp_native_demo_nodes:result()
+when
+    Peer :: erlmcp_native_demo_node:peer().
+run(Display, File, Page, Peers) ->
     Start = now_s(),
     Show =
         case erlmcp_native_demo_display:mode(Display) of
@@ -31,7 +31,7 @@ run(Display, File, Page) ->
                         erlmcp_native_demo_display:print(Display, [line(Newest, Result)])
                 end
         end,
-    Result = erlmcp_native_demo_nodes:run(Show, "erlmcp_native_demo"),
+    Result = erlmcp_native_demo_nodes:run(Show, "erlmcp_native_demo", Peers),
     ok = erlmcp_native_demo_json:write(File, erlmcp_native_demo_json:nodes(Result)),
     Result.
 
@@ -42,7 +42,8 @@ now_s() ->
 -spec frame(erlmcp_native_demo_nodes:result(), AtS :: non_neg_integer(), Page :: string()) ->
     [erlmcp_native_demo_text:line()].
 frame(Result, AtS, Page) ->
-    erlmcp_native_demo_frame:title(nodes, AtS, ?ABOUT_S, Page) ++ [[] | lines(Result)].
+    Seconds = erlmcp_native_demo_budget:nodes_ms() div 1000,
+    erlmcp_native_demo_frame:title(nodes, AtS, Seconds, Page) ++ [[] | lines(Result)].
 
 -doc "Makes the table of what is known so far.".
 -spec lines(erlmcp_native_demo_nodes:result()) -> [erlmcp_native_demo_text:line()].

@@ -4,9 +4,9 @@ What is set by environment variables:
 
 | variable | meaning | default |
 | --- | --- | --- |
-| `DEMO_SECONDS` | how long the phases on this node take together, 4 to 86400 | 30 |
+| `DEMO_SECONDS` | how long the phases on this node take together, 4 to 86400 | 30, or 20 and more where the start took long |
 | `DEMO_COMPARE` | `0`: leaves out the two nodes at the beginning, which take a third of that, and 10 s at most | 1 |
-| `DEMO_NODES` | `0`: leaves out the two nodes more, which take 7 s or so | 1 |
+| `DEMO_NODES` | `0`: leaves out the two nodes more, which take 4 s or so | 1 |
 | `DEMO_PLAIN` | `1`: a line a second in place of the table, as without a terminal or with `NO_COLOR` | 0 |
 | `DEMO_RIVAL` | `1`: at the end a gen_server takes the same load as the library | 0 |
 | `DEMO_HOLD` | `1`: after the summary go on in the calm phase until Ctrl-C, for the page | 0 |
@@ -21,6 +21,8 @@ What is set by environment variables:
 -doc "The settings have a value for each variable.".
 -type settings() :: #{
     seconds := 4..86400,
+    %% Whether somebody asked for just so many.
+    asked := boolean(),
     compare := boolean(),
     nodes := boolean(),
     plain := boolean(),
@@ -38,6 +40,7 @@ read(Get) ->
     try
         {ok, #{
             seconds => number("DEMO_SECONDS", Get, "30", 4, 86_400),
+            asked => text("DEMO_SECONDS", Get, "") =/= "",
             compare => flag("DEMO_COMPARE", Get, "1"),
             nodes => flag("DEMO_NODES", Get, "1"),
             plain => flag("DEMO_PLAIN", Get, "0"),

@@ -37,7 +37,8 @@ three_nodes_share_a_rate_and_one_is_killed_test_() ->
 run() ->
     Caller = self(),
     Show = fun(Newest, _Result) -> Caller ! {shown, Newest}, ok end,
-    Result = erlmcp_native_demo_nodes:run(Show, ?MODULE_STRING),
+    Peers = erlmcp_native_demo_node:start_all(erlmcp_native_demo_nodes:arguments()),
+    Result = erlmcp_native_demo_nodes:run(Show, ?MODULE_STRING, Peers),
     {shown(), Result}.
 
 shown() ->
@@ -48,7 +49,9 @@ shown() ->
 
 %% This node has not been told that it has no epmd.
 where_it_cannot_listen_it_is_left_out_and_says_why_test() ->
-    Result = erlmcp_native_demo_nodes:run(fun(_, _) -> ok end, ?MODULE_STRING),
+    Peers = erlmcp_native_demo_node:start_all([[]]),
+    Result = erlmcp_native_demo_nodes:run(fun(_, _) -> ok end, ?MODULE_STRING, Peers),
+    ?assertEqual([gone], [erlmcp_native_demo_node:call(Peer, erlang, node, []) || Peer <- Peers]),
     ?assertEqual([skipped], maps:keys(Result)),
     [Line] = erlmcp_native_demo_nodes_view:lines(Result),
     ?assertMatch({match, _}, re:run(unicode:characters_to_list(Line), "No more nodes: .*epmd_module")),

@@ -10,10 +10,12 @@ settings_test_() ->
     end,
     [
         ?_assertMatch(
-            {ok, #{seconds := 30, plain := false, compare := true, rival := false, hold := false, port := 0}}, Read([])
+            {ok, #{seconds := 30, asked := false, plain := false, compare := true, rival := false}}, Read([])
         ),
-        ?_assertMatch({ok, #{seconds := 4, plain := true}}, Read([{"DEMO_SECONDS", "4"}, {"DEMO_PLAIN", "1"}])),
-        ?_assertMatch({ok, #{seconds := 30, compare := true}}, Read([{"DEMO_SECONDS", ""}])),
+        ?_assertMatch({ok, #{hold := false, port := 0}}, Read([])),
+        ?_assertMatch({ok, #{seconds := 4, asked := true}}, Read([{"DEMO_SECONDS", "4"}])),
+        ?_assertMatch({ok, #{plain := true}}, Read([{"DEMO_PLAIN", "1"}])),
+        ?_assertMatch({ok, #{seconds := 30, asked := false}}, Read([{"DEMO_SECONDS", ""}])),
         ?_assertMatch({ok, #{compare := false}}, Read([{"DEMO_COMPARE", "0"}])),
         ?_assertMatch({ok, #{compare := true, nodes := false}}, Read([{"DEMO_NODES", "0"}]))
         | [
@@ -56,6 +58,35 @@ timeline_test() ->
     ?assertEqual(Timeline, lists:keysort(1, Timeline)),
     ?assertEqual({4_000_000, stop}, lists:last(Timeline)),
     ?assertEqual(erlmcp_native_demo_meter:phases(), [Phase || {_, {phase, Phase}} <- Timeline]).
+
+%% Of a minute, ten seconds are left for a machine that has much else to do.
+budget_test() ->
+    Settings = settings([]),
+    Parts = erlmcp_native_demo_budget:parts(Settings),
+    Phases = [naive, bounded, nodes | erlmcp_native_demo_meter:phases()],
+    ?assertEqual([start] ++ Phases ++ [rest], [Part || {Part, _} <- Parts]),
+    ?assert(lists:sum([Ms || {_, Ms} <- Parts]) =< 50_000),
+    Own = [Ms || {Phase, Ms} <- Parts, lists:member(Phase, erlmcp_native_demo_meter:phases())],
+    ?assertEqual(30_000, lists:sum(Own)),
+    Fewer = erlmcp_native_demo_budget:parts(Settings#{compare := false, nodes := false}),
+    ?assertEqual([naive, bounded, nodes], [Part || {Part, _} <- Parts] -- [Part || {Part, _} <- Fewer]).
+
+what_began_late_is_shorter_and_what_was_asked_for_is_not_test_() ->
+    Seconds = fun(Set, PassedMs) -> erlmcp_native_demo_budget:seconds(settings(Set), PassedMs) end,
+    Before = 16_000,
+    [
+        ?_assertEqual(30, Seconds([], 0)),
+        ?_assertEqual(30, Seconds([], Before)),
+        ?_assertEqual(29, Seconds([], Before + 1)),
+        ?_assertEqual(25, Seconds([], Before + 5_000)),
+        ?_assertEqual(20, Seconds([], 1_000_000)),
+        ?_assertEqual(26, Seconds([{"DEMO_NODES", "0"}], Before)),
+        ?_assertEqual(30, Seconds([{"DEMO_SECONDS", "30"}], 1_000_000))
+    ].
+
+settings(Set) ->
+    {ok, Settings} = erlmcp_native_demo_settings:read(fun(Name, _) -> proplists:get_value(Name, Set, "") end),
+    Settings.
 
 %% Of the eight in a row that go to eight executors all are of a class, so that each executor gets a sixteenth.
 a_sixteenth_is_critical_test() ->
