@@ -3,7 +3,7 @@
 # Rust, a linker, Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration docs package test-package bench shell tables simulate toolchain
+.PHONY: demo test integration docs package test-package bench bench-page shell tables simulate toolchain
 .PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
 
 demo: toolchain
@@ -11,6 +11,12 @@ demo: toolchain
 
 bench: toolchain
 	@$(with_toolchain) rebar3 as bench compile && scripts/run.sh bench erlmcp_native_bench
+
+# The page beside a million owners, in a browser.
+bench-page: toolchain
+	$(with_toolchain) rebar3 as integration,bench compile
+	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
+		"$$PYTHON" -E -s -B integration/bench_page.py
 
 shell: toolchain
 	@$(with_toolchain) rebar3 shell

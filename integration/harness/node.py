@@ -37,12 +37,12 @@ class Response:
 class Node:
     """A node of its own, on which nothing is started yet. See erlmcp_native_integration_host.
 
-    The root is that of a tree that was compiled for these tests: this one, or another version.
+    The root is that of a tree that was compiled with this profile: this one, or another version.
     """
 
-    def __init__(self, log: Path, root: Path = ROOT):
+    def __init__(self, log: Path, root: Path = ROOT, profile: str = "integration"):
         self.log = log
-        self.process = start([str(root / "scripts/run.sh"), "--input", "integration",
+        self.process = start([str(root / "scripts/run.sh"), "--input", profile,
                               "erlmcp_native_integration_host"],
                              log, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
