@@ -490,6 +490,7 @@ FEED = """
   const feed = (i, change) => {
     const snapshot = structuredClone(base);
     snapshot.at_ms += 1000 * i;
+    snapshot.up_ms += 1000 * i;
     snapshot.roles.forEach((role, j) => change(role, j));
     page.receive(snapshot);
   };
@@ -512,6 +513,47 @@ def test_totals_that_go_back_are_a_restart_and_no_negative_rate(node, page):
     assert not re.search(r"[-−]", rates[2]), rates
     assert rates[3:] == ["5.0/s", "10/s"]
     assert "Totals began anew" in page.text("#reasons")
+
+
+def test_a_clock_that_is_set_back_is_no_restart(node, page):
+    busy(node)
+    page.busy()
+    seen = page.module(FEED + """
+      const real = window.fetch;
+      const urls = [];
+      window.fetch = (url, ...rest) => { urls.push(url); return real(url, ...rest); };
+      const past = () => urls.filter((url) => url === 'api/history').length;
+      const chart = [...document.querySelectorAll('#panels li')]
+        .find((panel) => panel.textContent.includes('tool_executor')).lastChild.chart;
+      const until = async (condition) => {
+        for (const end = performance.now() + 10000; !condition() && performance.now() < end;) await frame();
+        return condition();
+      };
+      const told = async (i, change) => {
+        feed(i, (role) => { if (role.role === 'tool_executor') change(role); });
+        await frame(); await frame();
+        const rate = document.querySelector('#roles [data-role=tool_executor] [data-field=refused_rate]');
+        const reasons = document.querySelector('#reasons').textContent;
+        return [rate.textContent.replace('0.0', '0'), reasons.includes('began anew')];
+      };
+      const more = (refused) => (role) => { role.refused += refused; };
+      const seen = [await told(10, more(0)), await told(11, more(50))];
+      const now = base.at_ms;
+      base.at_ms -= 3600000;
+      seen.push(await told(12, more(75)));
+      // The charts begin anew at the time that the node says, with the past that it has.
+      seen.push([chart.data[0].at(-1) * 1000 === base.at_ms + 12000, await until(() => past() === 1)]);
+      seen.push(await told(13, more(85)), past());
+      // One that was started anew is another one, wherever its clock is.
+      base.started_ms += 1;
+      base.up_ms -= 14000;
+      seen.push(await told(14, more(1000)), await until(() => past() === 2));
+      base.at_ms = now - 7200000;
+      seen.push(await told(15, more(1000)), await until(() => past() === 3));
+      seen.push(await told(76, more(1000)));
+      return seen;""")
+    assert seen[:6] == [["0/s", False], ["50/s", False], ["25/s", False], [True, True], ["10/s", False], 1], seen
+    assert [words for _, words in (seen[6], seen[8], seen[10])] == [True, True, False] and seen[7] and seen[9], seen
 
 
 def test_recent_percentiles_are_those_of_the_last_messages(page):

@@ -27,6 +27,8 @@ summary(#{roles := Roles, control := Control, pressure := Pressure, self := Self
     Numbers = erlmcp_native_role:numbers(),
     #{
         at_ms => AtMs,
+        up_ms => up_ms(),
+        started_ms => known(erlmcp_native_self:started_ms()),
         node => text(node()),
         version => version(),
         services => Services,
@@ -93,6 +95,10 @@ event({What, Alert}) -> {~"alert", erlmcp_native_json:plain(Alert#{what => What}
 -spec text(atom()) -> binary().
 text(Atom) ->
     atom_to_binary(Atom).
+
+%% Of the runtime: no clock that is set changes it.
+up_ms() ->
+    erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, millisecond).
 
 version() ->
     case application:get_key(erlmcp_native, vsn) of

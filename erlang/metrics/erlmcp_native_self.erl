@@ -6,7 +6,7 @@ Counters live in shared memory: any process adds, nobody waits. They start with 
 exporter's process. While the application is not started nothing is counted.
 """.
 
--export([start/0, add/2, set/2, read/0]).
+-export([start/0, started_ms/0, add/2, set/2, read/0]).
 
 -export_type([name/0]).
 
@@ -19,13 +19,24 @@ and refusals that were too many to be passed on to `erlmcp_metrics_server`.
 
 -define(NAMES, [otlp_sent, otlp_failed, otlp_dropped, otlp_buffered_bytes, http_streams, relay_skipped]).
 
--doc "Makes the counters of the exporters, unless they are there.".
+-define(STARTED_MS, {?MODULE, started_ms}).
+
+-doc "Makes the counters of the exporters, and remembers when that was, unless they are there.".
 -spec start() -> ok.
 start() ->
+    _ = started_ms() =:= undefined andalso persistent_term:put(?STARTED_MS, erlang:system_time(millisecond)),
     case persistent_term:get(?MODULE, undefined) of
         undefined -> persistent_term:put(?MODULE, counters:new(length(?NAMES), [write_concurrency]));
         _ -> ok
     end.
+
+-doc """
+Returns when the application was first started in this runtime, in system time, as the clock was then: the same for as
+long as the runtime lives, and another one after.
+""".
+-spec started_ms() -> integer() | undefined.
+started_ms() ->
+    persistent_term:get(?STARTED_MS, undefined).
 
 -doc "Adds to one of the exporters' numbers; what is added may be negative.".
 -spec add(name(), integer()) -> ok.

@@ -5,6 +5,8 @@ export const MOST = 100;
 export const SEVERITY = { ok: 0, warning: 1, critical: 2, overload: 3 };
 /** A snapshot may have been taken before an alert that came before it. */
 const SETTLED_MS = 2000;
+/** An alert that is later by so much is of before the node's clock was set back. */
+const LATER_MS = 10000;
 
 /**
  * @typedef {{
@@ -69,7 +71,8 @@ export class AlertLog {
   settle(roles, owners, at) {
     const levels = new Map(roles.map(({ role, level }) => [role, SEVERITY[level] ?? 3]));
     for (const entry of this.entries) {
-      if (entry.state === 'cleared' || at - entry.timestamp < SETTLED_MS) continue;
+      const since = at - entry.timestamp;
+      if (entry.state === 'cleared' || (since < SETTLED_MS && since > -LATER_MS)) continue;
       const owner = entry.state === 'unknown' &&
         owners.find(({ role, process }) => role === entry.role && process === entry.process);
       if (owner && SEVERITY[owner.status] >= SEVERITY[entry.level]) entry.state = 'holds';

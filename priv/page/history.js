@@ -12,12 +12,19 @@ export class History {
   #series = new Map();
   #head = -1;
   #size = 0;
+  /** How often all was forgotten. */
+  epoch = 0;
 
   get latest() {
     return this.#size === 0 ? null : this.#times[this.#head];
   }
 
   clear() {
+    this.epoch += 1;
+    this.#empty();
+  }
+
+  #empty() {
     this.#series.clear();
     this.#size = 0;
     this.#head = -1;
@@ -54,7 +61,7 @@ export class History {
       had.push([this.#times[at], rings.map(([key, ring]) => [key, Number.isNaN(ring[at]) ? null : ring[at]])]);
     }
     const first = had[0]?.[0] ?? Infinity;
-    this.clear();
+    this.#empty();
     for (const [at, values] of [...samples.filter(([at]) => at < first), ...had]) this.add(at, values);
   }
 

@@ -7,7 +7,7 @@ import { Latencies, percentile } from './latency.js';
 const MOST_ROLES = 1024;
 /** Below this, a difference of totals says little about a second. */
 const SHORTEST_MS = 500;
-/** A snapshot that is older than the last by more than this is of a clock that was set back. */
+/** Where a node does not say when it was started, one that has run for so much less than before is another one. */
 const DISORDER_MS = 5000;
 /** For so long after its last refusal a role counts as refusing. */
 const REFUSING_MS = 5000;
@@ -15,6 +15,9 @@ const TOTALS = ['enqueued', 'dequeued', 'refused'];
 
 /** A limit of null is none. */
 const utilization = (depth, limit) => (limit === null ? 0 : limit > 0 ? depth / limit : depth > 0 ? 1 : 0);
+
+/** For how long its node had run, which no clock changes; a node of before 0.2 does not say. */
+const age = ({ up_ms: up, at_ms: at }) => up ?? at;
 
 /** Somebody set its limit to 0, and limits are in force. */
 const isClosed = ({ limit }, { switches }) => limit === 0 && switches?.limits !== false;
@@ -36,7 +39,7 @@ export class Model {
   roles = [];
   /** Refusals a second of all roles. @type {number | null} */
   refusedRate = null;
-  /** When the node's totals last went back, system time in ms. @type {number | null} */
+  /** When the node's totals last began anew, system time in ms. @type {number | null} */
   resetAt = null;
   alerts = new AlertLog();
   /**
@@ -49,29 +52,39 @@ export class Model {
   history = new History();
   latencies = new Latencies();
   #base = null;
+  #resetAge = 0;
   #samples = 0;
 
   /** Takes in a snapshot. @returns {boolean} whether it was news */
   receive(snapshot) {
     const last = this.snapshot;
     this.firstAt ??= snapshot.at_ms;
-    const late = last && snapshot.at_ms <= last.at_ms && last.at_ms - snapshot.at_ms < DISORDER_MS;
-    if (late && snapshot.node === last.node) {
+    const younger = last ? age(last) - age(snapshot) : -1;
+    const same = last && snapshot.node === last.node && snapshot.started_ms === last.started_ms &&
+      (younger < DISORDER_MS || typeof last.started_ms === 'number');
+    if (same && younger >= 0) {
       if (!last.fullest && snapshot.fullest) last.fullest = snapshot.fullest;
       return false;
     }
-    if (last && (snapshot.at_ms < last.at_ms || snapshot.node !== last.node)) this.#forget();
+    if (last && !same) this.#forget(snapshot);
+    // Its clock was set back: what is drawn is of a time that comes again.
+    else if (last && snapshot.at_ms <= last.at_ms) this.history.clear();
     const rows = (snapshot.roles ?? []).slice(0, MOST_ROLES);
-    if (this.#base && wentBack(rows, this.#base.totals)) this.#restart(snapshot.at_ms);
-    const rates = this.#rates(snapshot.at_ms, rows);
+    if (this.#base && wentBack(rows, this.#base.totals)) this.#restart(snapshot);
+    const rates = this.#rates(age(snapshot), rows);
     const tops = topDepths(snapshot.fullest ?? last?.fullest ?? []);
     this.snapshot = { ...snapshot, fullest: snapshot.fullest ?? last?.fullest };
     this.roles = rows.map((row) => this.#role(row, rates, tops, snapshot)).sort(worstFirst);
     this.refusedRate = this.roles.length > 0 ? sum(this.roles, 'refusedRate') : 0;
-    this.#observe(snapshot);
+    this.#observe(snapshot, age(snapshot));
     this.#followBreakers(snapshot.at_ms);
     this.alerts.settle(this.roles, this.snapshot.fullest ?? [], snapshot.at_ms);
     return true;
+  }
+
+  /** For how long the totals have counted since they began anew, in ms; null if they did not. */
+  get sinceReset() {
+    return this.resetAt === null ? null : age(this.snapshot) - this.#resetAge;
   }
 
   /** A breaker event; `at` is system time in ms. */
@@ -84,7 +97,7 @@ export class Model {
       rates?.get(row.role) ?? [null, null, rates ? null : row.refused_per_s];
     const fullest = row.owners === 1 ? row.depth : tops.get(row.role) ?? row.fullest;
     const refusedAt = row.last_refused_ms ?? null;
-    const quiet = refusedAt === null || snapshot.at_ms - refusedAt > REFUSING_MS;
+    const quiet = refusedAt === null || Math.abs(snapshot.at_ms - refusedAt) > REFUSING_MS;
     const closed = isClosed(row, snapshot);
     return {
       ...row, enqueuedRate, dequeuedRate, refusedRate, fullest, closed,
@@ -108,10 +121,10 @@ export class Model {
     return rates;
   }
 
-  #observe({ at_ms: at, control }) {
+  #observe({ at_ms: at, control }, now) {
     let recent = null;
     if (control?.latency_below) {
-      this.latencies.add(at, control.latency_below);
+      this.latencies.add(now, control.latency_below);
       recent = this.latencies.recent(10000);
     } else {
       this.latencies.clear();
@@ -148,16 +161,17 @@ export class Model {
     this.breakers.set(role, { open, seen: known?.seen ?? at, since: at, changes: (known?.changes ?? 0) + 1 });
   }
 
-  #restart(at) {
-    this.resetAt = at;
+  #restart(snapshot) {
+    this.resetAt = snapshot.at_ms;
+    this.#resetAge = age(snapshot);
     this.#base = null;
     this.history.interrupt();
     this.latencies.clear();
     this.alerts.doubt();
   }
 
-  #forget() {
-    this.#restart(this.snapshot.at_ms);
+  #forget(snapshot) {
+    this.#restart(snapshot);
     this.history.clear();
     this.breakers.clear();
   }

@@ -3,9 +3,9 @@
 import { address } from './address.js';
 import { recolour } from './chart.js';
 import { Cluster } from './cluster.js';
-import { $, fields, say, stats } from './dom.js';
+import { $, fields, say, show, stats } from './dom.js';
 import { Drill } from './drill.js';
-import { bytes, count } from './format.js';
+import { bytes, count, duration } from './format.js';
 import { Model } from './model.js';
 import { samples } from './past.js';
 import { Stream } from './stream.js';
@@ -84,8 +84,9 @@ const pressed = (pressure) => [['Memory', 'memory'], ['Run queue', 'run_queue']]
   .filter(([, cause]) => pressure?.[cause])
   .map(([label, cause]) => [label, found[cause](pressure[cause]), cause]);
 
-const renderSelf = ({ self, version, pressure }) => stats($('self'), [
+const renderSelf = ({ self, version, pressure, up_ms: up }) => stats($('self'), [
   ['Version', String(version ?? '–'), 'version'],
+  ['Runs for', duration(up), 'up'],
   ...pressed(pressure),
   ...fields(self, [
     ['Owners tracked', count, 'owners'],
@@ -106,6 +107,7 @@ let rendered = () => {
 /** Takes in a snapshot, as the stream gives it; for tests, too. */
 export const receive = (snapshot) => {
   if (model.receive(snapshot)) stream.refreshed();
+  if (asked !== null && asked !== model.history.epoch) unless(loadPast());
   tick();
   redraw();
 };
@@ -143,12 +145,16 @@ const loadFirst = async () => {
   if (summary && !model.snapshot) receive({ ...summary, ...(queues && { fullest: queues.queues }) });
 };
 
-let begun = false;
+// Of which epoch of the charts the past was asked for, and is there.
+let asked = null;
+let begun = null;
 
 const loadPast = async () => {
+  const epoch = asked = model.history.epoch;
   const past = samples(await fetched('api/history'));
-  if (!begun) model.history.begin(past);
-  begun = true;
+  if (begun === epoch || model.history.epoch !== epoch) return;
+  model.history.begin(past);
+  begun = epoch;
   redraw();
 };
 
@@ -167,7 +173,7 @@ const stream = new Stream('events', {
   opened: (resumed) => {
     if (!resumed) model.alerts.doubt();
     unless(loadAlerts());
-    if (!begun) unless(loadPast());
+    if (begun !== model.history.epoch) unless(loadPast());
   },
 });
 

@@ -72,7 +72,7 @@ export const switches = ({ services, switches: states }) => [
  * @param {import('./model.js').Model} model that has a snapshot
  * @returns {{level: 'ok' | 'warning' | 'critical' | 'overload', headline: string, short: string, reasons: string[]}}
  */
-export const verdict = ({ snapshot, roles: all, resetAt }) => {
+export const verdict = ({ snapshot, roles: all, resetAt, sinceReset }) => {
   const { pressure, cancel, rates = [] } = snapshot;
   const [held, crowded] = [rates.filter(isRefusing), rates.filter(isCrowded)];
   // Its role says in a number what is said in words here.
@@ -86,7 +86,7 @@ export const verdict = ({ snapshot, roles: all, resetAt }) => {
   const full = ({ used, most }) => used >= (most ?? Infinity);
   const capped = roles.filter(({ caps }) => Object.values(caps ?? {}).some(full));
   const open = roles.filter(({ breaker }) => breaker === 'open');
-  const began = resetAt !== null && snapshot.at_ms - resetAt < RESET_SHOWN_MS;
+  const began = sinceReset !== null && sinceReset < RESET_SHOWN_MS;
   const each = ({ name: of, refused_per_s: often }) => `${name(of, SHORT_NAME)} (${rate(often)}/s)`;
   const reasons = [
     pressure?.level && strain(pressure),

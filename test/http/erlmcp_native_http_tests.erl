@@ -84,7 +84,10 @@ a_summary_has_every_field() ->
     {ok, _} = erlmcp_control_plane:send_health_check(server, full),
     Summary = json("/api/summary"),
     ?assertEqual(
-        fields("at_ms node version services switches roles rates control cancel pressure cluster self"), fields(Summary)
+        fields(
+            "at_ms up_ms started_ms node version services switches roles rates control cancel pressure cluster self"
+        ),
+        fields(Summary)
     ),
     #{~"roles" := [Role | _], ~"control" := Control, ~"self" := Self, ~"node" := Node, ~"version" := Version} = Summary,
     ?assertEqual(lists:sort([atom_to_binary(Name) || #{name := Name} <- erlmcp_native_role:numbers()]), fields(Role)),
