@@ -1,6 +1,7 @@
 """From the verdict to the process: what the address after the # shows."""
 
 import importlib.resources
+import re
 import urllib.parse
 
 import pytest
@@ -97,6 +98,24 @@ def test_a_role_is_shown_with_its_owners_and_why_it_refuses(node, page):
     verdict(page, "tool_executor refuses")
     page.one("#drill-back").click()
     eventually(lambda: seen(page) == overview, what="all is shown again")
+
+
+def test_the_node_is_asked_as_seldom_as_it_costs(node, page):
+    assert page.module("""
+        const { pause } = await import(new URL('page/pace.js', document.baseURI));
+        return [[10, 500], [500, 500], [9000, 500], [10, 3000], [10, 1e7], [10, 1e7, 15000], [1e7, 1e7]]
+          .map((each) => pause(...each));""") == [2000, 5000, 15000, 6000, 60000, 15000, 60000]
+    limit(node, "work", 1000)
+    node.eval("""
+        [erlmcp_queue_limits:record_enqueue(work, list_to_atom("owner_" ++ integer_to_list(N))) ||
+            N <- lists:seq(1, 120), _ <- lists:seq(1, N)], ok""")
+    eventually(lambda: page.role("work"), 20, "the role is there")
+    go(page, address("role", "work"))
+    eventually(lambda: len(rows(page, "role-owners")) == 100, 20, "the first hundred are there")
+    every = int(re.fullmatch(r"asked every (\d+)\u202fs", page.text("#drill-every")).group(1))
+    sizes = page.run("""return ['api/why', 'api/queues?role'].map((url) => performance.getEntriesByType('resource')
+                        .filter(({name}) => name.includes(url)).at(-1).encodedBodySize)""")
+    assert 0 < sum(sizes) / every * 3600 < 2_500_000, (sizes, every)
 
 
 def test_an_owner_leads_to_its_process_until_that_ends(node, page):

@@ -36,7 +36,8 @@ then. An event stream is closed after 30 s of a client that does not read it, wh
 Dispatch = cowboy_router:compile([{'_', erlmcp_native_http:routes(#{prefix => "/ops"}) ++ MyRoutes}])
 ```
 
-Then the page is at `/ops/`, and Prometheus is told `metrics_path: /ops/metrics`.
+Then the page is at `/ops/`, and Prometheus is told `metrics_path: /ops/metrics`. Our own listener packs answers and
+event streams for clients that accept gzip; with `cowboy_compress_h` among its `stream_handlers`, that one does too.
 
 In HTTP/2 cowboy closes a connection whose client has said nothing for the listener's `idle_timeout`, which event
 streams get ahead of by ending now and then; clients come again, and miss nothing. With

@@ -132,7 +132,7 @@ listen(#{port := Port, ip := Ip, max_connections := MaxConnections} = Options, D
     Protocol = #{
         env => #{dispatch => Dispatch},
         erlmcp_native_http_door => erlmcp_native_http_door:new(Options),
-        stream_handlers => [erlmcp_native_http_guard, cowboy_stream_h],
+        stream_handlers => [erlmcp_native_http_guard, cowboy_compress_h, cowboy_stream_h],
         protocols => [http],
         connection_type => supervisor,
         dynamic_buffer => false,

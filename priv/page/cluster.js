@@ -1,9 +1,8 @@
 // What the node has heard of others, which is asked for while a cluster is configured there.
 
-const SOONEST_MS = 2000;
+import { asked, pause } from './pace.js';
+
 const LATEST_MS = 15000;
-/** So many times as long as an answer took is waited before the next is asked for. */
-const REST = 10;
 
 export class Cluster {
   /** The last answer of `/api/cluster`; null: none yet, or no cluster is configured. */
@@ -32,16 +31,14 @@ export class Cluster {
     const began = performance.now();
     let size = 0;
     try {
-      const answer = await fetch('api/cluster', { signal: AbortSignal.timeout(LATEST_MS) });
-      const text = await answer.text();
-      size = text.length;
-      if (answer.ok) this.said = JSON.parse(text);
+      const [answer, said, bytes] = await asked('api/cluster', AbortSignal.timeout(LATEST_MS));
+      size = bytes;
+      if (answer.ok) this.said = said;
     } catch {
       // The node does not answer, which the top of the page says.
     }
     const now = performance.now();
-    // What is large is asked for less often: a millisecond for each byte.
-    this.#next = now + Math.min(LATEST_MS, Math.max(SOONEST_MS, REST * (now - began), size));
+    this.#next = now + pause(now - began, size, LATEST_MS);
     this.#asking = false;
     this.#redraw();
   }

@@ -2,22 +2,19 @@
 
 import { parsed } from './address.js';
 import { $, h, list, say, setBadge, show } from './dom.js';
-import { name } from './format.js';
+import { duration, name } from './format.js';
+import { asked, pause } from './pace.js';
 import { ComponentView } from './view_component.js';
 import { NodeView } from './view_node.js';
 import { OwnerView } from './view_owner.js';
 import { RoleView } from './view_role.js';
 
-const AGAIN_MS = 2000;
 const LATE_MS = 10000;
-/** So many times as long as an answer took is waited before the next is asked for. */
-const REST = 10;
 const VIEWS = { role: RoleView, owner: OwnerView, component: ComponentView, node: NodeView };
 
 const ask = async (url, signal) => {
-  const answer = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(LATE_MS)]) });
-  const said = await answer.json();
-  return answer.ok ? said : { error: `${said.reason ?? answer.statusText}` };
+  const [answer, said, bytes] = await asked(url, AbortSignal.any([signal, AbortSignal.timeout(LATE_MS)]));
+  return [answer.ok ? said : { error: `${said.reason ?? answer.statusText}` }, bytes];
 };
 
 export class Drill {
@@ -55,6 +52,7 @@ export class Drill {
   #follow(moved) {
     this.#at = parsed(location.hash);
     this.#answers = {};
+    say($('drill-every'), '');
     if (this.#at) this.#views[this.#at.kind].enter?.();
     const view = this.#at?.kind ?? 'all';
     for (const section of document.querySelectorAll('main > section')) {
@@ -78,11 +76,13 @@ export class Drill {
     if (!at || document.hidden) return;
     const { signal } = this.#asking = new AbortController();
     const began = performance.now();
-    const wanted = Object.entries(this.#views[at.kind].urls(at));
-    await Promise.all(wanted.map(async ([key, url]) => {
+    let size = 0;
+    const urls = this.#views[at.kind].urls(at);
+    await Promise.all(Object.entries(urls).map(async ([key, url]) => {
       try {
-        const said = await ask(url, signal);
+        const [said, bytes] = await ask(url, signal);
         if (signal.aborted) return;
+        size += bytes;
         this.#answers[key] = said;
         this.#redraw();
       } catch {
@@ -92,7 +92,9 @@ export class Drill {
     if (signal.aborted) return;
     performance.clearMarks('drill-data');
     requestAnimationFrame(() => requestAnimationFrame(() => performance.mark('drill-data')));
-    this.#timer = setTimeout(() => this.#ask(), Math.max(AGAIN_MS, REST * (performance.now() - began)));
+    const again = pause(performance.now() - began, size);
+    say($('drill-every'), `asked every ${duration(Math.round(again / 1000) * 1000)}`);
+    this.#timer = setTimeout(() => this.#ask(), again);
   }
 
   render(model) {

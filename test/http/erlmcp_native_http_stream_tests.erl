@@ -22,6 +22,7 @@ stream_test_() ->
         fun services_come_and_go/0,
         fun the_hub_dies/0,
         fun a_stream_in_http_1_0/0,
+        fun a_client_that_takes_gzip_reads_a_tenth/0,
         fun the_listener_stops/0,
         fun what_a_client_sends_on_is_not_kept/0
     ]).
@@ -67,6 +68,41 @@ times(_, 0) ->
 times(Stream, N) ->
     {#{~"data" := #{~"at_ms" := AtMs}}, Rest} = named(~"snapshot", Stream, ?MS),
     [AtMs | times(Rest, N - 1)].
+
+%% Of 50 roles that are all in use. In HTTP/1.0 there are no chunks in what is compressed.
+a_client_that_takes_gzip_reads_a_tenth() ->
+    [fill(list_to_atom("role_" ++ integer_to_list(N)), list_to_atom("owner_" ++ integer_to_list(N)), N)
+     || N <- lists:seq(1, 50)],
+    Socket = erlmcp_native_http_test_lib:connect(),
+    Head = "host: localhost\r\naccept-encoding: gzip\r\n\r\n",
+    ok = gen_tcp:send(Socket, ["GET /events HTTP/1.0\r\n" | Head]),
+    {200, #{~"content-encoding" := ~"gzip"}, Start} = erlmcp_native_http_test_lib:answer(Socket),
+    Z = zlib:open(),
+    ok = zlib:inflateInit(Z, 31),
+    {Read, Text} = inflated(Socket, Z, Start, {0, <<>>}),
+    ok = gen_tcp:close(Socket),
+    %% The third is there as soon as it was sent, and all that came before it.
+    [~"retry: 2000", First | _] = binary:split(Text, ~"\n\n", [global]),
+    [_, _, <<"data: ", Data/binary>>] = binary:split(First, ~"\n", [global]),
+    ?assert(length(maps:get(~"roles", json:decode(Data))) >= 50),
+    ?assert(byte_size(Text) > 100000),
+    ?assert(Read < byte_size(Text) div 10),
+    %% Answers as well, if they are not small.
+    Summary = erlmcp_native_http_test_lib:raw(["GET /api/summary HTTP/1.1\r\nconnection: close\r\n" | Head]),
+    {200, #{~"content-encoding" := ~"gzip"}, Packed} = Summary,
+    ?assertMatch(#{~"roles" := [_ | _]}, json:decode(zlib:gunzip(Packed))),
+    Live = erlmcp_native_http_test_lib:raw(["GET /health/live HTTP/1.1\r\nconnection: close\r\n" | Head]),
+    ?assertMatch({200, _, ~'{"status":"ok"}'}, Live).
+
+inflated(Socket, Z, Bytes, {Read, Text}) ->
+    Now = <<Text/binary, (iolist_to_binary(zlib:inflate(Z, Bytes)))/binary>>,
+    case binary:matches(Now, ~"event: snapshot") of
+        [_, _, _ | _] ->
+            {Read + byte_size(Bytes), Now};
+        _ ->
+            {ok, More} = gen_tcp:recv(Socket, 0, ?MS),
+            inflated(Socket, Z, More, {Read + byte_size(Bytes), Now})
+    end.
 
 its_alerts_are_those_of_the_history() ->
     ok = erlmcp_queue_limits:set_limit(r, 10),

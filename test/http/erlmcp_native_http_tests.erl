@@ -401,7 +401,7 @@ services_come_back() ->
 
 metrics_in_both_formats() ->
     fill(r, a, 7),
-    {200, #{~"content-type" := Text, ~"vary" := ~"accept"}, Body} = fetch("/metrics"),
+    {200, #{~"content-type" := Text, ~"vary" := ~"accept, accept-encoding"}, Body} = fetch("/metrics"),
     ?assertEqual(erlmcp_native_prometheus:content_type(text), Text),
     ?assertMatch({_, _}, binary:match(Body, ~"\nerlmcp_queue_depth{role=\"r\"} 7\n")),
     ?assertEqual(nomatch, binary:match(Body, ~"# EOF")),
