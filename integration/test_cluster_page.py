@@ -1,5 +1,8 @@
 """The cluster on the page: all nodes with the sums of their roles, and one of them by its address."""
 
+import re
+import time
+
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -27,7 +30,7 @@ def page(nodes, browser):
     eventually(lambda: len(rows(page, "cluster-nodes")) == 2, 30, "the nodes are shown")
     yield page
     # A node that ends while it is asked is answered with 503, of which the browser writes a line.
-    assert [line for line in browser.console() if "/api/cluster?node=" not in line] == []
+    assert [line for line in browser.console() if "?node=" not in line] == []
 
 
 def busy(nodes):
@@ -83,7 +86,8 @@ def test_a_node_is_chosen_and_says_how_it_is(nodes, page):
     assert lines(page)["state"].startswith("It is fresh: heard ")
     said = {"role": "work", "level": "overload", "depth": "10", "limit": "10", "owners": "1", "refused": "3"}
     assert by_role(page, "node-roles")["work"] == said and rows(page, "node-roles")[0] == said
-    assert seen(page) == ["State of the node", B, "Cluster", "The node", "Its roles", "Components"]
+    assert seen(page) == ["State of the node", B, "Cluster", "The node", "Its roles", "Components",
+                          "Depth against limit", "Refusals"]
     page.browser.back()
     eventually(lambda: seen(page) == overview, what="all is shown again")
     page.one("#cluster-nodes tbody a").send_keys(Keys.ENTER)
@@ -101,6 +105,48 @@ def test_a_node_is_chosen_and_says_how_it_is(nodes, page):
     eventually(lambda: "Cluster" not in seen(page), what="the role alone is shown")
 
 
+PANEL = """
+    const panels = [...document.querySelectorAll('#panels li')];
+    const panel = panels.find((each) => each.querySelector('h3').textContent === 'work');
+    const [times, fullest] = panel?.lastChild.chart?.data ?? [[], []];
+    return times.map((at, i) => [at * 1000, fullest[i]]);
+"""
+
+
+def test_the_charts_of_another_node_begin_full(nodes, page):
+    busy(nodes)
+    past = lambda: [row for row in nodes[1].get("/api/history").json()["roles"] if row["role"] == "work"]
+    eventually(lambda: past() and past()[0]["fullest"].count(10) >= 5, 30, "some seconds are recorded there")
+    # It is said how often it is asked, and which node each chart is of.
+    opened_ms = time.time() * 1_000
+    go(page, address("node", B))
+    eventually(lambda: any(at < opened_ms - 3_000 and value == 10 for at, value in page.run(PANEL)), 20,
+               "the chart has what was before")
+    assert not page.one("#queues-role").is_displayed()
+    assert re.fullmatch(r"asked every \d+\u202fs", page.text("#drill-every"))
+    # It goes on, in order and in one line, and what was is not asked for again.
+    end = page.run(PANEL)[-1][0]
+    eventually(lambda: page.run(PANEL)[-1][0] > end, 30, "it goes on")
+    drawn = page.run(PANEL)
+    assert [at for at, _ in drawn] == sorted({at for at, _ in drawn})
+    assert drawn[-1][1] == 10 and None not in [value for at, value in drawn if at > opened_ms]
+    asked = page.run("return performance.getEntriesByType('resource').map(({name}) => name)")
+    assert len([url for url in asked if "api/history?node=" in url]) == 1
+    assert "3 in total" in page.text("#refusals-note")
+    # The page's own node has its own again.
+    go(page, address("node", A))
+    eventually(lambda: page.run(PANEL)[-1][1] == 2, 20, "it is drawn")
+    assert page.one("#queues-role").is_displayed()
+
+
+def test_a_node_without_history_says_so(nodes, page):
+    nodes[1].eval("ok = application:set_env(erlmcp_native, history, false), ok = erlmcp_native_app:reload_config()")
+    go(page, address("node", B))
+    eventually(lambda: lines(page).get("history") == "no history is kept, or erlmcp_queue_limits is not started", 20,
+               "it is said")
+    assert page.text("#drill-level") == "ok"
+
+
 def test_a_node_that_is_missing_is_said_to_be(nodes, page):
     busy(nodes)
     eventually(lambda: sums(page).get("work", {}).get("nodes") == "2", 30, "both are in the sum")
@@ -109,6 +155,8 @@ def test_a_node_that_is_missing_is_said_to_be(nodes, page):
     verdict(page, "It is stale: not heard for ", 30)
     assert "it is not asked" in page.text("#drill-verdict")
     assert by_role(page, "node-roles")["work"]["level"] == "was overload"
+    words = "It is stale and not asked, so nothing is drawn."
+    assert page.text("#panels-empty") == words and page.text("#refusals + .empty") == words
     page.browser.back()
     eventually(lambda: states(page) == {B: "stale", A: "fresh, this one"}, what="it is the first")
     assert page.text("#cluster-said") == "1 node is fresh; 1 of 2 that are expected is not heard, 1 stale."

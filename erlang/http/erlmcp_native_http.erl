@@ -16,6 +16,7 @@ has to be started before.
 | `/api/rates` | what each rate allows, takes and refuses, those of control messages too; of keys, how many there are |
 | `/api/control` | the control plane, with its components |
 | `/api/history?role=R&span=10m` | what it was like: the last ten minutes by second (`10m`, the default), or the last day by minute (`24h`), see `m:erlmcp_native_history` |
+| `/api/history?node=N` | the same of another node of the cluster, which is asked for it |
 | `/api/cluster`, `/api/cluster?node=N` | all nodes of a cluster, as this one has heard of them (`m:erlmcp_overload_cluster`); or what `/api/summary` says on one |
 | `/events` | a stream of server-sent events: `snapshot` once a second, `alert`, `breaker`, `missed` |
 | `/metrics` | Prometheus text, or OpenMetrics if the client prefers that |

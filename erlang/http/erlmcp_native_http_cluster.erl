@@ -4,7 +4,7 @@ What `/api/cluster` says: all nodes, as this one has heard of them, and the sums
 it is what `/api/summary` says there, which that node is asked for: it has a second, and has to be fresh.
 """.
 
--export([answer/1]).
+-export([answer/1, ask/4]).
 -export([local/0]).
 
 -import(erlmcp_native_http_json, [text/1]).
@@ -12,26 +12,35 @@ it is what `/api/summary` says there, which that node is asked for: it has a sec
 -doc "Makes the answer; of a node, by its name, if one was given.".
 -spec answer(erlmcp_native_http_query:values()) -> erlmcp_native_http_reply:answer().
 answer(#{node := Name}) ->
-    #{nodes := Nodes} = erlmcp_overload_cluster:summary(),
-    case erlmcp_native_http_query:known(Name, maps:keys(Nodes)) of
-        {ok, Node} ->
-            asked(erlmcp_overload_cluster:ask(Node, ?MODULE, local, []));
-        error ->
-            Words = <<"there is no node ", (erlmcp_native_http_query:printable(Name))/binary>>,
-            erlmcp_native_http_reply:problem({~"node", Words})
+    case ask(Name, ?MODULE, local, []) of
+        {ok, Summary} -> erlmcp_native_http_reply:json(200, #{summary => Summary});
+        {error, Answer} -> Answer
     end;
 answer(#{}) ->
     erlmcp_native_http_reply:json(200, all(erlmcp_overload_cluster:summary())).
 
-asked({ok, Summary}) ->
-    %% Of another version, it may be anything.
-    erlmcp_native_http_reply:json(200, #{summary => erlmcp_native_json:plain(Summary)});
-asked({error, timeout}) ->
-    erlmcp_native_http_reply:failure(503, ~"the node has not answered within a second");
-asked({error, State}) when State =:= stale; State =:= gone; State =:= unknown ->
-    erlmcp_native_http_reply:failure(503, <<"the node is ", (text(State))/binary, ", and is not asked">>);
-asked({error, {failed, _}}) ->
-    erlmcp_native_http_reply:failure(503, ~"the node has failed to answer").
+-doc """
+Calls a function on the node of this name, which has a second and has to be fresh, and returns what it said, as JSON has
+it, or what to answer instead. Of another version, what it said may be anything.
+""".
+-spec ask(Name :: binary(), module(), Function :: atom(), Args :: [term()]) ->
+    {ok, erlmcp_native_json:plain()} | {error, erlmcp_native_http_reply:answer()}.
+ask(Name, Module, Function, Args) ->
+    #{nodes := Nodes} = erlmcp_overload_cluster:summary(),
+    case erlmcp_native_http_query:known(Name, maps:keys(Nodes)) of
+        {ok, Node} ->
+            case erlmcp_overload_cluster:ask(Node, Module, Function, Args) of
+                {ok, Said} -> {ok, erlmcp_native_json:plain(Said)};
+                {error, Reason} -> {error, erlmcp_native_http_reply:failure(503, words(Reason))}
+            end;
+        error ->
+            Words = <<"there is no node ", (erlmcp_native_http_query:printable(Name))/binary>>,
+            {error, erlmcp_native_http_reply:problem({~"node", Words})}
+    end.
+
+words(timeout) -> ~"the node has not answered within a second";
+words({failed, _}) -> ~"the node has failed to answer";
+words(State) -> <<"the node is ", (text(State))/binary, ", and is not asked">>.
 
 -doc "Returns what another node is told of this one.".
 -spec local() -> map().

@@ -49,6 +49,11 @@ export class Drill {
     return this.#at && name(this.#at.value, 48);
   }
 
+  /** The model of the node that charts are of, and why they have nothing to show, if so. */
+  charts(model) {
+    return this.#at?.kind === 'node' ? this.#views.node.charts(model, this.#at.value) : [model, null];
+  }
+
   #follow(moved) {
     this.#at = parsed(location.hash);
     this.#answers = {};
@@ -78,11 +83,14 @@ export class Drill {
     const began = performance.now();
     let size = 0;
     const urls = this.#views[at.kind].urls(at);
+    // What is not asked for any more is not known any more.
+    for (const key of Object.keys(this.#answers)) if (!(key in urls)) delete this.#answers[key];
     await Promise.all(Object.entries(urls).map(async ([key, url]) => {
       try {
         const [said, bytes] = await ask(url, signal);
         if (signal.aborted) return;
-        size += bytes;
+        // What was is asked for once.
+        if (key !== 'past') size += bytes;
         this.#answers[key] = said;
         this.#redraw();
       } catch {

@@ -12,8 +12,13 @@ export class History {
   #series = new Map();
   #head = -1;
   #size = 0;
+  #gapMs;
   /** How often all was forgotten. */
   epoch = 0;
+
+  constructor(gapMs = GAP_MS) {
+    this.#gapMs = gapMs;
+  }
 
   get latest() {
     return this.#size === 0 ? null : this.#times[this.#head];
@@ -41,7 +46,7 @@ export class History {
    * @param {Iterable<[string, number | null]>} values by the series' names
    */
   add(at, values) {
-    if (this.#size > 0 && at - this.latest > GAP_MS) this.interrupt();
+    if (this.#size > 0 && at - this.latest > this.#gapMs) this.interrupt();
     this.#open(at);
     for (const [key, value] of values) {
       const ring = this.#series.get(key) ?? this.#start(key);

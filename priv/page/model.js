@@ -49,11 +49,16 @@ export class Model {
   breakers = new Map();
   /** When the first snapshot was taken. @type {number | null} */
   firstAt = null;
-  history = new History();
+  history;
   latencies = new Latencies();
   #base = null;
   #resetAge = 0;
   #samples = 0;
+
+  /** @param {number} [gapMs] after so long without a snapshot the lines of its charts have a gap */
+  constructor(gapMs) {
+    this.history = new History(gapMs);
+  }
 
   /** Takes in a snapshot. @returns {boolean} whether it was news */
   receive(snapshot) {

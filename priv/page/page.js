@@ -70,8 +70,10 @@ const renderNumbers = () => {
   drill.render(model);
   views.cluster.render(cluster, drill.at, model.snapshot.node);
   views.roles.render(model);
-  views.queues.render(model, drill.role);
-  views.refusals.render(model);
+  const [charted, missing] = drill.charts(model);
+  show($('queues-role'), charted === model);
+  views.queues.render(charted, drill.role, missing);
+  views.refusals.render(charted, missing);
   renderOwners(model);
   renderRates(model);
   views.control.render(model);

@@ -32,14 +32,15 @@ export class QueuesView {
       choose(i > 0 ? this.#names[i - 1] : null));
   }
 
-  render(model, chosen) {
+  /** @param {string | null} missing why nothing is known of it, in words */
+  render(model, chosen, missing) {
     this.#offer(model.roles, chosen);
     const role = model.roles.find((each) => each.role === chosen);
     show($('panels'), !role);
     show($('detail'), Boolean(role));
     if (role) this.#one(model, role);
     else this.#fullest(model);
-    instead($('panels-empty'), model.roles.length === 0, noRoles(model.snapshot));
+    instead($('panels-empty'), model.roles.length === 0, missing ?? noRoles(model.snapshot));
   }
 
   #offer(roles, chosen) {

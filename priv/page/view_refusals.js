@@ -22,7 +22,7 @@ export class RefusalsView {
     least: 5, readout: $('refusals-at'), read: ([value]) => `${rate(value)}/s`,
   });
 
-  render({ roles, refusedRate, history }) {
+  render({ roles, refusedRate, history }, missing) {
     const ever = roles.filter(({ refused }) => refused > 0);
     const worst = ever
       .sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0) ||
@@ -35,6 +35,6 @@ export class RefusalsView {
     attribute($('refusals-chart'), 'aria-label',
       `Refusals a second over the last 10 minutes: ${text}, at most ${rate(peak)}/s`);
     this.#chart.draw(history.read(['refused']));
-    table.draw(worst, ({ role }) => role, 'Nothing has been refused.');
+    table.draw(worst, ({ role }) => role, missing ?? 'Nothing has been refused.');
   }
 }

@@ -4,12 +4,15 @@
 -include_lib("eunit/include/eunit.hrl").
 
 -import(erlmcp_native_http_test_lib, [with_listener/1, fetch/1, json/1]).
+-import(erlmcp_native_test_lib, [eventually/2]).
 
 cluster_test_() ->
     with_listener([
         fun without_a_cluster_it_is_not_started/0,
         fun all_nodes_are_shown/0,
         fun one_node_is_asked/0,
+        fun one_node_is_asked_for_its_history/0,
+        fun what_another_version_says_is_shown_or_refused/0,
         fun odd_nodes_are_none/0
     ]).
 
@@ -37,7 +40,7 @@ without_a_cluster_it_is_not_started() ->
             {503, _, Body} = fetch(Path),
             ?assertEqual(Reason, json:decode(Body))
         end
-     || Path <- ["/api/cluster", "/api/cluster?node=a@b"]
+     || Path <- ["/api/cluster", "/api/cluster?node=a@b", "/api/history?node=a@b"]
     ].
 
 all_nodes_are_shown() ->
@@ -60,6 +63,42 @@ one_node_is_asked() ->
         #{~"summary" := #{~"roles" := Roles, ~"node" := Node}} = json("/api/cluster?node=" ++ Name),
         ?assertEqual(list_to_binary(Name), Node),
         ?assertMatch([#{~"depth" := 1}], [Row || #{~"role" := ~"session"} = Row <- Roles])
+    end).
+
+one_node_is_asked_for_its_history() ->
+    ok = erlmcp_queue_limits:record_enqueue(r, self()),
+    ok = erlmcp_queue_limits:record_enqueue(null, self()),
+    eventually(fun() -> length(maps:get(~"roles", json("/api/history"))) =:= 2 end, 30000),
+    with_cluster(fun() ->
+        Path = "/api/history?node=" ++ atom_to_list(node()),
+        Own = json("/api/history"),
+        All = #{~"roles" := Rows} = json(Path),
+        ?assertEqual(lists:sort(maps:keys(Own)), lists:sort(maps:keys(All))),
+        ?assertMatch(#{~"of" := Name, ~"points" := 600, ~"step_ms" := 1000, ~"role" := null} when
+            Name =:= map_get(~"of", Own), All),
+        ?assertEqual([~"null", ~"r"], [Role || #{~"role" := Role} <- Rows]),
+        [?assert(lists:member(1, Fullest)) || #{~"fullest" := Fullest} <- Rows],
+        #{~"role" := ~"null", ~"span" := ~"last_day", ~"roles" := [#{~"role" := ~"null", ~"fullest" := Day}]} =
+            json(Path ++ "&role=null&span=24h"),
+        ?assertEqual(1440, length(Day)),
+        {400, _, Unknown} = fetch(Path ++ "&role=nobody"),
+        ?assertMatch(#{~"parameter" := ~"role"}, json:decode(Unknown)),
+        {400, _, Nobody} = fetch("/api/history?node=nobody@nowhere"),
+        ?assertMatch(#{~"parameter" := ~"node"}, json:decode(Nobody)),
+        ok = erlmcp_native:history_keep(false),
+        {503, _, Off} = fetch(Path),
+        ?assertMatch(#{~"reason" := <<"no history is kept", _/binary>>}, json:decode(Off))
+    end).
+
+%% As another version may answer.
+what_another_version_says_is_shown_or_refused() ->
+    with_cluster(fun() ->
+        Name = atom_to_binary(node()),
+        ?assertEqual({ok, ~"odd"}, erlmcp_native_http_cluster:ask(Name, erlang, list_to_atom, ["odd"])),
+        {error, {503, _, Failed}} = erlmcp_native_http_cluster:ask(Name, erlang, no_such_function, []),
+        ?assertMatch(#{~"reason" := ~"the node has failed to answer"}, json:decode(Failed)),
+        {error, {503, _, Late}} = erlmcp_native_http_cluster:ask(Name, timer, sleep, [infinity]),
+        ?assertMatch(#{~"reason" := ~"the node has not answered within a second"}, json:decode(Late))
     end).
 
 odd_nodes_are_none() ->

@@ -18,7 +18,7 @@ it_says_what_was() ->
     ok = erlmcp_queue_limits:record_enqueue(null, a),
     eventually(fun() -> length(maps:get(~"roles", json("/api/history"))) =:= 2 end, 30000),
     Fields = [
-        ~"at_ms", ~"left_out", ~"node", ~"points", ~"role", ~"roles", ~"span", ~"step_ms", ~"to_ms"
+        ~"at_ms", ~"left_out", ~"node", ~"of", ~"points", ~"role", ~"roles", ~"span", ~"step_ms", ~"to_ms"
     ],
     [
         begin
@@ -51,7 +51,7 @@ wrong_parameters() ->
         end
      || {Query, Parameter} <- [
             {"span", ~"span"}, {"span=", ~"span"}, {"span=10M", ~"span"}, {"span=1h", ~"span"}, {"x=1", ~"x"},
-            {"span=10m&span=24h", ~"span"}, {"role=nobody", ~"role"}, {"top=1", ~"top"}
+            {"span=10m&span=24h", ~"span"}, {"role=nobody", ~"role"}, {"top=1", ~"top"}, {"node", ~"node"}
         ]
     ],
     {405, _, _} = erlmcp_native_http_test_lib:request("POST /api/history", []).
