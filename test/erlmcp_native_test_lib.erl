@@ -4,7 +4,7 @@
 -export([start/0, stop/1, with_service/1, crash/0, quiet/0, loud/1]).
 -export([eventually/1, eventually/2]).
 -export([signal/2]).
--export([idle/0, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
+-export([idle/0, silent/1, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
 -export([temp_dir/0, remove_dir/1, root/0, ours/0, ebins/1, install/2, peer/2]).
@@ -88,6 +88,31 @@ idle() ->
             {'DOWN', Ref, process, _, _} -> ok
         end
     end).
+
+%% A process, and what runs a fun while that is in a native and answers nothing, for so long. Each is on a scheduler of
+%% its own: what has just run on one that does not come back may not be taken over by another. No module is loaded
+%% meanwhile, for which the runtime waits for all schedulers.
+silent(Ms) ->
+    ok = erlmcp_native_probe:load(),
+    ok = code:ensure_modules_loaded([json, unicode_util | ours()]),
+    Spin = fun() ->
+        receive {go, Maker} -> Maker ! {enters, self()} end,
+        ok = erlmcp_native_probe:spin_ns(Ms * 1_000_000),
+        receive stop -> ok end
+    end,
+    Pid = spawn_opt(Spin, [{scheduler, erlang:system_info(schedulers_online)}]),
+    Go = fun(Fun) ->
+        Enter = fun() ->
+            Pid ! {go, self()},
+            receive {enters, Pid} -> exit({done, Fun()}) end
+        end,
+        {_, Monitor} = spawn_opt(Enter, [monitor, {scheduler, 1}]),
+        receive
+            {'DOWN', Monitor, process, _, {done, Result}} -> Result;
+            {'DOWN', Monitor, process, _, Reason} -> error(Reason)
+        end
+    end,
+    {Pid, Go}.
 
 kill(Pid) ->
     Ref = monitor(process, Pid),

@@ -61,7 +61,8 @@ the rate api refuses 1 of 14 keys now, which have nothing left
 nearly as many are remembered as may be.
 
 `sign` is what tells of a count that was kept wrongly, if anything does: an owner that is full while its mailbox is
-empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take.
+empty, an atom that is counted as an owner and is the name of a process, dequeues that found nothing to take. `silent`
+says who does not answer when it is asked for its mailbox, which it has 100 ms for.
 """.
 
 -export([top/0, top/1, why/1, why/2]).
@@ -211,7 +212,7 @@ rows(#{role := Role, process := Owner, depth := Depth, limit := Limit, utilizati
     Full = [number(round(Utilization * 100)), "%"],
     [row([name(Role), name(Owner), number(Depth), name(Limit), Full], Status, Kind) | timing(Row)].
 
-%% A line more for an owner that was measured, or that stands still.
+%% A line more for an owner that was measured, that stands still, or does not answer.
 timing(#{drain_per_s := PerS, wait_ms := WaitMs, sojourn_ms := OneMs, stalled_ms := StalledMs}) when is_float(PerS) ->
     [
         words("  drains ~s a second, a newcomer waits ~s, one waited ~s; stalled ~s", [
@@ -220,6 +221,8 @@ timing(#{drain_per_s := PerS, wait_ms := WaitMs, sojourn_ms := OneMs, stalled_ms
     ];
 timing(#{stalled_ms := StalledMs}) when is_integer(StalledMs), StalledMs >= ?STALLED_MS ->
     [words("  stalled ~s", [duration(StalledMs)])];
+timing(#{silent := true}) ->
+    ["  does not answer; this is the depth that was known last"];
 timing(_) ->
     [].
 

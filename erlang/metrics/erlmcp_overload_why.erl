@@ -55,7 +55,7 @@ role(Role, Snapshot) ->
 owner(Role, Owner, Snapshot) ->
     case row(Role, Snapshot) of
         none -> none;
-        Row -> of_owner(Row, Owner, ?L:get_queue_depth(Role, Owner), alerts(Role, Owner))
+        Row -> of_owner(Row, erlmcp_overload_answers:of_owner(Role, Owner), alerts(Role, Owner))
     end.
 
 row(Role, #{roles := Rows, switches := Switches}) ->
@@ -91,12 +91,12 @@ of_role(#{role := Role, limit := Limit} = Row, Fullest, Alerts) ->
         {"level", level(Row)},
         {"fullest", list([full(Process, D, Limit) || #{process := Process, depth := D} <- Fullest, D > 0])},
         {"alerts", list([alert(Alert) || Alert <- Alerts])}
-        | signs(Role, [{Process, D} || #{process := Process, depth := D} <- Fullest, D > 0])
+        | signs(Role, erlmcp_overload_answers:of_rows([Full || #{depth := D} = Full <- Fullest, D > 0]))
     ],
     First = strain() ++ [{"owners", owners(Row)}, {"refusals", refusals(Row)} | erlmcp_overload_bounds:lines(Row)],
     {words("~tp ~ts", [Role, Verdict]), First ++ Lines}.
 
-of_owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
+of_owner(#{role := Role} = Row, {Owner, Depth, Said} = Asked, Alerts) ->
     {Limit, DrainPerS, WaitMs, SojournMs, StalledMs} = own(Role, Owner),
     Outlook = outlook(Role, Owner, Depth),
     Is =
@@ -113,10 +113,10 @@ of_owner(#{role := Role} = Row, Owner, Depth, Alerts) ->
         {"stalled", stalled(StalledMs)},
         {"free", free(Outlook)},
         {"alerts", list([alert(Alert) || Alert <- Alerts])}
-        | signs(Role, [{Owner, Depth}])
+        | signs(Role, [Asked])
     ],
     First = strain() ++ [{"refusals", refusals(Row) ++ ", of the role"} | erlmcp_overload_bounds:lines(Row)],
-    Verdict = words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Is, of_limit(Depth, Limit), fate(Owner)]),
+    Verdict = words("~tp in ~tp ~ts: it has ~ts~ts", [Owner, Role, Is, of_limit(Depth, Limit), fate(Said)]),
     {Verdict, First ++ Lines}.
 
 strain() ->
@@ -143,13 +143,8 @@ outlook_is(Role, Is) ->
         _StoppedMeanwhile -> erlmcp_native_error:raise(not_started, {?MODULE, role, [Role]})
     end.
 
-fate(Owner) when is_pid(Owner) ->
-    case is_process_alive(Owner) of
-        true -> "";
-        false -> "; it is dead, and holds nothing"
-    end;
-fate(_) ->
-    "".
+fate(undefined) -> "; it is dead, and holds nothing";
+fate(_) -> "".
 
 owners(#{owners := 0}) ->
     "none";

@@ -63,6 +63,9 @@ While queue limits are not started there is nothing to see.
     stalled_ms => non_neg_integer() | undefined,
     %% What the depth is: counted, or the length of the owner's mailbox, which is asked for with the row.
     kind => counted | mailbox,
+    %% Of a mailbox: whether its process did not answer within 100 ms, or came after five such. Then the depth is what
+    %% was known last.
+    silent => boolean(),
     %% These are of rows of the role mailbox, where all mailboxes are watched.
     registered_name => atom(),
     current_function => mfa() | undefined
@@ -104,6 +107,8 @@ nobody was taken out. Rows of the same rank come by their utilisation, those of 
 -import(erlmcp_native_error, [raise/2]).
 
 -define(MAX_MS, 16#ffffffff).
+%% For each mailbox whose length is asked for.
+-define(PATIENCE_MS, 100).
 
 -doc """
 Starts the service of the overload monitor with the configured options.
@@ -248,31 +253,34 @@ add_handler(Module, Arg) ->
 delete_handler(Module, Arg) ->
     erlmcp_overload_server:delete_handler({Module, Arg}, {?MODULE, ?FUNCTION_NAME, [Module, Arg]}).
 
-fresh(Rows, Call) ->
-    [fresh(Row) || Row <- list(Rows, Call)].
-
 %% The library cannot ask for the length of a mailbox.
-fresh(#{kind := mailbox, role := mailbox, process := Pid} = Row) ->
-    case process_info(Pid, [message_queue_len, registered_name, current_function]) of
-        [{message_queue_len, Length}, {registered_name, Name}, {current_function, Function}] ->
-            Fresh = as_it_is(Row, Length),
-            Fresh#{registered_name => name(Name), current_function => Function};
-        undefined ->
-            Row#{registered_name => undefined, current_function => undefined}
-    end;
-fresh(#{kind := mailbox, process := Pid} = Row) ->
-    case process_info(Pid, message_queue_len) of
-        {message_queue_len, Length} -> as_it_is(Row, Length);
-        undefined -> Row
-    end;
-fresh(Row) ->
-    Row.
+fresh(Given, Call) ->
+    Rows = list(Given, Call),
+    Asked = [{Pid, asked(Role)} || #{kind := mailbox, role := Role, process := Pid} <- Rows],
+    with_lengths(Rows, erlmcp_native_process_info:each(Asked, ?PATIENCE_MS)).
 
-as_it_is(#{role := Role, process := Pid} = Row, Length) ->
+asked(mailbox) -> [message_queue_len, registered_name, current_function];
+asked(_) -> [message_queue_len].
+
+with_lengths(Rows, []) -> Rows;
+with_lengths([#{kind := mailbox} = Row | Rows], [Info | Infos]) -> [with_length(Row, Info) | with_lengths(Rows, Infos)];
+with_lengths([Row | Rows], Infos) -> [Row | with_lengths(Rows, Infos)].
+
+with_length(#{role := mailbox} = Row, [_, {registered_name, Name}, {current_function, Function}] = Info) ->
+    Seen = #{registered_name => name(Name), current_function => Function},
+    maps:merge(as_it_is(Row, Info), Seen);
+with_length(#{role := mailbox} = Row, Info) ->
+    maps:merge(as_it_is(Row, Info), #{registered_name => undefined, current_function => undefined});
+with_length(Row, Info) ->
+    as_it_is(Row, Info).
+
+as_it_is(#{role := Role, process := Pid} = Row, [{message_queue_len, Length} | _]) ->
     case erlmcp_native:mailbox_row(own, Role, Pid, Length) of
-        #{} = Fresh -> Fresh;
-        _NotStarted -> Row
-    end.
+        #{} = Fresh -> Fresh#{silent => false};
+        _NotStarted -> Row#{silent => false}
+    end;
+as_it_is(Row, Info) ->
+    Row#{silent => Info =:= silent}.
 
 name([]) -> undefined;
 name(Name) -> Name.

@@ -18,6 +18,7 @@ scan_test_() ->
             fun without_the_process/0,
             fun it_is_not_waited_for_forever/0,
             fun a_look_that_hangs_is_given_up/0,
+            fun an_owner_that_does_not_answer_holds_up_nobody/0,
             fun strays_do_no_harm/0
         ],
         {name, Name} <- [erlang:fun_info(Test, name)]
@@ -165,6 +166,16 @@ a_look_that_hangs_is_given_up() ->
     receive {'DOWN', Monitor, process, Asker, Told} -> ?assertEqual({error, busy}, Told) end,
     ?assertNot(is_process_alive(Looker)),
     ?assertMatch({ok, [#{depth := 1}]}, ?M:fullest(all, 1)).
+
+an_owner_that_does_not_answer_holds_up_nobody() ->
+    {Pid, Go} = erlmcp_native_test_lib:silent(8000),
+    [ok = erlmcp_overload_mailbox:send(r, Pid, wait) || _ <- lists:seq(1, 3)],
+    Go(fun() ->
+        ?assertMatch({ok, [#{process := Pid, silent := true}]}, ?M:fullest(all, 10)),
+        [{ok, {_, [_ | _]}} = ?M:why(Subject) || Subject <- [{role, r}, {owner, r, Pid}]],
+        ?assertEqual(silent, erlmcp_native_process_info:one(Pid, status, 1))
+    end),
+    erlmcp_native_test_lib:kill(Pid).
 
 strays_do_no_harm() ->
     ok = gen_server:cast(?M, stray),

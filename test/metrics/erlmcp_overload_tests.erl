@@ -19,6 +19,7 @@ shell_test_() ->
             {the_text_is_what_is_printed, fun the_text_is_what_is_printed/0},
             {an_owner, fun an_owner/0},
             {an_owner_by_its_name, fun an_owner_by_its_name/0},
+            {an_owner_that_does_not_answer, fun an_owner_that_does_not_answer/0},
             {signs_of_wrong_counts, fun signs_of_wrong_counts/0},
             {no_signs_of_right_ones, fun no_signs_of_right_ones/0},
             {switched_off, fun switched_off/0},
@@ -160,6 +161,31 @@ an_owner() ->
     erlmcp_native_test_lib:kill(Pid),
     erlmcp_native_test_lib:eventually(fun() -> ?L:get_queue_depth(r, Pid) =:= 0 end),
     says("it has 0 of 10; it is dead, and holds nothing", told(fun() -> erlmcp_overload:why(r, Pid) end)).
+
+%% It is in a native for 8 s; by then everything has been said.
+an_owner_that_does_not_answer() ->
+    ok = ?L:set_limit(r, 10),
+    ok = ?L:set_limit(m, 10),
+    {Pid, Go} = erlmcp_native_test_lib:silent(8000),
+    fill(r, Pid, 10),
+    [ok = erlmcp_overload_mailbox:send(m, Pid, wait) || _ <- lists:seq(1, 7)],
+    Go(fun() -> what_is_said_of_one_that_does_not_answer(Pid) end),
+    erlmcp_native_test_lib:kill(Pid).
+
+what_is_said_of_one_that_does_not_answer(Pid) ->
+    Silent = [pid_to_list(Pid), " does not answer: it is in a native"],
+    Told = erlmcp_overload:why_text(r, Pid),
+    says([pid_to_list(Pid), " in r is refused: it has 10 of 10\n"], Told),
+    says(["silent +", Silent], Told),
+    says(["silent +", Silent], erlmcp_overload:why_text(r)),
+    OfMailbox = erlmcp_overload:why_text(m, Pid),
+    says([pid_to_list(Pid), " in m .*: it has [1-9] of 10\n"], OfMailbox),
+    says(["silent +", Silent, ".*; how much waits for it is what was known last\n"], OfMailbox),
+    says(["silent +", Silent], erlmcp_overload:why_text(m)),
+    says(["m +", pid_to_list(Pid), ".*\n  does not answer"], erlmcp_overload:top_text()),
+    [#{process := Pid, depth := Depth, silent := true}] = erlmcp_overload_monitor:queues(m),
+    ?assert(Depth > 0),
+    ?assertEqual(silent, erlmcp_native_process_info:one(Pid, status, 1)).
 
 an_owner_by_its_name() ->
     Pid = named(),
