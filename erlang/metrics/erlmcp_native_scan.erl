@@ -4,7 +4,8 @@ Looks at all owners, one look at a time however many ask: for the fullest, for t
 for why a role or an owner refuses.
 
 A look at a million owners takes some 30 ms of a dirty scheduler, of which there are few. So whoever asks for what is
-being looked for, or was seen within the last 100 ms, gets that.
+being looked for, or was seen within the last 100 ms, gets that. What nobody waits for any more when its turn comes is
+not looked for.
 """.
 
 -behaviour(gen_server).
@@ -36,6 +37,10 @@ An error is `busy` if it took longer than 2 s, or too many wait, or else says wh
 -define(PATIENCE_MS, 2000).
 %% A look that takes longer is given up.
 -define(LATE_MS, 5000).
+%% Of what was asked for longer ago, whoever asked has given up.
+-define(GIVEN_UP_MS, (?PATIENCE_MS + ?FRESH_MS)).
+
+-type asker() :: {gen_server:from(), Rows :: non_neg_integer(), AtMs :: integer()}.
 
 -record(running, {
     monitor :: reference(),
@@ -47,7 +52,7 @@ An error is `busy` if it took longer than 2 s, or too many wait, or else says wh
 -record(state, {
     running = none :: none | #running{},
     %% Who waits for what, and in which order it is looked for.
-    waiting = #{} :: #{wanted() => [{gen_server:from(), Rows :: non_neg_integer()}]},
+    waiting = #{} :: #{wanted() => [asker(), ...]},
     order = queue:new() :: queue:queue(wanted()),
     askers = 0 :: non_neg_integer(),
     seen = #{} :: #{wanted() => {AtMs :: integer(), found()}}
@@ -118,22 +123,33 @@ wait(Scope, From, Rows, #state{waiting = Waiting, order = Order, askers = Askers
             #{Scope := _} -> Order;
             #{} -> queue:in(Scope, Order)
         end,
-    Asker = {From, Rows},
+    Asker = {From, Rows, now_ms()},
     NewWaiting = maps:update_with(Scope, fun(Others) -> [Asker | Others] end, [Asker], Waiting),
     {noreply, look(State#state{waiting = NewWaiting, order = NewOrder, askers = Askers + 1})}.
 
 look(#state{running = none, order = Order} = State) ->
     case queue:out(Order) of
-        {{value, Scope}, Rest} ->
-            {Pid, Monitor} = spawn_monitor(?MODULE, see, [Scope]),
-            Timer = erlang:start_timer(?LATE_MS, self(), late),
-            Running = #running{monitor = Monitor, looker = Pid, wanted = Scope, timer = Timer},
-            State#state{running = Running, order = Rest};
+        {{value, Wanted}, Rest} ->
+            Next = State#state{order = Rest},
+            case is_awaited(Wanted, State) of
+                true -> Next#state{running = looking(Wanted)};
+                false -> look(seen(Wanted, given_up, Next))
+            end;
         {empty, _} ->
             State
     end;
 look(State) ->
     State.
+
+%% The last one to ask is the first.
+is_awaited(Wanted, #state{waiting = Waiting}) ->
+    #{Wanted := [{_, _, AtMs} | _]} = Waiting,
+    now_ms() - AtMs =< ?GIVEN_UP_MS.
+
+looking(Wanted) ->
+    {Pid, Monitor} = spawn_monitor(?MODULE, see, [Wanted]),
+    Timer = erlang:start_timer(?LATE_MS, self(), late),
+    #running{monitor = Monitor, looker = Pid, wanted = Wanted, timer = Timer}.
 
 -doc false.
 -spec see(wanted()) -> no_return().
@@ -195,15 +211,15 @@ seen(Wanted, Outcome, #state{waiting = Waiting, askers = Askers, seen = Seen} = 
     State#state{waiting = Others, askers = Askers - length(Mine), seen = NewSeen}.
 
 answer({seen, AtMs, {ok, Found}}, Scope, Askers, Seen) ->
-    [gen_server:reply(From, {ok, part(Found, Rows)}) || {From, Rows} <- Askers],
+    [gen_server:reply(From, {ok, part(Found, Rows)}) || {From, Rows, _} <- Askers],
     Seen#{Scope => {AtMs, Found}};
 answer(Outcome, _, Askers, Seen) ->
     Error =
         case Outcome of
             {seen, _, NotStarted} -> NotStarted;
-            _Crash -> {error, busy}
+            _CrashOrGivenUp -> {error, busy}
         end,
-    [gen_server:reply(From, Error) || {From, _} <- Askers],
+    [gen_server:reply(From, Error) || {From, _, _} <- Askers],
     Seen.
 
 part(Rows, Most) when is_list(Rows) -> lists:sublist(Rows, Most);

@@ -18,6 +18,7 @@ scan_test_() ->
             fun without_the_process/0,
             fun it_is_not_waited_for_forever/0,
             fun a_look_that_hangs_is_given_up/0,
+            fun what_nobody_waits_for_is_not_looked_for/0,
             fun an_owner_that_does_not_answer_holds_up_nobody/0,
             fun strays_do_no_harm/0
         ],
@@ -154,18 +155,47 @@ it_is_not_waited_for_forever() ->
 %% its place stands one that looks for ever.
 a_look_that_hangs_is_given_up() ->
     fill(r, a, 1),
-    Timer = make_ref(),
-    Hangs = fun(State) ->
-        {Pid, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
-        setelement(2, State, {running, Monitor, Pid, all, Timer, false})
-    end,
-    {running, _, Looker, _, _, _} = element(2, sys:replace_state(?M, Hangs)),
+    {Looker, Timer} = hang(),
     {Asker, Monitor} = spawn_monitor(fun() -> exit(?M:fullest(all, 1)) end),
-    erlmcp_native_test_lib:eventually(fun() -> element(5, sys:get_state(?M)) =:= 1 end),
+    erlmcp_native_test_lib:eventually(fun() -> askers() =:= 2 end),
     whereis(?M) ! {timeout, Timer, late},
     receive {'DOWN', Monitor, process, Asker, Told} -> ?assertEqual({error, busy}, Told) end,
     ?assertNot(is_process_alive(Looker)),
     ?assertMatch({ok, [#{depth := 1}]}, ?M:fullest(all, 1)).
+
+%% A look at all for ever, which somebody has asked for, and its timer.
+hang() ->
+    [Timer, Tag] = [make_ref(), make_ref()],
+    Asker = {{self(), Tag}, 1, erlang:monotonic_time(millisecond)},
+    Hangs = fun(State) ->
+        {Pid, Monitor} = spawn_monitor(fun() -> receive stop -> ok end end),
+        Running = {running, Monitor, Pid, all, Timer, false},
+        setelement(2, setelement(3, setelement(5, State, 1), #{all => [Asker]}), Running)
+    end,
+    {running, _, Looker, _, _, _} = element(2, sys:replace_state(?M, Hangs)),
+    {Looker, Timer}.
+
+askers() ->
+    element(5, sys:get_state(?M)).
+
+what_nobody_waits_for_is_not_looked_for() ->
+    [fill(Role, a, 1) || Role <- [r, s]],
+    {Looks, Found} = looks(fun() ->
+        {Looker, _} = hang(),
+        Asked = [{role, r}, {role, s}],
+        Busy = erlmcp_native_test_lib:parallel(2, fun(N) -> ?M:fullest(lists:nth(N, Asked), 1) end),
+        ?assertEqual(lists:duplicate(2, {error, busy}), Busy),
+        GivenUpMs = erlang:monotonic_time(millisecond) + 200,
+        erlmcp_native_test_lib:eventually(fun() -> erlang:monotonic_time(millisecond) > GivenUpMs end),
+        {Asker, Monitor} = spawn_monitor(fun() -> exit(?M:why({role, r})) end),
+        erlmcp_native_test_lib:eventually(fun() -> askers() =:= 4 end),
+        Looker ! stop,
+        receive {'DOWN', Monitor, process, Asker, Why} -> Why end
+    end),
+    ?assertMatch({ok, {_, _}}, Found),
+    %% The one that hangs was started by it, too.
+    ?assertEqual(2, Looks),
+    ?assertEqual(0, askers()).
 
 an_owner_that_does_not_answer_holds_up_nobody() ->
     {Pid, Go} = erlmcp_native_test_lib:silent(8000),
