@@ -15,7 +15,7 @@ how many there are, and the two entries in which `proc_lib` keeps a label and th
 """.
 
 -export([look/1]).
--export([tell/2]).
+-export([tell/2, guard/2]).
 
 -export_type([seen/0]).
 
@@ -89,8 +89,19 @@ answer(Helper, Monitor) ->
 -doc false.
 -spec tell(pid(), pid()) -> no_return().
 tell(Asker, Pid) ->
-    _ = erlang:monitor(process, Asker),
-    exit({told, told(process_info(Pid, ?ITEMS), Pid)}).
+    case erlmcp_native_process:helper(?MODULE, guard, [Asker, self()], [{priority, high}]) of
+        no_room -> exit(no_room);
+        {_, _} -> exit({told, told(process_info(Pid, ?ITEMS), Pid)})
+    end.
+
+%% Whoever waits for what a process says does not see that nobody asks any more.
+-doc false.
+-spec guard(pid(), pid()) -> true.
+guard(Asker, Teller) ->
+    [_ = erlang:monitor(process, Pid) || Pid <- [Asker, Teller]],
+    receive
+        {'DOWN', _, process, _, _} -> exit(Teller, kill)
+    end.
 
 told(undefined, _) ->
     dead;
@@ -98,7 +109,6 @@ told(Items, Pid) ->
     FirstNs = erlang:monotonic_time(nanosecond),
     #{reductions := First} = Seen = seen(maps:from_list(Items)),
     receive
-        {'DOWN', _, process, _, _} -> exit(nobody_asks)
     after ?BETWEEN_MS -> ok
     end,
     case process_info(Pid, reductions) of

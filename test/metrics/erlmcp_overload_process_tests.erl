@@ -13,7 +13,8 @@ look_test_() ->
             fun dead_ones_are_dead/0,
             fun what_is_large_is_not_copied/0,
             fun a_label_without_end_is_not_read/0,
-            fun nobody_is_left_behind/0
+            fun nobody_is_left_behind/0,
+            fun nobody_is_left_with_one_that_is_silent/0
         ],
         {name, Name} <- [erlang:fun_info(Test, name)]
     ].
@@ -70,6 +71,22 @@ nobody_is_left_behind() ->
     {Asker, Monitor} = spawn_monitor(fun() -> ?M:look(whereis(kernel_sup)) end),
     exit(Asker, kill),
     receive {'DOWN', Monitor, process, _, _} -> ok end,
-    erlmcp_native_test_lib:eventually(fun() ->
-        [Pid || Pid <- processes() -- Before, process_info(Pid, initial_call) =:= {initial_call, {?M, tell, 2}}] =:= []
-    end).
+    erlmcp_native_test_lib:eventually(fun() -> helpers(Before) =:= [] end).
+
+%% Its asker is gone long before it says anything.
+nobody_is_left_with_one_that_is_silent() ->
+    {Silent, Go} = erlmcp_native_test_lib:silent(8000),
+    Before = processes(),
+    Go(fun() ->
+        {Asker, Monitor} = spawn_monitor(fun() -> ?M:look(Silent) end),
+        erlmcp_native_test_lib:eventually(fun() -> helpers(Before) =/= [] end, 5000),
+        exit(Asker, kill),
+        receive {'DOWN', Monitor, process, _, _} -> ok end,
+        erlmcp_native_test_lib:eventually(fun() -> helpers(Before) =:= [] end, 5000),
+        ?assertEqual(silent, erlmcp_native_process_info:one(Silent, status, 1))
+    end),
+    erlmcp_native_test_lib:kill(Silent).
+
+helpers(Before) ->
+    Infos = [process_info(Pid, initial_call) || Pid <- processes() -- Before, Pid =/= self()],
+    [Function || {initial_call, {?M, Function, _}} <- Infos].
