@@ -95,7 +95,9 @@ process(Pid) ->
     case erlmcp_overload_process:look(Pid) of
         {ok, Seen} -> {alive, doing(Seen), erlmcp_native_json:plain(Seen)};
         dead -> {dead, ~"it has ended, and holds nothing any more", null};
-        silent -> {silent, ~"it lives, but said nothing for two seconds: it is in a native, or has no time", null}
+        silent -> {silent, ~"it lives, but said nothing for two seconds: it is in a native, or has no time", null};
+        too_large -> {too_large, ~"it lives, but what it was started with takes more than 8 MB, and is not read", null};
+        no_room -> {no_room, ~"nobody could ask it: this node has no room for one more process", null}
     end.
 
 doing(#{status := waiting, message_queue_len := 0}) -> ~"it is alive, and waits for messages";

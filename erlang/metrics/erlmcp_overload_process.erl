@@ -11,11 +11,12 @@ it works. Nothing here changes it.
 
 A process says this itself, between two things that it does. One that is in a native for long, or has no scheduler to
 run on, does not: it is not waited for longer than two seconds. Of its messages and its dictionary nothing is read but
-how many there are, and the two entries in which `proc_lib` keeps a label and the initial call.
+how many there are, and the two entries in which `proc_lib` keeps a label and the initial call. They may be large, and
+whoever reads them has 8 MB for it; if that is not enough, all but the label is read.
 """.
 
 -export([look/1]).
--export([tell/2, guard/2]).
+-export([tell/3, guard/2]).
 
 -export_type([seen/0]).
 
@@ -25,7 +26,7 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
 """.
 -type seen() :: #{
     registered_name := atom() | undefined,
-    %% What `proc_lib:set_label/1` was given.
+    %% What `proc_lib:set_label/1` was given, or that it is too large.
     label := binary() | undefined,
     initial_call := binary(),
     current_function := binary() | undefined,
@@ -46,8 +47,9 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
 -define(ASKING, 1).
 -define(MAX_CHARS, 200).
 -define(MAX_CALLS, 8).
-%% 8 MB: a label may be large.
+%% 8 MB.
 -define(MAX_WORDS, 1048576).
+-define(LABEL, {dictionary, '$process_label'}).
 -define(ITEMS, [
     registered_name,
     initial_call,
@@ -58,25 +60,35 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
     memory,
     reductions,
     parent,
-    {dictionary, '$process_label'},
     {dictionary, '$initial_call'}
 ]).
 
 -doc """
 Looks at a process of this node, for some 100 ms. `dead` is one that has ended, `silent` one that does not say anything
-within two seconds, or too much.
+within two seconds, `too_large` one of which more than 8 MB would have to be read even without its label. `no_room` is
+said where this node has none for who would ask.
 """.
--spec look(pid()) -> {ok, seen()} | dead | silent.
+-spec look(pid()) -> {ok, seen()} | dead | silent | too_large | no_room.
 look(Pid) ->
+    case look(Pid, [?LABEL | ?ITEMS]) of
+        too_large -> look(Pid, ?ITEMS);
+        Seen -> Seen
+    end.
+
+look(Pid, Items) ->
     Bounds = #{size => ?MAX_WORDS, kill => true, error_logger => false, include_shared_binaries => true},
-    case erlmcp_native_process:helper(?MODULE, tell, [self(), Pid], [{priority, high}, {max_heap_size, Bounds}]) of
-        no_room -> silent;
+    Options = [{priority, high}, {max_heap_size, Bounds}],
+    case erlmcp_native_process:helper(?MODULE, tell, [self(), Pid, Items], Options) of
+        no_room -> no_room;
         {Helper, Monitor} -> answer(Helper, Monitor)
     end.
 
 answer(Helper, Monitor) ->
     receive
         {'DOWN', Monitor, process, _, {told, Told}} -> Told;
+        {'DOWN', Monitor, process, _, no_room} -> no_room;
+        %% By the runtime: nobody else does, before time is up.
+        {'DOWN', Monitor, process, _, killed} -> too_large;
         {'DOWN', Monitor, process, _, _} -> silent
     after ?PATIENCE_MS ->
         true = exit(Helper, kill),
@@ -87,11 +99,11 @@ answer(Helper, Monitor) ->
     end.
 
 -doc false.
--spec tell(pid(), pid()) -> no_return().
-tell(Asker, Pid) ->
+-spec tell(pid(), pid(), [atom() | {dictionary, atom()}]) -> no_return().
+tell(Asker, Pid, Items) ->
     case erlmcp_native_process:helper(?MODULE, guard, [Asker, self()], [{priority, high}]) of
         no_room -> exit(no_room);
-        {_, _} -> exit({told, told(process_info(Pid, ?ITEMS), Pid)})
+        {_, _} -> exit({told, told(process_info(Pid, Items), Pid)})
     end.
 
 %% Whoever waits for what a process says does not see that nobody asks any more.
@@ -120,12 +132,11 @@ told(Items, Pid) ->
     end.
 
 seen(#{registered_name := Name, initial_call := Initial, current_function := Current, parent := Parent} = Items) ->
-    #{current_stacktrace := Stack, {dictionary, '$process_label'} := Label} = Items,
-    #{{dictionary, '$initial_call'} := OfProcLib, memory := Bytes} = Items,
+    #{current_stacktrace := Stack, {dictionary, '$initial_call'} := OfProcLib, memory := Bytes} = Items,
     Same = maps:with([status, message_queue_len, reductions], Items),
     Same#{
         registered_name => case Name of [] -> undefined; _ -> Name end,
-        label => case Label of undefined -> undefined; _ -> text("~0tp", [Label]) end,
+        label => label(Items),
         initial_call => function(case OfProcLib of {_, _, _} -> OfProcLib; _ -> Initial end),
         current_function => function(Current),
         stack => [call(Call) || Call <- lists:sublist(Stack, ?MAX_CALLS)],
@@ -133,6 +144,10 @@ seen(#{registered_name := Name, initial_call := Initial, current_function := Cur
         reductions_per_s => undefined,
         parent => case is_pid(Parent) of true -> text("~tp", [Parent]); false -> undefined end
     }.
+
+label(#{?LABEL := undefined}) -> undefined;
+label(#{?LABEL := Label}) -> text("~0tp", [Label]);
+label(#{}) -> ~"(larger than 8 MB, and not read)".
 
 %% proc_lib keeps an arity, or in its place all arguments.
 function({Module, Function, Arity}) when is_integer(Arity) -> text("~tp:~tp/~b", [Module, Function, Arity]);

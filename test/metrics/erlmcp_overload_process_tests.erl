@@ -13,6 +13,7 @@ look_test_() ->
             fun dead_ones_are_dead/0,
             fun what_is_large_is_not_copied/0,
             fun a_label_without_end_is_not_read/0,
+            fun one_that_was_started_with_much_is_not_read/0,
             fun nobody_is_left_behind/0,
             fun nobody_is_left_with_one_that_is_silent/0
         ],
@@ -47,14 +48,23 @@ what_is_large_is_not_copied() ->
     ?assertMatch(#{message_queue_len := 1, label := undefined}, seen(Pid)),
     exit(Pid, kill).
 
-%% It would take 40 MB to read this one: who reads it has no more than 8.
+%% It would take 40 MB to read this one: who reads it has no more than 8. All else is said.
 a_label_without_end_is_not_read() ->
     Pid = proc_lib:spawn(fun() ->
         proc_lib:set_label(lists:seq(1, 2_500_000)),
         receive stop -> ok end
     end),
     erlmcp_native_test_lib:eventually(fun() -> process_info(Pid, status) =:= {status, waiting} end),
-    ?assertEqual(silent, ?M:look(Pid)),
+    ?assertMatch(#{label := ~"(larger than 8 MB, and not read)", status := waiting}, seen(Pid)),
+    exit(Pid, kill).
+
+one_that_was_started_with_much_is_not_read() ->
+    Pid = spawn(fun() ->
+        put('$initial_call', {lists, seq, lists:seq(1, 2_500_000)}),
+        receive stop -> ok end
+    end),
+    erlmcp_native_test_lib:eventually(fun() -> process_info(Pid, status) =:= {status, waiting} end),
+    erlmcp_native_test_lib:eventually(fun() -> ?M:look(Pid) =:= too_large end),
     exit(Pid, kill).
 
 %% A machine that has no time for it is asked again.
