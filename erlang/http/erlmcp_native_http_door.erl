@@ -18,22 +18,26 @@ not configured for. A client that says no host, as some probes in HTTP/1.0, is n
 -opaque door() :: #{hosts := any | [binary()], token := none | erlmcp_native_http_token:source()}.
 
 -define(MAX_HOSTS, 64).
+%% Of labels, none of them empty; with the root's, which is, at its end.
+-define(NAME, ~"\\A([a-z0-9_-]+\\.)*[a-z0-9_-]+\\.?\\z").
 -define(REALM, "realm=\"erlmcp_native\"").
 
 -doc "Returns the type of the option that says more names.".
 -spec hosts() -> erlmcp_native_options:type().
 hosts() ->
     Expected = "any, or a list of at most 64 host names without ports",
-    Name = erlmcp_native_options:checked("a host name without a port, such as \"ops.example.org\"", fun host_name/1),
+    Such = "a host name without a port, such as \"ops.example.org\" or \"[fd00::1]\"",
+    Name = erlmcp_native_options:checked(Such, fun host_name/1),
     Names = erlmcp_native_options:at_most(?MAX_HOSTS, "at most 64 host names", erlmcp_native_options:list_of(Name)),
     erlmcp_native_options:named(Expected, erlmcp_native_options:optional(any, Names)).
 
 host_name(Given) ->
     maybe
         {ok, Text} ?= erlmcp_native_options:check(erlmcp_native_options:text(), Given),
-        true ?= byte_size(Text) > 0 andalso byte_size(Text) < 256,
-        match ?= re:run(Text, ~"\\A([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])\\z", [{capture, none}]),
-        {ok, string:lowercase(Text)}
+        true ?= byte_size(Text) < 256,
+        Lower = string:lowercase(Text),
+        true ?= address(Lower) =/= none orelse re:run(Lower, ?NAME, [{capture, none}]) =:= match,
+        {ok, same_name(Lower)}
     else
         _ -> false
     end.
@@ -75,15 +79,30 @@ admit(#{headers := Headers} = Req, #{hosts := Hosts, token := Source}) ->
     end.
 
 is_ours(_, any) -> true;
-is_ours(#{host := Host, headers := #{~"host" := _}}, Hosts) -> lists:member(without_root(Host), Hosts);
+is_ours(#{host := Host, headers := #{~"host" := _}}, Hosts) -> lists:member(same_name(Host), Hosts);
 is_ours(#{}, _) -> true.
 
-%% `localhost.` is the same name.
-without_root(Host) ->
+%% `localhost.` is `localhost`, and `[0::1]` is `[::1]`.
+same_name(Host) ->
     Length = byte_size(Host) - 1,
-    case Host of
-        <<Name:Length/binary, $.>> -> Name;
-        _ -> Host
+    case {address(Host), Host} of
+        {none, <<Name:Length/binary, $.>>} -> Name;
+        {none, _} -> Host;
+        {Ip, _} -> literal(Ip)
+    end.
+
+%% Of IPv6, in its brackets.
+address(Host) ->
+    Length = byte_size(Host) - 2,
+    maybe
+        <<$[, Text:Length/binary, $]>> ?= Host,
+        true ?= Length < 64,
+        {ok, Ip} ?= inet:parse_ipv6strict_address(binary_to_list(Text)),
+        %% A zone is of one machine.
+        nomatch ?= binary:match(Text, ~"%"),
+        Ip
+    else
+        _ -> none
     end.
 
 known(_, none) -> ok;

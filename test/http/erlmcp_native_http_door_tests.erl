@@ -18,7 +18,7 @@ door_test_() ->
             fun a_refusal_to_head_has_no_body/0,
             fun other_sites_are_told_nothing/0
         ]),
-        with_listener(#{hosts => ["Ops.Example.org", ~"[fd00::1]"]}, [fun hosts_that_are_given_are_served_too/0]),
+        with_listener(#{hosts => ["Ops.Example.org.", ~"[FD00:0::1]"]}, [fun hosts_that_are_given_are_served_too/0]),
         with_listener(#{hosts => any}, [fun any_host_is_served_if_so_wished/0]),
         with_listener(#{ip => {0, 0, 0, 0}}, [fun any_host_is_served_elsewhere/0]),
         with_listener(#{ip => {0, 0, 0, 0}, hosts => ["ops"]}, [fun elsewhere_hosts_can_be_given/0]),
@@ -104,9 +104,11 @@ other_sites_are_told_nothing() ->
     ).
 
 hosts_that_are_given_are_served_too() ->
-    Hosts = ["ops.example.org", "OPS.example.org:443", "[fd00::1]:80", "localhost", "127.0.0.1"],
+    Names = ["ops.example.org", "OPS.example.org:443", "ops.example.org.", "localhost", "127.0.0.1"],
+    Hosts = Names ++ ["[fd00::1]:80", "[fd00:0:0:0:0:0:0:1]", "[0::1]"],
     [?assertEqual({Host, 200}, {Host, status(Host)}) || Host <- Hosts],
-    [?assertEqual({Host, 421}, {Host, status(Host)}) || Host <- ["example.org", "evil.ops.example.org", "[fd00::2]"]].
+    Others = ["example.org", "evil.ops.example.org", "[fd00::2]", "[fd00]"],
+    [?assertEqual({Host, 421}, {Host, status(Host)}) || Host <- Others].
 
 any_host_is_served_if_so_wished() ->
     ?assertEqual([200, 200], [status(Host) || Host <- ["evil.example.org", "localhost"]]).
@@ -122,10 +124,14 @@ hosts_are_checked() ->
     {ok, #{hosts := [~"ops.example.org", ~"[fd00::1]"]} = Options} =
         ?M:options(#{port => 0, hosts => [~"OPS.example.org", "[fd00::1]"]}),
     ?assertEqual({ok, Options}, ?M:options(Options)),
+    {ok, #{hosts := [~"ops", ~"ops", ~"[::1]", ~"10.0.0.1"]}} =
+        ?M:options(#{port => 0, hosts => ["ops.", "OPS", "[0:0::1]", ~"10.0.0.1"]}),
     [
         ?assertMatch({Hosts, {error, {[hosts | _], _, [_ | _]}}}, {Hosts, ?M:options(#{port => 0, hosts => Hosts})})
      || Hosts <- [
-            none, "ops", [ops], [""], ["ops:80"], ["http://ops"], ["a b"], ["*.example.org"], ["a\r\n"], [~"\xff"],
+            none, "ops", [ops], [""], ["."], ["ops.."], ["a..b"], [".ops"], ["ops:80"], ["ops.:80"], ["[::1]:80"],
+            ["::1"], ["[::1"], ["[]"], ["[1.2]"], ["[:::]"], ["[fe80::1%lo]"], ["http://ops"], ["a b"],
+            ["*.example.org"], ["a\r\n"], [~"\xff"],
             [lists:duplicate(256, $a)], lists:duplicate(65, "ops"), ["ops" | "ops"], #{}
         ]
     ].
