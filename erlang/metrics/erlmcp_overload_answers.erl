@@ -17,6 +17,8 @@ answer takes its time each time.
 
 %% For each owner.
 -define(PATIENCE_MS, 100).
+%% Among so many of a role a mailbox is looked for whose process does not say how long it is.
+-define(MAX_ROWS, 1000).
 
 -doc "Asks an owner of a role. Of a mailbox whose process does not answer the depth is what was known last.".
 -spec of_owner(erlmcp_queue_limits:role(), erlmcp_queue_limits:owner_key()) -> asked().
@@ -30,7 +32,7 @@ depth(Role, Owner, Said) ->
     case {erlmcp_native:limits_depth(own, Role, Owner), Said} of
         {Depth, _} when is_integer(Depth) -> Depth;
         {mailbox, {message_queue_len, Length}} -> Length;
-        {mailbox, silent} -> known_last(Owner, erlmcp_native:overload_rows(own, Role, false));
+        {mailbox, silent} -> known_last(Owner, erlmcp_native:overload_first(own, Role, depth, ?MAX_ROWS));
         _DeadOrNotStarted -> 0
     end.
 
