@@ -34,7 +34,8 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
     stack := [binary()],
     status := atom(),
     message_queue_len := non_neg_integer(),
-    memory_bytes := non_neg_integer(),
+    %% `undefined` with more than 10,000 messages in its mailbox: the process would count the memory of each.
+    memory_bytes := non_neg_integer() | undefined,
     reductions := non_neg_integer(),
     reductions_per_s := non_neg_integer() | undefined,
     %% Who started it.
@@ -49,6 +50,8 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
 -define(MAX_CALLS, 8).
 %% 8 MB.
 -define(MAX_WORDS, 1048576).
+%% 20 ns each.
+-define(MAX_MESSAGES, 10000).
 -define(LABEL, {dictionary, '$process_label'}).
 -define(ITEMS, [
     registered_name,
@@ -57,7 +60,6 @@ What is seen of a process. Texts have 200 characters at most. `reductions_per_s`
     current_stacktrace,
     status,
     message_queue_len,
-    memory,
     reductions,
     parent,
     {dictionary, '$initial_call'}
@@ -103,7 +105,13 @@ answer(Helper, Monitor) ->
 tell(Asker, Pid, Items) ->
     case erlmcp_native_process:helper(?MODULE, guard, [Asker, self()], [{priority, high}]) of
         no_room -> exit(no_room);
-        {_, _} -> exit({told, told(process_info(Pid, Items), Pid)})
+        {_, _} -> exit({told, told(process_info(Pid, with_memory(Pid, Items)), Pid)})
+    end.
+
+with_memory(Pid, Items) ->
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} when Length =< ?MAX_MESSAGES -> [memory | Items];
+        _ManyOrDead -> Items
     end.
 
 %% Whoever waits for what a process says does not see that nobody asks any more.
@@ -132,7 +140,7 @@ told(Items, Pid) ->
     end.
 
 seen(#{registered_name := Name, initial_call := Initial, current_function := Current, parent := Parent} = Items) ->
-    #{current_stacktrace := Stack, {dictionary, '$initial_call'} := OfProcLib, memory := Bytes} = Items,
+    #{current_stacktrace := Stack, {dictionary, '$initial_call'} := OfProcLib} = Items,
     Same = maps:with([status, message_queue_len, reductions], Items),
     Same#{
         registered_name => case Name of [] -> undefined; _ -> Name end,
@@ -140,7 +148,7 @@ seen(#{registered_name := Name, initial_call := Initial, current_function := Cur
         initial_call => function(case OfProcLib of {_, _, _} -> OfProcLib; _ -> Initial end),
         current_function => function(Current),
         stack => [call(Call) || Call <- lists:sublist(Stack, ?MAX_CALLS)],
-        memory_bytes => Bytes,
+        memory_bytes => maps:get(memory, Items, undefined),
         reductions_per_s => undefined,
         parent => case is_pid(Parent) of true -> text("~tp", [Parent]); false -> undefined end
     }.

@@ -12,6 +12,7 @@ look_test_() ->
             fun one_that_was_started_by_proc_lib/0,
             fun dead_ones_are_dead/0,
             fun what_is_large_is_not_copied/0,
+            fun messages_without_number_are_not_counted/0,
             fun a_label_without_end_is_not_read/0,
             fun one_that_was_started_with_much_is_not_read/0,
             fun nobody_is_left_behind/0,
@@ -47,6 +48,16 @@ what_is_large_is_not_copied() ->
     erlmcp_native_test_lib:eventually(fun() -> process_info(Pid, message_queue_len) =:= {message_queue_len, 1} end),
     ?assertMatch(#{message_queue_len := 1, label := undefined}, seen(Pid)),
     exit(Pid, kill).
+
+%% Of a million messages the runtime takes 21 ms to say how much memory they take, in their process.
+messages_without_number_are_not_counted() ->
+    Pid = erlmcp_native_test_lib:idle(),
+    [Pid ! N || N <- lists:seq(1, 10_000)],
+    #{message_queue_len := 10_000, memory_bytes := Bytes} = seen(Pid),
+    ?assert(Bytes > 10_000),
+    Pid ! one_more,
+    ?assertMatch(#{message_queue_len := 10_001, memory_bytes := undefined, status := waiting}, seen(Pid)),
+    erlmcp_native_test_lib:kill(Pid).
 
 %% It would take 40 MB to read this one: who reads it has no more than 8. All else is said.
 a_label_without_end_is_not_read() ->
