@@ -13,6 +13,8 @@ Whoever reads has a view of an ETS table, made anew at each interval, and 50 ms 
 
 -behaviour(gen_server).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([start_link/0, reload/0, read/0, counted/0, is_readable/0, whole/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -31,6 +33,8 @@ Whoever reads has a view of an ETS table, made anew at each interval, and 50 ms 
     connected = #{} :: #{node() => []},
     %% How many messages were not sent, since they would have had to wait.
     unsent = 0 :: non_neg_integer(),
+    %% Whether there are rates that the others cannot be told of, since the message has no room.
+    untold = false :: boolean(),
     view = none :: none | reference()
 }).
 
@@ -159,18 +163,37 @@ begin_shares(#state{options = #{nodes := Nodes}} = State) ->
     ok = set([{Name, Base} || Name <- New], Base),
     State.
 
-tick(#state{meter = Meter, picture = Picture, name = Name, unsent = Unsent} = State) ->
+tick(#state{meter = Meter, picture = Picture, name = Name, unsent = Unsent, untold = Untold} = State) ->
     NowMs = now_ms(),
     NewMeter = erlmcp_overload_cluster_shares:asked(NowMs, [{Of, Asked} || {Of, Asked, _} <- shared()], Meter),
-    {_, _, Node, Map} = Message = own(NewMeter),
+    Demands = erlmcp_overload_cluster_shares:demands(NewMeter),
+    {_, _, Node, Map} = Message = own(Demands),
     Others = erlmcp_overload_cluster_picture:age(NowMs, Picture),
     Renamed = case Node of Name -> Others; _ -> erlmcp_overload_cluster_picture:drop(Name, Others) end,
     %% As others see it.
     Told = erlmcp_overload_cluster_message:read(Map),
     NewPicture = erlmcp_overload_cluster_picture:heard(Node, NowMs, Told, Renamed),
     view(State#state{
-        name = Node, meter = NewMeter, picture = NewPicture, unsent = Unsent + tell({'$gen_cast', Message})
+        name = Node,
+        meter = NewMeter,
+        picture = NewPicture,
+        unsent = Unsent + tell({'$gen_cast', Message}),
+        untold = untold(Demands, Told, Untold)
     }).
+
+%% It is said when it begins. They need not be the same ones each time.
+untold(Demands, #{rates := Told}, Before) ->
+    Untold = [Name || {Name, _} <- Demands, not is_map_key(Name, Told)],
+    _ = Untold =/= [] andalso not Before andalso
+        erlmcp_native_log:write(
+            warning,
+            "erlmcp_overload_cluster: what is asked here of ~b of ~b rates of all nodes together is not told the "
+            "others, since their names are too long for one message: this node has as much as if nobody asked of ~0tp",
+            [length(Untold), length(Demands), Untold],
+            ?LOCATION,
+            #{source => untold_rates}
+        ),
+    Untold =/= [].
 
 shared() ->
     case erlmcp_native:rate_shared() of
@@ -178,12 +201,12 @@ shared() ->
         _NotStarted -> []
     end.
 
-own(Meter) ->
+own(Demands) ->
     erlmcp_overload_cluster_message:make(#{
         vsn => vsn(),
         roles => erlmcp_overload_cluster_own:roles(),
         pressure => erlmcp_overload_cluster_own:pressure(),
-        rates => erlmcp_overload_cluster_shares:demands(Meter)
+        rates => Demands
     }).
 
 vsn() ->

@@ -57,8 +57,10 @@ A rate with `scope => cluster` is of all nodes together, and each of them has a 
 `m:erlmcp_overload_cluster`. What each key may have here is then `share` of the rate and of the burst, rounded down, but
 one; a cost above that is `cost_exceeds_burst`, with what the burst is here. It counts as asked for, so that the share
 grows; a cost above the whole burst does not, since no node could grant it. Where the share is less than one in a
-period, one comes back in as many periods as that takes. There are at most 64 such rates. Where no cluster is configured
-the share is all of it.
+period, one comes back in as many periods as that takes. There are at most 64 such rates, and their names ought to be
+short: 64 of 45 characters fit into what nodes tell each other once a second, or 62 of 50, or 34 of 100. Of those that
+do not, which are the ones asked least, this node has as much as if nobody asked here, a tenth of an even share where
+others are asked; a warning says which. Where no cluster is configured the share is all of it.
 
 Rates belong to the service of `m:erlmcp_queue_limits`. They, and what was taken, survive a crash of its process, and
 calls go on meanwhile; a stop of the service forgets them. Those that are always there are configured:

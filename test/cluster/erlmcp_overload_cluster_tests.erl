@@ -4,6 +4,8 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
+-export([log/2]).
+
 -import(erlmcp_native_test_lib, [eventually/1, kill/1]).
 
 -define(CLUSTER, erlmcp_overload_cluster).
@@ -120,6 +122,7 @@ process_test_() ->
             fun a_share_is_set_and_given_back/0,
             fun a_cost_above_the_share_has_the_share_grow/0,
             fun a_cost_above_the_whole_burst_takes_from_nobody/0,
+            fun rates_that_do_not_fit_are_said_once/0,
             fun only_this_node_can_be_asked/0
         ]
     ]}.
@@ -279,6 +282,50 @@ another_asks(PerS) ->
 rates() ->
     #{nodes := Nodes} = ?CLUSTER:summary(),
     maps:get(rates, maps:get(node(), Nodes)).
+
+%% 34 names of 100 characters fit.
+rates_that_do_not_fit_are_said_once() ->
+    Names = [list_to_atom(lists:flatten(io_lib:format("~100..0b", [N]))) || N <- lists:seq(1, 40)],
+    Handlers = [{Id, Level} || #{id := Id, level := Level} <- logger:get_handler_config()],
+    _ = [ok = logger:set_handler_config(Id, level, none) || {Id, _} <- Handlers],
+    ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}}),
+    ok = logger:set_primary_config(level, warning),
+    try
+        [ok = erlmcp_overload_rate:define(Name, #{rate => {10, hour}, scope => cluster}) || Name <- Names],
+        configure(#{interval_ms => 100}),
+        Text = line(),
+        ?assertMatch({match, _}, re:run(Text, "asked here of 6 of 40 rates")),
+        Node = node(),
+        Told = fun() -> #{nodes := #{Node := #{rates := Rates}}} = ?CLUSTER:summary(), map_size(Rates) end,
+        ok = eventually(fun() -> Told() =:= 34 end),
+        %% Not at each interval. Once they fit it is over.
+        [ok = erlmcp_overload_rate:undefine(Name) || Name <- lists:nthtail(30, Names)],
+        ok = eventually(fun() -> Told() =:= 30 end),
+        _ = erlmcp_native_log:flush(20000),
+        ?assertEqual([], lines())
+    after
+        ok = logger:set_primary_config(level, none),
+        ok = logger:remove_handler(?MODULE),
+        [ok = logger:set_handler_config(Id, level, Level) || {Id, Level} <- Handlers]
+    end.
+
+log(#{level := warning} = Event, #{config := #{to := Pid}}) ->
+    Text = logger_formatter:format(Event, #{single_line => true, template => [msg]}),
+    Pid ! {?MODULE, unicode:characters_to_list(Text)};
+log(_Event, _Handler) ->
+    ok.
+
+line() ->
+    receive
+        {?MODULE, Text} -> Text
+    after 20000 -> error(nothing_said)
+    end.
+
+lines() ->
+    receive
+        {?MODULE, Text} -> [Text | lines()]
+    after 0 -> []
+    end.
 
 only_this_node_can_be_asked() ->
     configure(#{}),
