@@ -89,7 +89,7 @@ process(Name) when is_atom(Name) ->
             {State, Words, Process} = process(Pid),
             {State, <<"it is a name, and that of the process ", (text(Pid))/binary, "; ", Words/binary>>, Process};
         _NobodyOrPort ->
-            {name, ~"it is a name that somebody counts under, and no process has it", null}
+            {name, ~"it is a name, and no process has it", null}
     end;
 process(Pid) ->
     case erlmcp_overload_process:look(Pid) of

@@ -162,6 +162,11 @@ a_name_with_and_without_a_process() ->
     ?assertMatch(
         #{~"state" := ~"name", ~"process" := null, ~"queues" := [#{~"depth" := 1}]},
         json("/api/owner?pid=nobody_has_this_name")
+    ),
+    %% Of one under which nobody counts, nobody says so.
+    ?assertMatch(
+        #{~"state" := ~"name", ~"words" := ~"it is a name, and no process has it", ~"queues" := []},
+        json("/api/owner?pid=lists")
     ).
 
 a_component_with_its_errors() ->
