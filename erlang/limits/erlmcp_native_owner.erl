@@ -112,9 +112,9 @@ key({name, _} = Name) ->
 key(Name) when is_atom(Name) ->
     {ok, Name};
 key(Pid) ->
-    case is_process_alive(Pid) of
-        true -> {ok, Pid};
-        false -> nobody
+    case erlmcp_native:is_living(Pid) of
+        false -> nobody;
+        _TrueOrFault -> {ok, Pid}
     end.
 
 -doc "Returns this answer, unless the library has something to say of the service or of the role, which comes first.".

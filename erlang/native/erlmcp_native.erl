@@ -82,7 +82,8 @@ where a list is made a map, too.
     node_guard/2,
     node_press/4,
     node_pressure/1,
-    is_local_pid/1
+    is_local_pid/1,
+    is_living/1
 ]).
 -export([
     overload_open/4,
@@ -247,6 +248,7 @@ where a list is made a map, too.
     node_press/4,
     node_pressure/1,
     is_local_pid/1,
+    is_living/1,
     overload_open/4,
     overload_close/1,
     overload_configure/4,
@@ -930,6 +932,14 @@ node_pressure(_Table) -> absent().
 -doc "Tells whether a term is a pid of this node as it is now, and of no earlier one of its name.".
 -spec is_local_pid(term()) -> boolean() | fault().
 is_local_pid(_Term) -> absent().
+
+-doc """
+Tells whether a term is a pid of this node whose process has not begun to end. It waits for nobody, as
+`is_process_alive/1` does for a process that has not seen all that was sent to it, and so may not have seen that the
+process has been killed.
+""".
+-spec is_living(term()) -> boolean() | fault().
+is_living(_Term) -> absent().
 
 -doc """
 Starts judging by these rules, unless that is switched off, and has the calling process get `news` when handlers have

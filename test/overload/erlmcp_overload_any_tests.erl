@@ -26,6 +26,20 @@ any_test_() ->
         Function <- [send_any, send_any_with, try_enqueue_any, try_enqueue_any_with]
     ]}.
 
+waits_for_nobody_test_() ->
+    {setup, fun up/0, fun erlmcp_native_test_lib:stop/1, {timeout, 60, fun an_owner_that_is_silent_is_not_waited_for/0}}.
+
+%% It has a message, so that the runtime's own function would wait until it has seen that.
+an_owner_that_is_silent_is_not_waited_for() ->
+    {Silent, Go} = erlmcp_native_test_lib:silent(5000),
+    Go(fun() ->
+        Silent ! message,
+        ?assertEqual({ok, Silent}, ?L:try_enqueue_any(s, [Silent])),
+        ?assertMatch({error, {capacity_exceeded, #{process := Silent}}}, ?L:try_enqueue_any(s, [Silent])),
+        ?assertEqual(silent, erlmcp_native_process_info:one(Silent, status, 1))
+    end),
+    kill(Silent).
+
 up() ->
     Level = erlmcp_native_test_lib:start(),
     ok = ?L:set_limit(s, 1),

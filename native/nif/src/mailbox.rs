@@ -6,7 +6,7 @@ use erlmcp_core::request::Request;
 use erlmcp_core::survey::Row;
 use erlmcp_core::timing::Timing;
 use erlmcp_core::{Admittance, Claim, Entry, Kind, OwnerId, RoleId, Told};
-use rustler::{Encoder, Env, Term};
+use rustler::{Encoder, Env, LocalPid, Term};
 
 use crate::atoms;
 use crate::direct::native;
@@ -259,6 +259,14 @@ fn mailbox_row<'a>(
 #[rustler::nif]
 fn is_local_pid(term: Term<'_>) -> bool {
     term::local_process(term).is_ok()
+}
+
+/// Whether a term is a pid of this node whose process has not begun to end. It waits for nobody, as `is_process_alive/1`
+/// does for a process that has not seen all that was sent to it; so one that has been killed may be alive still.
+#[rustler::nif]
+fn is_living(env: Env<'_>, term: Term<'_>) -> bool {
+    term.decode::<LocalPid>()
+        .is_ok_and(|pid| env.is_process_alive(pid))
 }
 
 /// Whether there is any mailbox that is to be looked at.
