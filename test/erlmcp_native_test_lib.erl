@@ -4,7 +4,7 @@
 -export([start/0, stop/1, with_service/1, crash/0, quiet/0, loud/1]).
 -export([eventually/1, eventually/2]).
 -export([signal/2]).
--export([idle/0, silent/1, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
+-export([idle/0, silent/1, silent/2, kill/1, dead/0, foreign_pid/0, earlier_pid/0, in_process/1, parallel/2]).
 -export([stats/2, at_rest/1]).
 -export([logged/1, log/2]).
 -export([temp_dir/0, remove_dir/1, root/0, ours/0, ebins/1, install/2, peer/2]).
@@ -93,9 +93,14 @@ idle() ->
 %% its own: what has just run on one that does not come back may not be taken over by another. No module is loaded
 %% meanwhile, for which the runtime waits for all schedulers.
 silent(Ms) ->
+    silent(Ms, fun() -> ok end).
+
+%% One that does something before, as soon as it is there.
+silent(Ms, Before) ->
     ok = erlmcp_native_probe:load(),
     ok = code:ensure_modules_loaded([json, unicode_util | ours()]),
     Spin = fun() ->
+        ok = Before(),
         receive {go, Maker} -> Maker ! {enters, self()} end,
         ok = erlmcp_native_probe:spin_ns(Ms * 1_000_000),
         receive stop -> ok end

@@ -280,22 +280,22 @@ unwatch(#component{handler = Handler, needed = Needed}) ->
     _ = [erlang:demonitor(Monitor) || Monitor <- [Handler | Needed], Monitor =/= undefined],
     ok.
 
-%% A process that is dead may not have been heard of yet: its message is on the way.
+%% A process that is dead may not have been heard of yet: its message is on the way. One that is at work is not asked.
 bury(Id, #state{components = Components} = State) ->
     case Components of
         #{Id := #component{pid = Pid, handler = Monitor}} when Monitor =/= undefined ->
-            case is_process_alive(Pid) of
-                true ->
-                    State;
+            case erlmcp_native:is_living(Pid) of
                 false ->
                     receive
                         {{handler, Id}, Monitor, process, _, Reason} -> lost(Id, Reason, State)
-                    end
+                    end;
+                _ ->
+                    State
             end;
         #{Id := #component{pid = Pid}} ->
-            case is_process_alive(Pid) of
-                true -> State;
-                false -> leave(Id, State)
+            case erlmcp_native:is_living(Pid) of
+                false -> leave(Id, State);
+                _ -> State
             end;
         #{} ->
             State

@@ -26,7 +26,8 @@ owner_test_() ->
         fun an_owner_was_dead/0,
         fun another_owner/0,
         fun senders_wait_when_the_owner_dies/0,
-        fun an_alias_process_dies_meanwhile/0
+        fun an_alias_process_dies_meanwhile/0,
+        fun the_successor_of_a_dead_one_is_not_waited_for/0
     ]).
 
 stop_test_() ->
@@ -46,6 +47,25 @@ switch_test_() ->
         fun switched_by_hand_wins/0,
         fun wrong_values/0
     ]}.
+
+%% Whoever waited for the one before has the service look whether the process of today lives. That has a message, and is
+%% in a native.
+the_successor_of_a_dead_one_is_not_waited_for() ->
+    Test = self(),
+    {Silent, Go} = ?LIB:silent(5000, fun() ->
+        ok = ?P:register_component(a, #{alias => erlmcp_priority:create_priority_alias()}),
+        Test ! registered,
+        ok
+    end),
+    receive registered -> ok end,
+    Go(fun() ->
+        Silent ! message,
+        erlmcp_control_plane ! {revive, make_ref(), a, Test},
+        ok = ?P:register_component(b, fun(_) -> ok end),
+        ?assertEqual([a, b], lists:sort(?P:components())),
+        ?assertEqual(silent, erlmcp_native_process_info:one(Silent, status, 1))
+    end),
+    ?LIB:kill(Silent).
 
 registrations_survive() ->
     ok = ?P:register_component(a, #{handler => fun(_) -> {error, a} end, timeout_ms => 30, priority => normal}),
