@@ -25,7 +25,7 @@ since its port was taken meanwhile, say, that is tried again and again, with a p
 
 -record(state, {
     %% Of the exporters, or of whoever starts them, or the timer until then.
-    awaited :: {exporters | starter | pause, reference()},
+    awaited = none :: none | {exporters | starter | pause, reference()},
     since_ms = now_ms() :: integer(),
     failures = 0 :: non_neg_integer()
 }).
@@ -43,7 +43,7 @@ look() ->
 -doc false.
 -spec init([]) -> {ok, #state{}}.
 init([]) ->
-    {ok, #state{awaited = found()}}.
+    {ok, found(#state{})}.
 
 -doc false.
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, {error, unknown_call}, #state{}}.
@@ -54,7 +54,7 @@ handle_call(_Call, _From, State) ->
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}}.
 handle_cast(look, #state{awaited = {pause, Timer}} = State) ->
     _ = erlang:cancel_timer(Timer),
-    {noreply, State#state{awaited = found(), since_ms = now_ms()}};
+    {noreply, found(State#state{since_ms = now_ms()})};
 handle_cast(_Cast, State) ->
     {noreply, State}.
 
@@ -66,26 +66,28 @@ handle_info({'DOWN', Monitor, process, _, Reason}, #state{awaited = {exporters, 
     {noreply, again("have ended", Reason, State#state{failures = case Steady of true -> 0; false -> Failures end})};
 handle_info({'DOWN', Monitor, process, _, Outcome}, #state{awaited = {starter, Monitor}} = State) ->
     case Outcome of
-        {started, {ok, _}} -> {noreply, State#state{awaited = found(), since_ms = now_ms()}};
-        {started, {error, {already_started, _}}} -> {noreply, State#state{awaited = found(), since_ms = now_ms()}};
+        {started, {ok, _}} -> {noreply, found(State#state{since_ms = now_ms()})};
+        {started, {error, {already_started, _}}} -> {noreply, found(State#state{since_ms = now_ms()})};
         {started, {error, Reason}} -> {noreply, again("cannot be started", Reason, State)};
         Reason -> {noreply, again("cannot be started", Reason, State)}
     end;
 handle_info({timeout, Timer, pause}, #state{awaited = {pause, Timer}} = State) ->
-    {noreply, State#state{awaited = found()}};
+    {noreply, found(State)};
 handle_info(_Info, State) ->
     {noreply, State}.
 
-found() ->
+found(State) ->
     case whereis(?EXPORTERS) of
-        undefined -> {starter, starter()};
-        Pid -> {exporters, erlang:monitor(process, Pid)}
+        undefined -> starter(State);
+        Pid -> State#state{awaited = {exporters, erlang:monitor(process, Pid)}}
     end.
 
 %% Not here: the supervisor may be waiting for this process to start, or to end.
-starter() ->
-    {_, Monitor} = spawn_monitor(?MODULE, start_exporters, []),
-    Monitor.
+starter(State) ->
+    case erlmcp_native_process:helper(?MODULE, start_exporters, [], []) of
+        {_, Monitor} -> State#state{awaited = {starter, Monitor}};
+        no_room -> again("cannot be started", system_limit, State)
+    end.
 
 -doc false.
 -spec start_exporters() -> no_return().

@@ -141,11 +141,12 @@ start_link() ->
 
 -doc """
 Registers a component with a handler, or with options. Registering again replaces what was there; what waits is run by
-the new handler. There can be 1024 components; a new one is `{error, too_many_components}` then. Raises `badarg` for
-what is neither, with the option that is wrong; exits as the module's description says while the service is not started
-or does not answer.
+the new handler. There can be 1024 components; a new one is `{error, too_many_components}` then, and
+`{error, system_limit}` where the node has no room for its handler's process. Raises `badarg` for what is neither, with
+the option that is wrong; exits as the module's description says while the service is not started or does not answer.
 """.
--spec register_component(component_id(), handler() | options()) -> ok | {error, too_many_components | term()}.
+-spec register_component(component_id(), handler() | options()) ->
+    ok | {error, too_many_components | system_limit | term()}.
 register_component(Id, Handler) when
     is_atom(Id), is_function(Handler, 1); is_atom(Id), tuple_size(Handler) =:= 2; is_atom(Id), tuple_size(Handler) =:= 3
 ->

@@ -4,7 +4,7 @@ The process registered as `erlmcp_control_plane`: it starts handlers, restarts t
 components whose owner died. No message to a component passes through it.
 
 The registry is native and outlives this process, and so do the handlers, which are monitored and not
-linked: a new process finds both.
+linked: a new process finds both. What the node has no room for, to start a process, is tried again.
 """.
 
 -behaviour(gen_server).
@@ -17,6 +17,8 @@ linked: a new process finds both.
 -include_lib("kernel/include/logger.hrl").
 
 -define(NAME, erlmcp_control_plane).
+%% When it is tried again to start what there was no room for.
+-define(AGAIN_MS, 100).
 
 -doc "This is how a component was registered, with a value for every option.".
 -type registration() :: #{
@@ -33,12 +35,13 @@ linked: a new process finds both.
 -doc "The call that is named in an exit.".
 -type mfargs() :: {module(), atom(), [term()]}.
 
-%% The monitors of the handler, if it is ours, and of the processes without which the component goes.
+%% The monitors of the handler, if it is ours, unless it is to be started again, and of the processes without which the
+%% component goes.
 -record(component, {
     pid :: pid(),
     alias :: reference(),
     registration :: registration(),
-    handler :: reference() | undefined,
+    handler :: reference() | lost | undefined,
     needed :: [reference()],
     %% The handler's process before this one.
     died :: {pid(), Reason :: term()} | undefined
@@ -46,10 +49,13 @@ linked: a new process finds both.
 
 -record(state, {
     components :: #{atom() => #component{}},
-    %% Handlers that may finish what they are at.
-    retiring = #{} :: #{pid() => retiring},
+    %% Handlers that may finish what they are at, and whether somebody sees to it that they do.
+    retiring = #{} :: #{pid() => retiring | {no_reaper, TimeoutMs :: non_neg_integer()}},
     %% Who tells of cancellations.
-    notifier :: pid()
+    notifier = none :: pid() | none,
+    %% Who waits for a handler that is to be started again, and when that is.
+    waiting = [] :: [term()],
+    again = none :: reference() | none
 }).
 
 -type state() :: #state{}.
@@ -103,10 +109,10 @@ reload_config() ->
     end.
 
 -doc """
-Registers a component, or replaces its registration. A new one is refused while there are 1024. `Call` is named in what
-this exits with: see `erlmcp_native_wait:serve/3`.
+Registers a component, or replaces its registration. A new one is refused while there are 1024, or there is no room for
+its handler's process. `Call` is named in what this exits with: see `erlmcp_native_wait:serve/3`.
 """.
--spec register_component(atom(), registration(), Call :: mfargs()) -> ok | {error, too_many_components}.
+-spec register_component(atom(), registration(), Call :: mfargs()) -> ok | {error, too_many_components | system_limit}.
 register_component(Id, Registration, Call) ->
     erlmcp_native_wait:serve(?NAME, {register, Id, Registration}, Call).
 
@@ -139,10 +145,9 @@ init([]) ->
         Rows = erlmcp_native:control_open(Priority),
         true ?= is_list(Rows) orelse {error, Rows},
         ok = erlmcp_control_notifier:configure(Cancel),
-        {ok, Notifier} = erlmcp_control_notifier:start_link(),
         %% After a crash: what died unseen is told by its new monitor.
         Components = #{Id => watch(Id, Alias, Reg) || {Id, Alias, Reg} <- Rows},
-        {ok, #state{components = Components, notifier = Notifier}}
+        {ok, notified(#state{components = Components})}
     end.
 
 -doc false.
@@ -166,13 +171,11 @@ handle_cast(_Cast, State) ->
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info({revive, From, Id, Pid}, State) ->
     NewState = bury(Id, State),
-    Answer =
-        case NewState#state.components of
-            #{Id := #component{died = {Pid, Reason}}} -> {died, Reason};
-            #{} -> unknown
-        end,
-    _ = is_reference(From) andalso (From ! {From, Answer}),
-    {noreply, NewState};
+    case NewState#state.components of
+        #{Id := #component{died = {Pid, Reason}}} -> revived([From], {died, Reason}, NewState);
+        #{Id := #component{handler = lost}} -> {noreply, NewState#state{waiting = [From | NewState#state.waiting]}};
+        #{} -> revived([From], unknown, NewState)
+    end;
 handle_info({{handler, Id}, Monitor, process, _, Reason}, #state{components = Components} = State) ->
     case Components of
         #{Id := #component{handler = Monitor}} -> {noreply, lost(Id, Reason, State)};
@@ -194,8 +197,9 @@ handle_info({'EXIT', Notifier, Reason}, #state{notifier = Notifier} = State) ->
         ?LOCATION,
         #{source => notifier_died}
     ),
-    {ok, New} = erlmcp_control_notifier:start_link(),
-    {noreply, State#state{notifier = New}};
+    {noreply, notified(State)};
+handle_info({timeout, Timer, again}, #state{again = Timer, waiting = Waiting} = State) ->
+    revived(Waiting, unknown, tried_again(State#state{again = none, waiting = []}));
 handle_info({retired, _Monitor, process, Pid, _}, #state{retiring = Retiring} = State) ->
     {noreply, State#state{retiring = maps:remove(Pid, Retiring)}};
 handle_info(_Info, State) ->
@@ -204,7 +208,7 @@ handle_info(_Info, State) ->
 -doc false.
 -spec terminate(term(), state()) -> ok.
 terminate(Reason, #state{components = Components, retiring = Retiring, notifier = Notifier}) ->
-    ok = erlmcp_control_notifier:stop(Notifier),
+    _ = is_pid(Notifier) andalso erlmcp_control_notifier:stop(Notifier),
     case erlmcp_native_service:is_stopped(Reason) of
         true ->
             Running = [Pid || _ := #component{handler = M, pid = Pid} <- Components, M =/= undefined],
@@ -212,6 +216,31 @@ terminate(Reason, #state{components = Components, retiring = Retiring, notifier 
         false ->
             ok
     end.
+
+revived(Senders, Answer, State) ->
+    _ = [From ! {From, Answer} || From <- Senders, is_reference(From)],
+    {noreply, State}.
+
+notified(State) ->
+    case erlmcp_native_process:start(fun erlmcp_control_notifier:start_link/0) of
+        {ok, Notifier} -> State#state{notifier = Notifier};
+        {error, system_limit} -> again(State#state{notifier = none})
+    end.
+
+again(#state{again = none} = State) -> State#state{again = erlang:start_timer(?AGAIN_MS, self(), again)};
+again(State) -> State.
+
+tried_again(#state{components = Components, retiring = Retiring, notifier = Notifier} = State) ->
+    Notified = case Notifier of none -> notified(State); _ -> State end,
+    Reaped = maps:fold(fun reaped/3, Notified, Retiring),
+    maps:fold(
+        fun
+            (Id, #component{handler = lost} = Component, Acc) -> started_again(Id, Component, Acc);
+            (_, _, Acc) -> Acc
+        end,
+        Reaped,
+        Components
+    ).
 
 close(Handlers) ->
     _ = erlmcp_native:control_close(),
@@ -225,7 +254,7 @@ enter(Id, Registration, #state{components = Components} = State) ->
             {Result, NewState} = put_component(Id, Alias, Registration, Old, State),
             {Result, retire(Old, NewState)};
         {#{handler := Fun, priority := Priority}, #component{handler = Monitor, alias = Running}} when
-            Monitor =/= undefined
+            is_reference(Monitor)
         ->
             erlmcp_control_handler:replace(Running, Fun, Priority),
             put_component(Id, Running, Registration, Old, State);
@@ -234,13 +263,17 @@ enter(Id, Registration, #state{components = Components} = State) ->
     end.
 
 start_handler(Id, #{handler := Fun, priority := Priority} = Registration, Old, State) ->
-    {Pid, Alias} = erlmcp_control_handler:start(Id, Fun, Priority),
-    {Result, NewState} = put_component(Id, Alias, Registration, Old, State),
-    case Result of
-        ok -> erlmcp_control_handler:entered(Pid);
-        {error, _} -> erlmcp_control_handler:kill(Pid)
-    end,
-    {Result, NewState}.
+    case erlmcp_native_process:start(fun() -> erlmcp_control_handler:start(Id, Fun, Priority) end) of
+        {error, system_limit} = NoRoom ->
+            {NoRoom, State};
+        {Pid, Alias} ->
+            {Result, NewState} = put_component(Id, Alias, Registration, Old, State),
+            case Result of
+                ok -> erlmcp_control_handler:entered(Pid);
+                {error, _} -> erlmcp_control_handler:kill(Pid)
+            end,
+            {Result, NewState}
+    end.
 
 %% There is an end to components, but not to how often one that is there is replaced.
 put_component(Id, Alias, Registration, Old, #state{components = Components} = State) ->
@@ -277,13 +310,15 @@ monitor_as(Tag, Pid) -> erlang:monitor(process, Pid, [{tag, Tag}]).
 unwatch(undefined) ->
     ok;
 unwatch(#component{handler = Handler, needed = Needed}) ->
-    _ = [erlang:demonitor(Monitor) || Monitor <- [Handler | Needed], Monitor =/= undefined],
+    _ = [erlang:demonitor(Monitor) || Monitor <- [Handler | Needed], is_reference(Monitor)],
     ok.
 
 %% A process that is dead may not have been heard of yet: its message is on the way. One that is at work is not asked.
 bury(Id, #state{components = Components} = State) ->
     case Components of
-        #{Id := #component{pid = Pid, handler = Monitor}} when Monitor =/= undefined ->
+        #{Id := #component{handler = lost}} ->
+            State;
+        #{Id := #component{pid = Pid, handler = Monitor}} when is_reference(Monitor) ->
             case erlmcp_native:is_living(Pid) of
                 false ->
                     receive
@@ -303,7 +338,7 @@ bury(Id, #state{components = Components} = State) ->
 
 lost(Id, Reason, #state{components = Components} = State) ->
     case Components of
-        #{Id := #component{pid = Pid, registration = Registration} = Component} ->
+        #{Id := #component{pid = Pid} = Component} ->
             _ = erlmcp_native:control_crashed(Id),
             ok = erlmcp_control_failure:keep(Id, "its process died: ~0tp", [Reason]),
             erlmcp_native_log:write(
@@ -313,9 +348,16 @@ lost(Id, Reason, #state{components = Components} = State) ->
                 ?LOCATION,
                 #{source => {handler_died, Id}, component => Id}
             ),
-            {ok, NewState} = start_handler(Id, Registration, Component, State),
-            #state{components = #{Id := New} = NewComponents} = NewState,
-            NewState#state{components = NewComponents#{Id := New#component{died = {Pid, Reason}}}}
+            started_again(Id, Component#component{died = {Pid, Reason}}, State)
+    end.
+
+%% Whoever has found its process dead waits until then.
+started_again(Id, #component{registration = Registration, died = Died} = Component, State) ->
+    case start_handler(Id, Registration, Component, State) of
+        {ok, #state{components = #{Id := New} = Components} = NewState} ->
+            NewState#state{components = Components#{Id := New#component{died = Died}}};
+        {{error, system_limit}, #state{components = Components}} ->
+            again(State#state{components = Components#{Id := Component#component{handler = lost}}})
     end.
 
 leave(Id, #state{components = Components} = State) ->
@@ -330,12 +372,18 @@ leave(Id, #state{components = Components} = State) ->
 
 %% A handler may finish what it is at, for as long as its senders would have waited. Another process sees to
 %% that, since this one may crash.
-retire(#component{handler = Handler} = Component, State) when Handler =/= undefined ->
+retire(#component{handler = Handler} = Component, State) when is_reference(Handler) ->
     #component{pid = Pid, alias = Alias, registration = #{timeout_ms := TimeoutMs}} = Component,
     erlmcp_control_handler:stop(Alias),
-    ok = erlmcp_control_reaper:start(Pid, TimeoutMs),
     _ = erlang:monitor(process, Pid, [{tag, retired}]),
-    #state{retiring = Retiring} = State,
-    State#state{retiring = Retiring#{Pid => retiring}};
+    reaped(Pid, {no_reaper, TimeoutMs}, State);
 retire(_, State) ->
+    State.
+
+reaped(Pid, {no_reaper, TimeoutMs} = Unreaped, #state{retiring = Retiring} = State) ->
+    case erlmcp_native_process:start(fun() -> erlmcp_control_reaper:start(Pid, TimeoutMs) end) of
+        ok -> State#state{retiring = Retiring#{Pid => retiring}};
+        {error, system_limit} -> again(State#state{retiring = Retiring#{Pid => Unreaped}})
+    end;
+reaped(_Pid, retiring, State) ->
     State.

@@ -23,10 +23,10 @@ twenty times what it took the last time: it takes a twentieth of one dirty sched
 none() ->
     {[], undefined}.
 
--doc "Starts the process that takes a snapshot. It ends for the reason `{sample, Json, Fullest}`.".
--spec start(fullest()) -> {pid(), reference()}.
+-doc "Starts the process that takes a snapshot, if there is room. It ends for the reason `{sample, Json, Fullest}`.".
+-spec start(fullest()) -> {pid(), reference()} | no_room.
 start(Fullest) ->
-    spawn_monitor(?MODULE, take, [Fullest]).
+    erlmcp_native_process:helper(?MODULE, take, [Fullest], []).
 
 -doc false.
 -spec take(fullest()) -> no_return().

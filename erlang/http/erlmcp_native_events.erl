@@ -204,8 +204,10 @@ detached(#state{attached = Attached} = State) ->
 
 %% One at a time: the next is taken when this one is done.
 sample(#state{sampler = undefined, fullest = Fullest} = State) ->
-    {_, Monitor} = erlmcp_native_event_sample:start(Fullest),
-    State#state{sampler = Monitor};
+    case erlmcp_native_event_sample:start(Fullest) of
+        {_, Monitor} -> State#state{sampler = Monitor};
+        no_room -> State
+    end;
 sample(State) ->
     State.
 

@@ -131,9 +131,9 @@ look(#state{running = none, order = Order} = State) ->
     case queue:out(Order) of
         {{value, Wanted}, Rest} ->
             Next = State#state{order = Rest},
-            case is_awaited(Wanted, State) of
-                true -> Next#state{running = looking(Wanted)};
-                false -> look(seen(Wanted, given_up, Next))
+            case is_awaited(Wanted, State) andalso looking(Wanted) of
+                #running{} = Running -> Next#state{running = Running};
+                NotLooking -> look(seen(Wanted, NotLooking, Next))
             end;
         {empty, _} ->
             State
@@ -147,9 +147,13 @@ is_awaited(Wanted, #state{waiting = Waiting}) ->
     now_ms() - AtMs =< ?GIVEN_UP_MS.
 
 looking(Wanted) ->
-    {Pid, Monitor} = spawn_monitor(?MODULE, see, [Wanted]),
-    Timer = erlang:start_timer(?LATE_MS, self(), late),
-    #running{monitor = Monitor, looker = Pid, wanted = Wanted, timer = Timer}.
+    case erlmcp_native_process:helper(?MODULE, see, [Wanted], []) of
+        {Pid, Monitor} ->
+            Timer = erlang:start_timer(?LATE_MS, self(), late),
+            #running{monitor = Monitor, looker = Pid, wanted = Wanted, timer = Timer};
+        no_room ->
+            no_room
+    end.
 
 -doc false.
 -spec see(wanted()) -> no_return().
@@ -217,7 +221,7 @@ answer(Outcome, _, Askers, Seen) ->
     Error =
         case Outcome of
             {seen, _, NotStarted} -> NotStarted;
-            _CrashOrGivenUp -> {error, busy}
+            _CrashOrNotLooking -> {error, busy}
         end,
     [gen_server:reply(From, Error) || {From, _, _} <- Askers],
     Seen.

@@ -123,11 +123,16 @@ has started it and somebody still waits for the answer, else `kept`.
 hand_over(Name, UntilMs) ->
     case is_the_applications(self()) andalso now_ms() < UntilMs of
         true ->
-            _ = put(?MODULE, handing_over),
-            closed(Name),
-            %% Not here: the supervisor waits for the end of this process.
-            _ = spawn(supervisor, terminate_child, [?SUPERVISOR, Name]),
-            handing_over;
+            %% Not here: the supervisor waits for the end of this process, which is told once it is done with this.
+            case erlmcp_native_process:helper(supervisor, terminate_child, [?SUPERVISOR, Name], []) of
+                {_Pid, Monitor} ->
+                    true = erlang:demonitor(Monitor, [flush]),
+                    _ = put(?MODULE, handing_over),
+                    closed(Name),
+                    handing_over;
+                no_room ->
+                    kept
+            end;
         false ->
             kept
     end.

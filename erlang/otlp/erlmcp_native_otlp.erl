@@ -201,7 +201,7 @@ dropped(N, #state{buffer = Buffer, log = Log} = State) ->
 
 push(#state{push = none, again = none, buffer = Buffer} = State) ->
     case erlmcp_native_otlp_buffer:take(Buffer) of
-        {Item, Rest} -> State#state{push = start(Item, State), buffer = Rest};
+        {Item, Rest} -> started(start(Item, State), State#state{buffer = Rest});
         empty -> State
     end;
 push(State) ->
@@ -212,8 +212,18 @@ start({Encoding, Body}, #state{secrets = Secrets, timeout_ms = TimeoutMs}) ->
     Deadline = now_ms() + TimeoutMs,
     Headers = headers(Encoding) ++ Given,
     %% Linked, so that it does not outlive this process however that ends.
-    {Helper, Monitor} = spawn_opt(?MODULE, help, [Target, Headers, Body, Deadline], [link, monitor]),
-    {Helper, Monitor, erlang:start_timer(Deadline + ?GRACE_MS, self(), too_late, [{abs, true}])}.
+    case erlmcp_native_process:helper(?MODULE, help, [Target, Headers, Body, Deadline], [link]) of
+        {Helper, Monitor} ->
+            {Helper, Monitor, erlang:start_timer(Deadline + ?GRACE_MS, self(), too_late, [{abs, true}])};
+        no_room ->
+            no_room
+    end.
+
+started({_, _, _} = Push, State) ->
+    State#state{push = Push};
+started(no_room, State) ->
+    Outcome = {failed, send, system_limit},
+    pushed(erlmcp_native_otlp_answer:verdict(Outcome, erlang:system_time(second)), State).
 
 %% The helper ends with the outcome. What an exception carries may have headers in it.
 -doc false.

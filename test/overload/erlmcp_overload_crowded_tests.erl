@@ -5,18 +5,17 @@
 
 -export([log/2]).
 
+-import(erlmcp_native_crowd_test_lib, [crowd/0, leave/1]).
 -import(erlmcp_native_test_lib, [kill/1]).
 -import(erlmcp_overload_test_lib, [monitor/1, fill/3, end_all/1]).
 
 -define(L, erlmcp_queue_limits).
 -define(M, erlmcp_overload_monitor).
 -define(N, erlmcp_overload_node).
-%% The least that a runtime takes.
--define(MOST, "1024").
 -define(MS, 30000).
 
 crowded_test_() ->
-    erlmcp_overload_watch_test_lib:in_node(["+P", ?MOST], [
+    erlmcp_overload_watch_test_lib:in_node(erlmcp_native_crowd_test_lib:args(), [
         fun a_guard_goes_on/0,
         fun a_guard_that_is_lost_comes_back/0,
         fun a_handler_that_is_lost_comes_back/0,
@@ -28,43 +27,12 @@ crowded_test_() ->
 eventually(Condition) ->
     erlmcp_native_test_lib:eventually(Condition, ?MS).
 
-%% There is no room, until that ends: who is gone is followed by another.
-crowd() ->
-    Test = self(),
-    {Crowd, _} = spawn_opt(
-        fun() ->
-            crowd_in(),
-            Test ! {self(), crowded},
-            stay_crowded()
-        end,
-        [link, monitor, {priority, high}]
-    ),
-    receive {Crowd, crowded} -> Crowd after ?MS -> error(not_crowded) end.
-
-%% They end with their maker.
-crowd_in() ->
-    try erlmcp_native_test_lib:idle() of
-        _ -> crowd_in()
-    catch
-        error:system_limit -> ok
-    end.
-
-stay_crowded() ->
-    receive
-    after 1 -> crowd_in(), stay_crowded()
-    end.
-
 %% The places of these are taken before the monitor hears that they are gone.
 lose(Pids) ->
     true = erlang:suspend_process(whereis(?M)),
     end_all(Pids),
     eventually(fun() -> erlang:system_info(process_count) >= erlang:system_info(process_limit) end),
     true = erlang:resume_process(whereis(?M)).
-
-leave(Crowd) ->
-    true = unlink(Crowd),
-    kill(Crowd),
-    eventually(fun() -> erlang:system_info(process_count) < list_to_integer(?MOST) div 2 end).
 
 %% What the monitor waits for in place of a guard that it could not start.
 timers() ->
