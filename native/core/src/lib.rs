@@ -4,6 +4,7 @@
 //! ```text
 //! history     what it was like before           footprint   how much memory it all takes
 //!   packed      numbers in few bits             survey      looking at every owner
+//!                                               rank        in which order they are shown
 //! counting    one more for an owner, one less
 //! permits     places that somebody holds
 //! mailbox     whether one more message may be sent to a process
@@ -143,6 +144,7 @@ mod plain;
 mod posting;
 mod pressure;
 mod queue;
+pub mod rank;
 mod rate;
 pub mod rates;
 pub mod reason;

@@ -12,8 +12,9 @@ use crate::gauge::Kind;
 use crate::judge::Rules;
 use crate::limit::Limit;
 use crate::limits::Limits;
-use crate::overload::{Level, Marks};
+use crate::overload::{Level, Marks, Scale};
 use crate::owner::Account;
+use crate::rank::{Place, Rank};
 use crate::sync::{self, fence};
 use crate::timing::Timing;
 use crate::vocabulary::{OwnerId, RoleId, Runtime};
@@ -199,19 +200,22 @@ impl<W: Send + Sync + 'static> Limits<W> {
         most: usize,
         runtime: &impl Runtime,
     ) -> Vec<Row> {
+        let now_ns = runtime.ticks_ns();
         let mut heap: BinaryHeap<Reverse<Ranked>> = BinaryHeap::new();
-        self.for_each_row(of, runtime, |row| {
-            let row = Ranked(row, by);
+        self.for_each_seen(of, |seen| {
+            // Most are not among the first, and of these no more is made than tells so.
+            let place = seen.place(by, now_ns);
+            let ranked = || Reverse(Ranked(place, seen.row(now_ns)));
             if heap.len() < most {
-                heap.push(Reverse(row));
+                heap.push(ranked());
             } else if let Some(mut least) = heap.peek_mut()
-                && row > least.0
+                && place > least.0.0
             {
-                *least = Reverse(row);
+                *least = ranked();
             }
         });
         let sorted = heap.into_sorted_vec().into_iter();
-        sorted.map(|Reverse(Ranked(row, _))| row).collect()
+        sorted.map(|Reverse(Ranked(_, row))| row).collect()
     }
 
     /// Gives all mailboxes that are limited, in whatever role.
@@ -230,19 +234,20 @@ impl<W: Send + Sync + 'static> Limits<W> {
 
     fn for_each_row(&self, of: Option<RoleId>, runtime: &impl Runtime, mut see: impl FnMut(Row)) {
         let now_ns = runtime.ticks_ns();
-        self.owners.for_each(|id, owner| {
-            for account in owner.accounts() {
+        self.for_each_seen(of, |seen| see(seen.row(now_ns)));
+    }
+
+    fn for_each_seen(&self, of: Option<RoleId>, mut see: impl FnMut(&Seen<'_, W>)) {
+        self.owners.for_each(|owner, record| {
+            for account in record.accounts() {
                 let wanted = of.is_none_or(|of| of == account.role_id());
                 if wanted && let (Ok(kind), Ok(depth)) = (account.kind(), account.depth()) {
-                    let scale = account.scale();
-                    see(Row {
-                        role: account.role_id(),
-                        owner: Some(id),
+                    see(&Seen {
+                        owner,
+                        account,
                         kind,
                         depth,
-                        limit: scale.limit(),
-                        status: scale.status(depth),
-                        timing: account.timing(now_ns),
+                        scale: account.scale(),
                     });
                 }
             }
@@ -250,53 +255,48 @@ impl<W: Send + Sync + 'static> Limits<W> {
     }
 }
 
-/// A rank is what rows are ordered by, the highest first. Rows of one rank are ordered by their utilisation, then by
-/// their depth; one of which the rank is not known comes last.
-///
-/// ```
-/// use erlmcp_core::limits::Limits;
-/// use erlmcp_core::survey::Rank;
-/// use erlmcp_core::{OwnerId, RoleId, Runtime};
-/// use still::Still; // as in the example at `Host`
-/// # mod still { include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/still.rs")); }
-///
-/// let (small, large, owner) = (RoleId(1), RoleId(2), OwnerId(7));
-/// let table = Limits::new(small, 2, Still.now());
-/// table.roles().set_limit(large, 10, Still.now())?;
-/// table.enqueue(small, owner, &Still)?;
-/// table.enqueue(large, owner, &Still)?;
-/// table.enqueue(large, owner, &Still)?;
-/// // One of two, and two of ten.
-/// let first = |by| table.first(None, by, 1, &Still)[0].role;
-/// assert_eq!((first(Rank::Utilization), first(Rank::Depth)), (small, large));
-/// # Ok::<(), erlmcp_core::limits::Unfit>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
-    /// By the depth as a share of the limit.
-    Utilization,
-    /// By the depth.
-    Depth,
-    /// By how long a newcomer waits.
-    Wait,
-    /// By how long nobody was taken out.
-    Stalled,
+/// What a row is made of.
+struct Seen<'a, W> {
+    owner: OwnerId,
+    account: &'a Account<W>,
+    kind: Kind,
+    depth: u64,
+    scale: Scale,
 }
 
-struct Ranked(Row, Rank);
+impl<W> Seen<'_, W> {
+    fn row(&self, now_ns: u64) -> Row {
+        Row {
+            role: self.account.role_id(),
+            owner: Some(self.owner),
+            kind: self.kind,
+            depth: self.depth,
+            limit: self.scale.limit(),
+            status: self.scale.status(self.depth),
+            timing: self.account.timing(now_ns),
+        }
+    }
+
+    fn place(&self, by: Rank, now_ns: u64) -> Place {
+        Place {
+            first: match by {
+                Rank::Utilization => None,
+                Rank::Depth => Some(self.depth),
+                Rank::Wait => self.account.timing(now_ns).wait_ms,
+                Rank::Stalled => self.account.timing(now_ns).stalled_ms,
+            },
+            depth: self.depth,
+            limit: self.scale.limit(),
+        }
+    }
+}
+
+struct Ranked(Place, Row);
 
 impl Ord for Ranked {
     fn cmp(&self, Self(other, _): &Self) -> Ordering {
-        let Self(row, by) = self;
-        let first = match by {
-            Rank::Utilization => Ordering::Equal,
-            Rank::Depth => row.depth.cmp(&other.depth),
-            Rank::Wait => row.timing.wait_ms.cmp(&other.timing.wait_ms),
-            Rank::Stalled => row.timing.stalled_ms.cmp(&other.timing.stalled_ms),
-        };
-        first
-            .then_with(|| by_utilization(row, other))
-            .then_with(|| row.depth.cmp(&other.depth))
+        let Self(place, _) = self;
+        place.cmp(other)
     }
 }
 
@@ -313,16 +313,6 @@ impl PartialEq for Ranked {
 }
 
 impl Eq for Ranked {}
-
-/// Of two fractions, without rounding. Where the limit is 0, any depth is full.
-fn by_utilization(row: &Row, other: &Row) -> Ordering {
-    let fraction = |row: &Row| match row.limit {
-        0 => (u128::from(row.depth > 0), 1),
-        limit => (u128::from(row.depth), u128::from(limit)),
-    };
-    let ((depth, limit), (others, by)) = (fraction(row), fraction(other));
-    depth.saturating_mul(by).cmp(&others.saturating_mul(limit))
-}
 
 /// What a check needs to know of a role, so as not to compute it for each of its owners.
 #[derive(Clone, Copy, Debug)]
