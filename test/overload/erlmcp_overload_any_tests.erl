@@ -27,7 +27,8 @@ any_test_() ->
     ]}.
 
 waits_for_nobody_test_() ->
-    {setup, fun up/0, fun erlmcp_native_test_lib:stop/1, {timeout, 60, fun an_owner_that_is_silent_is_not_waited_for/0}}.
+    {setup, fun up/0, fun erlmcp_native_test_lib:stop/1,
+        {timeout, 60, fun an_owner_that_is_silent_is_not_waited_for/0}}.
 
 %% It has a message, so that the runtime's own function would wait until it has seen that.
 an_owner_that_is_silent_is_not_waited_for() ->

@@ -261,8 +261,9 @@ fn is_local_pid(term: Term<'_>) -> bool {
     term::local_process(term).is_ok()
 }
 
-/// Whether a term is a pid of this node whose process has not begun to end. It waits for nobody, as `is_process_alive/1`
-/// does for a process that has not seen all that was sent to it; so one that has been killed may be alive still.
+/// Whether a term is a pid of this node whose process has not begun to end. It waits for nobody, as
+/// `is_process_alive/1` does for a process that has not seen all that was sent to it; so one that has been killed may
+/// be alive still.
 #[rustler::nif]
 fn is_living(env: Env<'_>, term: Term<'_>) -> bool {
     term.decode::<LocalPid>()
