@@ -4,8 +4,9 @@ Reading what is large out of an ETS table. A row is copied to where the caller h
 copied beside the heap, and the caller's garbage is collected at once, which copies the row a second time; and once
 more when what comes of the row has no room beside it. Of a megabyte that is most of the time that reading takes.
 
-Therefore a caller that would have its garbage collected in any case has it collected before, while there is little to
-copy.
+Therefore a caller has its garbage collected before, while there is little to copy. How much of its heap is free nobody
+can tell a process of itself: what the runtime says to one that asks is that all of it is used. So room is made each
+time, of the same size whatever the heap has been by then.
 """.
 
 -export([lookup/2]).
@@ -27,14 +28,14 @@ lookup(Table, Key) ->
 
 make(Words) ->
     [{_, Info}, {_, Settings}] = process_info(self(), [garbage_collection_info, garbage_collection]),
-    [Block, Heap, Stack] = [proplists:get_value(Of, Info) || Of <- [heap_block_size, heap_size, stack_size]],
+    [Lives, Stack] = [proplists:get_value(Of, Info) || Of <- [recent_size, stack_size]],
     case proplists:get_value(max_heap_size, Settings) of
-        #{size := 0} when Block - Heap - Stack < Words -> grow(Heap + Stack + Words);
-        %% It has room, or may not have as much.
+        #{size := 0} -> collect(Lives + Stack + Words);
+        %% It may not have as much.
         _ -> ok
     end.
 
-grow(Words) ->
+collect(Words) ->
     Least = process_flag(min_heap_size, Words),
     true = erlang:garbage_collect(self(), [{type, minor}]),
     _ = process_flag(min_heap_size, Least),

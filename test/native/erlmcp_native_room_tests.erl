@@ -11,6 +11,7 @@ row_test_() ->
      || Test <- [
             fun a_row_is_what_it_is/1,
             fun nothing_large_is_collected/1,
+            fun who_reads_again_and_again_has_no_larger_heap/1,
             fun the_least_of_the_heap_is_what_it_was/1,
             fun who_has_a_largest_heap_keeps_to_it/1,
             fun a_table_that_is_gone_is_badarg/1
@@ -52,6 +53,13 @@ collected() ->
             collected()
     after 0 -> []
     end.
+
+%% Whoever looks once a second does so without end.
+who_reads_again_and_again_has_no_larger_heap(Table) ->
+    Words = fun() -> element(2, process_info(self(), total_heap_size)) end,
+    Read = fun Read(Times) -> [_] = lookup(Table, large), Times =:= 0 orelse Read(Times - 1) end,
+    {First, Last} = in_a_process([], fun() -> {begin Read(3), Words() end, begin Read(20), Words() end} end),
+    ?assert(Last < 2 * First).
 
 the_least_of_the_heap_is_what_it_was(Table) ->
     Least = fun() ->
