@@ -20,7 +20,8 @@ monitors a process of its own node, a link, which ends with the connection (`m:e
     type := erlmcp_control_message:control_type(),
     message := erlmcp_control_message:control_message(),
     sent_at := integer(),
-    wait := boolean()
+    wait := boolean(),
+    call := {module(), atom(), [term()]}
 }.
 -type result() :: ok | {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
 
@@ -41,7 +42,9 @@ nanoseconds; `Call` is named in what it exits with while this node is no part of
     Call :: {module(), atom(), [term()]}
 ) -> {ok, LatencyUs :: non_neg_integer()} | {error, term()}.
 call(Id, Node, Type, Message, SentAt, Call) ->
-    find(#{id => Id, node => Node, type => Type, message => Message, sent_at => SentAt, wait => true}, Call).
+    find(#{
+        id => Id, node => Node, type => Type, message => Message, sent_at => SentAt, wait => true, call => Call
+    }).
 
 -doc """
 Sends a message to a component of another node without waiting for an answer; the first one to a component waits until
@@ -56,9 +59,11 @@ it is known whether that node understands it.
 ) -> ok | {error, term()}.
 cast(Id, Node, Type, Message, Call) ->
     SentAt = erlang:monotonic_time(nanosecond),
-    find(#{id => Id, node => Node, type => Type, message => Message, sent_at => SentAt, wait => false}, Call).
+    find(#{
+        id => Id, node => Node, type => Type, message => Message, sent_at => SentAt, wait => false, call => Call
+    }).
 
-find(#{id := Id, node := Node} = Sending, Call) ->
+find(#{id := Id, node := Node, call := Call} = Sending) ->
     case erlmcp_control_routes:find(Id, Node, Call) of
         {route, Link, TimeoutMs} -> send(Link, TimeoutMs, Sending);
         {link, Link} -> ask(Link, Sending);
@@ -76,6 +81,12 @@ ask(Link, #{id := Id} = Sending) ->
 asked({answer, {erlmcp_control, 1, #{timeout_ms := Said}}}, {Link, Sending}) when is_integer(Said), Said >= 0 ->
     #{id := Id, node := Node} = Sending,
     send(Link, erlmcp_control_routes:learn(Id, Node, Link, Said), Sending);
+%% The link had ended before it was monitored, of what nobody knows. To ask once more has nothing run twice.
+asked({down, noproc}, {_Link, #{call := _, sent_at := SentAt} = Sending}) ->
+    case since_us(SentAt) < ?TIMEOUT_MS * 1000 of
+        true -> find(Sending);
+        false -> failed(nodedown, Sending)
+    end;
 asked(Outcome, {_Link, Sending}) ->
     answered(Outcome, Sending).
 

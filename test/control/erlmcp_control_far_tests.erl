@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--export([exits/2, pretend/1, answers/1, gate_says/3]).
+-export([exits/2, all_at_once/1, pretend/1, answers/1, gate_says/3]).
 
 -import(erlmcp_control_far_test_lib, [on/3, on/4, component/2, component/3, collected/1, connect/2]).
 -import(erlmcp_native_test_lib, [eventually/1]).
@@ -308,6 +308,8 @@ without_a_cluster_test_() ->
         ok = component(B, there),
         %% Asked there it is nobody's business that there are no others; here nobody may be asked.
         ?assertEqual({error, {not_supported, 0}}, on(A, send_cancel_task, [{there, Node}, t])),
+        %% Also to those that come when others have just learned it.
+        ?assertEqual([{error, {not_supported, 0}}], on(A, ?MODULE, all_at_once, [[{there, Node}, t]])),
         Args = [{there, ?LIB:name(A)}, t],
         NoProcess = {noproc, {erlmcp_control_plane, send_cancel_task, Args}},
         ?assertEqual(NoProcess, on(B, ?MODULE, exits, [send_cancel_task, Args])),
@@ -321,6 +323,12 @@ without_a_cluster_test_() ->
         ok = eventually(fun() -> on(A, send_cancel_task, [{there, Node}, t]) =:= {error, {not_supported, 0}} end),
         [ok = ?LIB:stop(Peer) || Peer <- [A, B]]
     end}.
+
+%% What many get who send a message all the time.
+all_at_once(Args) ->
+    Send = fun() -> exit([apply(erlmcp_control_plane, send_cancel_task, Args) || _ <- lists:seq(1, 100)]) end,
+    Senders = [spawn_monitor(Send) || _ <- lists:seq(1, 20)],
+    lists:umerge([receive {'DOWN', Monitor, process, _, Got} -> lists:usort(Got) end || {_, Monitor} <- Senders]).
 
 exits(Function, Args) ->
     try
