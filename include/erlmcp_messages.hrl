@@ -103,6 +103,8 @@
     handler_crashes => non_neg_integer(),
     %% What became of messages to other nodes.
     far => #{sent | answered | died | timeout | busy | nodedown | not_supported => non_neg_integer()},
+    %% To which of them messages came to nothing within the last hour.
+    far_by_node => #{node() => #{busy | nodedown | not_supported | timeout | last_ms => non_neg_integer()}},
     %% Waiting for a handler process now.
     queued => #{control_type() => non_neg_integer()},
     by_component => #{atom() => #{

@@ -146,9 +146,10 @@ failed(Why, #{node := Node} = Sending) ->
     _ = count(Why, Sending),
     {error, {Why, Node}}.
 
-count(Fate, #{type := Type, sent_at := SentAt}) ->
+count(Fate, #{type := Type, node := Node, sent_at := SentAt}) ->
     LatencyUs = since_us(SentAt),
     _ = erlmcp_native:control_ended_far(Type, LatencyUs, Fate),
+    ok = erlmcp_control_fates:count(Fate, Node),
     LatencyUs.
 
 since_us(SentAt) ->

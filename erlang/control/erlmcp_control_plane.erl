@@ -361,11 +361,14 @@ name(Id) -> Id.
 Returns what was delivered, by type and component, how long it took in microseconds (percentiles to three significant
 digits, those of a component to two), and what waits. Numbers start with the service and go on over a crash of its
 process.
+
+`far` says what became of messages to components of other nodes, and `far_by_node` to which of them they came to
+nothing, and when that was last, of the last hour and of 64 nodes at most.
 """.
 -spec get_stats() -> control_plane_stats().
 get_stats() ->
     case erlmcp_native:control_stats() of
-        Stats when is_map(Stats) -> Stats;
+        Stats when is_map(Stats) -> Stats#{far_by_node => erlmcp_control_fates:read()};
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 
@@ -373,7 +376,7 @@ get_stats() ->
 -spec reset_stats() -> ok.
 reset_stats() ->
     case erlmcp_native:control_reset() of
-        ok -> ok;
+        ok -> erlmcp_control_fates:reset();
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
 

@@ -74,6 +74,7 @@ forget(Id, Node) ->
 init([]) ->
     process_flag(trap_exit, true),
     ?TABLE = ets:new(?TABLE, [named_table, protected, {read_concurrency, true}]),
+    ok = erlmcp_control_fates:new(),
     {ok, #state{}}.
 
 -doc false.

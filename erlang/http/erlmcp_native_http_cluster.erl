@@ -1,7 +1,8 @@
 -module(erlmcp_native_http_cluster).
 -moduledoc """
 What `/api/cluster` says: all nodes, as this one has heard of them, and the sums over those that are fresh. With `node`
-it is what `/api/summary` says there, which that node is asked for: it has a second, and has to be fresh.
+it is what `/api/summary` says there, which that node is asked for: it has a second, and has to be fresh. `not_reached`
+has those nodes to which control messages of this one came to nothing within the last hour (`m:erlmcp_control_fates`).
 """.
 
 -export([answer/1, ask/4]).
@@ -52,6 +53,7 @@ all(#{nodes := Nodes, roles := Roles} = Summary) ->
         at_ms => erlang:system_time(millisecond),
         node => text(node()),
         nodes := [told(Node, Told) || {Node, Told} <- lists:sort(maps:to_list(Nodes))],
+        not_reached => by_name(node, erlmcp_control_fates:read(), fun(Row) -> Row end),
         roles := by_name(role, Roles, fun role/1)
     }.
 

@@ -195,13 +195,25 @@ numbers_of_what_became_of_them(A, B, Node) ->
     ?assertEqual(
         #{sent => 1, answered => 1, died => 1, timeout => 0, busy => 0, nodedown => 1, not_supported => 0}, Far
     ),
+    ?assertMatch(
+        #{'no@localhost' := #{nodedown := 1, busy := 0, timeout := 0, not_supported := 0, last_ms := _}},
+        maps:get(far_by_node, on(A, get_stats, []))
+    ),
+    ok = component(B, counted, #{timeout_ms => 100}),
+    {ok, _} = on(A, send_health_check, [{counted, Node}, full]),
+    ok = eventually(fun() -> element(3, hd(on(A, ets, lookup, [erlmcp_control_routes, {counted, Node}]))) =:= 100 end),
+    {error, timeout} = on(A, send_cancel_task, [{counted, Node}, {wait, counted_waits}]),
+    {go, ok} = on(B, erlang, send, [counted_waits, {go, ok}]),
+    ?assertMatch(#{Node := #{timeout := 1, nodedown := 0}}, maps:get(far_by_node, on(A, get_stats, []))),
     Delivered = fun() ->
         #{by_component := #{counted := #{delivered := Number}}} = on(B, get_stats, []),
         Number
     end,
-    ok = eventually(fun() -> Delivered() =:= 3 end),
+    ok = eventually(fun() -> Delivered() =:= 5 end),
     Metrics = [Samples || {#{name := ~"erlmcp_control_far"}, Samples} <- on(A, erlmcp_native_metrics, collect, [])],
-    ?assert(lists:member({[~"died"], 1}, hd(Metrics))).
+    ?assert(lists:member({[~"died"], 1}, hd(Metrics))),
+    ok = on(A, reset_stats, []),
+    ?assertEqual(#{}, maps:get(far_by_node, on(A, get_stats, []))).
 
 what_is_no_message_is_ignored(A, B, Node) ->
     ok = component(B, there),

@@ -51,6 +51,12 @@ all_nodes_are_shown() ->
         ?assertEqual(atom_to_binary(node()), Node),
         ?assertMatch(#{~"cluster" := true}, json("/api/summary")),
         ?assertMatch(#{~"counted" := #{~"fresh" := 1, ~"stale" := 0, ~"gone" := 0}, ~"unsent" := 0}, Body),
+        ?assertMatch(#{~"not_reached" := []}, Body),
+        {error, {nodedown, gone@nowhere}} = erlmcp_control_plane:send_cancel_task({c, gone@nowhere}, t),
+        ?assertMatch(
+            #{~"not_reached" := [#{~"node" := ~"gone@nowhere", ~"nodedown" := 1, ~"last_ms" := _}]},
+            json("/api/cluster")
+        ),
         ?assertMatch(#{~"node" := Node, ~"state" := ~"fresh", ~"rates" := [], ~"pressure" := null}, Own),
         [Row] = [Row || #{~"role" := ~"null"} = Row <- Roles],
         ?assertMatch(#{~"depth" := 1, ~"limit" := null, ~"level" := ~"ok", ~"nodes" := 1, ~"owners" := 1}, Row)

@@ -31,6 +31,7 @@ not.
     {erlmcp_limits_server, "is called by erlmcp_queue_limits, which checks"},
     {erlmcp_control_call, "is called by erlmcp_control_plane, which checks"},
     {erlmcp_control_failure, "is called by erlmcp_control_handler, with what was raised"},
+    {erlmcp_control_fates, "is called by erlmcp_control_far"},
     {erlmcp_control_far, "is called by erlmcp_control_plane, which checks; odd messages are in its tests"},
     {erlmcp_control_gate, "is a process of a cluster's; odd messages are in the tests of erlmcp_control_far"},
     {erlmcp_control_link, "is a process of erlmcp_control_routes'"},
