@@ -34,6 +34,8 @@ asked can grant at once is its part of the first tenth.
 %% Where the library's count begins anew.
 -define(WRAP, (1 bsl 64)).
 -define(EVEN, 0.1).
+%% What is asked in less says little. It is less than any interval.
+-define(LEAST_MS, 50).
 %% A change by less is none.
 -define(TOLERANCE, 0.01).
 
@@ -44,7 +46,8 @@ new() ->
 
 -doc """
 Takes in how much was asked of each rate by now. Of one that is seen for the first time nothing is known yet, nor of one
-whose count has gone back, since it was defined anew.
+whose count has gone back, since it was defined anew. A look within 50 ms of the last is none: one request in a
+millisecond is not a thousand a second.
 """.
 -spec asked(NowMs :: integer(), [{erlmcp_overload_rate:name(), Asked :: non_neg_integer()}], meter()) -> meter().
 asked(NowMs, Asked, Meter) ->
@@ -52,7 +55,7 @@ asked(NowMs, Asked, Meter) ->
 
 look(NowMs, Count, none) ->
     {Count, NowMs, unknown};
-look(NowMs, _, {_, AtMs, _} = Before) when NowMs =< AtMs ->
+look(NowMs, _, {_, AtMs, _} = Before) when NowMs - AtMs < ?LEAST_MS ->
     Before;
 look(NowMs, Count, {Last, AtMs, Before}) ->
     case (Count - Last + ?WRAP) rem ?WRAP of

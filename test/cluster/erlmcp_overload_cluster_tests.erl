@@ -105,6 +105,13 @@ a_count_that_goes_back_says_nothing_test() ->
     ?assertEqual([{api, 10.0}], Seen([{0, 10}, {1000, 50}, {2000, 3}, {3000, 13}])),
     ?assertEqual([{api, 10.0}], Seen([{0, (1 bsl 64) - 4}, {1000, 6}])).
 
+%% A node looks for the first time when it starts, and for the second any time within an interval.
+what_is_asked_in_a_moment_is_no_demand_test() ->
+    First = ?SHARES:asked(0, [{api, 0}], ?SHARES:new()),
+    Soon = ?SHARES:asked(1, [{api, 1}], First),
+    ?assertEqual([], ?SHARES:demands(Soon)),
+    ?assertEqual([{api, 10.0}], ?SHARES:demands(?SHARES:asked(1000, [{api, 10}], Soon))).
+
 %% --- the process ---
 
 process_test_() ->

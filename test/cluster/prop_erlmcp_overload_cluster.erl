@@ -154,7 +154,7 @@ prop_whatever_is_sent_is_read() ->
             #{counted := #{fresh := 1}, roles := Roles} = ?PICTURE:read(0, View),
             #{rates := Rates} = Told,
             Asked = fun(Count) -> [{Name, Count} || Name := _ <- Rates] end,
-            Meter = ?SHARES:asked(1, Asked(1), ?SHARES:asked(0, Asked(0), ?SHARES:new())),
+            Meter = ?SHARES:asked(1000, Asked(1), ?SHARES:asked(0, Asked(0), ?SHARES:new())),
             Shares = ?SHARES:shares(Rates, [Told, Told], {3, Meter}),
             IsShare = fun({_, Parts}) -> Parts > 0 andalso Parts < 700_000_000 end,
             map_size(Roles) =< 64 andalso lists:all(IsShare, Shares)
