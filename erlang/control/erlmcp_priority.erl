@@ -216,10 +216,12 @@ Has the calling process join a group. It gets what is sent there by `broadcast/3
 once, however often it joins. A process without a priority alias has one made, which `leave/1` gives up with the last
 group.
 
-Exits with `{noproc, {erlmcp_priority, join, [Group]}}` while the application is not started.
+Raises `badarg` for a group whose name takes more than 32 KiB: nothing could be sent there. Exits with
+`{noproc, {erlmcp_priority, join, [Group]}}` while the application is not started.
 """.
 -spec join(group()) -> ok.
 join(Group) ->
+    _ = erlang:external_size(Group) =< ?MOST_BYTES_FAR orelse raise(too_large, {?MODULE, ?FUNCTION_NAME, [Group]}),
     ok = erlmcp_priority_groups:join(Group, {?MODULE, ?FUNCTION_NAME, [Group]}),
     case erlmcp_native:alias_newest(self()) of
         {ok, _} ->

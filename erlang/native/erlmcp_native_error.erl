@@ -101,6 +101,7 @@ position(bad_id, 3) -> 2;
 position(bad_reason, Arity) -> Arity;
 position(bad_process, 1) -> 1;
 position(bad_cost, 1) -> 1;
+position(too_large, 1) -> 1;
 position(bad_stats, 1) -> 1;
 position(bad_format, Arity) -> Arity;
 position({bad_option, _}, Arity) -> Arity;

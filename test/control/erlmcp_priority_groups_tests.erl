@@ -165,7 +165,10 @@ what_is_forged_is_ignored() ->
 misuse() ->
     ?assertError(badarg, broadcast(g, hello, no_pid)),
     ?assertError(badarg, broadcast(g, binary:copy(<<0>>, 32768), self())),
-    ?assertMatch(#{reached := 0}, broadcast(g, binary:copy(<<0>>, 32000), self())).
+    ?assertMatch(#{reached := 0}, broadcast(g, binary:copy(<<0>>, 32000), self())),
+    %% Each other node would be told it whenever somebody joins or leaves.
+    ?assertError(badarg, join(binary:copy(<<0>>, 32768))),
+    ?assertEqual([], erlmcp_priority_groups:counts()).
 
 not_started_test() ->
     ?assertExit({noproc, {erlmcp_priority, join, [g]}}, join(g)),
