@@ -37,9 +37,9 @@ hour, or until there are 2048 others.
 A rate with `scope => cluster` (`m:erlmcp_overload_rate`) is defined on each node alike, and each has a share of it that
 follows its demand, which is what is asked for a second, granted or not, but for single costs above the burst, which no
 node could grant: rate × (0.1 / N + 0.9 × K / N × demand / Σ demand). K is how many nodes are heard, N is `nodes`, or K
-if that is more. So all shares together are the rate while all nodes are there. In a split each side has K / N of it:
-less is let in rather than twice as much. That is so only where `nodes` is said; without it N is K, and each side of a
-split has the whole rate. What is lost for longer is to be taken out of `nodes`.
+if that is more. So all shares together are the rate while all nodes are there and hear each other. In a split each side
+has K / N of it: less is let in rather than twice as much. That is so only where `nodes` is said; without it N is K, and
+each side of a split has the whole rate. What is lost for longer is to be taken out of `nodes`.
 
 The share is worked out anew once in `interval_ms` and where a connection is lost, changes by less than a hundredth of
 it are left out, and what is asked of a rate is taken at half of what the last interval says and half of what was
