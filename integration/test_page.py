@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+import zlib
 
 import pytest
 from selenium.webdriver.common.by import By
@@ -554,6 +556,53 @@ def test_a_clock_that_is_set_back_is_no_restart(node, page):
       return seen;""")
     assert seen[:6] == [["0/s", False], ["50/s", False], ["25/s", False], [True, True], ["10/s", False], 1], seen
     assert [words for _, words in (seen[6], seen[8], seen[10])] == [True, True, False] and seen[7] and seen[9], seen
+
+
+def test_what_has_changed_is_put_together(page):
+    assert page.module("""
+      const { changed } = await import(new URL('page/stream.js', document.baseURI));
+      const was = {at: 1, same: {a: [1]}, list: [{a: 1, b: 1}, {a: 2, b: 2}], of: {a: 1}, none: null, gone: {a: 1}};
+      const kept = structuredClone(was);
+      const is = changed(was, {at: 2, list: {1: {b: 3}}, of: [{b: 1}], none: {a: 1}, gone: null});
+      return [is, changed(was, {list: [1]}).list, JSON.stringify(was) === JSON.stringify(kept), is.same === was.same];
+    """) == [{"at": 2, "same": {"a": [1]}, "list": [{"a": 1, "b": 1}, {"a": 2, "b": 3}], "of": {"b": 1},
+              "none": {"a": 1}, "gone": None}, [1], True, True]
+
+
+def test_an_hour_takes_few_megabytes(start_node, browser):
+    """Fifty roles in use, and the page of one of them, by what ten seconds take."""
+    node = start_node()
+    node.eval("""
+        Names = fun(Kind, Most) -> [list_to_atom(Kind ++ integer_to_list(N)) || N <- lists:seq(1, Most)] end,
+        Owners = Names("owner_", 100), Roles = Names("role_", 50),
+        [erlmcp_queue_limits:record_enqueue(Role, Owner) || Role <- Roles, Owner <- Owners],
+        spawn(fun() -> (fun Drive() ->
+            [begin
+                Owner = lists:nth(rand:uniform(100), Owners),
+                erlmcp_queue_limits:try_enqueue(Role, Owner),
+                rand:uniform(2) =:= 1 andalso erlmcp_queue_limits:record_dequeue(Role, Owner)
+             end || Role <- Roles],
+            receive after 10 -> Drive() end
+        end)() end), ok""")
+    page = Page(node, browser)
+    eventually(lambda: page.role("role_1"), 20, "the roles are there")
+    received = []
+    page.run("location.hash = '#role=role_1'")
+    every = eventually(lambda: page.text("#drill-every"), 20, "the role is asked for")
+    asked = page.run("""return ['api/why', 'api/queues?role'].map((url) => performance.getEntriesByType('resource')
+                       .filter(({name}) => name.includes(url)).at(-1).encodedBodySize)""")
+    with node.open("/events?changes", {"Accept-Encoding": "gzip"}) as stream:
+        inflating, text = zlib.decompressobj(31), b""
+        while text.count(b"event: change") < 10:
+            packed = stream.read1(65536)
+            text += inflating.decompress(packed)
+            # The first is whole, once.
+            received.append((time.monotonic(), len(packed), text.count(b"event: change")))
+    changes = [(at, size) for at, size, seen in received if seen > 0]
+    events = sum(size for _, size in changes[1:]) / (changes[-1][0] - changes[0][0])
+    role = sum(asked) / number(every)
+    print(f"an hour takes {events * 0.0036:.1f} MB of events, and {role * 0.0036:.1f} MB of a role")
+    assert 3600 * (events + role) < 10_000_000
 
 
 def test_recent_percentiles_are_those_of_the_last_messages(page):

@@ -150,9 +150,9 @@ what_needs_no_service_goes_on() ->
 %% Streams wait for the hub.
 the_hub_does_not_wait_for_the_monitor() ->
     ok = sys:suspend(?M),
-    [{{ok, _}, Ms}, {{ok, _}, Ms2}] = timed([{erlmcp_native_events, join, [10, none]} || _ <- [1, 2]]),
+    [{{ok, _}, Ms}, {{ok, _}, Ms2}] = timed([{erlmcp_native_events, join, [10, none, whole]} || _ <- [1, 2]]),
     ?assert(Ms < ?SLACK_MS andalso Ms2 < ?SLACK_MS, {Ms, Ms2}),
-    {ok, Position} = erlmcp_native_events:join(10, none),
+    {ok, Position} = erlmcp_native_events:join(10, none, whole),
     ok = erlmcp_native_events:next(Position),
     receive
         {erlmcp_native_events, _, [_ | _]} -> ok
@@ -170,7 +170,7 @@ a_scan_that_is_stuck_is_busy() ->
     ok = sys:suspend(erlmcp_native_scan),
     ok = sys:suspend(erlmcp_native_events),
     [{Scan, ScanMs}, {Join, JoinMs}] =
-        timed([{erlmcp_native_scan, fullest, [all, 10]}, {erlmcp_native_events, join, [10, none]}]),
+        timed([{erlmcp_native_scan, fullest, [all, 10]}, {erlmcp_native_events, join, [10, none, whole]}]),
     ?assertEqual({{error, busy}, {error, not_started}}, {Scan, Join}),
     ?assert(ScanMs < 2000 + ?SLACK_MS andalso JoinMs < ?LIMIT_MS + ?SLACK_MS, {ScanMs, JoinMs}).
 

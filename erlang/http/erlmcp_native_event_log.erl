@@ -5,7 +5,7 @@ The last 256 alerts and moves of breakers, numbered, as server-sent events.
 An event is encoded when it is first read: of a burst, most never are.
 """.
 
--export([new/1, append/2, last/1, since/2, snapshot/2]).
+-export([new/1, append/2, last/1, since/2, snapshot/2, change/2]).
 
 -export_type([id/0, log/0]).
 
@@ -69,6 +69,11 @@ sent(Id, Name, Map) ->
 -spec snapshot(id(), Json :: binary()) -> iolist().
 snapshot(Id, Json) ->
     frame(Id, ~"snapshot", Json).
+
+-doc "Returns what has changed since the last snapshot as it is sent, with the number of the event before it.".
+-spec change(id(), Json :: binary()) -> iolist().
+change(Id, Json) ->
+    frame(Id, ~"change", Json).
 
 frame(Id, Name, Json) ->
     [~"id: ", integer_to_binary(Id), ~"\nevent: ", Name, ~"\ndata: ", Json, ~"\n\n"].

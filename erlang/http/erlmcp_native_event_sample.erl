@@ -1,13 +1,14 @@
 -module(erlmcp_native_event_sample).
 -moduledoc """
-A snapshot for the event streams, taken and encoded once for all of them, by a process that ends with it.
+A snapshot for the event streams, taken and encoded once for all of them, by a process that ends with it; and what has
+changed since the one before (`m:erlmcp_native_http_change`), if a stream wants that.
 
 The ten fullest owners are in it. To find them every owner is looked at, so that is done anew at the earliest after
 twenty times what it took the last time: it takes a twentieth of one dirty scheduler at most.
 """.
 
--export([none/0, start/1]).
--export([take/1]).
+-export([none/0, start/2]).
+-export([take/2]).
 
 -export_type([fullest/0]).
 
@@ -23,14 +24,17 @@ twenty times what it took the last time: it takes a twentieth of one dirty sched
 none() ->
     {[], undefined}.
 
--doc "Starts the process that takes a snapshot, if there is room. It ends for the reason `{sample, Json, Fullest}`.".
--spec start(fullest()) -> {pid(), reference()} | no_room.
-start(Fullest) ->
-    erlmcp_native_process:helper(?MODULE, take, [Fullest], []).
+-doc """
+Starts the process that takes a snapshot, if there is room. It ends for the reason `{sample, Json, Change, Fullest}`,
+with what has changed since a snapshot, if one was given, or `none`.
+""".
+-spec start(fullest(), Before :: binary() | none) -> {pid(), reference()} | no_room.
+start(Fullest, Before) ->
+    erlmcp_native_process:helper(?MODULE, take, [Fullest, Before], []).
 
 -doc false.
--spec take(fullest()) -> no_return().
-take({Rows, AgainUs}) ->
+-spec take(fullest(), binary() | none) -> no_return().
+take({Rows, AgainUs}, Before) ->
     Summary = erlmcp_native_http_json:summary(erlmcp_native_metrics:snapshot()),
     NowUs = erlang:monotonic_time(microsecond),
     {Shown, _} =
@@ -39,7 +43,11 @@ take({Rows, AgainUs}) ->
             AgainUs =:= undefined; NowUs >= AgainUs -> look(NowUs);
             true -> {Rows, AgainUs}
         end,
-    exit({sample, erlmcp_native_http_json:encode(Summary#{fullest => Shown}), Fullest}).
+    Json = erlmcp_native_http_json:encode(Summary#{fullest => Shown}),
+    exit({sample, Json, since(Before, Json), Fullest}).
+
+since(none, _) -> none;
+since(Before, Json) -> erlmcp_native_http_change:between(Before, Json).
 
 look(BegunUs) ->
     Rows =

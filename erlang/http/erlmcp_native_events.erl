@@ -8,7 +8,8 @@ stream has left, so that a client which comes again by then misses nothing.
 
 A stream asks for what comes after its position, and gets one message as soon as there is something: all events and
 the last snapshot since. While it is busy with that, nothing waits for it here, so a stream costs no more memory
-than one message, however slow it is. Of the events the last 256 are kept; a stream that was too slow for more is told
+than one message, however slow it is. One that wants changes gets of a snapshot what is not as it was in the one before,
+if it had that, and else all of it. Of the events the last 256 are kept; a stream that was too slow for more is told
 how many it missed.
 
 Snapshots are taken and encoded by a process of their own (`m:erlmcp_native_event_sample`), so that alerts do not wait
@@ -17,14 +18,16 @@ for them.
 
 -behaviour(gen_server).
 
--export([start_link/0, start_link/1, join/2, next/1, leave/0]).
+-export([start_link/0, start_link/1, join/3, next/1, leave/0]).
 -export([joined/2]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
--export_type([position/0]).
+-export_type([position/0, wish/0]).
 
--doc "A position says what a stream has had: events up to this number, and this snapshot.".
--opaque position() :: {erlmcp_native_event_log:id(), Snapshot :: non_neg_integer()}.
+-doc "A position says what a stream has had, events up to this number and this snapshot, and what it wants next.".
+-opaque position() :: {erlmcp_native_event_log:id(), Snapshot :: non_neg_integer(), wish()}.
+-doc "A stream wants all of each snapshot, or what has changed in it.".
+-type wish() :: whole | changes.
 
 -define(MONITOR, erlmcp_overload_monitor).
 %% With the name of the process that it tells as its argument.
@@ -38,16 +41,18 @@ for them.
     log :: erlmcp_native_event_log:log(),
     %% Each stream's monitor, and its position while it waits.
     streams = #{} :: #{pid() => {reference(), position() | busy}},
-    %% The last with its number, and of which event it came.
+    %% The last with its number, of which event it came, and what has changed since the one before.
     snapshots = 0 :: non_neg_integer(),
-    snapshot :: {erlmcp_native_event_log:id(), Json :: binary()} | undefined,
+    snapshot :: {erlmcp_native_event_log:id(), Json :: binary(), Change :: binary() | none} | undefined,
     %% Whoever takes the next.
     sampler :: reference() | undefined,
     fullest = erlmcp_native_event_sample:none() :: erlmcp_native_event_sample:fullest(),
     %% The next snapshot, or the end of the handler.
     timer :: reference() | undefined,
     %% A monitor of the overload monitor that has the handler.
-    attached :: reference() | undefined
+    attached :: reference() | undefined,
+    %% Streams that want changes.
+    changing = #{} :: #{pid() => []}
 }).
 
 -doc "Starts the hub of the event streams.".
@@ -64,12 +69,12 @@ start_link(LingerMs) ->
 
 -doc """
 Makes the caller a stream until it dies, unless there are so many already. It begins after the event with this number;
-with `none`, or one that has not been, after the last.
+with `none`, or one that has not been, after the last. It gets all of each snapshot, or what has changed in it.
 """.
--spec join(MaxStreams :: pos_integer(), erlmcp_native_event_log:id() | none) ->
+-spec join(MaxStreams :: pos_integer(), erlmcp_native_event_log:id() | none, wish()) ->
     {ok, position()} | {error, full | not_started}.
-join(MaxStreams, LastId) ->
-    erlmcp_native_wait:request(?MODULE, {join, MaxStreams, LastId}, ?PATIENCE_MS, {?MODULE, joined, none}).
+join(MaxStreams, LastId, Wish) ->
+    erlmcp_native_wait:request(?MODULE, {join, MaxStreams, LastId, Wish}, ?PATIENCE_MS, {?MODULE, joined, none}).
 
 -doc false.
 -spec joined({answer, Answer} | {down, term()} | timeout, none) -> Answer | {error, not_started}.
@@ -112,14 +117,17 @@ handle_call({publish, _}, _From, #state{streams = Streams, timer = undefined} = 
     {reply, ok, detached(State)};
 handle_call({publish, Event}, _From, #state{log = Log} = State) ->
     {reply, ok, hand_out(State#state{log = erlmcp_native_event_log:append(Event, Log)})};
-handle_call({join, Max, _}, _From, #state{streams = Streams} = State) when map_size(Streams) >= Max ->
+handle_call({join, Max, _, _}, _From, #state{streams = Streams} = State) when map_size(Streams) >= Max ->
     {reply, {error, full}, State};
-handle_call({join, _, LastId}, {Pid, _}, #state{streams = Streams, log = Log} = State) ->
-    Joined = counted(State#state{streams = Streams#{Pid => {erlang:monitor(process, Pid), busy}}}),
+handle_call({join, _, LastId, Wish}, {Pid, _}, #state{streams = Streams, changing = Changing, log = Log} = State) ->
+    Joined = counted(State#state{
+        streams = Streams#{Pid => {erlang:monitor(process, Pid), busy}},
+        changing = case Wish of changes -> Changing#{Pid => []}; whole -> Changing end
+    }),
     Last = erlmcp_native_event_log:last(Log),
     Begin = if is_integer(LastId), LastId =< Last -> LastId; true -> Last end,
     Ticking = if map_size(Streams) =:= 0 -> tick(cancelled(Joined)); true -> Joined end,
-    {reply, {ok, {Begin, 0}}, Ticking};
+    {reply, {ok, {Begin, 0, Wish}}, Ticking};
 handle_call(_Call, _From, State) ->
     {reply, {error, unknown_call}, State}.
 
@@ -170,8 +178,8 @@ counted(#state{streams = Streams} = State) ->
     erlmcp_native_self:set(http_streams, map_size(Streams)),
     State.
 
-gone(Pid, #state{streams = Streams} = State) ->
-    left(counted(State#state{streams = maps:remove(Pid, Streams)})).
+gone(Pid, #state{streams = Streams, changing = Changing} = State) ->
+    left(counted(State#state{streams = maps:remove(Pid, Streams), changing = maps:remove(Pid, Changing)})).
 
 left(#state{streams = Streams, linger_ms = LingerMs} = State) when map_size(Streams) =:= 0 ->
     Timer = erlang:start_timer(LingerMs, self(), linger),
@@ -204,17 +212,20 @@ detached(#state{attached = Attached} = State) ->
 
 %% One at a time: the next is taken when this one is done.
 sample(#state{sampler = undefined, fullest = Fullest} = State) ->
-    case erlmcp_native_event_sample:start(Fullest) of
+    case erlmcp_native_event_sample:start(Fullest, before(State)) of
         {_, Monitor} -> State#state{sampler = Monitor};
         no_room -> State
     end;
 sample(State) ->
     State.
 
-sampled({sample, Json, Fullest}, #state{streams = Streams, snapshots = Before, log = Log} = State) when
+before(#state{changing = Changing, snapshot = {_, Json, _}}) when map_size(Changing) > 0 -> Json;
+before(_) -> none.
+
+sampled({sample, Json, Change, Fullest}, #state{streams = Streams, snapshots = Before, log = Log} = State) when
     map_size(Streams) > 0
 ->
-    Snapshot = {erlmcp_native_event_log:last(Log), Json},
+    Snapshot = {erlmcp_native_event_log:last(Log), Json, Change},
     hand_out(State#state{snapshots = Before + 1, snapshot = Snapshot, fullest = Fullest});
 sampled(_NoneOrNobody, State) ->
     State.
@@ -229,20 +240,24 @@ hand_out(#state{streams = Streams} = State) ->
         Streams
     ).
 
-hand_out(Pid, {Id, Seen}, #state{streams = Streams, snapshots = Newest, log = Log} = State) ->
+hand_out(Pid, {Id, Seen, Wish}, #state{streams = Streams, snapshots = Newest, log = Log} = State) ->
     {Events, NewLog} = erlmcp_native_event_log:since(Id, Log),
-    case {Events, snapshot(Id, Seen, State)} of
+    case {Events, snapshot(Id, Seen, Wish, State)} of
         {[], none} ->
             State;
         {_, Snapshot} ->
-            Pid ! {?MODULE, {erlmcp_native_event_log:last(Log), Newest}, merged(Events, Snapshot)},
+            Pid ! {?MODULE, {erlmcp_native_event_log:last(Log), Newest, Wish}, merged(Events, Snapshot)},
             #{Pid := {Monitor, _}} = Streams,
             State#state{streams = Streams#{Pid := {Monitor, busy}}, log = NewLog}
     end.
 
-snapshot(Id, Seen, #state{snapshots = Newest, snapshot = {At, Json}}) when Newest > Seen ->
+snapshot(Id, Seen, changes, #state{snapshots = Newest, snapshot = {At, _, Change}}) when
+    Newest =:= Seen + 1, Seen > 0, Change =/= none
+->
+    {At, erlmcp_native_event_log:change(max(Id, At), Change)};
+snapshot(Id, Seen, _, #state{snapshots = Newest, snapshot = {At, Json, _}}) when Newest > Seen ->
     {At, erlmcp_native_event_log:snapshot(max(Id, At), Json)};
-snapshot(_, _, _) ->
+snapshot(_, _, _, _) ->
     none.
 
 merged(Events, none) ->

@@ -19,6 +19,7 @@ has to be started before.
 | `/api/history?node=N` | the same of another node of the cluster, which is asked for it |
 | `/api/cluster`, `/api/cluster?node=N` | all nodes of a cluster, as this one has heard of them (`m:erlmcp_overload_cluster`); or what `/api/summary` says on one |
 | `/events` | a stream of server-sent events: `snapshot` once a second, `alert`, `breaker`, `missed` |
+| `/events?changes` | the same; after the first `snapshot` a `change` says what is not as it was, see `m:erlmcp_native_http_change` |
 | `/metrics` | Prometheus text, or OpenMetrics if the client prefers that |
 | `/health/live`, `/health/ready` | 200; the second 503 while a service is missing |
 

@@ -112,6 +112,8 @@ role(Row, Numbers) ->
 value(role, Role) -> text(Role);
 value(_, undefined) -> null;
 value(limit, infinity) -> null;
+%% Over ten seconds: the other digits say nothing, and no packing makes them few.
+value(per_s, Rate) -> round(100 * Rate) / 100;
 value(by_reason, Refused) ->
     [#{class => Class, reason => Reason, refused => Count} || {Class, Reason, Count} <- Refused];
 value(caps, Caps) ->

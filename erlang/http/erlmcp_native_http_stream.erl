@@ -2,6 +2,9 @@
 -moduledoc """
 `/events`: snapshots and alerts as server-sent events, as long as the client reads them.
 
+With `/events?changes` the first snapshot is whole, and events `change` say what is not as it was in the one before, see
+`m:erlmcp_native_http_change`; where one was left out, the next is a whole `snapshot` again.
+
 The process asks the hub (`m:erlmcp_native_events`) for what comes next when the connection has taken what was before;
 a client that reads slowly gets fewer snapshots, and holds nobody up. One that takes nothing for too long is closed
 (`m:erlmcp_native_http_watch`). Should the hub die, the stream ends, and the client comes again.
@@ -55,7 +58,7 @@ init(Req, #{max_streams := MaxStreams} = Options) ->
 join(#{method := ~"HEAD"}, _) ->
     {ok, nowhere};
 join(Req, MaxStreams) ->
-    case erlmcp_native_events:join(MaxStreams, last_event_id(Req)) of
+    case erlmcp_native_events:join(MaxStreams, last_event_id(Req), wish(Req)) of
         {ok, Position} ->
             {ok, Position};
         {error, full} ->
@@ -91,6 +94,13 @@ begin_reply(Req) ->
             false -> Headers
         end,
     cowboy_req:stream_reply(200, Closing, Req).
+
+%% Other parameters are ignored.
+wish(Req) ->
+    case lists:member(~"changes", binary:split(cowboy_req:qs(Req), ~"&", [global])) of
+        true -> changes;
+        false -> whole
+    end.
 
 %% One that is none is as good as none: a browser that has it would not come again after an error.
 last_event_id(Req) ->

@@ -160,7 +160,7 @@ const loadPast = async () => {
   redraw();
 };
 
-const stream = new Stream('events', {
+const stream = new Stream('events?changes', {
   snapshot: receive,
   alert: receiveAlert,
   breaker: ({ role, action }) => {

@@ -6,6 +6,16 @@ export const STALE_MS = 3000;
 const SILENT_MS = 10000;
 const LONGEST_PAUSE_MS = 15000;
 
+/** A snapshot with what has changed in it, as erlmcp_native_http_change says that. */
+export const changed = (was, change) => {
+  const known = typeof was === 'object' && was !== null;
+  if (!known || typeof change !== 'object' || change === null) return change;
+  if (Array.isArray(change)) return Array.isArray(was) ? change : change[0];
+  const is = Array.isArray(was) ? [...was] : { ...was };
+  for (const [key, value] of Object.entries(change)) is[key] = changed(was[key], value);
+  return is;
+};
+
 /** Its listener has a function for each event, and `opened`, told whether no event was lost that the node still had. */
 export class Stream {
   #url;
@@ -50,10 +60,14 @@ export class Stream {
       this.#listener.opened(first || again);
       again = true;
     });
-    this.#hear('snapshot', (data) => {
+    let last = null;
+    const snapshot = (data) => {
+      last = data;
       this.#failures = 0;
       this.#listener.snapshot(data);
-    });
+    };
+    this.#hear('snapshot', snapshot);
+    this.#hear('change', (data) => last && snapshot(changed(last, data)));
     for (const event of ['alert', 'breaker', 'missed']) this.#hear(event, (data) => this.#listener[event](data));
   }
 

@@ -65,7 +65,7 @@ stream() ->
 stream(LastId) ->
     Self = self(),
     Pid = spawn_link(fun() ->
-        {ok, Position} = ?M:join(1000, LastId),
+        {ok, Position} = ?M:join(1000, LastId, whole),
         Self ! {self(), joined},
         stream_loop(Self, Position)
     end),
@@ -276,11 +276,11 @@ a_number_that_has_not_been() ->
 
 so_many_and_no_more() ->
     Pids = [stream() || _ <- lists:seq(1, 5)],
-    ?assertEqual({error, full}, ?M:join(5, none)),
+    ?assertEqual({error, full}, ?M:join(5, none, whole)),
     ?assertMatch(#{http_streams := 5}, erlmcp_native_self:read()),
     leave(hd(Pids)),
     eventually(fun() -> maps:get(http_streams, erlmcp_native_self:read()) =:= 4 end),
-    ?assertMatch({ok, _}, ?M:join(5, none)).
+    ?assertMatch({ok, _}, ?M:join(5, none, whole)).
 
 the_dead_leave() ->
     Pids = [stream() || _ <- lists:seq(1, 100)],
@@ -342,7 +342,7 @@ a_monitor_that_crashes() ->
     leave(Pid),
     eventually(fun() -> handlers() =:= [] end).
 
-timer_of({state, _, _, _, _, _, _, _, Timer, _}) -> Timer.
+timer_of({state, _, _, _, _, _, _, _, Timer, _, _}) -> Timer.
 
 a_monitor_that_crashes_as_the_last_leaves() ->
     Pid = stream(),
@@ -471,7 +471,7 @@ looks(Count) ->
 
 without_a_hub() ->
     stop_hub(),
-    ?assertEqual({error, not_started}, ?M:join(1, none)),
+    ?assertEqual({error, not_started}, ?M:join(1, none, whole)),
     ?assertEqual(ok, publish({breaker, r, open})).
 
 strays_do_no_harm() ->

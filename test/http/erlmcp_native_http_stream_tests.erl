@@ -3,7 +3,7 @@
 
 -include_lib("eunit/include/eunit.hrl").
 
--import(erlmcp_native_http_test_lib, [with_listener/2, open/0, open/1, event/2, named/3, close/1, fetch/1]).
+-import(erlmcp_native_http_test_lib, [with_listener/2, open/0, open/1, open/2, event/2, named/3, close/1, fetch/1]).
 -import(erlmcp_native_test_lib, [eventually/1, eventually/2]).
 -import(erlmcp_overload_test_lib, [fill/3]).
 
@@ -23,6 +23,8 @@ stream_test_() ->
         fun the_hub_dies/0,
         fun a_stream_in_http_1_0/0,
         fun a_client_that_takes_gzip_reads_a_tenth/0,
+        fun changes_make_the_snapshot_that_others_get/0,
+        fun a_stream_of_changes_that_begins_anew_has_a_snapshot_first/0,
         fun the_listener_stops/0,
         fun what_a_client_sends_on_is_not_kept/0
     ]).
@@ -93,6 +95,43 @@ a_client_that_takes_gzip_reads_a_tenth() ->
     ?assertMatch(#{~"roles" := [_ | _]}, json:decode(zlib:gunzip(Packed))),
     Live = erlmcp_native_http_test_lib:raw(["GET /health/live HTTP/1.1\r\nconnection: close\r\n" | Head]),
     ?assertMatch({200, _, ~'{"status":"ok"}'}, Live).
+
+changes_make_the_snapshot_that_others_get() ->
+    Whole = open(),
+    Changing = open("/events?changes", []),
+    {#{~"event" := ~"snapshot", ~"data" := Begun}, Next} = event(Changing, ?MS),
+    fill(r, a, 7),
+    Snapshots = #{map_get(~"at_ms", Data) => Data || Data <- datas(Whole, ~"snapshot", 5)},
+    Changes = datas(Next, ~"change", 3),
+    Made = tl(lists:reverse(lists:foldl(
+        fun(Change, [Was | _] = All) -> [erlmcp_native_http_change_tests:changed(Was, Change) | All] end,
+        [Begun],
+        Changes
+    ))),
+    Both = [{Is, map_get(AtMs, Snapshots)} || #{~"at_ms" := AtMs} = Is <- Made, is_map_key(AtMs, Snapshots)],
+    ?assert(length(Both) >= 2),
+    [?assertEqual(Got, Is) || {Is, Got} <- Both],
+    ?assertMatch([#{~"depth" := 7}], [Row || #{~"role" := ~"r"} = Row <- maps:get(~"roles", lists:last(Made))]),
+    Sizes = [byte_size(iolist_to_binary(json:encode(Map))) || Map <- [lists:last(Changes), Begun]],
+    ?assert(hd(Sizes) < lists:last(Sizes) div 2),
+    close(Whole),
+    close(Changing).
+
+datas(_, _, 0) ->
+    [];
+datas(Stream, Name, N) ->
+    {#{~"data" := Data}, Rest} = named(Name, Stream, ?MS),
+    [Data | datas(Rest, Name, N - 1)].
+
+a_stream_of_changes_that_begins_anew_has_a_snapshot_first() ->
+    Other = open(),
+    {#{~"id" := Id}, Stream} = event(open("/events?x=%ff&changes", []), ?MS),
+    {#{}, _} = named(~"change", Stream, ?MS),
+    close(Stream),
+    Again = open("/events?changes", [["last-event-id: ", integer_to_binary(Id)]]),
+    ?assertMatch({#{~"event" := ~"snapshot"}, _}, event(Again, ?MS)),
+    close(Again),
+    close(Other).
 
 inflated(Socket, Z, Bytes, {Read, Text}) ->
     Now = <<Text/binary, (iolist_to_binary(zlib:inflate(Z, Bytes)))/binary>>,

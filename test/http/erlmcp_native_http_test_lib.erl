@@ -4,7 +4,7 @@
 -export([with_listener/1, with_listener/2, up/1, down/1, serve/2, start_hub/1, stop_hub/0, restart/1]).
 -export([fetch/1, fetch/2, head/1, json/1, request/2, raw/1, raw/2]).
 -export([connect/0, connect/1, send/2, answer/1, answer/2, closed/1, trickle/2]).
--export([open/0, open/1, opened/2, event/2, named/3, close/1, read_slowly/3]).
+-export([open/0, open/1, open/2, opened/2, event/2, named/3, close/1, read_slowly/3]).
 -export([publish/1, memory/1, settled_atoms/1]).
 
 -define(PATIENCE_MS, 10000).
@@ -171,8 +171,12 @@ open() ->
     open([]).
 
 open(Headers) ->
+    open("/events", Headers).
+
+open(Path, Headers) ->
     Socket = connect(),
-    ok = gen_tcp:send(Socket, ["GET /events HTTP/1.1\r\nhost: localhost\r\n", [[H, "\r\n"] || H <- Headers], "\r\n"]),
+    Lines = [[H, "\r\n"] || H <- Headers],
+    ok = gen_tcp:send(Socket, ["GET ", Path, " HTTP/1.1\r\nhost: localhost\r\n", Lines, "\r\n"]),
     opened(Socket, ?PATIENCE_MS).
 
 opened(Socket, Ms) ->

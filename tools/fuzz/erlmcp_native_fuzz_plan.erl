@@ -115,6 +115,7 @@ not.
     {erlmcp_native_event_sample, "is called by erlmcp_native_events"},
     {erlmcp_native_events, "is a process of the application's"},
     {erlmcp_native_events_handler, "is called with alerts"},
+    {erlmcp_native_http_change, "is called by erlmcp_native_event_sample, with snapshots"},
     {erlmcp_native_http_accept, "is called by cowboy's handlers, with headers"},
     {erlmcp_native_http_door, "is called by erlmcp_native_http_guard, with a request"},
     {erlmcp_native_http_drill, "is called by erlmcp_native_http_handler, with parameters that were checked"},
