@@ -3,7 +3,7 @@
 # Rust, a linker, Erlang and rebar3 of the toolchain come first on PATH, unless the system's own will do.
 with_toolchain := tools=$$(scripts/toolchain.sh --quiet) && PATH="$$tools$${tools:+:}$$PATH" &&
 
-.PHONY: demo test integration docs package test-package bench bench-page shell tables simulate toolchain
+.PHONY: demo test integration pictures docs package test-package bench bench-page shell tables simulate toolchain
 .PHONY: lint test-rust test-loom test-erlang test-consumer test-otp28 sanitize fuzz soak
 
 demo: toolchain
@@ -40,6 +40,12 @@ integration: toolchain
 	$(with_toolchain) rebar3 as integration compile && rebar3 as demo compile
 	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
 		"$$PYTHON" -I -B -m pytest integration
+
+# The pictures of the page in docs/images. A test tells when the page has changed since.
+pictures: toolchain
+	$(with_toolchain) rebar3 as integration compile
+	@$(with_toolchain) programs=$$(scripts/integration_tools.sh) && set -a && eval "$$programs" && \
+		PICTURES=make "$$PYTHON" -I -B -m pytest integration/test_pictures.py
 
 # The documentation site, in _build/docs.
 docs: toolchain

@@ -63,7 +63,8 @@ hidden =
   extras: extras,
   skip_code_autolink_to: &MapSet.member?(hidden, &1),
   groups_for_extras: [Guides: guides, Internals: internals],
-  assets: %{"docs/images" => "docs/images", "docs/internals/images" => "images"},
+  # As the README has them, and as operating.md does.
+  assets: %{"docs/images" => "docs/images", "docs/images/" => "images", "docs/internals/images" => "images"},
   groups_for_modules:
     Enum.map(groups, fn {title, folders} -> {title, modules_of.(folders)} end) ++
       [{"Inside", Map.keys(folder_of) |> Enum.map(&String.to_atom/1)}]

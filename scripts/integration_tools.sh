@@ -209,7 +209,7 @@ make_venv() {
 
 fetch_venv() {
     begin_prefix || return 0
-    say "fetching the Python packages of integration/requirements.txt, about 15 MB, once, into $prefix"
+    say "fetching the Python packages of integration/requirements.txt, about 20 MB, once, into $prefix"
     make_venv >"$tmp/log" 2>&1 || fail "cannot make a virtual environment with the packages of" \
         "integration/requirements.txt: $(grep -m 1 '^ERROR' "$tmp/log" || last_words);" \
         "pip must reach an index that has them, see PIP_INDEX_URL"
