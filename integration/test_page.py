@@ -291,6 +291,33 @@ def test_an_owner_that_stands_still_is_told_from_one_that_is_slow(node, page):
     assert cells == [["1.2\u202fs", "false"], ["stalled 1\u202fmin", "true"], ["\N{EN DASH}", "false"]]
 
 
+def test_a_role_is_said_to_be_stuck_where_that_is_no_connection_held(node, page):
+    for role in ("work", "other"):
+        limit(node, role, 10)
+        enqueue(node, role, "a", 1)
+    eventually(lambda: page.role("work") and page.role("other"), what="the roles are there")
+    said = page.module(FEED + """
+      const text = (id) => document.getElementById(id).textContent;
+      const seen = [];
+      const states = [{max_stalled_ms: 59999, wait_target_ms: 500}, {max_stalled_ms: 90000, wait_target_ms: null},
+                      {max_stalled_ms: 90000, wait_target_ms: 500}, {max_stalled_ms: 90000, last_refused_ms: 0}];
+      for (const [i, state] of states.entries()) {
+        feed(10 + i, (role) => {
+          if (role.role !== 'work') return;
+          Object.assign(role, state);
+          if (state.last_refused_ms === 0) Object.assign(role, {refused: 7, last_refused_ms: base.at_ms + 13000});
+        });
+        await frame(); await frame();
+        seen.push([text('headline'), text('reasons').includes('Stuck: work (nobody taken out for')]);
+      }
+      return seen;""")
+    assert [stuck for _, stuck in said] == [False, False, True, True]
+    assert all(headline.startswith("All well") for headline, _ in said[:2])
+    still = "nobody taken out for 1\u202fmin 30\u202fs"
+    assert re.fullmatch(rf"1 of \d+ roles is stuck: work \({still}\)", said[2][0])
+    assert re.fullmatch(rf"1 of \d+ roles refuses: work \(\S+/s, stuck: {still}\)", said[3][0])
+
+
 def test_it_has_the_alerts_of_before_it_was_opened(node, browser):
     limit(node, "tool_executor", 10)
     enqueue(node, "tool_executor", "early", 10)

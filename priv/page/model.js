@@ -30,6 +30,7 @@ const isClosed = ({ limit }, { switches }) => limit === 0 && switches?.limits !=
  * @property {number} full that depth by the limit
  * @property {number | null} refusedRate refusals a second since the last snapshot
  * @property {boolean} refusing
+ * @property {boolean} stuck an owner has taken nothing out for long, where a wait is promised or somebody is refused
  */
 
 export class Model {
@@ -104,11 +105,14 @@ export class Model {
     const refusedAt = row.last_refused_ms ?? null;
     const quiet = refusedAt === null || Math.abs(snapshot.at_ms - refusedAt) > REFUSING_MS;
     const closed = isClosed(row, snapshot);
+    const refusing = refusedRate > 0 || (!quiet && row.refused > 0);
     return {
       ...row, enqueuedRate, dequeuedRate, refusedRate, fullest, closed,
       state: closed ? 'closed' : row.level,
       full: utilization(fullest, row.limit),
-      refusing: refusedRate > 0 || (!quiet && row.refused > 0),
+      refusing,
+      // A place may be held for hours, where it stands for a connection. So it is asked as the alert asks.
+      stuck: isStuck(row.max_stalled_ms) && (refusing || (row.wait_target_ms ?? null) !== null),
     };
   }
 
@@ -191,6 +195,12 @@ const topDepths = (rows) => {
   for (const { role, depth } of rows) if (!depths.has(role)) depths.set(role, depth);
   return depths;
 };
+
+/** From then on nobody is said to be at work. */
+const STUCK_MS = 60000;
+
+/** @param {number?} stalledMs for how long nobody was taken out while somebody waited */
+export const isStuck = (stalledMs) => stalledMs >= STUCK_MS;
 
 const sum = (rows, field) =>
   rows.reduce((total, { [field]: value }) => ((value ?? null) === null ? total : (total ?? 0) + value), null);

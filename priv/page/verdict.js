@@ -32,9 +32,14 @@ export const CLOSED = 'closed: its limit is 0, everything is refused';
 
 const named = (rows) => some(rows.map((row) => name(row.role ?? row.name, SHORT_NAME)));
 
-const refusal = ({ role, refusedRate, retry_after_ms: retry, closed }) =>
-  `${name(role, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${
-    closed ? CLOSED : `retry in ${duration(retry)}`})`;
+const still = ({ max_stalled_ms: ms }) => `nobody taken out for ${duration(ms)}`;
+const standing = (role) => `${name(role.role, SHORT_NAME)} (${still(role)})`;
+
+const refusal = (role) => {
+  const { role: of, refusedRate, retry_after_ms: retry, closed, stuck } = role;
+  const then = closed ? CLOSED : stuck ? `stuck: ${still(role)}` : `retry in ${duration(retry)}`;
+  return `${name(of, SHORT_NAME)} (${refusedRate > 0 ? `${rate(refusedRate)}/s, ` : ''}${then})`;
+};
 
 /** What one of the two that press a node has come to. */
 export const found = {
@@ -81,6 +86,7 @@ export const verdict = ({ snapshot, roles: all, resetAt, sinceReset }) => {
   const off = Object.keys(SWITCHES).filter((key) => snapshot.switches?.[key] === false);
   const refusing = roles.filter((role) => role.refusing).sort((a, b) => (b.refusedRate ?? 0) - (a.refusedRate ?? 0));
   const closed = roles.filter((role) => role.closed);
+  const stuck = roles.filter((role) => role.stuck && !role.closed);
   const at = (level) => roles.filter((role) => role.state === level);
   const [overload, critical, warning] = [at('overload'), at('critical'), at('warning')];
   const full = ({ used, most }) => used >= (most ?? Infinity);
@@ -93,6 +99,7 @@ export const verdict = ({ snapshot, roles: all, resetAt, sinceReset }) => {
     overload.length && `In overload: ${named(overload)}`,
     critical.length && `Critical, from 90 %: ${named(critical)}`,
     warning.length && `Warning, from 80 %: ${named(warning)}`,
+    stuck.length && `Stuck: ${some(stuck.map(standing))}`,
     closed.length && `Closed by a limit of 0: ${named(closed)}`,
     capped.length && `At a cap over all owners: ${named(capped)}`,
     open.length && `${open.length === 1 ? 'Breaker' : 'Breakers'} open for ${named(open)}`,
@@ -114,6 +121,10 @@ export const verdict = ({ snapshot, roles: all, resetAt, sinceReset }) => {
     return result('overload', 'overload', `${overload.length} ${of} in overload, ${calm} just now`);
   }
   if (pressure?.level) return result('critical', 'node pressed', strain(pressure));
+  if (stuck.length) {
+    return result('critical', 'stuck',
+      `${stuck.length} ${of} ${stuck.length === 1 ? 'is' : 'are'} stuck: ${some(stuck.map(standing))}`);
+  }
   if (critical.length) return result('critical', 'critical', `${critical.length} ${of} critical, ${calm}`);
   if (down.length) {
     return result('critical', 'service down',

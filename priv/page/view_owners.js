@@ -3,12 +3,10 @@
 import { address } from './address.js';
 import { Table, attribute, badge, counting, h, meter, sayName, sayPlace, setBadge, setMeter } from './dom.js';
 import { duration, limit, percent } from './format.js';
+import { isStuck } from './model.js';
 
 const MOST = 10;
-/** From then on it is said that nobody was taken out, instead of how long one waits. */
-const STALLED_MS = 60000;
-
-const isStalled = ({ stalled_ms: ms }) => ms >= STALLED_MS;
+const isStalled = ({ stalled_ms: ms }) => isStuck(ms);
 
 const owners = new Table('owners', [
   {

@@ -3,20 +3,19 @@
 import { address } from './address.js';
 import { $, Table, attribute, badge, counting, h, meter, say, sayPlace, setBadge, setMeter } from './dom.js';
 import { clock, count, duration, of, percent, plural, rate } from './format.js';
+import { isStuck } from './model.js';
 import { CLOSED, REASONS } from './verdict.js';
 
 const MOST = 100;
 const MOST_ALERTS = 20;
 const LEVELS = ['ok', 'warning', 'critical', 'overload'];
 const WINDOWS = [['last minute', 'last_minute'], ['last hour', 'last_hour'], ['since start', 'since_start']];
-/** From then on somebody is said to be stuck. */
-const STUCK_MS = 10000;
 
 /** What an owner does with what waits, in words. @returns {[string, boolean]} and whether that stands out */
 export const progress = ({ depth, stalled_ms: still, wait_ms: wait, drain_per_s: pace, kind }) => {
   if (kind === 'mailbox') return ['its mailbox, as long as it is', false];
   if (depth === 0) return ['nothing waits', false];
-  if (still >= STUCK_MS) return [`stuck: nobody was taken out for ${duration(still)}`, true];
+  if (isStuck(still)) return [`stuck: nobody was taken out for ${duration(still)}`, true];
   if ((wait ?? null) === null) return ['drains, how fast is not known yet', false];
   return [`one that comes waits ${duration(wait)}; ${rate(pace)}/s leave`, false];
 };
