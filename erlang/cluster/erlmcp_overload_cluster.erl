@@ -43,7 +43,7 @@ each side of a split has the whole rate. What is lost for longer is to be taken 
 
 The share is worked out anew once in `interval_ms` and where a connection is lost, changes by less than a hundredth of
 it are left out, and what is asked of a rate is taken at half of what the last interval says and half of what was
-before. Until a rate was looked at twice it is 1 / N.
+before. Until a rate was looked at twice it is 1 / N, and the others take that into account.
 
 What is shared is known of a name, not of a key. A key that is asked for on one node only may have what that node may
 have: shares are for keys that are asked for everywhere, such as one for all, or all clients behind a balancer. Of a

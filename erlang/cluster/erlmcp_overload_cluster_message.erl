@@ -8,7 +8,7 @@ bytes.
 | `vsn` | the version of this application there, a binary |
 | `roles` | `{Role, Depth, Limit, Owners, Refused, Level}` of the fullest roles, the fullest first: 64, or as many as fit |
 | `pressure` | `{Level, Cause}` of what presses the node, or `off` |
-| `rates` | `{Name, DemandPerS}` of the rates of all nodes together |
+| `rates` | `{Name, DemandPerS}` of the rates of all nodes together; `{Name, unknown}` before it is known |
 
 It is read by other versions than the one that has made it. So no key ever changes its meaning; a key, or an element at
 the end of a row, that is not known is passed over, and what is missing is as if there were none. Nor is anything
@@ -44,7 +44,7 @@ believed: what is not as it should be, in a key or in a row, is left out, and th
     vsn := binary() | undefined,
     roles := [row()],
     pressure := {0..2, none | memory | run_queue} | off,
-    rates := [{erlmcp_overload_rate:name(), DemandPerS :: number()}]
+    rates := [{erlmcp_overload_rate:name(), DemandPerS :: number() | unknown}]
 }.
 -doc "A role is shown with the numbers of all its owners on one node.".
 -type role() :: #{
@@ -59,7 +59,9 @@ believed: what is not as it should be, in a key or in a row, is left out, and th
     vsn := binary() | undefined,
     roles := #{erlmcp_queue_limits:role() => role()},
     pressure := #{level := 0..2, cause := none | memory | run_queue} | off,
-    rates := #{erlmcp_overload_rate:name() => DemandPerS :: float()}
+    rates := #{erlmcp_overload_rate:name() => DemandPerS :: float()},
+    %% Those of which it does not know yet what is asked, if there are any.
+    unknown => #{erlmcp_overload_rate:name() => rate}
 }.
 
 -define(VERSION, 1).
@@ -98,12 +100,17 @@ fitting(_, Room, _) ->
 -doc "Reads the map of a message, whoever has made it.".
 -spec read(term()) -> told().
 read(Map) when is_map(Map) ->
-    #{
+    Rates = maps:get(rates, Map, []),
+    Told = #{
         vsn => vsn(maps:get(vsn, Map, undefined)),
         roles => rows(fun role/1, maps:get(roles, Map, [])),
         pressure => pressure(maps:get(pressure, Map, off)),
-        rates => rows(fun rate/1, maps:get(rates, Map, []))
-    };
+        rates => rows(fun rate/1, Rates)
+    },
+    case rows(fun unknown/1, Rates) of
+        None when map_size(None) =:= 0 -> Told;
+        Unknown -> Told#{unknown => Unknown}
+    end;
 read(_) ->
     read(#{}).
 
@@ -158,3 +165,6 @@ rate(Row) when is_tuple(Row), tuple_size(Row) >= 2, is_atom(element(1, Row)), is
     end;
 rate(_) ->
     none.
+
+unknown({Name, unknown}) when is_atom(Name) -> {Name, rate};
+unknown(_) -> none.

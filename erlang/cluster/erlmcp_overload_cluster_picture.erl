@@ -47,7 +47,9 @@ that it is missing, and there are at most 2048: of those that are not fresh the 
     roles := #{erlmcp_queue_limits:role() => erlmcp_overload_cluster_message:role()},
     pressure := #{level := 0..2, cause := none | memory | run_queue} | off,
     %% What was asked a second of each rate of all nodes together.
-    rates := #{erlmcp_overload_rate:name() => float()}
+    rates := #{erlmcp_overload_rate:name() => float()},
+    %% Those of which the node does not know it yet, if there are any.
+    unknown => #{erlmcp_overload_rate:name() => rate}
 }.
 -doc "A role is shown with what the fresh nodes have of it.".
 -type role_row() :: erlmcp_overload_cluster_sums:row().

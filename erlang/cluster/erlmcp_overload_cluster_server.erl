@@ -167,7 +167,7 @@ tick(#state{meter = Meter, picture = Picture, name = Name, unsent = Unsent, unto
     NowMs = now_ms(),
     NewMeter = erlmcp_overload_cluster_shares:asked(NowMs, [{Of, Asked} || {Of, Asked, _} <- shared()], Meter),
     Demands = erlmcp_overload_cluster_shares:demands(NewMeter),
-    {_, _, Node, Map} = Message = own(Demands),
+    {_, _, Node, Map} = Message = own(Demands ++ erlmcp_overload_cluster_shares:unknown(NewMeter)),
     Others = erlmcp_overload_cluster_picture:age(NowMs, Picture),
     Renamed = case Node of Name -> Others; _ -> erlmcp_overload_cluster_picture:drop(Name, Others) end,
     %% As others see it.
@@ -201,12 +201,12 @@ shared() ->
         _NotStarted -> []
     end.
 
-own(Demands) ->
+own(Rates) ->
     erlmcp_overload_cluster_message:make(#{
         vsn => vsn(),
         roles => erlmcp_overload_cluster_own:roles(),
         pressure => erlmcp_overload_cluster_own:pressure(),
-        rates => Demands
+        rates => Rates
     }).
 
 vsn() ->

@@ -7,7 +7,8 @@ The demand is what is asked for a second, granted or not; half of it is of the l
 
 The share is rate × (0.1 / N + 0.9 × K / N × demand / Σ demand), where K is how many nodes are heard, this one
 included, and N how many there are when all are there, or K if that is more. Σ is over those that are heard; where
-nobody asks, each has as much as any other. So all shares together are K / N of the rate: all of it while all are
+nobody asks, each has as much as any other. One that does not know yet what is asked of it has its Nth, and so it is as
+if it were not heard. So all shares together are K / N of the rate: all of it while all are
 there, and in a split each part has what its nodes have, whatever they ask for. What a node that has just begun to be
 asked can grant at once is its part of the first tenth.
 
@@ -19,7 +20,7 @@ asked can grant at once is its part of the first tenth.
 ```
 """.
 
--export([new/0, asked/3, demands/1, shares/3, share/4, is_another/2]).
+-export([new/0, asked/3, demands/1, unknown/1, shares/3, share/4, is_another/2]).
 
 -export_type([meter/0, parts/0]).
 
@@ -72,6 +73,11 @@ demands(Meter) ->
     Known = [{-PerS, Name} || Name := {_, _, PerS} <- Meter, is_float(PerS)],
     [{Name, abs(PerS)} || {PerS, Name} <- lists:sort(Known)].
 
+-doc "Returns the rates of which it is not known yet what is asked.".
+-spec unknown(meter()) -> [{erlmcp_overload_rate:name(), unknown}].
+unknown(Meter) ->
+    [{Name, unknown} || Name := {_, _, unknown} <- Meter].
+
 -doc """
 Returns the shares of a node that has told these demands, of the rates that it knows something of; `Fresh` is what all
 have told that are heard, the node itself included.
@@ -80,11 +86,14 @@ have told that are heard, the node itself included.
     Nodes :: pos_integer(), meter()
 }) -> [{erlmcp_overload_rate:name(), parts()}].
 shares(Own, Fresh, {Nodes, Meter}) ->
-    Heard = max(1, length(Fresh)),
+    All = max(Nodes, length(Fresh)),
     [
-        {Name, share(maps:get(Name, Own, 0.0), sum(Name, Fresh), Heard, Nodes)}
+        {Name, share(maps:get(Name, Own, 0.0), sum(Name, Fresh), heard(Name, Fresh), All)}
      || {Name, _} <- demands(Meter)
     ].
+
+heard(Name, Fresh) ->
+    max(1, length([known || Told <- Fresh, not is_map_key(Name, maps:get(unknown, Told, #{}))])).
 
 sum(Name, Fresh) ->
     lists:sum([maps:get(Name, Rates, 0.0) || #{rates := Rates} <- Fresh]).

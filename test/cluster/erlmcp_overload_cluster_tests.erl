@@ -112,6 +112,17 @@ what_is_asked_in_a_moment_is_no_demand_test() ->
     ?assertEqual([], ?SHARES:demands(Soon)),
     ?assertEqual([{api, 10.0}], ?SHARES:demands(?SHARES:asked(1000, [{api, 10}], Soon))).
 
+%% Its Nth is not divided among the others. A count that is not there is of a rate that is not defined there.
+a_node_that_does_not_know_its_demand_keeps_its_share_test() ->
+    Meter = ?SHARES:asked(1000, [{api, 10}], ?SHARES:asked(0, [{api, 0}], ?SHARES:new())),
+    Unknown = ?SHARES:unknown(?SHARES:asked(0, [{api, 0}], ?SHARES:new())),
+    {_, _, _, Map} = ?MESSAGE:make(#{vsn => undefined, roles => [], pressure => off, rates => Unknown}),
+    [Own, Other] = [?MESSAGE:read(Of) || Of <- [#{rates => ?SHARES:demands(Meter)}, Map]],
+    Parts = fun(Others) -> ?SHARES:shares(maps:get(rates, Own), [Own | Others], {3, Meter}) end,
+    ?assertEqual([{api, 333_333_333}], Parts([Other, Other])),
+    ?assertEqual([{api, 633_333_333}], Parts([Other, ?MESSAGE:read(#{})])),
+    ?assertEqual([], ?SHARES:unknown(Meter)).
+
 %% --- the process ---
 
 process_test_() ->
