@@ -29,6 +29,7 @@ with_cluster(Test) ->
         receive
             {'DOWN', Monitor, process, _, _} -> ok
         end,
+        ok = erlmcp_overload_cluster_server:whole(),
         application:unset_env(erlmcp_native, cluster)
     end.
 
