@@ -69,7 +69,7 @@ lose(Pid, Keeper) ->
 
 exporters_go_on() ->
     Before = pids(?GO_ON),
-    {ok, Position} = erlmcp_native_events:join(10, none),
+    {ok, Position} = erlmcp_native_events:join(10, none, whole),
     Crowd = crowd(),
     [?assertEqual({error, busy}, erlmcp_native_scan:fullest(Scope, 10)) || Scope <- [all, {role, session}]],
     #{otlp_failed := Failed} = erlmcp_native_self:read(),

@@ -20,9 +20,9 @@ an_owner_that_does_not_answer_stops_no_stream() ->
     {Pid, Go} = erlmcp_native_test_lib:silent(8000),
     [ok = erlmcp_overload_mailbox:send(r, Pid, wait) || _ <- lists:seq(1, 3)],
     Go(fun() ->
-        {_, Monitor} = ?M:start(?M:none()),
+        {_, Monitor} = ?M:start(?M:none(), none),
         receive
-            {'DOWN', Monitor, process, _, {sample, Json, _}} -> ?assertMatch([_], rows(Json, pid_to_list(Pid)))
+            {'DOWN', Monitor, process, _, {sample, Json, none, _}} -> ?assertMatch([_], rows(Json, pid_to_list(Pid)))
         end,
         ?assertEqual(silent, erlmcp_native_process_info:one(Pid, status, 1))
     end),
