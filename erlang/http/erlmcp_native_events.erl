@@ -246,7 +246,9 @@ hand_out(Pid, {Id, Seen, Wish}, #state{streams = Streams, snapshots = Newest, lo
         {[], none} ->
             State;
         {_, Snapshot} ->
-            Pid ! {?MODULE, {erlmcp_native_event_log:last(Log), Newest, Wish}, merged(Events, Snapshot)},
+            %% Events alone are no snapshot, and what has changed since it is nothing to who has not had it.
+            Had = case Snapshot of none -> Seen; _ -> Newest end,
+            Pid ! {?MODULE, {erlmcp_native_event_log:last(Log), Had, Wish}, merged(Events, Snapshot)},
             #{Pid := {Monitor, _}} = Streams,
             State#state{streams = Streams#{Pid := {Monitor, busy}}, log = NewLog}
     end.

@@ -19,6 +19,7 @@ hub_test_() ->
             fun all_get_the_same_snapshot/0,
             fun alerts_come_at_once/0,
             fun breakers_come_too/0,
+            fun a_stream_of_changes_begins_with_all/0,
             fun nothing_waits_for_a_busy_stream/0,
             fun what_came_meanwhile_is_merged/0,
             fun a_slow_stream_is_told_what_it_missed/0,
@@ -63,9 +64,12 @@ stream() ->
     stream(none).
 
 stream(LastId) ->
+    stream(LastId, whole).
+
+stream(LastId, Wish) ->
     Self = self(),
     Pid = spawn_link(fun() ->
-        {ok, Position} = ?M:join(1000, LastId, whole),
+        {ok, Position} = ?M:join(1000, LastId, Wish),
         Self ! {self(), joined},
         stream_loop(Self, Position)
     end),
@@ -120,6 +124,19 @@ cross(Role) ->
 handlers() ->
     {_, Added} = persistent_term:get({erlmcp_overload_handlers, kept}),
     Added.
+
+%% Also where an event comes first, and a snapshot is on the way that was begun for others.
+a_stream_of_changes_begins_with_all() ->
+    [Sampler, Snapshots] = [7, 5],
+    Monitor = make_ref(),
+    _ = sys:replace_state(?M, fun(Hub) -> setelement(Sampler, setelement(Snapshots, Hub, 9), Monitor) end),
+    Pid = stream(none, changes),
+    ok = publish({breaker, r, open}),
+    ?assertMatch([{_, ~"breaker", _}], got(more(Pid))),
+    Sample = fun(Json, Change) -> {sample, Json, Change, erlmcp_native_event_sample:none()} end,
+    ?M ! {'DOWN', Monitor, process, self(), Sample(~'{"at":2}', ~'{"at":2}')},
+    ?assertMatch([{_, ~"snapshot", #{~"at" := 2}}], got(more(Pid))),
+    leave(Pid).
 
 nobody_costs_nothing() ->
     ?assertEqual([], handlers()),
