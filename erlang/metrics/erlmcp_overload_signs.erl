@@ -9,7 +9,10 @@ owner's mailbox has is what the owner said when it was asked; that it said nothi
 
 -export([of_owners/2]).
 
--define(SILENT, "~p does not answer: it is in a native, or collects its garbage, or has no scheduler to run on").
+-define(SILENT,
+    "~p does not answer: it is in a native, or collects its garbage, or has no scheduler to run on, or this node has "
+    "no room for a process that asks it"
+).
 
 -doc """
 Returns a sentence for each of these owners that does not answer, for each sign in a role, of these owners and of the

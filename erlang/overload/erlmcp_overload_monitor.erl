@@ -63,8 +63,8 @@ While queue limits are not started there is nothing to see.
     stalled_ms => non_neg_integer() | undefined,
     %% What the depth is: counted, or the length of the owner's mailbox, which is asked for with the row.
     kind => counted | mailbox,
-    %% Of a mailbox: whether its process did not answer within 100 ms, or came after five such. Then the depth is what
-    %% was known last.
+    %% Of a mailbox: whether its process did not answer within 100 ms, or came after five such, or there was no room for
+    %% whoever asks. Then the depth is what was known last.
     silent => boolean(),
     %% These are of rows of the role mailbox, where all mailboxes are watched.
     registered_name => atom(),
