@@ -30,7 +30,7 @@ const isClosed = ({ limit }, { switches }) => limit === 0 && switches?.limits !=
  * @property {number} full that depth by the limit
  * @property {number | null} refusedRate refusals a second since the last snapshot
  * @property {boolean} refusing
- * @property {boolean} stuck an owner has taken nothing out for long, where a wait is promised or somebody is refused
+ * @property {boolean} stuck an owner has taken nothing out for long, where a wait is promised or somebody full refuses
  */
 
 export class Model {
@@ -112,7 +112,8 @@ export class Model {
       full: utilization(fullest, row.limit),
       refusing,
       // A place may be held for hours, where it stands for a connection. So it is asked as the alert asks.
-      stuck: isStuck(row.max_stalled_ms) && (refusing || (row.wait_target_ms ?? null) !== null),
+      stuck: isStuck(row.max_stalled_ms) &&
+        ((refusing && row.max_utilization >= 1) || (row.wait_target_ms ?? null) !== null),
     };
   }
 
