@@ -362,15 +362,19 @@ Returns what was delivered, by type and component, how long it took in microseco
 digits, those of a component to two), and what waits. Numbers start with the service and go on over a crash of its
 process.
 
-`far` says what became of messages to components of other nodes, and `far_by_node` to which of them they came to
-nothing, and when that was last, of the last hour and of 64 nodes at most.
+`far` says what became of messages to components of other nodes, and `far_by_node`, which is only there if some came to
+nothing, to which nodes, and when that was last, of the last hour and of 64 nodes at most.
 """.
 -spec get_stats() -> control_plane_stats().
 get_stats() ->
     case erlmcp_native:control_stats() of
-        Stats when is_map(Stats) -> Stats#{far_by_node => erlmcp_control_fates:read()};
+        Stats when is_map(Stats) -> with_nodes(erlmcp_control_fates:read(), Stats);
         Fault -> raise(Fault, {?MODULE, ?FUNCTION_NAME, []})
     end.
+
+%% Not there if it says nothing: erlmcp's own type does not know it, and its callers' types are of that.
+with_nodes(Nodes, Stats) when map_size(Nodes) =:= 0 -> Stats;
+with_nodes(Nodes, Stats) -> Stats#{far_by_node => Nodes}.
 
 -doc "Zeroes the control plane's numbers; components, and what waits, stay.".
 -spec reset_stats() -> ok.
