@@ -215,8 +215,9 @@ a_stuck_logger_holds_up_nobody() ->
     Gate = get(gate),
     ok = atomics:put(Gate, 1, 1),
     Begun = erlang:monotonic_time(millisecond),
+    Long = lists:seq(1, 100000),
     [
-        ok = erlmcp_native_log:write(error, "~b: ~tp", [N, lists:seq(1, 100000)], #{}, #{source => {N rem 10}})
+        ok = erlmcp_native_log:write(error, "~b: ~tp", [N, Long], #{}, #{source => {N rem 10}})
      || N <- lists:seq(1, 10000)
     ],
     _ = next(),
